@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//go:build ignore
+
+/* Both ends of the wire: the generator and the station that receives. */
+
+#include "packet.h"
+
+char __license[] SEC("license") = "GPL";
+
+#define MAX_FLOWS 16384
+#define SAMPLES 16
+#define SAMPLE_EVERY 0x10000
+
+/* Set before the load. */
+volatile const __u8 template[64]; /* frame of flow 0, UDP checksum for port 0 */
+volatile const __u32 gen_ifindex;
+volatile const __u16 first_port; /* source port of flow 0, host byte order */
+volatile const __u32 flow_mask; /* number of flows less one */
+
+__u64 sent; /* one generator at a time */
+__u64 replies;
+__u8 replied[MAX_FLOWS];
+
+struct count {
+	__u64 packets;
+	__u64 strays;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct count);
+} received SEC(".maps");
+
+struct sample {
+	__u32 len;
+	__u8 data[FRAME_LEN];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SAMPLES);
+	__type(key, __u32);
+	__type(value, struct sample);
+} samples SEC(".maps");
+
+/*
+ * Writes one packet and sends it. The page is one that came back from the far
+ * end and holds what was done to it there: every byte is written anew.
+ */
+SEC("xdp")
+int generate(struct xdp_md *ctx)
+{
+	struct frame *f = (void *)(long)ctx->data;
+	const volatile __u64 *from = (void *)template;
+	__u64 *to = (void *)f;
+	__u32 sum;
+	__u16 port;
+	int i;
+
+	if ((void *)(f + 1) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+#pragma unroll
+	for (i = 0; i < FRAME_LEN / 8; i++)
+		to[i] = from[i];
+	*(__u32 *)&to[i] = *(const volatile __u32 *)&from[i];
+
+	port = bpf_htons(first_port + (sent++ & flow_mask));
+	f->udp.source = port;
+	sum = (__u16)~f->udp.check + port;
+	sum = (sum & 0xffff) + (sum >> 16);
+	f->udp.check = ~sum ? ~sum : 0xffff;
+	return bpf_redirect(gen_ifindex, 0);
+}
+
+/* Generator's side: notes which flows got a reply. */
+SEC("xdp")
+int hear(struct xdp_md *ctx)
+{
+	struct frame *f = bench_frame(ctx);
+	__u32 flow;
+
+	if (!f)
+		return XDP_PASS;
+	flow = bpf_ntohs(f->udp.dest) - first_port;
+	if (flow < MAX_FLOWS)
+		replied[flow] = 1;
+	replies++;
+	return XDP_DROP;
+}
+
+/* Receiver's side, to establish flows: sends each packet back. */
+SEC("xdp")
+int reflect(struct xdp_md *ctx)
+{
+	struct frame *f = bench_frame(ctx);
+	__u8 mac[ETH_ALEN];
+	__be32 addr;
+	__be16 port;
+
+	if (!f)
+		return XDP_PASS;
+	__builtin_memcpy(mac, f->eth.h_dest, ETH_ALEN);
+	__builtin_memcpy(f->eth.h_dest, f->eth.h_source, ETH_ALEN);
+	__builtin_memcpy(f->eth.h_source, mac, ETH_ALEN);
+	/* Checksums do not see who is who. */
+	addr = f->ip.daddr;
+	f->ip.daddr = f->ip.saddr;
+	f->ip.saddr = addr;
+	port = f->udp.dest;
+	f->udp.dest = f->udp.source;
+	f->udp.source = port;
+	return XDP_TX;
+}
+
+/* Receiver's side, to measure: counts, keeps a few, drops. */
+SEC("xdp")
+int receive(struct xdp_md *ctx)
+{
+	struct frame *f = bench_frame(ctx);
+	struct sample *s;
+	struct count *c;
+	__u32 key = 0;
+
+	c = bpf_map_lookup_elem(&received, &key);
+	if (!c)
+		return XDP_ABORTED;
+	if (!f) {
+		c->strays++;
+		return XDP_PASS;
+	}
+	if (!(c->packets++ & (SAMPLE_EVERY - 1))) {
+		key = (c->packets / SAMPLE_EVERY) % SAMPLES;
+		s = bpf_map_lookup_elem(&samples, &key);
+		if (s) {
+			__builtin_memcpy(s->data, f, FRAME_LEN);
+			s->len = ctx->data_end - ctx->data;
+		}
+	}
+	return XDP_DROP;
+}

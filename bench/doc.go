@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+// Package bench measures how many packets a second one core of a router
+// forwards, with the router being any of several devices under test.
+//
+// # Topology
+//
+// Each device has three network namespaces of its own, joined by two veth
+// pairs:
+//
+//	gen: gen0 ── enp66s0f0np0 :dut: enp1s0 ── sink0 :sink
+//
+// The middle one has L2's interface names, so that L2's ruleset applies: from
+// a trusted high-speed link out by the WAN, where it masquerades. The
+// namespaces have no names and end with the process, however it ends.
+//
+// # Who runs where
+//
+// The generator is an XDP program that runs in live-frame mode of
+// BPF_PROG_TEST_RUN, on CPU 0. The frames go into the ring of the router's
+// veth, whose NAPI is a kernel thread bound to CPU 1: the packet core. A frame
+// that finds the ring full is lost before it costs the router anything, so the
+// generator, which is faster than any router here, keeps the packet core busy
+// all the time. What the thread does is what is measured: receive, decide,
+// rewrite, hand to the far veth.
+//
+// Where the receiver runs is an option, see [SinkCPU].
+//
+// # Method
+//
+// All devices are set up first, and flows established where the device keeps
+// state: a few packets a millisecond, reflected by the receiver, until each
+// flow has got its reply. Then the devices take turns, A B C A B C, each after
+// a warm-up; packets are counted at the receiver by its XDP program. Reported
+// are the median, the spread between the quartiles and the ratio to bare
+// redirect, paired by round, with a bootstrap confidence interval. A
+// result that is too noisy, or where the router was not the bottleneck, is
+// marked inconclusive. Packets sampled at the receiver must be what the device
+// promises, or the run fails.
+package bench

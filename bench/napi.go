@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// include/uapi/linux/netdev.h
+const (
+	netdevFamily      = "netdev"
+	netdevCmdNAPIGet  = 11
+	netdevNAPIIfindex = 1
+	netdevNAPIPID     = 4
+)
+
+// A busy machine must not take the packet core away: see setpriority(2).
+const niceness = -20
+
+// threadNAPI moves the NAPI of an interface of the namespace into a kernel
+// thread on one CPU, and returns the thread's id. Attaching XDP may replace
+// the NAPI instance, so this comes after.
+func threadNAPI(ns *namespace, name string, ifindex, cpu int) (pid int, err error) {
+	err = ns.withSysfs(func() error {
+		return os.WriteFile("/sys/class/net/"+name+"/threaded", []byte("1"), 0o644)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%s: threaded NAPI: %w", name, err)
+	}
+	err = ns.do(func() error {
+		pid, err = napiThread(ifindex)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return pid, pin(pid, cpu)
+}
+
+// pin binds a thread to one CPU and prefers it there. pid 0: the caller.
+func pin(pid, cpu int) error {
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(pid, &set); err != nil {
+		return fmt.Errorf("bind thread %d to CPU %d: %w", pid, cpu, err)
+	}
+	if err := unix.Setpriority(unix.PRIO_PROCESS, pid, niceness); err != nil {
+		return fmt.Errorf("priority of thread %d: %w", pid, err)
+	}
+	return nil
+}
+
+// napiThread asks the kernel (6.10 or newer) which thread polls the only queue
+// of an interface in the calling thread's network namespace.
+func napiThread(ifindex int) (int, error) {
+	family, err := netlink.GenlFamilyGet(netdevFamily)
+	if err != nil {
+		return 0, fmt.Errorf("netlink family %s: %w", netdevFamily, err)
+	}
+	req := nl.NewNetlinkRequest(int(family.ID), unix.NLM_F_DUMP)
+	req.AddData(&nl.Genlmsg{Command: netdevCmdNAPIGet, Version: uint8(family.Version)})
+	req.AddData(nl.NewRtAttr(netdevNAPIIfindex, nl.Uint32Attr(uint32(ifindex))))
+	msgs, err := req.Execute(unix.NETLINK_GENERIC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("list NAPI instances: %w", err)
+	}
+	for _, m := range msgs {
+		attrs, err := nl.ParseRouteAttr(m[nl.SizeofGenlmsg:])
+		if err != nil {
+			return 0, fmt.Errorf("list NAPI instances: %w", err)
+		}
+		for _, a := range attrs {
+			if a.Attr.Type == netdevNAPIPID && len(a.Value) == 4 {
+				return int(binary.NativeEndian.Uint32(a.Value)), nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("%d NAPI instances, none with a thread", len(msgs))
+}
+
+// threadTime is how long a thread has been running on a CPU.
+func threadTime(pid int) (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Fields(string(b))
+	if len(f) == 0 {
+		return 0, fmt.Errorf("/proc/%d/schedstat is empty", pid)
+	}
+	ns, err := strconv.ParseInt(f[0], 10, 64)
+	return time.Duration(ns), err
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Interface names of the router, as L2's ruleset has them.
+const (
+	IngressName = "enp66s0f0np0" // from the generator
+	EgressName  = "enp1s0"       // the WAN, to the receiver
+	LANName     = "br0"          // carries no traffic here
+)
+
+const (
+	genName  = "gen0"
+	sinkName = "sink0"
+)
+
+// Addresses of the topology.
+var (
+	GenAddr     = netip.MustParsePrefix("10.0.0.2/24")
+	IngressAddr = netip.MustParsePrefix("10.0.0.1/24")
+	EgressAddr  = netip.MustParsePrefix("172.16.0.1/16")
+	SinkAddr    = netip.MustParsePrefix("172.16.0.2/16")
+)
+
+// Port is one end of a wire.
+type Port struct {
+	Index int // in its own namespace
+	MAC   net.HardwareAddr
+}
+
+// Topology is a generator, a router and a receiver in a row. The router has
+// addresses, neighbours and forwarding on, and no firewall.
+type Topology struct {
+	gen, dut, sink *namespace
+
+	Gen, Ingress, Egress, Sink Port
+}
+
+// NewTopology builds one.
+func NewTopology() (*Topology, error) {
+	t := &Topology{}
+	for _, ns := range []**namespace{&t.gen, &t.dut, &t.sink} {
+		n, err := newNamespace()
+		if err != nil {
+			return nil, errors.Join(err, t.Close())
+		}
+		*ns = n
+	}
+	if err := t.dut.do(t.buildRouter); err != nil {
+		return nil, errors.Join(fmt.Errorf("router: %w", err), t.Close())
+	}
+	err := t.gen.do(func() (err error) {
+		t.Gen, err = configure(genName, GenAddr)
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("generator: %w", err), t.Close())
+	}
+	err = t.sink.do(func() (err error) {
+		t.Sink, err = configure(sinkName, SinkAddr)
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("receiver: %w", err), t.Close())
+	}
+	if err := t.dut.do(t.addNeighbours); err != nil {
+		return nil, errors.Join(fmt.Errorf("router: %w", err), t.Close())
+	}
+	return t, nil
+}
+
+// Close removes the topology.
+func (t *Topology) Close() error {
+	var errs []error
+	for _, ns := range []*namespace{t.gen, t.dut, t.sink} {
+		if ns != nil {
+			errs = append(errs, ns.close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// InRouter runs fn on a thread in the router's network namespace.
+func (t *Topology) InRouter(fn func() error) error { return t.dut.do(fn) }
+
+func (t *Topology) buildRouter() error {
+	for _, s := range []string{
+		"net/ipv4/ip_forward",
+		"net/ipv6/conf/all/disable_ipv6",
+		"net/ipv6/conf/default/disable_ipv6",
+	} {
+		if err := os.WriteFile("/proc/sys/"+s, []byte("1"), 0o644); err != nil {
+			return fmt.Errorf("sysctl: %w", err)
+		}
+	}
+	lan := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: LANName}}
+	if err := netlink.LinkAdd(lan); err != nil {
+		return fmt.Errorf("add %s: %w", LANName, err)
+	}
+	for _, w := range []struct {
+		name, peer string
+		ns         *namespace
+	}{{IngressName, genName, t.gen}, {EgressName, sinkName, t.sink}} {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = w.name
+		// One queue each: one flow of work for one core.
+		attrs.NumTxQueues, attrs.NumRxQueues = 1, 1
+		err := netlink.LinkAdd(&netlink.Veth{
+			LinkAttrs:       attrs,
+			PeerName:        w.peer,
+			PeerNamespace:   netlink.NsFd(int(w.ns.file.Fd())),
+			PeerNumTxQueues: 1,
+			PeerNumRxQueues: 1,
+		})
+		if err != nil {
+			return fmt.Errorf("add %s: %w", w.name, err)
+		}
+	}
+	var err error
+	if t.Ingress, err = configure(IngressName, IngressAddr); err != nil {
+		return err
+	}
+	if t.Egress, err = configure(EgressName, EgressAddr); err != nil {
+		return err
+	}
+	return nil
+}
+
+// configure gives an interface its address and brings it up. GRO gives a veth
+// a NAPI instance: without, a redirected frame cannot enter it.
+func configure(name string, addr netip.Prefix) (Port, error) {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return Port{}, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := setGRO(name); err != nil {
+		return Port{}, err
+	}
+	err = netlink.AddrAdd(l, &netlink.Addr{IPNet: ipNet(addr)})
+	if err != nil {
+		return Port{}, fmt.Errorf("%s: add %s: %w", name, addr, err)
+	}
+	if err := netlink.LinkSetUp(l); err != nil {
+		return Port{}, fmt.Errorf("%s up: %w", name, err)
+	}
+	a := l.Attrs()
+	return Port{Index: a.Index, MAC: a.HardwareAddr}, nil
+}
+
+func (t *Topology) addNeighbours() error {
+	for _, n := range []netlink.Neigh{
+		{LinkIndex: t.Ingress.Index, IP: GenAddr.Addr().AsSlice(), HardwareAddr: t.Gen.MAC},
+		{LinkIndex: t.Egress.Index, IP: SinkAddr.Addr().AsSlice(), HardwareAddr: t.Sink.MAC},
+	} {
+		n.State = netlink.NUD_PERMANENT
+		if err := netlink.NeighSet(&n); err != nil {
+			return fmt.Errorf("add neighbour %s: %w", n.IP, err)
+		}
+	}
+	return nil
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{
+		IP:   p.Addr().AsSlice(),
+		Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
+	}
+}

@@ -1,0 +1,422 @@
+//go:build ignore
+// SPDX-License-Identifier: GPL-2.0-only
+
+/*
+ * The whole way, at TC (TCX): what comes in by an interface, and what the host
+ * itself sends.
+ */
+
+#include "lib/ctx_skb.h"
+
+#include "lib/conntrack.h"
+#include "lib/forward.h"
+#include "lib/gc.h"
+#include "lib/icmp_error.h"
+#include "lib/nat.h"
+#include "lib/parse.h"
+#include "lib/policy.h"
+#include "lib/rewrite.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* Tells the egress program of the way that a packet has behind it. tc_index
+ * stays with a packet through neighbour resolution and fragmentation, and is
+ * nobody else's since the tcindex classifier has gone.
+ */
+#define TC_INDEX_NONE 0
+#define TC_INDEX_DONE 0x12d0 /* forwarded: nothing left to do */
+#define TC_INDEX_SNAT 0x12d1 /* accepted, its source is still to translate */
+
+/* What the steps of a packet's way share. */
+struct way {
+	struct tuple key; /* the tuple it came with */
+	struct ct ct;
+	struct icmp_error error;
+	__u8 is_error;
+};
+
+static __always_inline int drop(__u32 reason)
+{
+	count(reason);
+	return TCX_DROP;
+}
+
+/* Hands the packet to the host. */
+static __always_inline int pass(struct __sk_buff *skb)
+{
+	skb->tc_index = TC_INDEX_NONE;
+	return TCX_NEXT;
+}
+
+static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
+				 struct way *w, const struct iface *iface,
+				 int egress)
+{
+	int ret;
+
+	p->now = bpf_ktime_get_coarse_ns();
+	p->mark = ctx_mark(skb);
+	p->pkt_type = ctx_pkt_type(skb);
+	p->l3_off = iface->flags & IFACE_L3 ? 0 : ETH_HLEN;
+	p->protocol = skb->protocol;
+	if (p->protocol != bpf_htons(ETH_P_IP) &&
+	    p->protocol != bpf_htons(ETH_P_IPV6))
+		return PARSE_FOREIGN;
+	ctx_pull(skb, ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(p->th));
+	ret = parse(skb, p, egress);
+	if (ret == PARSE_OK)
+		w->key = p->tuple;
+	return ret;
+}
+
+static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
+				  struct way *w)
+{
+	if (ct_untracked(p)) {
+		p->ct_state = CT_STATE_UNTRACKED;
+	} else if (ct_is_icmp_error(p)) {
+		w->is_error = 1;
+		icmp_error_track(skb, p, &w->error);
+	} else {
+		ct_in(p, &w->key, &w->ct);
+	}
+}
+
+static __always_inline void to_dst(struct pkt *p, const struct way *w)
+{
+	if (w->ct.flow)
+		translate_dst(p, &w->ct.flow->out);
+	else if (w->is_error && w->error.translate)
+		icmp_error_dst(p, &w->error);
+}
+
+/*
+ * The source's translation: the flow's, or for a first packet the one that the
+ * NAT chains ask for. Begins the flow. Returns a drop reason or 0.
+ */
+static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
+				  struct way *w)
+{
+	struct endpoints out;
+	int reason;
+
+	if (w->ct.flow) {
+		translate_src(p, &w->ct.flow->out);
+		return 0;
+	}
+	if (w->is_error && w->error.translate) {
+		icmp_error_src(p, &w->error);
+		return 0;
+	}
+	if (!w->ct.first)
+		return 0;
+	if (!policy_accepts(POSTROUTING_NAT, postrouting_nat, p))
+		return STAT_DROP_POLICY;
+	if (p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
+		return STAT_DROP_NAT_NO_ADDRESS;
+	reason = flow_begin(p, &w->key, w->ct.state);
+	if (reason)
+		return reason;
+	__builtin_memcpy(&out, &p->tuple, sizeof(out));
+	translate_src(p, &out);
+	return 0;
+}
+
+static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
+					 const struct way *w, int ttl)
+{
+	if (w->is_error && w->error.translate &&
+	    icmp_error_rewrite(skb, p, &w->error) < 0)
+		return -1;
+	ctx_pull(skb, ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(p->th));
+	return rewrite(skb, p, &w->key, ttl);
+}
+
+/*
+ * The input chain dropped a packet that daemons with a packet socket are
+ * waiting for. Under nftables they see it all the same; so they do here: the
+ * stack itself does not take a frame for another host.
+ */
+static __always_inline int is_dhcp(const struct pkt *p)
+{
+	__be16 port = p->tuple.dport;
+
+	return p->nfproto == NFPROTO_IPV4 && p->l4proto == IPPROTO_UDP &&
+	       (port == bpf_htons(67) || port == bpf_htons(68));
+}
+
+static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
+				   struct way *w)
+{
+	int reason;
+
+	if (!policy_accepts(INPUT, input, p)) {
+		count(STAT_DROP_POLICY);
+		if (!is_dhcp(p) || bpf_skb_change_type(skb, PACKET_OTHERHOST))
+			return TCX_DROP;
+		return pass(skb);
+	}
+	if (w->ct.first) {
+		reason = flow_begin(p, &w->key, w->ct.state);
+		if (reason)
+			return drop(reason);
+	}
+	if (write_headers(skb, p, w, 0) < 0)
+		return drop(STAT_DROP_INTERNAL);
+	count(STAT_LOCAL_IN);
+	return pass(skb);
+}
+
+static __always_inline enum route find_route(struct __sk_buff *skb,
+					     struct pkt *p,
+					     struct bpf_fib_lookup *fib)
+{
+	int ret;
+
+	if (p->pkt_type != PACKET_HOST)
+		return ROUTE_LOCAL;
+	if (p->nfproto == NFPROTO_IPV6 && is_link_local(p->tuple.daddr))
+		return ROUTE_LOCAL;
+
+	route_fill(skb, fib, p, segment_len(skb, p));
+	if (p->mark)
+		__builtin_memcpy(fib->smac, &p->mark, sizeof(p->mark));
+	ret = bpf_fib_lookup(skb, fib, sizeof(*fib),
+			     FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK);
+	if (ret == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+		/* Which interface it would have been: without a length the
+		 * answer has it, whatever the MTU.
+		 */
+		route_fill(skb, fib, p, 0);
+		if (p->mark)
+			__builtin_memcpy(fib->smac, &p->mark, sizeof(p->mark));
+		ret = bpf_fib_lookup(skb, fib, sizeof(*fib),
+				     FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK);
+		if (ret != BPF_FIB_LKUP_RET_SUCCESS &&
+		    ret != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+			return ROUTE_DROP;
+		p->oif = fib->ifindex;
+		return ROUTE_TOO_BIG;
+	}
+	switch (ret) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+		if (p->nfproto == NFPROTO_IPV6 &&
+		    is_link_local(p->tuple.saddr))
+			return ROUTE_REFUSED;
+		p->oif = fib->ifindex;
+		return ROUTE_FORWARD;
+	case BPF_FIB_LKUP_RET_NOT_FWDED:
+	case BPF_FIB_LKUP_RET_FWD_DISABLED:
+		return ROUTE_LOCAL;
+	case BPF_FIB_LKUP_RET_BLACKHOLE:
+	case BPF_FIB_LKUP_RET_UNREACHABLE:
+	case BPF_FIB_LKUP_RET_PROHIBIT:
+		return ROUTE_REFUSED;
+	}
+	return ROUTE_DROP;
+}
+
+/* By the neighbour's address at the moment; unresolved, the kernel resolves it
+ * and keeps the packet until then.
+ */
+static __always_inline int send_by(struct __sk_buff *skb, const struct pkt *p,
+				   const struct bpf_fib_lookup *fib)
+{
+	struct bpf_redir_neigh nh = { .nh_family = fib->family };
+	__u32 ifindex = p->oif;
+	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
+
+	skb->tc_index = TC_INDEX_DONE;
+	count(STAT_TC_FORWARDED);
+	if (iface && iface->flags & IFACE_L3)
+		return bpf_redirect(ifindex, 0);
+	if (fib->family == AF_INET)
+		nh.ipv4_nh = fib->ipv4_dst;
+	else
+		__builtin_memcpy(nh.ipv6_nh, fib->ipv6_dst, 16);
+	return bpf_redirect_neigh(ifindex, &nh, sizeof(nh), 0);
+}
+
+/*
+ * Accepted, but the kernel has to answer (expired TTL, path MTU) or to
+ * fragment. It gets the packet as it came, but for the destination of a
+ * translated flow, without which it would take the packet for its own. The
+ * source's translation is left to the egress program; an answer is none.
+ */
+static __always_inline int to_kernel(struct __sk_buff *skb, struct pkt *p,
+				     struct way *w)
+{
+	struct endpoints arrived;
+
+	__builtin_memcpy(&arrived, &w->key, sizeof(arrived));
+	translate_src(p, &arrived);
+	if (write_headers(skb, p, w, 0) < 0)
+		return drop(STAT_DROP_INTERNAL);
+	count(STAT_TO_KERNEL);
+	skb->tc_index = TC_INDEX_SNAT;
+	return TCX_NEXT;
+}
+
+static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
+				   struct way *w,
+				   const struct bpf_fib_lookup *fib,
+				   int too_big)
+{
+	int reason;
+
+	if (!policy_accepts(FORWARD, forward, p) ||
+	    !policy_accepts(POSTROUTING, postrouting, p))
+		return drop(STAT_DROP_POLICY);
+	reason = to_src(skb, p, w);
+	if (reason)
+		return drop(reason);
+	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, p))
+		return drop(STAT_DROP_POLICY);
+	if (too_big || ttl_expires(p))
+		return to_kernel(skb, p, w);
+	if (write_headers(skb, p, w, 1) < 0)
+		return drop(STAT_DROP_INTERNAL);
+	return send_by(skb, p, fib);
+}
+
+SEC("tcx/ingress")
+int l2_ingress(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	struct bpf_fib_lookup fib;
+	struct iface *iface;
+	struct pkt p = {};
+	struct way w = {};
+	enum route route;
+
+	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
+	if (!iface || !(iface->flags & IFACE_MANAGED))
+		return TCX_NEXT;
+	/* Of a VLAN: it comes again by the VLAN's device. For another host:
+	 * the stack does not take it.
+	 */
+	if (skb->vlan_present || skb->pkt_type == PACKET_OTHERHOST)
+		return TCX_NEXT;
+	switch (begin(skb, &p, &w, iface, 0)) {
+	case PARSE_OK:
+		break;
+	case PARSE_FOREIGN:
+		return TCX_NEXT;
+	case PARSE_FRAGMENT:
+		return drop(STAT_DROP_FRAGMENT);
+	default:
+		return drop(STAT_DROP_MALFORMED);
+	}
+	p.iif = ifindex;
+
+	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, &p))
+		return drop(STAT_DROP_POLICY);
+	track(skb, &p, &w);
+	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, &p))
+		return drop(STAT_DROP_POLICY);
+	to_dst(&p, &w);
+	if (!policy_accepts(PREROUTING, prerouting, &p))
+		return drop(STAT_DROP_POLICY);
+
+	route = find_route(skb, &p, &fib);
+	switch (route) {
+	case ROUTE_LOCAL:
+		return deliver(skb, &p, &w);
+	case ROUTE_FORWARD:
+	case ROUTE_TOO_BIG:
+		return forward(skb, &p, &w, &fib, route == ROUTE_TOO_BIG);
+	case ROUTE_REFUSED:
+		/* Without its translation it would be the router's own. */
+		if (__builtin_memcmp(w.key.daddr, p.tuple.daddr, 16))
+			return drop(STAT_DROP_NO_ROUTE);
+		return pass(skb);
+	default:
+		return drop(STAT_DROP_NO_ROUTE);
+	}
+}
+
+/* A frame that a packet socket sends does not meet netfilter. */
+static __always_inline int from_packet_socket(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk)
+		return 0;
+	sk = bpf_sk_fullsock(sk);
+	return sk && sk->family == AF_PACKET;
+}
+
+/* The kernel forwarded, or fragmented, what the ingress program accepted. */
+static __always_inline int finish_snat(struct __sk_buff *skb, struct pkt *p,
+				       struct way *w)
+{
+	struct flow *f = bpf_map_lookup_elem(&l2_flows, &w->key);
+
+	skb->tc_index = TC_INDEX_NONE;
+	if (!f)
+		f = bpf_map_lookup_elem(&l2_half_open, &w->key);
+	if (f) {
+		translate_src(p, &f->out);
+		if (write_headers(skb, p, w, 0) < 0)
+			return drop(STAT_DROP_INTERNAL);
+	}
+	return TCX_NEXT;
+}
+
+SEC("tcx/egress")
+int l2_egress(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	struct iface *iface;
+	struct pkt p = {};
+	struct way w = {};
+	int reason, forwarded;
+
+	if (skb->tc_index == TC_INDEX_DONE)
+		return pass(skb);
+	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
+	if (!iface || !(iface->flags & IFACE_MANAGED) || skb->vlan_present ||
+	    from_packet_socket(skb))
+		return pass(skb);
+	switch (begin(skb, &p, &w, iface, 1)) {
+	case PARSE_OK:
+		break;
+	case PARSE_FOREIGN:
+		return pass(skb);
+	case PARSE_FRAGMENT:
+		return drop(STAT_DROP_FRAGMENT);
+	default:
+		return drop(STAT_DROP_MALFORMED);
+	}
+	p.oif = ifindex;
+	if (skb->tc_index == TC_INDEX_SNAT)
+		return finish_snat(skb, &p, &w);
+
+	/* Forwarded by the kernel, from an interface that has no program. */
+	forwarded = skb->ingress_ifindex != 0;
+	if (forwarded)
+		p.iif = skb->ingress_ifindex;
+	if (forwarded ? !policy_accepts(PREROUTING_RAW, prerouting_raw, &p) :
+			!policy_accepts(OUTPUT_RAW, output_raw, &p))
+		return drop(STAT_DROP_POLICY);
+	track(skb, &p, &w);
+	if (forwarded) {
+		if (!policy_accepts(PREROUTING_EARLY, prerouting_early, &p) ||
+		    !policy_accepts(PREROUTING, prerouting, &p) ||
+		    !policy_accepts(FORWARD, forward, &p))
+			return drop(STAT_DROP_POLICY);
+	} else if (!policy_accepts(OUTPUT, output, &p)) {
+		return drop(STAT_DROP_POLICY);
+	}
+	if (!policy_accepts(POSTROUTING, postrouting, &p))
+		return drop(STAT_DROP_POLICY);
+	reason = to_src(skb, &p, &w);
+	if (reason)
+		return drop(reason);
+	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, &p))
+		return drop(STAT_DROP_POLICY);
+	if (write_headers(skb, &p, &w, 0) < 0)
+		return drop(STAT_DROP_INTERNAL);
+	count(STAT_LOCAL_OUT);
+	return pass(skb);
+}

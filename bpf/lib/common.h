@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include <stddef.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/icmpv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Read or write a field that another CPU may write at the same time, once. */
+#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
+#define AF_INET 2
+#define AF_INET6 10
+#define AF_PACKET 17
+
+/* include/uapi/linux/icmp.h, which pulls in the C library. */
+#define ICMP_ECHOREPLY 0
+#define ICMP_DEST_UNREACH 3
+#define ICMP_SOURCE_QUENCH 4
+#define ICMP_REDIRECT 5
+#define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETERPROB 12
+#define ICMP_TIMESTAMP 13
+#define ICMP_TIMESTAMPREPLY 14
+#define ICMP_INFO_REQUEST 15
+#define ICMP_INFO_REPLY 16
+#define ICMP_ADDRESS 17
+#define ICMP_ADDRESSREPLY 18
+#define ICMP_CSUM_OFF 2 /* ICMPv6 too */
+
+#define NFPROTO_IPV4 2
+#define NFPROTO_IPV6 10
+
+#define NF_DROP 0
+#define NF_ACCEPT 1
+
+/* include/uapi/linux/netfilter/nf_conntrack_common.h */
+#define CT_STATE_INVALID (1U << 0)
+#define CT_STATE_ESTABLISHED (1U << 1)
+#define CT_STATE_RELATED (1U << 2)
+#define CT_STATE_NEW (1U << 3)
+#define CT_STATE_UNTRACKED (1U << 6)
+
+#define IP_MF 0x2000
+#define IP_OFFSET 0x1fff
+#define IP_DF 0x4000
+
+/* include/uapi/linux/bpf.h of the kernels that l2d supports; the headers of
+ * the distribution may be older.
+ */
+#define FIB_LOOKUP_SKIP_NEIGH (1U << 2)
+#define FIB_LOOKUP_SRC (1U << 4)
+#define FIB_LOOKUP_MARK (1U << 5)
+#define CSUM_IPV6 (1ULL << 7) /* BPF_F_IPV6 */
+#define TCX_NEXT -1
+#define TCX_DROP 2
+
+struct bpf_map;
+
+/* Coarse clock of flow entries: 2^27 ns, about 134 ms, wraps after 18 years. */
+#define TICK_SHIFT 27
+#define TICKS_PER_SEC 8
+
+static __always_inline __u32 ns_to_ticks(__u64 ns)
+{
+	return ns >> TICK_SHIFT;
+}
+
+static __always_inline int ticks_after(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) > 0;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "flow.h"
+#include "types.h"
+
+/* What conntrack knows of the packet in hand. */
+struct ct {
+	struct flow *flow; /* NULL: none (yet) */
+	__u8 half; /* the flow is in the half-open tier */
+	__u8 first; /* the packet begins a flow, if the ruleset accepts it */
+	__u8 state; /* TCP state that the flow begins with */
+};
+
+/* Neighbour and multicast listener discovery is not tracked:
+ * nf_conntrack_proto_icmpv6.c.
+ */
+static __always_inline int ct_untracked(const struct pkt *p)
+{
+	if (p->l4proto != IPPROTO_ICMPV6 || p->nfproto != NFPROTO_IPV6)
+		return 0;
+	return (p->th[0] >= 130 && p->th[0] <= 136) || p->th[0] == 143;
+}
+
+static __always_inline int ct_is_icmp_error(const struct pkt *p)
+{
+	if (p->l4proto == IPPROTO_ICMPV6 && p->nfproto == NFPROTO_IPV6)
+		return p->th[0] < 128;
+	if (p->l4proto != IPPROTO_ICMP || p->nfproto != NFPROTO_IPV4)
+		return 0;
+	switch (p->th[0]) {
+	case ICMP_DEST_UNREACH:
+	case ICMP_SOURCE_QUENCH:
+	case ICMP_REDIRECT:
+	case ICMP_TIME_EXCEEDED:
+	case ICMP_PARAMETERPROB:
+		return 1;
+	}
+	return 0;
+}
+
+/* Whether the packet may begin a flow. */
+static __always_inline int ct_may_begin(const struct pkt *p, __u8 *state)
+{
+	__u16 len;
+
+	switch (p->l4proto) {
+	case IPPROTO_TCP:
+		*state = TCP_NONE;
+		return tcp_track(p, 0, state) == TCP_KEEP;
+	case IPPROTO_UDP:
+		len = bpf_ntohs(*(__be16 *)&p->th[4]);
+		return len >= 8 &&
+		       (len <= p->len - (p->l4_off - p->l3_off) || p->frag_off);
+	case IPPROTO_ICMP:
+		switch (p->th[0]) {
+		case ICMP_ECHO:
+		case ICMP_TIMESTAMP:
+		case ICMP_INFO_REQUEST:
+		case ICMP_ADDRESS:
+			return 1;
+		}
+		return 0;
+	case IPPROTO_ICMPV6:
+		return p->th[0] == ICMPV6_ECHO_REQUEST;
+	}
+	return 1;
+}
+
+static __always_inline int ct_is_confirmed_by(const struct pkt *p, __u8 state,
+					      __u8 flags)
+{
+	if (!(flags & FLOW_SEEN_REPLY))
+		return 0;
+	return p->l4proto != IPPROTO_TCP || state == TCP_ESTABLISHED;
+}
+
+/*
+ * Finds the packet's flow, moves its state on and sets p->ct_state, as
+ * nf_conntrack_in() does. A TCP connection is confirmed when its handshake is
+ * complete, anything else by its first reply.
+ */
+static __always_inline void ct_in(struct pkt *p, const struct tuple *key,
+				  struct ct *ct)
+{
+	struct flow *f, *confirmed;
+	__u8 state, flags, changed;
+	int verdict = TCP_KEEP;
+
+	f = bpf_map_lookup_elem(&l2_flows, key);
+	if (!f) {
+		f = bpf_map_lookup_elem(&l2_half_open, key);
+		ct->half = 1;
+	}
+	if (f && ticks_after(ns_to_ticks(p->now), READ_ONCE(f->expires))) {
+		flow_delete(key, f);
+		count(STAT_FLOW_EXPIRED);
+		f = NULL;
+	}
+	if (f) {
+		state = f->state;
+		if (p->l4proto == IPPROTO_TCP && !p->frag_off)
+			verdict = tcp_track(p, f->flags & FLOW_REPLY, &state);
+		if (verdict == TCP_INVALID) {
+			p->ct_state = CT_STATE_INVALID;
+			return;
+		}
+		if (verdict == TCP_REOPEN) {
+			flow_delete(key, f);
+			f = NULL;
+		}
+	}
+	if (!f) {
+		if (!ct_may_begin(p, &ct->state)) {
+			p->ct_state = CT_STATE_INVALID;
+			return;
+		}
+		p->ct_state = CT_STATE_NEW;
+		ct->first = 1;
+		return;
+	}
+
+	flags = f->flags;
+	if (flags & FLOW_REPLY)
+		flags |= FLOW_SEEN_REPLY;
+	changed = state != f->state || flags != f->flags;
+	if (changed) {
+		WRITE_ONCE(f->state, state);
+		WRITE_ONCE(f->flags, flags);
+	}
+	if (ct->half && ct_is_confirmed_by(p, state, flags) &&
+	    !flow_confirm(key, f)) {
+		confirmed = bpf_map_lookup_elem(&l2_flows, key);
+		if (confirmed) {
+			f = confirmed;
+			ct->half = 0;
+			changed = 1;
+		}
+	}
+	flow_touch(key, f, p, ct->half, changed);
+	ct->flow = f;
+	p->ct_state = flags & FLOW_SEEN_REPLY ? CT_STATE_ESTABLISHED :
+						CT_STATE_NEW;
+}

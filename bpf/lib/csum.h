@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+
+/* Internet checksum arithmetic (RFC 1071, RFC 1624) on 32-bit partial sums. */
+
+static __always_inline __u32 csum_fold64(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return sum;
+}
+
+static __always_inline __u16 csum_fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* Difference that replacing from by to makes; words 32-bit words each. */
+static __always_inline __u32 csum_diff(const void *from, const void *to,
+				       int words)
+{
+	const __u32 *a = from, *b = to;
+	__u64 sum = 0;
+	int i;
+
+#pragma unroll
+	for (i = 0; i < words; i++) {
+		sum += (__u32)~a[i];
+		sum += b[i];
+	}
+	return csum_fold64(sum);
+}
+
+static __always_inline __u32 csum_diff16(__u16 from, __u16 to)
+{
+	return (__u32)(__u16)~from + to;
+}
+
+static __always_inline __u32 csum_add(__u32 a, __u32 b)
+{
+	return csum_fold64((__u64)a + b);
+}
+
+/* The checksum field after a difference has been added. */
+static __always_inline __u16 csum_apply(__u16 csum, __u32 diff)
+{
+	return ~csum_fold(csum_add((__u16)~csum, diff));
+}
+
+/* Whether an IPv4 header without options sums up; 16-bit aligned. */
+static __always_inline int ipv4_header_valid(const void *header)
+{
+	const __u32 *w = header;
+	__u64 sum = (__u64)w[0] + w[1] + w[2] + w[3] + w[4];
+
+	return csum_fold(csum_fold64(sum)) == 0xffff;
+}

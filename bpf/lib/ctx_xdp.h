@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+
+/* The XDP side of the context: the only place, with ctx_skb.h, that knows
+ * which one a program is built for.
+ */
+
+#define CTX_XDP 1
+#define ctx_buff xdp_md
+
+static __always_inline __u32 ctx_len(struct ctx_buff *ctx)
+{
+	return bpf_xdp_get_buff_len(ctx);
+}
+
+/* XDP sees headers in the first buffer or not at all. */
+static __always_inline int ctx_pull(struct ctx_buff *ctx, __u32 len)
+{
+	return 0;
+}
+
+static __always_inline int ctx_load(struct ctx_buff *ctx, __u32 off, void *to,
+				    __u32 len)
+{
+	return bpf_xdp_load_bytes(ctx, off, to, len);
+}
+
+static __always_inline __u32 ctx_gso_len(struct ctx_buff *ctx)
+{
+	return 0;
+}
+
+static __always_inline __u32 ctx_mark(struct ctx_buff *ctx)
+{
+	return 0;
+}
+
+static __always_inline __u32 ctx_pkt_type(struct ctx_buff *ctx)
+{
+	return PACKET_HOST;
+}
+
+/* Adds what the pseudo header (addresses) and the ports changed by to the
+ * transport checksum at off; both are differences as csum_diff() makes them.
+ */
+static __always_inline int ctx_csum_update(struct ctx_buff *ctx, __u32 off,
+					   __u32 addr_diff, __u32 port_diff,
+					   __u64 flags)
+{
+	void *data = (void *)(long)ctx->data;
+	void *data_end = (void *)(long)ctx->data_end;
+	__u64 sum;
+	__u16 *csum;
+
+	off &= 0x1ff;
+	csum = data + off;
+	if ((void *)(csum + 1) > data_end)
+		return -1;
+	if (flags & BPF_F_MARK_MANGLED_0 && !*csum)
+		return 0;
+	sum = (__u16)~*csum;
+	sum += addr_diff;
+	sum += port_diff;
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	*csum = ~sum;
+	if (flags & BPF_F_MARK_MANGLED_0 && !*csum)
+		*csum = 0xffff;
+	return 0;
+}

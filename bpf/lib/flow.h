@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "maps.h"
+#include "tcp.h"
+#include "types.h"
+
+/*
+ * Connection tracking: the two tiers, both directions of a flow.
+ *
+ * Races. Both entries of a flow hold its state and expiry; whoever changes one
+ * writes the other too, without a lock. Two CPUs that do so at once may leave
+ * the older of two states in one entry until the next packet that changes it:
+ * a timeout that is too long or too short, never a wrong translation, as out
+ * is written once, at creation. An entry that is deleted while another CPU
+ * holds a pointer to it may be in use for another flow when that CPU writes
+ * expiry and counters: the same harm.
+ */
+
+/* A UDP exchange is a stream after this: nf_conntrack_proto_udp.c. */
+#define UDP_STREAM_AFTER (2 * TICKS_PER_SEC)
+
+static __always_inline struct settings *settings(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&l2_settings, &zero);
+}
+
+static __always_inline void tuple_reverse(struct tuple *r,
+					  const struct endpoints *out,
+					  const struct tuple *t)
+{
+	__builtin_memcpy(r->saddr, out->daddr, 16);
+	__builtin_memcpy(r->daddr, out->saddr, 16);
+	r->sport = out->dport;
+	r->dport = out->sport;
+	r->l4proto = t->l4proto;
+	r->nfproto = t->nfproto;
+	r->zone = t->zone;
+}
+
+/* The entry of the other direction: out is what its key is the reverse of. */
+static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
+					 const struct tuple *key)
+{
+	__builtin_memset(r, 0, sizeof(*r));
+	__builtin_memcpy(r->out.saddr, key->daddr, 16);
+	__builtin_memcpy(r->out.daddr, key->saddr, 16);
+	r->out.sport = key->dport;
+	r->out.dport = key->sport;
+	r->expires = f->expires;
+	r->created = f->created;
+	r->state = f->state;
+	r->flags = f->flags ^ FLOW_REPLY;
+}
+
+static __always_inline __u32 flow_timeout(const struct flow *f, __u8 l4proto,
+					  __u32 now)
+{
+	const struct settings *s = settings();
+	__u32 t, state = f->state;
+
+	if (!s)
+		return 0;
+	switch (l4proto) {
+	case IPPROTO_TCP:
+		if (state >= TCP_STATE_MAX)
+			return 0;
+		t = s->tcp[state];
+		if (state == TCP_ESTABLISHED && !(f->flags & FLOW_SEEN_REPLY) &&
+		    t > s->tcp_unacknowledged)
+			t = s->tcp_unacknowledged;
+		return t;
+	case IPPROTO_UDP:
+		return f->flags & FLOW_SEEN_REPLY &&
+				       now - f->created > UDP_STREAM_AFTER ?
+			       s->udp_stream :
+			       s->udp_unreplied;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return s->icmp;
+	}
+	return s->generic;
+}
+
+/* Gives the other direction this one's state; puts it back when it is gone. */
+static __noinline int flow_sync(const struct tuple *key, struct flow *f,
+				int half)
+{
+	struct flow *twin, made;
+	struct tuple rkey;
+
+	tuple_reverse(&rkey, &f->out, key);
+	twin = half ? bpf_map_lookup_elem(&l2_half_open, &rkey) :
+		      bpf_map_lookup_elem(&l2_flows, &rkey);
+	if (twin) {
+		WRITE_ONCE(twin->expires, f->expires);
+		WRITE_ONCE(twin->state, f->state);
+		WRITE_ONCE(twin->flags,
+			   twin->flags | (f->flags & FLOW_SEEN_REPLY));
+		return 0;
+	}
+	flow_reverse(&made, f, key);
+	return half ? bpf_map_update_elem(&l2_half_open, &rkey, &made,
+					  BPF_NOEXIST) :
+		      bpf_map_update_elem(&l2_flows, &rkey, &made, BPF_NOEXIST);
+}
+
+static __noinline int flow_delete(const struct tuple *key, struct flow *f)
+{
+	struct tuple rkey;
+
+	tuple_reverse(&rkey, &f->out, key);
+	bpf_map_delete_elem(&l2_flows, key);
+	bpf_map_delete_elem(&l2_flows, &rkey);
+	bpf_map_delete_elem(&l2_half_open, key);
+	bpf_map_delete_elem(&l2_half_open, &rkey);
+	return 0;
+}
+
+/*
+ * Moves a flow from the tier that may be evicted to the one that may not.
+ * Confirmed first, then gone from the other: an allocator that looks for a
+ * free port always sees it in one of them. Fails when the table is full; the
+ * flow then works on where it is.
+ */
+static __noinline int flow_confirm(const struct tuple *key, struct flow *f)
+{
+	struct flow *twin, a, b;
+	struct tuple rkey;
+	int err;
+
+	tuple_reverse(&rkey, &f->out, key);
+	__builtin_memcpy(&a, f, sizeof(a));
+	flow_reverse(&b, f, key);
+	twin = bpf_map_lookup_elem(&l2_half_open, &rkey);
+	if (twin) {
+		b.packets = twin->packets;
+		b.bytes = twin->bytes;
+	}
+
+	err = bpf_map_update_elem(&l2_flows, &rkey, &b, BPF_NOEXIST);
+	if (!err)
+		err = bpf_map_update_elem(&l2_flows, key, &a, BPF_NOEXIST);
+	if (err == -17) /* EEXIST: another CPU does the same */
+		return 0;
+	if (err) {
+		bpf_map_delete_elem(&l2_flows, &rkey);
+		count(STAT_FLOW_TABLE_FULL);
+		return err;
+	}
+	bpf_map_delete_elem(&l2_half_open, key);
+	bpf_map_delete_elem(&l2_half_open, &rkey);
+	count(STAT_FLOW_CONFIRMED);
+	return 0;
+}
+
+/* Counts the packet; writes the expiry, in both entries, once a second. */
+static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
+				       const struct pkt *p, int half,
+				       int changed)
+{
+	__u32 now = ns_to_ticks(p->now);
+	__u32 expires = now + flow_timeout(f, p->l4proto, now);
+
+	f->packets++;
+	f->bytes += p->len;
+	if (!changed && (__s32)(expires - f->expires) < TICKS_PER_SEC)
+		return;
+	WRITE_ONCE(f->expires, expires);
+	flow_sync(key, f, half);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "types.h"
+
+/* Where a packet goes: the routing table's answer, asked for every packet, so
+ * that a changed route, address or neighbour takes effect with the next one.
+ */
+
+enum route {
+	ROUTE_LOCAL,
+	ROUTE_FORWARD,
+	ROUTE_TOO_BIG, /* forward, but over the path's MTU */
+	ROUTE_REFUSED, /* the kernel answers (unreachable, prohibited, link-local) */
+	ROUTE_DROP,
+};
+
+/* Bytes of the network packet, of a segment if it is an aggregate. */
+static __always_inline __u32 segment_len(struct ctx_buff *ctx,
+					 const struct pkt *p)
+{
+	__u32 gso = ctx_gso_len(ctx);
+
+	if (!gso)
+		return p->len;
+	gso += p->l4_off - p->l3_off;
+	gso += p->l4proto == IPPROTO_TCP ? (p->th[12] >> 4) * 4 :
+					   sizeof(struct udphdr);
+	return gso;
+}
+
+static __always_inline void route_fill(struct ctx_buff *ctx,
+				       struct bpf_fib_lookup *fib,
+				       const struct pkt *p, __u32 len)
+{
+	const struct tuple *t = &p->tuple;
+
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->ifindex = p->iif;
+	fib->l4_protocol = p->l4proto;
+	fib->tot_len = len;
+	if (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP) {
+		fib->sport = t->sport;
+		fib->dport = t->dport;
+	}
+	if (p->nfproto == NFPROTO_IPV4) {
+		fib->family = AF_INET;
+		fib->tos = p->nh[offsetof(struct iphdr, tos)];
+		__builtin_memcpy(&fib->ipv4_src, t->saddr, 4);
+		__builtin_memcpy(&fib->ipv4_dst, t->daddr, 4);
+	} else {
+		fib->family = AF_INET6;
+		fib->flowinfo = *(__be32 *)p->nh & bpf_htonl(0x0fffffff);
+		__builtin_memcpy(fib->ipv6_src, t->saddr, 16);
+		__builtin_memcpy(fib->ipv6_dst, t->daddr, 16);
+	}
+}
+
+static __always_inline int is_link_local(const __u8 *addr)
+{
+	return addr[0] == 0xfe && (addr[1] & 0xc0) == 0x80;
+}
+
+static __always_inline int ttl_expires(const struct pkt *p)
+{
+	return p->nfproto == NFPROTO_IPV4 ?
+		       p->nh[offsetof(struct iphdr, ttl)] <= 1 :
+		       p->nh[offsetof(struct ipv6hdr, hop_limit)] <= 1;
+}

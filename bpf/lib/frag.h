@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "maps.h"
+#include "types.h"
+
+/*
+ * Later fragments carry no ports: they get the transport header of the first
+ * one, by source, destination, protocol and identification. First fragments
+ * have to come first; the table is bounded and forgets the oldest.
+ */
+
+#define FRAG_TIMEOUT (30 * TICKS_PER_SEC) /* net.ipv4.ipfrag_time */
+
+static __always_inline void frag_fill_key(struct frag_key *key,
+					  const struct pkt *p, __u32 id,
+					  int egress)
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	__builtin_memcpy(key->saddr, p->tuple.saddr, 16);
+	__builtin_memcpy(key->daddr, p->tuple.daddr, 16);
+	key->id = id;
+	key->nfproto = p->nfproto;
+	/* An IPv6 fragment names the header that follows, which need not be
+	 * the transport header (RFC 8200 4.5).
+	 */
+	if (p->nfproto == NFPROTO_IPV4)
+		key->l4proto = p->l4proto;
+	key->egress = egress;
+}
+
+static __noinline int frag_find(struct pkt *p, __u32 id, int egress)
+{
+	struct frag_key key;
+	struct frag *f;
+
+	frag_fill_key(&key, p, id, egress);
+	f = bpf_map_lookup_elem(&l2_frags, &key);
+	if (!f || ticks_after(ns_to_ticks(p->now), f->expires))
+		return -1;
+	__builtin_memcpy(p->th, f->th, sizeof(p->th));
+	p->th_len = f->th_len;
+	p->l4proto = f->l4proto;
+	return 0;
+}
+
+static __noinline int frag_remember(struct pkt *p, __u32 id, int egress)
+{
+	struct frag_key key;
+	struct frag f = {};
+
+	frag_fill_key(&key, p, id, egress);
+	__builtin_memcpy(f.th, p->th, sizeof(f.th));
+	f.th_len = p->th_len;
+	f.l4proto = p->l4proto;
+	f.expires = ns_to_ticks(p->now) + FRAG_TIMEOUT;
+	return bpf_map_update_elem(&l2_frags, &key, &f, BPF_ANY);
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "conntrack.h"
+#include "csum.h"
+#include "rewrite.h"
+#include "types.h"
+
+/*
+ * ICMP and ICMPv6 errors belong to the flow of the packet that they quote
+ * (RFC 5508 section 4): they are translated outside and inside, with as little
+ * of the quoted transport header as RFC 792's 8 bytes.
+ *
+ * An error travels against the packet it quotes, so the entry that translates
+ * it is the one whose key is the reverse of the quoted tuple.
+ */
+
+struct icmp_error {
+	struct tuple quoted; /* as it stands in the error */
+	struct endpoints now; /* what it has to become */
+	__u16 l3_off;
+	__u16 l4_off;
+	__u8 later_fragment;
+	__u8 translate;
+};
+
+#define ICMP_HEADER 8
+
+static __always_inline int icmp_quoted_ports(struct ctx_buff *ctx,
+					     struct icmp_error *e)
+{
+	struct tuple *t = &e->quoted;
+	__be16 th[4];
+
+	if (ctx_load(ctx, e->l4_off, th, sizeof(th)) < 0)
+		return -1;
+	switch (t->l4proto) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+		t->sport = th[0];
+		t->dport = th[1];
+		break;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		switch (*(__u8 *)th) {
+		case ICMP_ECHO:
+		case ICMP_TIMESTAMP:
+		case ICMP_INFO_REQUEST:
+		case ICMP_ADDRESS:
+		case ICMPV6_ECHO_REQUEST:
+			t->sport = th[2];
+			t->dport = bpf_htons(*(__u8 *)th);
+			break;
+		case ICMPV6_ECHO_REPLY:
+			t->sport = bpf_htons(ICMPV6_ECHO_REQUEST);
+			t->dport = th[2];
+			break;
+		case ICMP_ECHOREPLY:
+			t->sport = bpf_htons(ICMP_ECHO);
+			t->dport = th[2];
+			break;
+		default:
+			return -1;
+		}
+		break;
+	}
+	return 0;
+}
+
+static __always_inline int icmp_parse_quoted(struct ctx_buff *ctx,
+					     const struct pkt *p,
+					     struct icmp_error *e)
+{
+	struct tuple *t = &e->quoted;
+	struct ipv6hdr ip6;
+	struct iphdr ip4;
+
+	e->l3_off = L4_OFF(p) + ICMP_HEADER;
+	t->nfproto = p->nfproto;
+	if (p->nfproto == NFPROTO_IPV4) {
+		if (ctx_load(ctx, e->l3_off, &ip4, sizeof(ip4)) < 0 ||
+		    ip4.version != 4 || ip4.ihl < 5)
+			return -1;
+		__builtin_memcpy(t->saddr, &ip4.saddr, 4);
+		__builtin_memcpy(t->daddr, &ip4.daddr, 4);
+		t->l4proto = ip4.protocol;
+		e->l4_off = e->l3_off + ip4.ihl * 4;
+		e->later_fragment = !!(ip4.frag_off & bpf_htons(IP_OFFSET));
+	} else {
+		if (ctx_load(ctx, e->l3_off, &ip6, sizeof(ip6)) < 0 ||
+		    ip6.version != 6)
+			return -1;
+		__builtin_memcpy(t->saddr, &ip6.saddr, 16);
+		__builtin_memcpy(t->daddr, &ip6.daddr, 16);
+		t->l4proto = ip6.nexthdr;
+		e->l4_off = e->l3_off + sizeof(ip6);
+	}
+	/* The ports of a later fragment are not there to be found. */
+	if (e->later_fragment)
+		return -1;
+	return icmp_quoted_ports(ctx, e);
+}
+
+static __always_inline struct flow *icmp_find(const struct tuple *key,
+					      __u64 now)
+{
+	struct flow *f = bpf_map_lookup_elem(&l2_flows, key);
+
+	if (!f)
+		f = bpf_map_lookup_elem(&l2_half_open, key);
+	if (f && ticks_after(ns_to_ticks(now), READ_ONCE(f->expires)))
+		return NULL;
+	return f;
+}
+
+/* Sets p->ct_state: related, with the translation in e, or invalid. */
+static __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
+				       struct icmp_error *e)
+{
+	struct endpoints *now = &e->now;
+	const struct tuple *q = &e->quoted;
+	struct tuple rkey = {};
+	struct flow *f;
+
+	p->ct_state = CT_STATE_INVALID;
+	if (icmp_parse_quoted(ctx, p, e) < 0)
+		return 0;
+	__builtin_memcpy(rkey.saddr, q->daddr, 16);
+	__builtin_memcpy(rkey.daddr, q->saddr, 16);
+	rkey.sport = q->dport;
+	rkey.dport = q->sport;
+	rkey.l4proto = q->l4proto;
+	rkey.nfproto = q->nfproto;
+	f = icmp_find(&rkey, p->now);
+	if (!f) {
+		/* The router's own error, about a packet before its NAT. */
+		if (icmp_find(q, p->now))
+			p->ct_state = CT_STATE_RELATED;
+		return 0;
+	}
+	p->ct_state = CT_STATE_RELATED;
+	__builtin_memcpy(now->saddr, f->out.daddr, 16);
+	__builtin_memcpy(now->daddr, f->out.saddr, 16);
+	now->sport = f->out.dport;
+	now->dport = f->out.sport;
+	if (!__builtin_memcmp(now, q, sizeof(*now)))
+		return 0;
+	e->translate = 1;
+	return 0;
+}
+
+/* The addresses that the error itself gets: its sender becomes, or its target
+ * is, the translated end of the flow.
+ */
+static __always_inline void icmp_error_dst(struct pkt *p,
+					   const struct icmp_error *e)
+{
+	struct endpoints out = {};
+
+	if (!__builtin_memcmp(e->now.saddr, e->quoted.saddr, 16))
+		return;
+	__builtin_memcpy(out.daddr, e->now.saddr, 16);
+	translate_dst(p, &out);
+}
+
+static __always_inline void icmp_error_src(struct pkt *p,
+					   const struct icmp_error *e)
+{
+	struct endpoints out = {};
+
+	if (!__builtin_memcmp(e->now.daddr, e->quoted.daddr, 16))
+		return;
+	__builtin_memcpy(out.saddr, e->now.daddr, 16);
+	translate_src(p, &out);
+}
+
+/* Replaces 16 bits of the quoted packet, adding to the error's checksum. */
+static __always_inline int icmp_put16(struct ctx_buff *ctx, __u32 off,
+				      __u16 from, __u16 to, __u32 *diff)
+{
+	if (from == to)
+		return 0;
+	*diff = csum_add(*diff, csum_diff16(from, to));
+	return bpf_skb_store_bytes(ctx, off, &to, sizeof(to), 0);
+}
+
+/* The quoted transport checksum, as far as the quote reaches. */
+static __always_inline int icmp_quoted_csum(struct ctx_buff *ctx,
+					    const struct icmp_error *e,
+					    __u32 change, __u32 ports,
+					    __u32 *diff)
+{
+	__u32 off = e->l4_off;
+	__u16 sum;
+
+	switch (e->quoted.l4proto) {
+	case IPPROTO_TCP:
+		off += offsetof(struct tcphdr, check);
+		break;
+	case IPPROTO_UDP:
+		off += offsetof(struct udphdr, check);
+		break;
+	case IPPROTO_ICMP:
+		off += ICMP_CSUM_OFF;
+		change = ports;
+		break;
+	case IPPROTO_ICMPV6:
+		off += ICMP_CSUM_OFF;
+		break;
+	default:
+		return 0;
+	}
+	if (ctx_load(ctx, off, &sum, sizeof(sum)) < 0)
+		return 0;
+	if (e->quoted.l4proto == IPPROTO_UDP && !sum)
+		return 0;
+	return icmp_put16(ctx, off, sum, csum_apply(sum, change), diff);
+}
+
+/* Translates what the error quotes and its checksum over that. */
+static __noinline int icmp_error_rewrite(struct ctx_buff *ctx,
+					 const struct pkt *p,
+					 const struct icmp_error *e)
+{
+	const struct endpoints *to = &e->now;
+	const struct tuple *from = &e->quoted;
+	__u32 addrs, ports, diff = 0, off = L4_OFF(p);
+	__u16 sum;
+	int err = 0;
+
+	ports = csum_add(csum_diff16(from->sport, to->sport),
+			 csum_diff16(from->dport, to->dport));
+	if (p->nfproto == NFPROTO_IPV4) {
+		addrs = csum_add(csum_diff(from->saddr, to->saddr, 1),
+				 csum_diff(from->daddr, to->daddr, 1));
+		/* Addresses and header checksum cancel out in the sum. */
+		if (ctx_load(ctx, e->l3_off + offsetof(struct iphdr, check),
+			     &sum, sizeof(sum)) < 0)
+			return -1;
+		sum = csum_apply(sum, addrs);
+		err |= bpf_skb_store_bytes(ctx,
+					   e->l3_off +
+						   offsetof(struct iphdr, check),
+					   &sum, sizeof(sum), 0);
+		err |= bpf_skb_store_bytes(ctx,
+					   e->l3_off +
+						   offsetof(struct iphdr, saddr),
+					   to->saddr, 4, 0);
+		err |= bpf_skb_store_bytes(ctx,
+					   e->l3_off +
+						   offsetof(struct iphdr, daddr),
+					   to->daddr, 4, 0);
+	} else {
+		addrs = csum_add(csum_diff(from->saddr, to->saddr, 4),
+				 csum_diff(from->daddr, to->daddr, 4));
+		diff = addrs;
+		err |= bpf_skb_store_bytes(
+			ctx, e->l3_off + offsetof(struct ipv6hdr, saddr),
+			to->saddr, 16, 0);
+		err |= bpf_skb_store_bytes(
+			ctx, e->l3_off + offsetof(struct ipv6hdr, daddr),
+			to->daddr, 16, 0);
+	}
+	switch (from->l4proto) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+		err |= icmp_put16(ctx, e->l4_off, from->sport, to->sport,
+				  &diff);
+		err |= icmp_put16(ctx, e->l4_off + 2, from->dport, to->dport,
+				  &diff);
+		break;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		err |= icmp_put16(ctx, e->l4_off + 4, from->sport, to->sport,
+				  &diff);
+		err |= icmp_put16(ctx, e->l4_off + 4, from->dport, to->dport,
+				  &diff);
+		break;
+	}
+	err |= icmp_quoted_csum(ctx, e, csum_add(addrs, ports), ports, &diff);
+	if (err)
+		return -1;
+	off += ICMP_CSUM_OFF;
+	return ctx_csum_update(ctx, off, 0, diff, 0);
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "csum.h"
+#include "frag.h"
+#include "types.h"
+
+/*
+ * The one parser. It fills struct pkt from the packet's headers and checks
+ * what ip_rcv() and ip6_rcv_core() check before netfilter sees a packet.
+ */
+
+enum parse_result {
+	PARSE_OK,
+	PARSE_FOREIGN, /* not IP, or not for this path: leave it alone */
+	PARSE_MALFORMED,
+	PARSE_FRAGMENT, /* a later fragment whose first one is unknown */
+};
+
+#define IPV6_EXT_MAX 8 /* extension headers walked */
+
+struct ipv6_ext {
+	__u8 nexthdr;
+	__u8 len;
+};
+
+struct ipv6_frag {
+	__u8 nexthdr;
+	__u8 reserved;
+	__be16 frag_off;
+	__be32 id;
+};
+
+/* Where the transport header is and what a fragment header said. */
+struct l4_info {
+	__u32 off;
+	__u32 len; /* bytes from off to the packet's end */
+	__u32 id;
+	__u16 frag_off; /* host order, bytes / 8 */
+	__u8 proto;
+	__u8 fragment;
+};
+
+static __always_inline int parse_ports(struct pkt *p)
+{
+	struct tuple *t = &p->tuple;
+
+	switch (p->l4proto) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+		if (p->th_len < 8)
+			return -1;
+		t->sport = *(__be16 *)&p->th[0];
+		t->dport = *(__be16 *)&p->th[2];
+		break;
+	case IPPROTO_ICMP:
+		if (p->th_len < 8)
+			return -1;
+		/* A query's id is its port, its request type the other end. */
+		switch (p->th[0]) {
+		case ICMP_ECHO:
+		case ICMP_TIMESTAMP:
+		case ICMP_INFO_REQUEST:
+		case ICMP_ADDRESS:
+			t->sport = *(__be16 *)&p->th[4];
+			t->dport = bpf_htons(p->th[0]);
+			break;
+		case ICMP_ECHOREPLY:
+			t->sport = bpf_htons(ICMP_ECHO);
+			t->dport = *(__be16 *)&p->th[4];
+			break;
+		case ICMP_TIMESTAMPREPLY:
+		case ICMP_INFO_REPLY:
+		case ICMP_ADDRESSREPLY:
+			t->sport = bpf_htons(p->th[0] - 1);
+			t->dport = *(__be16 *)&p->th[4];
+			break;
+		}
+		break;
+	case IPPROTO_ICMPV6:
+		if (p->th_len < 4)
+			return -1;
+		switch (p->th[0]) {
+		case ICMPV6_ECHO_REQUEST:
+			t->sport = *(__be16 *)&p->th[4];
+			t->dport = bpf_htons(ICMPV6_ECHO_REQUEST);
+			break;
+		case ICMPV6_ECHO_REPLY:
+			t->sport = bpf_htons(ICMPV6_ECHO_REQUEST);
+			t->dport = *(__be16 *)&p->th[4];
+			break;
+		}
+		break;
+	}
+	return 0;
+}
+
+static __always_inline int parse_transport(struct ctx_buff *ctx, struct pkt *p,
+					   const struct l4_info *l4)
+{
+	void *data = (void *)(long)ctx->data;
+	void *data_end = (void *)(long)ctx->data_end;
+	__u32 n = l4->len, off = l4->off & 0x1ff;
+
+	p->l4_off = off;
+	p->l4proto = l4->proto;
+	p->tuple.l4proto = l4->proto;
+	p->tuple.nfproto = p->nfproto;
+
+	if (n > sizeof(p->th))
+		n = sizeof(p->th);
+	if (likely(n == sizeof(p->th) &&
+		   data + off + sizeof(p->th) <= data_end)) {
+		__builtin_memcpy(p->th, data + off, sizeof(p->th));
+	} else if (n) {
+		barrier_var(n);
+		if (n > sizeof(p->th) || n < 1 ||
+		    ctx_load(ctx, off, p->th, n) < 0)
+			return PARSE_MALFORMED;
+	}
+	p->th_len = n;
+	return PARSE_OK;
+}
+
+static __always_inline int parse_ipv4(struct ctx_buff *ctx, struct pkt *p,
+				      struct l4_info *l4)
+{
+	void *data = (void *)(long)ctx->data;
+	void *data_end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + L3_OFF(p);
+	__u32 ihl, len;
+
+	if ((void *)(ip + 1) > data_end)
+		return PARSE_MALFORMED;
+	ihl = ip->ihl * 4;
+	len = bpf_ntohs(ip->tot_len);
+	if (ip->version != 4 || ihl < sizeof(*ip) || len < ihl ||
+	    len > ctx_len(ctx) - p->l3_off)
+		return PARSE_MALFORMED;
+	if (ihl != sizeof(*ip)) {
+		if (CTX_XDP)
+			return PARSE_FOREIGN;
+	} else if (!ipv4_header_valid(ip)) {
+		return PARSE_MALFORMED;
+	}
+
+	p->nfproto = NFPROTO_IPV4;
+	p->len = len;
+	__builtin_memcpy(p->nh, ip, sizeof(*ip));
+	__builtin_memcpy(p->tuple.saddr, &ip->saddr, 4);
+	__builtin_memcpy(p->tuple.daddr, &ip->daddr, 4);
+
+	l4->off = p->l3_off + ihl;
+	l4->len = len - ihl;
+	l4->proto = ip->protocol;
+	l4->fragment = !!(ip->frag_off & bpf_htons(IP_MF | IP_OFFSET));
+	if (l4->fragment) {
+		l4->id = ip->id;
+		l4->frag_off = bpf_ntohs(ip->frag_off) & IP_OFFSET;
+		/* The chains see what reassembly would show them. */
+		((struct iphdr *)p->nh)->frag_off = 0;
+	}
+	return PARSE_OK;
+}
+
+/* Walks the extension headers to the transport header. */
+static __always_inline int parse_ipv6_ext(struct ctx_buff *ctx,
+					  struct l4_info *l4)
+{
+	struct ipv6_frag frag;
+	struct ipv6_ext ext;
+	__u32 len;
+	int i;
+
+	for (i = 0; i < IPV6_EXT_MAX; i++) {
+		switch (l4->proto) {
+		case IPPROTO_HOPOPTS:
+		case IPPROTO_ROUTING:
+		case IPPROTO_DSTOPTS:
+			if (ctx_load(ctx, l4->off, &ext, sizeof(ext)) < 0)
+				return PARSE_MALFORMED;
+			len = (ext.len + 1) * 8;
+			l4->proto = ext.nexthdr;
+			break;
+		case IPPROTO_FRAGMENT:
+			if (ctx_load(ctx, l4->off, &frag, sizeof(frag)) < 0)
+				return PARSE_MALFORMED;
+			len = sizeof(frag);
+			l4->proto = frag.nexthdr;
+			/* An atomic fragment (RFC 6946) is a whole packet. */
+			l4->fragment = !!(frag.frag_off & bpf_htons(0xfff9));
+			l4->frag_off = bpf_ntohs(frag.frag_off) >> 3;
+			l4->id = frag.id;
+			break;
+		default:
+			return PARSE_OK;
+		}
+		if (len > l4->len)
+			return PARSE_MALFORMED;
+		l4->off += len;
+		l4->len -= len;
+		if (l4->off > 0x1e0)
+			return PARSE_MALFORMED;
+		if (l4->frag_off)
+			return PARSE_OK;
+	}
+	return PARSE_MALFORMED;
+}
+
+static __always_inline int parse_ipv6(struct ctx_buff *ctx, struct pkt *p,
+				      struct l4_info *l4)
+{
+	void *data = (void *)(long)ctx->data;
+	void *data_end = (void *)(long)ctx->data_end;
+	struct ipv6hdr *ip = data + L3_OFF(p);
+	__u32 len, avail;
+
+	if ((void *)(ip + 1) > data_end)
+		return PARSE_MALFORMED;
+	len = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	avail = ctx_len(ctx) - p->l3_off;
+	if (!ip->payload_len && ctx_gso_len(ctx))
+		len = avail; /* BIG TCP */
+	if (ip->version != 6 || len > avail)
+		return PARSE_MALFORMED;
+
+	p->nfproto = NFPROTO_IPV6;
+	p->len = len;
+	__builtin_memcpy(p->nh, ip, sizeof(*ip));
+	__builtin_memcpy(p->tuple.saddr, &ip->saddr, 16);
+	__builtin_memcpy(p->tuple.daddr, &ip->daddr, 16);
+
+	l4->off = p->l3_off + sizeof(*ip);
+	l4->len = len - sizeof(*ip);
+	l4->proto = ip->nexthdr;
+	switch (l4->proto) {
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_DSTOPTS:
+	case IPPROTO_FRAGMENT:
+		return CTX_XDP ? PARSE_FOREIGN : parse_ipv6_ext(ctx, l4);
+	}
+	return PARSE_OK;
+}
+
+/*
+ * p->l3_off and p->protocol are set. egress tells fragments that the kernel
+ * makes on the way out from those that came in with the same identification.
+ */
+static __always_inline int parse(struct ctx_buff *ctx, struct pkt *p,
+				 int egress)
+{
+	struct l4_info l4 = {};
+	int ret;
+
+	switch (p->protocol) {
+	case bpf_htons(ETH_P_IP):
+		ret = parse_ipv4(ctx, p, &l4);
+		break;
+	case bpf_htons(ETH_P_IPV6):
+		ret = parse_ipv6(ctx, p, &l4);
+		break;
+	default:
+		return PARSE_FOREIGN;
+	}
+	if (ret != PARSE_OK)
+		return ret;
+
+	if (unlikely(l4.fragment)) {
+		if (CTX_XDP)
+			return PARSE_FOREIGN;
+		if (l4.frag_off) {
+			p->l4_off = l4.off;
+			p->frag_off = l4.frag_off;
+			p->l4proto = l4.proto;
+			p->tuple.nfproto = p->nfproto;
+			if (frag_find(p, l4.id, egress) < 0)
+				return PARSE_FRAGMENT;
+			p->tuple.l4proto = p->l4proto;
+			return parse_ports(p) < 0 ? PARSE_MALFORMED : PARSE_OK;
+		}
+	}
+	ret = parse_transport(ctx, p, &l4);
+	if (ret != PARSE_OK)
+		return ret;
+	if (unlikely(l4.fragment))
+		frag_remember(p, l4.id, egress);
+	return parse_ports(p) < 0 ? PARSE_MALFORMED : PARSE_OK;
+}

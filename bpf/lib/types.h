@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+/*
+ * Types shared by the XDP and TC programs, the code that the policy compiler
+ * generates (it reads member offsets from this file's BTF) and user space.
+ * Multi-byte packet fields are in network byte order unless said otherwise.
+ */
+
+/* One direction of a flow, as its packets look when they arrive. IPv4
+ * addresses use the first four bytes; the rest is zero.
+ */
+struct tuple {
+	__u8 saddr[16];
+	__u8 daddr[16];
+	__be16 sport; /* ICMP echo request: identifier */
+	__be16 dport; /* ICMP echo request: type, so that replies pair up */
+	__u8 l4proto;
+	__u8 nfproto; /* NFPROTO_IPV4 or NFPROTO_IPV6 */
+	__u16 zone; /* always 0 */
+};
+
+/*
+ * A parsed packet. nh and th hold copies of the headers as the packet stands
+ * at the current hook (after destination NAT in the chains that follow it), so
+ * that a payload expression is a plain load from this struct. A later fragment
+ * has the transport header of its first one, as if it had been reassembled.
+ */
+struct pkt {
+	struct tuple tuple;
+	__u8 nh[40]; /* IPv4 header without options, or IPv6 header */
+	__u8 th[20]; /* start of the transport header */
+	__u32 iif; /* 0: none (output, postrouting of the host's packets) */
+	__u32 oif; /* 0: not known yet (prerouting, input) */
+	__u32 len; /* bytes from the network header on */
+	__u32 mark;
+	__u32 ct_state; /* CT_STATE_* of the packet */
+	__u32 nat; /* NAT_* requested by a NAT chain */
+	__u32 rule; /* counter index of the last rule that matched */
+	__be16 protocol; /* EtherType */
+	__u16 frag_off; /* host order, in units of 8 bytes; 0: not a later fragment */
+	__u16 l3_off; /* from the start of the packet's data */
+	__u16 l4_off;
+	__u8 l4proto;
+	__u8 nfproto;
+	__u8 th_len; /* valid bytes in th */
+	__u8 pkt_type; /* PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST */
+	__u64 now; /* CLOCK_MONOTONIC in ns, coarse */
+};
+
+/* Bounds that the verifier cannot know once a pkt has been out of sight. */
+#define L3_OFF(p) ((p)->l3_off & 0x1f)
+#define L4_OFF(p) ((p)->l4_off & 0x1ff)
+
+/* What a NAT chain asks for in pkt.nat. */
+#define NAT_MASQUERADE (1U << 0)
+
+/* What a rule, or a base chain's policy, has counted. Per CPU. */
+struct counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* Token bucket of a limit statement, in the units of net/netfilter/nft_limit.c. */
+struct limit {
+	struct bpf_spin_lock lock;
+	__u32 flags; /* LIMIT_* */
+	__u64 last; /* ns */
+	__u64 tokens; /* ns */
+	__u64 tokens_max; /* ns */
+	__u64 rate; /* packets or bytes per nsecs */
+	__u64 nsecs;
+};
+
+#define LIMIT_BYTES (1U << 0) /* counts bytes, not packets */
+#define LIMIT_OVER (1U << 1) /* matches what exceeds the rate */
+
+/* Value of a set's element in a map. */
+struct set_elem {
+	__u64 expires; /* CLOCK_MONOTONIC in ns; 0: never */
+};
+
+/* enum tcp_conntrack of include/uapi/linux/netfilter/nf_conntrack_tcp.h */
+enum tcp_state {
+	TCP_NONE,
+	TCP_SYN_SENT,
+	TCP_SYN_RECV,
+	TCP_ESTABLISHED,
+	TCP_FIN_WAIT,
+	TCP_CLOSE_WAIT,
+	TCP_LAST_ACK,
+	TCP_TIME_WAIT,
+	TCP_CLOSE,
+	TCP_SYN_SENT2,
+	TCP_STATE_MAX,
+};
+
+/* Addresses and ports that a packet leaves with. */
+struct endpoints {
+	__u8 saddr[16];
+	__u8 daddr[16];
+	__be16 sport;
+	__be16 dport;
+};
+
+/*
+ * One direction of a flow; the key is the tuple its packets arrive with. The
+ * other direction's key is the reverse of out. One cache line.
+ */
+struct flow {
+	struct endpoints out;
+	__u32 expires; /* ticks; both directions have the same, within a second */
+	__u64 packets;
+	__u64 bytes;
+	__u32 created; /* ticks */
+	__u8 state; /* enum tcp_state */
+	__u8 flags; /* FLOW_* */
+	__u8 unused[2];
+};
+
+#define FLOW_REPLY (1U << 0) /* this is the reply direction */
+#define FLOW_SEEN_REPLY (1U << 1) /* packets have been seen both ways */
+
+/* Timeouts in ticks. */
+struct settings {
+	__u32 tcp[TCP_STATE_MAX];
+	__u32 tcp_unacknowledged; /* established, picked up, no reply yet */
+	__u32 udp_unreplied;
+	__u32 udp_stream;
+	__u32 icmp;
+	__u32 generic;
+};
+
+/* What the programs know of an interface, by its index. */
+struct iface {
+	__u8 mac[6];
+	__u8 flags; /* IFACE_* */
+	__u8 unused;
+};
+
+#define IFACE_MANAGED (1U << 0)
+#define IFACE_L3 (1U << 1) /* frames have no Ethernet header */
+
+/* Fragments of one datagram. */
+struct frag_key {
+	__u8 saddr[16];
+	__u8 daddr[16];
+	__u32 id;
+	__u8 nfproto;
+	__u8 l4proto; /* IPv4 only */
+	__u8 egress; /* fragmented by the kernel on its way out */
+	__u8 unused;
+};
+
+struct frag {
+	__u8 th[20];
+	__u8 th_len;
+	__u8 l4proto;
+	__u8 unused[2];
+	__u32 expires; /* ticks */
+};
+
+/* What happened to packets and flows; a reason's name is its user interface. */
+enum stat {
+	STAT_XDP_FORWARDED,
+	STAT_XDP_PASSED,
+	STAT_TC_FORWARDED,
+	STAT_LOCAL_IN,
+	STAT_LOCAL_OUT,
+	STAT_TO_KERNEL, /* accepted, and the kernel has to answer or fragment */
+	STAT_FLOW_NEW,
+	STAT_FLOW_CONFIRMED,
+	STAT_FLOW_EXPIRED,
+	STAT_FLOW_TABLE_FULL,
+	STAT_NAT_COLLISION, /* the source port was taken, another was tried */
+	STAT_DROP_POLICY,
+	STAT_DROP_MALFORMED,
+	STAT_DROP_FRAGMENT, /* later fragment before its first one */
+	STAT_DROP_NO_ROUTE,
+	STAT_DROP_NAT_NO_ADDRESS,
+	STAT_DROP_NAT_EXHAUSTED,
+	STAT_DROP_FLOW_CLASH,
+	STAT_DROP_INTERNAL,
+	STAT_LOG_LOST,
+	STAT_MAX,
+};
+
+/* A packet that a log statement reported. */
+struct log_event {
+	__u64 now; /* CLOCK_MONOTONIC in ns */
+	__u32 log; /* index of the log statement */
+	__u32 rule; /* counter index of the last rule that matched before */
+	__u32 iif;
+	__u32 oif;
+	__u32 len;
+	__u32 mark;
+	__u32 ct_state;
+	__u8 nfproto;
+	__u8 l4proto;
+	__u8 th_len;
+	__u8 unused;
+	__u8 nh[40];
+	__u8 th[20];
+};

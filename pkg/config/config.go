@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// DefaultPath is where the daemon looks for its file when it is not told.
+const DefaultPath = "/etc/l2d/l2d.yaml"
+
+// Defaults of keys that are needed before, or without, a file.
+const (
+	DefaultPinPath = "/sys/fs/bpf/l2d"
+	DefaultSocket  = "/run/l2d/l2d.sock"
+)
+
+// Bounds of the connection tracking settings. A flow takes two entries of a
+// kernel hash map; the upper bound keeps both directions of the largest table
+// within the 32-bit number of entries that such a map can have, with a wide
+// margin, and within the memory of a large router.
+const (
+	MinFlows   = 1
+	MaxFlows   = 16 << 20
+	MinTimeout = time.Second
+	MaxTimeout = 365 * 24 * time.Hour
+)
+
+// Config is a whole file, with every default filled in. Paths are absolute.
+type Config struct {
+	// Path is the file it was read from.
+	Path      string    `json:"path"`
+	Dataplane Dataplane `json:"dataplane"`
+	Conntrack Conntrack `json:"conntrack"`
+	Control   Control   `json:"control"`
+	Metrics   Metrics   `json:"metrics"`
+	Log       Log       `json:"log"`
+}
+
+// Dataplane says what is enforced, and where.
+type Dataplane struct {
+	// Ruleset is the nftables file.
+	Ruleset string `json:"ruleset"`
+	// PinPath is the directory of the pinned programs, links and maps, on a
+	// bpffs.
+	PinPath string `json:"pin_path"`
+	// Interfaces are the network interfaces that the dataplane attaches to.
+	Interfaces []Interface `json:"interfaces"`
+
+	rulesetAt position
+}
+
+// XDP modes of an interface.
+const (
+	XDPAuto   = "auto"   // native where the driver has it, else TC alone
+	XDPNative = "native" // native, or refuse to start
+	XDPOff    = "off"    // TC alone
+)
+
+// Interface is one network interface of the dataplane.
+type Interface struct {
+	Name string `json:"name"`
+	// XDP is XDPAuto, XDPNative or XDPOff. Generic XDP is never used.
+	XDP string `json:"xdp"`
+	// AQM says that the qdisc of the interface must see every packet that is
+	// sent there: XDP does not redirect past it.
+	AQM bool `json:"aqm"`
+	// Optional says that the interface may be absent. It is attached when it
+	// appears.
+	Optional bool `json:"optional"`
+
+	at position
+}
+
+// Conntrack bounds the flow tables and sets the timeouts of flows.
+type Conntrack struct {
+	// MaxFlows is the number of confirmed flows, both directions counted as
+	// one.
+	MaxFlows uint32 `json:"max_flows"`
+	// MaxHalfOpen is the number of flows without a reply. The oldest makes
+	// room for the newest.
+	MaxHalfOpen uint32   `json:"max_half_open"`
+	Timeouts    Timeouts `json:"timeouts"`
+}
+
+// Timeouts are the times after which an idle flow is forgotten, in whole
+// seconds. The defaults are those of nf_conntrack but for an established TCP
+// flow: one day, where the kernel has five.
+type Timeouts struct {
+	TCPSynSent        time.Duration `json:"tcp_syn_sent"`
+	TCPSynRecv        time.Duration `json:"tcp_syn_recv"`
+	TCPEstablished    time.Duration `json:"tcp_established"`
+	TCPFinWait        time.Duration `json:"tcp_fin_wait"`
+	TCPCloseWait      time.Duration `json:"tcp_close_wait"`
+	TCPLastAck        time.Duration `json:"tcp_last_ack"`
+	TCPTimeWait       time.Duration `json:"tcp_time_wait"`
+	TCPClose          time.Duration `json:"tcp_close"`
+	TCPUnacknowledged time.Duration `json:"tcp_unacknowledged"`
+	UDPUnreplied      time.Duration `json:"udp_unreplied"`
+	UDPStream         time.Duration `json:"udp_stream"`
+	ICMP              time.Duration `json:"icmp"`
+	Generic           time.Duration `json:"generic"`
+}
+
+// Control is the socket that l2ctl talks to.
+type Control struct {
+	// Socket is the path of a unix socket. Its directory and the socket are
+	// made accessible to root alone.
+	Socket string `json:"socket"`
+}
+
+// Metrics is the Prometheus endpoint.
+type Metrics struct {
+	// Listen is an IP address and TCP port, or empty for no endpoint.
+	Listen string `json:"listen"`
+}
+
+// Log levels and formats.
+const (
+	LogDebug = "debug"
+	LogInfo  = "info"
+	LogWarn  = "warn"
+	LogError = "error"
+
+	LogText = "text"
+	LogJSON = "json"
+)
+
+// Log is how the daemon logs, to standard error.
+type Log struct {
+	Level  string `json:"level"`
+	Format string `json:"format"`
+}
+
+// Default returns the settings of a file that names none. It lacks a ruleset
+// and interfaces, which every file must name.
+func Default() Config {
+	return Config{
+		Dataplane: Dataplane{PinPath: DefaultPinPath},
+		Conntrack: Conntrack{
+			MaxFlows:    262144,
+			MaxHalfOpen: 65536,
+			Timeouts: Timeouts{
+				TCPSynSent:        120 * time.Second,
+				TCPSynRecv:        60 * time.Second,
+				TCPEstablished:    24 * time.Hour,
+				TCPFinWait:        120 * time.Second,
+				TCPCloseWait:      60 * time.Second,
+				TCPLastAck:        30 * time.Second,
+				TCPTimeWait:       120 * time.Second,
+				TCPClose:          10 * time.Second,
+				TCPUnacknowledged: 300 * time.Second,
+				UDPUnreplied:      30 * time.Second,
+				UDPStream:         180 * time.Second,
+				ICMP:              30 * time.Second,
+				Generic:           600 * time.Second,
+			},
+		},
+		Control: Control{Socket: DefaultSocket},
+		Log:     Log{Level: LogInfo, Format: LogText},
+	}
+}
+
+// Load reads the file at path and checks that the ruleset it names can be
+// opened. The error is a List when the contents are at fault.
+func Load(path string) (*Config, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	src, err := os.ReadFile(abs)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	cfg, err := Parse(abs, src)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(cfg.Dataplane.Ruleset)
+	if err != nil {
+		return nil, List{{
+			File: abs, Line: cfg.Dataplane.rulesetAt.line, Column: cfg.Dataplane.rulesetAt.column,
+			Key: "dataplane.ruleset", Value: cfg.Dataplane.Ruleset,
+			Want: "a file that can be read: " + unwrapPath(err),
+		}}
+	}
+	_ = f.Close()
+	return cfg, nil
+}
+
+// unwrapPath returns the reason of a file error without the path, which the
+// caller has already named.
+func unwrapPath(err error) string {
+	if pe, ok := err.(*os.PathError); ok {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// least is the smallest valid file. Cases append to it or replace it.
+const least = `dataplane:
+  ruleset: firewall.nft
+  interfaces:
+    - name: wan0
+    - name: br0
+`
+
+func TestDefaults(t *testing.T) {
+	cfg, err := Parse("/etc/l2d/l2d.yaml", []byte(least))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	if cfg.Dataplane.Ruleset != "/etc/l2d/firewall.nft" {
+		t.Errorf("ruleset %q is not relative to the file", cfg.Dataplane.Ruleset)
+	}
+	if cfg.Dataplane.PinPath != "/sys/fs/bpf/l2d" || cfg.Control.Socket != "/run/l2d/l2d.sock" {
+		t.Errorf("paths: %+v %+v", cfg.Dataplane, cfg.Control)
+	}
+	if cfg.Conntrack != want.Conntrack || cfg.Log != want.Log || cfg.Metrics.Listen != "" {
+		t.Errorf("got %+v, want the defaults %+v", cfg, want)
+	}
+	if len(cfg.Dataplane.Interfaces) != 2 || cfg.Dataplane.Interfaces[1].Name != "br0" || cfg.Dataplane.Interfaces[0].XDP != XDPAuto {
+		t.Errorf("interfaces: %+v", cfg.Dataplane.Interfaces)
+	}
+}
+
+func TestEveryKey(t *testing.T) {
+	src := `
+dataplane:
+  ruleset: /srv/rules.nft
+  pin_path: /sys/fs/bpf/other
+  interfaces: [{name: wan0, xdp: native, aqm: true}, {name: wl0, xdp: off, optional: true}]
+conntrack:
+  max_flows: 1
+  max_half_open: 16777216
+  timeouts:
+    tcp_syn_sent: 1s
+    tcp_syn_recv: 2s
+    tcp_established: 3h
+    tcp_fin_wait: 4s
+    tcp_close_wait: 5s
+    tcp_last_ack: 6s
+    tcp_time_wait: 7s
+    tcp_close: 8s
+    tcp_unacknowledged: 9m
+    udp_unreplied: 10s
+    udp_stream: 11s
+    icmp: 12s
+    generic: 8760h
+control: {socket: /tmp/x.sock}
+metrics: {listen: "[::1]:9465"}
+log: {level: debug, format: json}
+`
+	cfg, err := Parse("l2d.yaml", []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := time.Second
+	want := Timeouts{1 * s, 2 * s, 3 * time.Hour, 4 * s, 5 * s, 6 * s, 7 * s, 8 * s, 9 * time.Minute, 10 * s, 11 * s, 12 * s, 8760 * time.Hour}
+	if cfg.Conntrack.Timeouts != want {
+		t.Errorf("timeouts %+v, want %+v", cfg.Conntrack.Timeouts, want)
+	}
+	if cfg.Conntrack.MaxFlows != 1 || cfg.Conntrack.MaxHalfOpen != 16777216 {
+		t.Errorf("limits %+v", cfg.Conntrack)
+	}
+	i := cfg.Dataplane.Interfaces
+	if i[0].XDP != XDPNative || !i[0].AQM || i[0].Optional || i[1].XDP != XDPOff || i[1].AQM || !i[1].Optional {
+		t.Errorf("interfaces %+v", i)
+	}
+	if cfg.Dataplane.Ruleset != "/srv/rules.nft" || cfg.Dataplane.PinPath != "/sys/fs/bpf/other" ||
+		cfg.Control.Socket != "/tmp/x.sock" || cfg.Metrics.Listen != "[::1]:9465" || cfg.Log != (Log{LogDebug, LogJSON}) {
+		t.Errorf("got %+v", cfg)
+	}
+}
+
+// problem is what a case expects of one Error.
+type problem struct {
+	line, column int
+	key          string
+	text         string // part of the whole message
+}
+
+func TestBadInput(t *testing.T) {
+	cases := []struct {
+		name string
+		src  string
+		want []problem
+	}{
+		{"unknown key at the top", least + "conntrak: {}\n",
+			[]problem{{6, 1, "conntrak", "unknown key: want one of conntrack, control, dataplane, log, metrics"}}},
+		{"unknown key in a section", "dataplane:\n  rulset: x\n",
+			[]problem{{2, 3, "dataplane.rulset", "want one of interfaces, pin_path, ruleset"}}},
+		{"unknown key of an interface", "dataplane:\n  ruleset: x\n  interfaces:\n    - name: a\n      speed: 10\n",
+			[]problem{{5, 7, "dataplane.interfaces[0].speed", "want one of aqm, name, optional, xdp"}}},
+		{"unknown timeout", least + "conntrack: {timeouts: {sctp: 10s}}\n",
+			[]problem{{6, 24, "conntrack.timeouts.sctp", "unknown key"}}},
+		{"key given twice", least + "log: {level: info}\nlog: {level: debug}\n",
+			[]problem{{7, 1, "", ""}}},
+		{"text where a number belongs", least + "conntrack:\n  max_flows: many\n",
+			[]problem{{7, 14, "conntrack.max_flows", `"many": want a whole number from 1 to 16777216`}}},
+		{"quoted number", least + "conntrack:\n  max_flows: \"10\"\n",
+			[]problem{{7, 14, "conntrack.max_flows", "want a whole number"}}},
+		{"float", least + "conntrack:\n  max_flows: 1.5\n",
+			[]problem{{7, 14, "conntrack.max_flows", `"1.5": want a whole number`}}},
+		{"number with a leading zero", least + "conntrack:\n  max_flows: 010\n",
+			[]problem{{7, 14, "conntrack.max_flows", `"010": want a whole number`}}},
+		{"number with an underscore", least + "conntrack:\n  max_flows: 1_000\n",
+			[]problem{{7, 14, "conntrack.max_flows", `want a whole number`}}},
+		{"map limit of 0", least + "conntrack:\n  max_flows: 0\n  max_half_open: 0\n",
+			[]problem{{7, 14, "conntrack.max_flows", `"0": want a whole number from 1`}, {8, 18, "conntrack.max_half_open", `"0": want`}}},
+		{"map limit too large", least + "conntrack:\n  max_flows: 16777217\n",
+			[]problem{{7, 14, "conntrack.max_flows", "to 16777216"}}},
+		{"map limit over 32 bits", least + "conntrack:\n  max_flows: 4294967297\n",
+			[]problem{{7, 14, "conntrack.max_flows", "to 16777216"}}},
+		{"negative limit", least + "conntrack:\n  max_flows: -1\n",
+			[]problem{{7, 14, "conntrack.max_flows", `"-1": want`}}},
+		{"duration without a unit", least + "conntrack:\n  timeouts:\n    icmp: 30\n",
+			[]problem{{8, 11, "conntrack.timeouts.icmp", `"30": want a duration in whole seconds from 1s to 8760h, such as 30s`}}},
+		{"duration of 0", least + "conntrack:\n  timeouts:\n    icmp: 0s\n",
+			[]problem{{8, 11, "conntrack.timeouts.icmp", `"0s": want`}}},
+		{"duration under a second", least + "conntrack:\n  timeouts:\n    icmp: 1500ms\n",
+			[]problem{{8, 11, "conntrack.timeouts.icmp", `"1500ms": want`}}},
+		{"duration too long", least + "conntrack:\n  timeouts:\n    icmp: 8761h\n",
+			[]problem{{8, 11, "conntrack.timeouts.icmp", `"8761h": want`}}},
+		{"bad address", least + "metrics:\n  listen: 127.0.0.256:9465\n",
+			[]problem{{7, 11, "metrics.listen", `"127.0.0.256:9465": want an IP address and a port`}}},
+		{"host name for an address", least + "metrics:\n  listen: localhost:9465\n",
+			[]problem{{7, 11, "metrics.listen", `want an IP address and a port`}}},
+		{"address without a port", least + "metrics:\n  listen: \"::1\"\n",
+			[]problem{{7, 11, "metrics.listen", `want an IP address and a port`}}},
+		{"port 0", least + "metrics:\n  listen: \"[::1]:0\"\n",
+			[]problem{{7, 11, "metrics.listen", `want an IP address and a port`}}},
+		{"text where a truth value belongs", "dataplane:\n  ruleset: x\n  interfaces:\n    - name: a\n      aqm: yes\n",
+			[]problem{{5, 12, "dataplane.interfaces[0].aqm", `"yes": want true or false`}}},
+		{"XDP mode that does not exist", "dataplane:\n  ruleset: x\n  interfaces: [{name: a, xdp: generic}]\n",
+			[]problem{{3, 31, "dataplane.interfaces[0].xdp", `"generic": want auto, native or off`}}},
+		{"truth value for an XDP mode", "dataplane:\n  ruleset: x\n  interfaces: [{name: a, xdp: false}]\n",
+			[]problem{{3, 31, "dataplane.interfaces[0].xdp", `"false": want auto, native or off`}}},
+		{"interface name too long", "dataplane:\n  ruleset: x\n  interfaces: [{name: abcdefghijklmnop}]\n",
+			[]problem{{3, 23, "dataplane.interfaces[0].name", `want an interface name of 1 to 15 characters`}}},
+		{"interface name with a slash", "dataplane:\n  ruleset: x\n  interfaces: [{name: a/b}]\n",
+			[]problem{{3, 23, "dataplane.interfaces[0].name", `"a/b"`}}},
+		{"loopback device", "dataplane:\n  ruleset: x\n  interfaces: [{name: lo}]\n",
+			[]problem{{3, 23, "dataplane.interfaces[0].name", "other than lo"}}},
+		{"interface twice", "dataplane:\n  ruleset: x\n  interfaces:\n    - name: a\n    - name: b\n    - name: a\n",
+			[]problem{{6, 13, "dataplane.interfaces[2].name", "listed twice, first on line 4"}}},
+		{"interface without a name", "dataplane:\n  ruleset: x\n  interfaces:\n    - aqm: true\n",
+			[]problem{{4, 7, "dataplane.interfaces[0].name", "is missing"}}},
+		{"interfaces not a list", "dataplane:\n  ruleset: x\n  interfaces: eth0\n",
+			[]problem{{3, 15, "dataplane.interfaces", `"eth0": want a list of interfaces`}}},
+		{"interface not a mapping", "dataplane:\n  ruleset: x\n  interfaces: [eth0]\n",
+			[]problem{{3, 16, "dataplane.interfaces[0]", `"eth0": want a mapping with the keys aqm, name`}}},
+		{"no interface", "dataplane:\n  ruleset: x\n  interfaces: []\n",
+			[]problem{{2, 3, "dataplane.interfaces", "is missing"}}},
+		{"no ruleset", "dataplane:\n  interfaces: [{name: a}]\n",
+			[]problem{{2, 3, "dataplane.ruleset", "is missing: want the path of an nftables file"}}},
+		{"no dataplane", "log: {level: info}\n",
+			[]problem{{1, 1, "dataplane.ruleset", "is missing"}, {1, 1, "dataplane.interfaces", "is missing"}}},
+		{"section without a value", least + "log:\n",
+			[]problem{{6, 1, "log", "has no value"}}},
+		{"section of the wrong type", least + "conntrack: 12\n",
+			[]problem{{6, 12, "conntrack", `"12": want a mapping with the keys max_flows, max_half_open, timeouts`}}},
+		{"relative socket", least + "control:\n  socket: l2d.sock\n",
+			[]problem{{7, 11, "control.socket", "want an absolute path"}}},
+		{"socket path too long", least + "control:\n  socket: /" + strings.Repeat("a", 107) + "\n",
+			[]problem{{7, 11, "control.socket", "at most 107 bytes"}}},
+		{"relative pin path", "dataplane:\n  ruleset: x\n  pin_path: l2d\n  interfaces: [{name: a}]\n",
+			[]problem{{3, 13, "dataplane.pin_path", "want an absolute path on a bpffs"}}},
+		{"log level", least + "log:\n  level: loud\n",
+			[]problem{{7, 10, "log.level", `"loud": want debug, info, warn or error`}}},
+		{"log format", least + "log:\n  format: xml\n",
+			[]problem{{7, 11, "log.format", `"xml": want text or json`}}},
+		{"alias", least + "log: &a {level: info}\nmetrics: *a\n",
+			[]problem{{6, 6, "log", "want a mapping"}, {7, 10, "metrics", "want a mapping"}}},
+		{"second document", least + "---\n" + least,
+			[]problem{{7, 1, "", "a second document"}}},
+		{"empty file", "",
+			[]problem{{1, 1, "", "is empty"}}},
+		{"comments alone", "# nothing\n",
+			[]problem{{1, 1, "", "is empty"}}},
+		{"not YAML", "dataplane: [\n",
+			[]problem{{1, 12, "", "not YAML"}}},
+		{"a tab for indentation", "dataplane:\n\truleset: x\n",
+			[]problem{{2, 1, "", "not YAML"}}},
+		{"a list for a file", "- a\n",
+			[]problem{{1, 1, "", "want a mapping with the keys"}}},
+		{"several problems, all reported", least + "conntrack:\n  max_flows: 0\nlog:\n  level: loud\nextra: 1\n",
+			[]problem{{7, 14, "conntrack.max_flows", ""}, {9, 10, "log.level", ""}, {10, 1, "extra", ""}}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			cfg, err := Parse("/x/l2d.yaml", []byte(c.src))
+			if err == nil {
+				t.Fatalf("accepted: %+v", cfg)
+			}
+			var list List
+			if !errors.As(err, &list) {
+				t.Fatalf("%T is not a List: %v", err, err)
+			}
+			if len(list) != len(c.want) {
+				t.Fatalf("%d problems, want %d:\n%v", len(list), len(c.want), err)
+			}
+			for i, w := range c.want {
+				e := list[i]
+				if e.File != "/x/l2d.yaml" || e.Line != w.line || e.Column != w.column || e.Key != w.key {
+					t.Errorf("at %s:%d:%d key %q, want %d:%d %q\n%v", e.File, e.Line, e.Column, e.Key, w.line, w.column, w.key, e)
+				}
+				if !strings.Contains(e.Error(), w.text) {
+					t.Errorf("%q does not say %q", e.Error(), w.text)
+				}
+				if strings.Contains(e.Error(), "\n") {
+					t.Errorf("more than one line: %q", e.Error())
+				}
+			}
+		})
+	}
+}
+
+func TestMissingInterfaces(t *testing.T) {
+	cfg, err := Parse("/x/l2d.yaml", []byte(least+"    - {name: usb0, optional: true}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cfg.MissingInterfaces([]string{"lo", "br0", "wan0"}); err != nil {
+		t.Errorf("all there but an optional one: %v", err)
+	}
+	err = cfg.MissingInterfaces([]string{"lo", "br0", "eth7"})
+	want := `/x/l2d.yaml:4:13: dataplane.interfaces[0].name: "wan0": no such interface: want one of br0, eth7, or optional: true for one that may appear later`
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "l2d.yaml")
+	if _, err := Load(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	if err := os.WriteFile(path, []byte(least), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(path)
+	var list List
+	if !errors.As(err, &list) || list[0].Line != 2 || list[0].Column != 12 || list[0].Key != "dataplane.ruleset" {
+		t.Errorf("ruleset that does not exist: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "firewall.nft"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestExamples keeps the files that are shown to users valid.
+func TestExamples(t *testing.T) {
+	for _, name := range []string{"l2", "hardened"} {
+		if _, err := Load(filepath.Join("..", "..", "examples", name, "l2d.yaml")); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(least)
+	f.Add(least + "conntrack: {max_flows: 0, timeouts: {icmp: 30}}\n")
+	f.Add("dataplane: {ruleset: x, interfaces: [{name: a, xdp: off}]}")
+	f.Add("a: &x [1, *x]\n---\n? b\n: !!str c\n")
+	f.Fuzz(func(t *testing.T, src string) {
+		cfg, err := Parse("/f/l2d.yaml", []byte(src))
+		if err != nil {
+			var list List
+			if !errors.As(err, &list) || len(list) == 0 {
+				t.Fatalf("an error that is not a list of problems: %#v", err)
+			}
+			return
+		}
+		if cfg.Dataplane.Ruleset == "" || len(cfg.Dataplane.Interfaces) == 0 {
+			t.Fatalf("accepted without a ruleset or interface: %+v", cfg.Dataplane)
+		}
+		seen := map[string]bool{}
+		for _, i := range cfg.Dataplane.Interfaces {
+			if !isInterfaceName(i.Name) || seen[i.Name] {
+				t.Fatalf("accepted interface %q", i.Name)
+			}
+			seen[i.Name] = true
+			if i.XDP != XDPAuto && i.XDP != XDPNative && i.XDP != XDPOff {
+				t.Fatalf("accepted xdp %q", i.XDP)
+			}
+		}
+		ct := cfg.Conntrack
+		if ct.MaxFlows < MinFlows || ct.MaxFlows > MaxFlows || ct.MaxHalfOpen < MinFlows || ct.MaxHalfOpen > MaxFlows {
+			t.Fatalf("accepted limits %+v", ct)
+		}
+		for _, d := range []time.Duration{ct.Timeouts.ICMP, ct.Timeouts.Generic, ct.Timeouts.TCPEstablished, ct.Timeouts.UDPStream} {
+			if d < MinTimeout || d > MaxTimeout || d%time.Second != 0 {
+				t.Fatalf("accepted timeout %v", d)
+			}
+		}
+		if !isListen(cfg.Metrics.Listen) || !isSocketPath(cfg.Control.Socket) || !isCleanAbs(cfg.Dataplane.PinPath) {
+			t.Fatalf("accepted %+v", cfg)
+		}
+	})
+}

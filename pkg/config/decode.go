@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"unicode"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// decoder collects the problems of one file.
+type decoder struct {
+	file string
+	errs List
+}
+
+func (d *decoder) add(e Error) {
+	e.File = d.file
+	d.errs = append(d.errs, e)
+}
+
+// Parse reads src, the contents of the file at path, and fills in defaults.
+// Relative paths in it are relative to the directory of path. The error is a
+// List of every problem found.
+func Parse(path string, src []byte) (*Config, error) {
+	d := &decoder{file: path}
+	root, err := d.document(src)
+	if err != nil {
+		return nil, err
+	}
+	cfg := Default()
+	cfg.Path = path
+	d.config(node{d: d, n: root}, &cfg)
+	if len(d.errs) > 0 {
+		return nil, d.errs.sorted()
+	}
+	dir := filepath.Dir(path)
+	if !filepath.IsAbs(cfg.Dataplane.Ruleset) {
+		cfg.Dataplane.Ruleset = filepath.Join(dir, cfg.Dataplane.Ruleset)
+	}
+	return &cfg, nil
+}
+
+// document returns the only document of the file.
+func (d *decoder) document(src []byte) (ast.Node, error) {
+	file, err := parser.ParseBytes(src, 0)
+	if err != nil {
+		e := Error{Problem: "not YAML: " + err.Error()}
+		var ye yaml.Error
+		if errors.As(err, &ye) {
+			e.Problem = "not YAML: " + ye.GetMessage()
+			if t := ye.GetToken(); t != nil && t.Position != nil {
+				e.Line, e.Column = t.Position.Line, t.Position.Column
+			}
+		}
+		d.add(e)
+		return nil, d.errs
+	}
+	var body ast.Node
+	for _, doc := range file.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if _, comment := doc.Body.(*ast.CommentGroupNode); comment {
+			continue
+		}
+		if body != nil {
+			at := positionOf(doc.Body)
+			d.add(Error{Line: at.line, Column: at.column, Problem: "a second document", Want: "one document"})
+			return nil, d.errs
+		}
+		body = doc.Body
+	}
+	if body == nil {
+		d.add(Error{Line: 1, Column: 1, Problem: "is empty", Want: "at least dataplane.ruleset and dataplane.interfaces"})
+		return nil, d.errs
+	}
+	return body, nil
+}
+
+func (d *decoder) config(v node, c *Config) {
+	at := position{1, 1}
+	ok := v.mapping(map[string]field{
+		"dataplane": func(v node) {
+			at = positionOf(v.n)
+			d.dataplane(v, &c.Dataplane)
+		},
+		"conntrack": func(v node) { d.conntrack(v, &c.Conntrack) },
+		"control":   func(v node) { d.control(v, &c.Control) },
+		"metrics":   func(v node) { d.metrics(v, &c.Metrics) },
+		"log":       func(v node) { d.log(v, &c.Log) },
+	})
+	// A section that is broken already has its own error.
+	if ok && len(d.errs) == 0 {
+		d.required(c, at)
+	}
+}
+
+// required reports the keys that have no default and are missing, at the
+// section where they belong.
+func (d *decoder) required(c *Config, at position) {
+	if c.Dataplane.Ruleset == "" {
+		d.add(Error{Line: at.line, Column: at.column, Key: "dataplane.ruleset", Problem: "is missing", Want: "the path of an nftables file"})
+	}
+	if len(c.Dataplane.Interfaces) == 0 {
+		d.add(Error{Line: at.line, Column: at.column, Key: "dataplane.interfaces", Problem: "is missing", Want: "a list of at least one interface, such as [{name: eth0}]"})
+	}
+}
+
+func (d *decoder) dataplane(v node, c *Dataplane) {
+	v.mapping(map[string]field{
+		"ruleset": func(v node) {
+			c.rulesetAt = positionOf(v.n)
+			v.str(&c.Ruleset, "the path of an nftables file", isPath)
+		},
+		"pin_path":   func(v node) { v.str(&c.PinPath, "an absolute path on a bpffs, such as "+DefaultPinPath, isCleanAbs) },
+		"interfaces": func(v node) { d.interfaces(v, c) },
+	})
+}
+
+func (d *decoder) interfaces(v node, c *Dataplane) {
+	first := make(map[string]position)
+	v.list("interfaces, such as [{name: eth0}]", func(_ int, v node) {
+		i := Interface{XDP: XDPAuto, at: positionOf(v.n)}
+		before := len(d.errs)
+		var at node
+		ok := v.mapping(map[string]field{
+			"name": func(v node) {
+				at, i.at = v, positionOf(v.n)
+				v.str(&i.Name, "an interface name of 1 to 15 characters without spaces, / or :, other than lo", isInterfaceName)
+			},
+			"xdp":      func(v node) { v.oneOf(&i.XDP, XDPAuto, XDPNative, XDPOff) },
+			"aqm":      func(v node) { v.boolean(&i.AQM) },
+			"optional": func(v node) { v.boolean(&i.Optional) },
+		})
+		switch other, again := first[i.Name]; {
+		case !ok || len(d.errs) > before:
+		case at.n == nil:
+			p := positionOf(v.n)
+			d.add(Error{Line: p.line, Column: p.column, Key: v.key + ".name", Problem: "is missing", Want: "the name of the interface"})
+		case again:
+			at.failf(fmt.Sprintf("listed twice, first on line %d", other.line), "each interface once")
+		default:
+			first[i.Name] = i.at
+			c.Interfaces = append(c.Interfaces, i)
+		}
+	})
+}
+
+func (d *decoder) conntrack(v node, c *Conntrack) {
+	v.mapping(map[string]field{
+		"max_flows":     func(v node) { v.number(&c.MaxFlows, MinFlows, MaxFlows) },
+		"max_half_open": func(v node) { v.number(&c.MaxHalfOpen, MinFlows, MaxFlows) },
+		"timeouts":      func(v node) { d.timeouts(v, &c.Timeouts) },
+	})
+}
+
+func (d *decoder) timeouts(v node, t *Timeouts) {
+	v.mapping(map[string]field{
+		"tcp_syn_sent":       func(v node) { v.seconds(&t.TCPSynSent) },
+		"tcp_syn_recv":       func(v node) { v.seconds(&t.TCPSynRecv) },
+		"tcp_established":    func(v node) { v.seconds(&t.TCPEstablished) },
+		"tcp_fin_wait":       func(v node) { v.seconds(&t.TCPFinWait) },
+		"tcp_close_wait":     func(v node) { v.seconds(&t.TCPCloseWait) },
+		"tcp_last_ack":       func(v node) { v.seconds(&t.TCPLastAck) },
+		"tcp_time_wait":      func(v node) { v.seconds(&t.TCPTimeWait) },
+		"tcp_close":          func(v node) { v.seconds(&t.TCPClose) },
+		"tcp_unacknowledged": func(v node) { v.seconds(&t.TCPUnacknowledged) },
+		"udp_unreplied":      func(v node) { v.seconds(&t.UDPUnreplied) },
+		"udp_stream":         func(v node) { v.seconds(&t.UDPStream) },
+		"icmp":               func(v node) { v.seconds(&t.ICMP) },
+		"generic":            func(v node) { v.seconds(&t.Generic) },
+	})
+}
+
+func (d *decoder) control(v node, c *Control) {
+	v.mapping(map[string]field{
+		"socket": func(v node) {
+			v.str(&c.Socket, "an absolute path of at most 107 bytes, such as "+DefaultSocket, isSocketPath)
+		},
+	})
+}
+
+func (d *decoder) metrics(v node, c *Metrics) {
+	v.mapping(map[string]field{
+		"listen": func(v node) {
+			v.str(&c.Listen, `an IP address and a port, such as 127.0.0.1:9465 or [::1]:9465, or "" for no endpoint`, isListen)
+		},
+	})
+}
+
+func (d *decoder) log(v node, c *Log) {
+	v.mapping(map[string]field{
+		"level":  func(v node) { v.oneOf(&c.Level, LogDebug, LogInfo, LogWarn, LogError) },
+		"format": func(v node) { v.oneOf(&c.Format, LogText, LogJSON) },
+	})
+}
+
+// isInterfaceName is the kernel's dev_valid_name without the loopback device,
+// which carries only what the router says to itself.
+func isInterfaceName(s string) bool {
+	if s == "" || len(s) > 15 || s == "." || s == ".." || s == "lo" {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool { return r == '/' || r == ':' || unicode.IsSpace(r) || r == 0 })
+}
+
+func isPath(s string) bool {
+	return s != "" && !strings.ContainsRune(s, 0)
+}
+
+func isCleanAbs(s string) bool {
+	return isPath(s) && filepath.IsAbs(s) && filepath.Clean(s) == s && s != "/"
+}
+
+// isSocketPath leaves room for the final zero of sockaddr_un's 108 bytes.
+func isSocketPath(s string) bool {
+	return isCleanAbs(s) && len(s) <= 107
+}
+
+func isListen(s string) bool {
+	if s == "" {
+		return true
+	}
+	a, err := netip.ParseAddrPort(s)
+	return err == nil && a.Port() != 0
+}

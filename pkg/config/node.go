@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package config
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// position is a place in the file, both parts from 1; zero when unknown.
+type position struct {
+	line, column int
+}
+
+func positionOf(n ast.Node) position {
+	// A mapping's own token is the colon of its first entry.
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		if !m.IsFlowStyle && len(m.Values) > 0 {
+			return positionOf(m.Values[0].Key)
+		}
+	case *ast.MappingValueNode:
+		return positionOf(m.Key)
+	}
+	t := n.GetToken()
+	if t == nil || t.Position == nil {
+		return position{}
+	}
+	return position{t.Position.Line, t.Position.Column}
+}
+
+// node is a value of the file together with the path of its key.
+type node struct {
+	d   *decoder
+	n   ast.Node
+	key string
+}
+
+// field reads the value of one key.
+type field func(node)
+
+// fail records a problem with the value.
+func (v node) fail(want string) { v.failf("", want) }
+
+func (v node) failf(problem, want string) {
+	at := positionOf(v.n)
+	v.d.add(Error{Line: at.line, Column: at.column, Key: v.key, Value: v.text(), Problem: problem, Want: want})
+}
+
+// text returns a scalar as written, or what kind of value it is.
+func (v node) text() string {
+	switch n := v.n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "a mapping"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.NullNode:
+		return "nothing"
+	case *ast.StringNode:
+		return n.Value
+	case *ast.LiteralNode:
+		return n.Value.Value
+	}
+	if t := v.n.GetToken(); t != nil {
+		return t.Value
+	}
+	return v.n.Type().String()
+}
+
+// mapping reads a mapping whose keys are those of fields and no others.
+func (v node) mapping(fields map[string]field) bool {
+	var entries []*ast.MappingValueNode
+	switch n := v.n.(type) {
+	case *ast.MappingNode:
+		entries = n.Values
+	case *ast.MappingValueNode:
+		entries = []*ast.MappingValueNode{n}
+	default:
+		v.fail("a mapping with the keys " + keys(fields))
+		return false
+	}
+	seen := make(map[string]position, len(entries))
+	for _, e := range entries {
+		at := positionOf(e.Key)
+		name := e.Key.GetToken().Value
+		path := name
+		if v.key != "" {
+			path = v.key + "." + name
+		}
+		read, ok := fields[name]
+		if !ok {
+			v.d.add(Error{Line: at.line, Column: at.column, Key: path, Problem: "unknown key", Want: "one of " + keys(fields)})
+			continue
+		}
+		if first, again := seen[name]; again {
+			v.d.add(Error{Line: at.line, Column: at.column, Key: path,
+				Problem: fmt.Sprintf("given twice, first on line %d", first.line), Want: "each key once"})
+			continue
+		}
+		seen[name] = at
+		value := e.Value
+		if _, null := value.(*ast.NullNode); null || value == nil {
+			v.d.add(Error{Line: at.line, Column: at.column, Key: path, Problem: "has no value",
+				Want: "a value, or the key left out for its default"})
+			continue
+		}
+		read(node{v.d, value, path})
+	}
+	return true
+}
+
+// list reads a list, giving each element to read.
+func (v node) list(what string, read func(int, node)) bool {
+	s, ok := v.n.(*ast.SequenceNode)
+	if !ok {
+		v.fail("a list of " + what)
+		return false
+	}
+	for i, e := range s.Values {
+		read(i, node{v.d, e, fmt.Sprintf("%s[%d]", v.key, i)})
+	}
+	return true
+}
+
+// str reads a text that accept, which says what it wants, agrees with.
+func (v node) str(dst *string, want string, accept func(string) bool) {
+	s, ok := v.n.(*ast.StringNode)
+	if !ok || !accept(s.Value) {
+		v.fail(want)
+		return
+	}
+	*dst = s.Value
+}
+
+// oneOf reads one of a few words.
+func (v node) oneOf(dst *string, words ...string) {
+	want := strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+	v.str(dst, want, func(s string) bool {
+		for _, w := range words {
+			if s == w {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// boolean reads true or false.
+func (v node) boolean(dst *bool) {
+	b, ok := v.n.(*ast.BoolNode)
+	if !ok || (b.Token.Value != "true" && b.Token.Value != "false") {
+		v.fail("true or false")
+		return
+	}
+	*dst = b.Value
+}
+
+// number reads a whole number in plain decimal digits: 010 is neither 8 nor 10.
+func (v node) number(dst *uint32, least, most uint32) {
+	want := fmt.Sprintf("a whole number from %d to %d", least, most)
+	n, ok := v.n.(*ast.IntegerNode)
+	if !ok {
+		v.fail(want)
+		return
+	}
+	s := n.Token.Value
+	x, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || strconv.FormatUint(x, 10) != s || uint32(x) < least || uint32(x) > most {
+		v.fail(want)
+		return
+	}
+	*dst = uint32(x)
+}
+
+// seconds reads a duration with its unit, in whole seconds.
+func (v node) seconds(dst *time.Duration) {
+	want := fmt.Sprintf("a duration in whole seconds from 1s to %dh, such as 30s, 5m or 24h", int(MaxTimeout.Hours()))
+	s, ok := v.n.(*ast.StringNode)
+	if !ok {
+		v.fail(want)
+		return
+	}
+	x, err := time.ParseDuration(s.Value)
+	if err != nil || x < MinTimeout || x > MaxTimeout || x%time.Second != 0 {
+		v.fail(want)
+		return
+	}
+	*dst = x
+}
+
+// keys lists what a mapping may have, in order.
+func keys(fields map[string]field) string {
+	names := make([]string, 0, len(fields))
+	for name := range fields {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return strings.Join(names, ", ")
+}

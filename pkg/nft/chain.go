@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package nft
+
+// Chain is a chain of rules.
+type Chain struct {
+	Table *Table
+	Name  string
+	// Base is nil for a regular chain.
+	Base  *Base
+	Rules []*Rule
+}
+
+// Base says where a base chain is attached.
+type Base struct {
+	// Type is "filter", "nat" or "route".
+	Type string
+	Hook Hook
+	// Priority orders the base chains of a hook, lowest first.
+	Priority int32
+	// Policy is what happens to a packet that no rule decided.
+	Policy VerdictCode
+	// Device of a netdev chain.
+	Device string
+}

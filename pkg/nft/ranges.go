@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package nft
+
+import (
+	"bytes"
+	"sort"
+)
+
+// Range is a range of keys, both ends included, compared as memory is. In a
+// concatenation each field is a range of its own.
+type Range struct {
+	From, To []byte
+	Element  Element
+}
+
+// Ranges returns the set's elements as ranges in ascending order. Catch-all
+// elements are left out.
+func (s *Set) Ranges() []Range {
+	elems := make([]Element, 0, len(s.Elements))
+	for _, e := range s.Elements {
+		if !e.CatchAll {
+			elems = append(elems, e)
+		}
+	}
+	// An interval that ends where the next begins: the end sorts first.
+	sort.SliceStable(elems, func(i, j int) bool {
+		if c := bytes.Compare(elems[i].Key, elems[j].Key); c != 0 {
+			return c < 0
+		}
+		return elems[i].IntervalEnd && !elems[j].IntervalEnd
+	})
+	var ranges []Range
+	for i, e := range elems {
+		if e.IntervalEnd {
+			continue
+		}
+		r := Range{From: e.Key, To: e.Key, Element: e}
+		switch {
+		case e.KeyEnd != nil:
+			r.To = e.KeyEnd
+		case !s.Has(SetInterval) || s.Has(SetConcat):
+		case i+1 < len(elems):
+			r.To = before(elems[i+1].Key)
+		default:
+			r.To = bytes.Repeat([]byte{0xff}, len(e.Key))
+		}
+		ranges = append(ranges, r)
+	}
+	return ranges
+}
+
+// before returns the key that precedes k.
+func before(k []byte) []byte {
+	p := bytes.Clone(k)
+	for i := len(p) - 1; i >= 0; i-- {
+		p[i]--
+		if p[i] != 0xff {
+			break
+		}
+	}
+	return p
+}

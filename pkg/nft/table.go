@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package nft
+
+// Table is a table with what it holds.
+type Table struct {
+	Family Family
+	Name   string
+	// Dormant tables have no effect on packets.
+	Dormant bool
+	// Chains in the order of their creation.
+	Chains []*Chain
+	// Sets and maps, anonymous ones included.
+	Sets []*Set
+}
+
+// String returns "family name".
+func (t *Table) String() string { return t.Family.String() + " " + t.Name }
+
+// Chain returns the chain of that name, or nil.
+func (t *Table) Chain(name string) *Chain {
+	for _, c := range t.Chains {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// Set returns the set or map of that name, or nil.
+func (t *Table) Set(name string) *Set {
+	for _, s := range t.Sets {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
