@@ -67,8 +67,10 @@ func napiThread(ifindex int) (int, error) {
 		return 0, fmt.Errorf("netlink family %s: %w", netdevFamily, err)
 	}
 	req := nl.NewNetlinkRequest(int(family.ID), unix.NLM_F_DUMP)
-	req.AddData(&nl.Genlmsg{Command: netdevCmdNAPIGet, Version: uint8(family.Version)})
-	req.AddData(nl.NewRtAttr(netdevNAPIIfindex, nl.Uint32Attr(uint32(ifindex))))
+	// Not nl.Genlmsg: it leaves the header's reserved bytes to chance.
+	header := []byte{netdevCmdNAPIGet, uint8(family.Version), 0, 0}
+	attr := nl.NewRtAttr(netdevNAPIIfindex, nl.Uint32Attr(uint32(ifindex)))
+	req.AddRawData(append(header, attr.Serialize()...))
 	msgs, err := req.Execute(unix.NETLINK_GENERIC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("list NAPI instances: %w", err)

@@ -55,6 +55,9 @@ func NewTopology() (*Topology, error) {
 			return nil, errors.Join(err, t.Close())
 		}
 		*ns = n
+		if err := n.do(disableIPv6); err != nil {
+			return nil, errors.Join(err, t.Close())
+		}
 	}
 	if err := t.dut.do(t.buildRouter); err != nil {
 		return nil, errors.Join(fmt.Errorf("router: %w", err), t.Close())
@@ -94,14 +97,9 @@ func (t *Topology) Close() error {
 func (t *Topology) InRouter(fn func() error) error { return t.dut.do(fn) }
 
 func (t *Topology) buildRouter() error {
-	for _, s := range []string{
-		"net/ipv4/ip_forward",
-		"net/ipv6/conf/all/disable_ipv6",
-		"net/ipv6/conf/default/disable_ipv6",
-	} {
-		if err := os.WriteFile("/proc/sys/"+s, []byte("1"), 0o644); err != nil {
-			return fmt.Errorf("sysctl: %w", err)
-		}
+	err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644)
+	if err != nil {
+		return fmt.Errorf("sysctl: %w", err)
 	}
 	lan := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: LANName}}
 	if err := netlink.LinkAdd(lan); err != nil {
@@ -126,12 +124,22 @@ func (t *Topology) buildRouter() error {
 			return fmt.Errorf("add %s: %w", w.name, err)
 		}
 	}
-	var err error
 	if t.Ingress, err = configure(IngressName, IngressAddr); err != nil {
 		return err
 	}
 	if t.Egress, err = configure(EgressName, EgressAddr); err != nil {
 		return err
+	}
+	return nil
+}
+
+// disableIPv6 keeps router solicitations and the like out of a namespace.
+func disableIPv6() error {
+	for _, s := range []string{"all", "default"} {
+		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+s+"/disable_ipv6", []byte("1"), 0o644)
+		if err != nil {
+			return fmt.Errorf("sysctl: %w", err)
+		}
 	}
 	return nil
 }

@@ -29,10 +29,9 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* What the steps of a packet's way share. */
 struct way {
-	struct tuple key; /* the tuple it came with */
 	struct ct ct;
-	struct icmp_error error;
-	__u8 is_error;
+	struct tuple *key; /* the tuple that it came with */
+	struct icmp_error *error; /* NULL: the packet is none */
 };
 
 static __always_inline int drop(__u32 reason)
@@ -46,6 +45,20 @@ static __always_inline int pass(struct __sk_buff *skb)
 {
 	skb->tc_index = TC_INDEX_NONE;
 	return TCX_NEXT;
+}
+
+static __always_inline struct scratch *way_begin(struct way *w)
+{
+	struct scratch *s = scratch();
+
+	if (!s)
+		return NULL;
+	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
+	__builtin_memset(&s->error, 0, sizeof(s->error));
+	__builtin_memset(w, 0, sizeof(*w));
+	w->key = &s->key;
+	w->error = &s->error;
+	return s;
 }
 
 static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
@@ -65,20 +78,23 @@ static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
 	ctx_pull(skb, ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(p->th));
 	ret = parse(skb, p, egress);
 	if (ret == PARSE_OK)
-		w->key = p->tuple;
+		*w->key = p->tuple;
 	return ret;
 }
 
 static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 				  struct way *w)
 {
+	struct icmp_error *error = w->error;
+
+	w->error = NULL;
 	if (ct_untracked(p)) {
 		p->ct_state = CT_STATE_UNTRACKED;
 	} else if (ct_is_icmp_error(p)) {
-		w->is_error = 1;
-		icmp_error_track(skb, p, &w->error);
+		w->error = error;
+		icmp_error_track(skb, p, error);
 	} else {
-		ct_in(p, &w->key, &w->ct);
+		ct_in(p, w->key, &w->ct);
 	}
 }
 
@@ -86,8 +102,8 @@ static __always_inline void to_dst(struct pkt *p, const struct way *w)
 {
 	if (w->ct.flow)
 		translate_dst(p, &w->ct.flow->out);
-	else if (w->is_error && w->error.translate)
-		icmp_error_dst(p, &w->error);
+	else if (w->error && w->error->translate)
+		icmp_error_dst(p, w->error);
 }
 
 /*
@@ -104,8 +120,8 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 		translate_src(p, &w->ct.flow->out);
 		return 0;
 	}
-	if (w->is_error && w->error.translate) {
-		icmp_error_src(p, &w->error);
+	if (w->error && w->error->translate) {
+		icmp_error_src(p, w->error);
 		return 0;
 	}
 	if (!w->ct.first)
@@ -114,7 +130,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 		return STAT_DROP_POLICY;
 	if (p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
 		return STAT_DROP_NAT_NO_ADDRESS;
-	reason = flow_begin(p, &w->key, w->ct.state);
+	reason = flow_begin(p, w->key, w->ct.state);
 	if (reason)
 		return reason;
 	__builtin_memcpy(&out, &p->tuple, sizeof(out));
@@ -125,11 +141,11 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
 					 const struct way *w, int ttl)
 {
-	if (w->is_error && w->error.translate &&
-	    icmp_error_rewrite(skb, p, &w->error) < 0)
+	if (w->error && w->error->translate &&
+	    icmp_error_rewrite(skb, p, w->error) < 0)
 		return -1;
 	ctx_pull(skb, ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(p->th));
-	return rewrite(skb, p, &w->key, ttl);
+	return rewrite(skb, p, w->key, ttl);
 }
 
 /*
@@ -157,7 +173,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 		return pass(skb);
 	}
 	if (w->ct.first) {
-		reason = flow_begin(p, &w->key, w->ct.state);
+		reason = flow_begin(p, w->key, w->ct.state);
 		if (reason)
 			return drop(reason);
 	}
@@ -248,7 +264,7 @@ static __always_inline int to_kernel(struct __sk_buff *skb, struct pkt *p,
 {
 	struct endpoints arrived;
 
-	__builtin_memcpy(&arrived, &w->key, sizeof(arrived));
+	__builtin_memcpy(&arrived, w->key, sizeof(arrived));
 	translate_src(p, &arrived);
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
@@ -285,9 +301,10 @@ int l2_ingress(struct __sk_buff *skb)
 	__u32 ifindex = skb->ifindex;
 	struct bpf_fib_lookup fib;
 	struct iface *iface;
-	struct pkt p = {};
-	struct way w = {};
 	enum route route;
+	struct scratch *s;
+	struct way w;
+	struct pkt *p;
 
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	if (!iface || !(iface->flags & IFACE_MANAGED))
@@ -297,7 +314,11 @@ int l2_ingress(struct __sk_buff *skb)
 	 */
 	if (skb->vlan_present || skb->pkt_type == PACKET_OTHERHOST)
 		return TCX_NEXT;
-	switch (begin(skb, &p, &w, iface, 0)) {
+	s = way_begin(&w);
+	if (!s)
+		return drop(STAT_DROP_INTERNAL);
+	p = &s->pkt;
+	switch (begin(skb, p, &w, iface, 0)) {
 	case PARSE_OK:
 		break;
 	case PARSE_FOREIGN:
@@ -307,27 +328,27 @@ int l2_ingress(struct __sk_buff *skb)
 	default:
 		return drop(STAT_DROP_MALFORMED);
 	}
-	p.iif = ifindex;
+	p->iif = ifindex;
 
-	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, &p))
+	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, p))
 		return drop(STAT_DROP_POLICY);
-	track(skb, &p, &w);
-	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, &p))
+	track(skb, p, &w);
+	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, p))
 		return drop(STAT_DROP_POLICY);
-	to_dst(&p, &w);
-	if (!policy_accepts(PREROUTING, prerouting, &p))
+	to_dst(p, &w);
+	if (!policy_accepts(PREROUTING, prerouting, p))
 		return drop(STAT_DROP_POLICY);
 
-	route = find_route(skb, &p, &fib);
+	route = find_route(skb, p, &fib);
 	switch (route) {
 	case ROUTE_LOCAL:
-		return deliver(skb, &p, &w);
+		return deliver(skb, p, &w);
 	case ROUTE_FORWARD:
 	case ROUTE_TOO_BIG:
-		return forward(skb, &p, &w, &fib, route == ROUTE_TOO_BIG);
+		return forward(skb, p, &w, &fib, route == ROUTE_TOO_BIG);
 	case ROUTE_REFUSED:
 		/* Without its translation it would be the router's own. */
-		if (__builtin_memcmp(w.key.daddr, p.tuple.daddr, 16))
+		if (__builtin_memcmp(w.key->daddr, p->tuple.daddr, 16))
 			return drop(STAT_DROP_NO_ROUTE);
 		return pass(skb);
 	default:
@@ -350,11 +371,11 @@ static __always_inline int from_packet_socket(struct __sk_buff *skb)
 static __always_inline int finish_snat(struct __sk_buff *skb, struct pkt *p,
 				       struct way *w)
 {
-	struct flow *f = bpf_map_lookup_elem(&l2_flows, &w->key);
+	struct flow *f = bpf_map_lookup_elem(&l2_flows, w->key);
 
 	skb->tc_index = TC_INDEX_NONE;
 	if (!f)
-		f = bpf_map_lookup_elem(&l2_half_open, &w->key);
+		f = bpf_map_lookup_elem(&l2_half_open, w->key);
 	if (f) {
 		translate_src(p, &f->out);
 		if (write_headers(skb, p, w, 0) < 0)
@@ -368,9 +389,10 @@ int l2_egress(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
 	struct iface *iface;
-	struct pkt p = {};
-	struct way w = {};
 	int reason, forwarded;
+	struct scratch *s;
+	struct way w;
+	struct pkt *p;
 
 	if (skb->tc_index == TC_INDEX_DONE)
 		return pass(skb);
@@ -378,7 +400,11 @@ int l2_egress(struct __sk_buff *skb)
 	if (!iface || !(iface->flags & IFACE_MANAGED) || skb->vlan_present ||
 	    from_packet_socket(skb))
 		return pass(skb);
-	switch (begin(skb, &p, &w, iface, 1)) {
+	s = way_begin(&w);
+	if (!s)
+		return drop(STAT_DROP_INTERNAL);
+	p = &s->pkt;
+	switch (begin(skb, p, &w, iface, 1)) {
 	case PARSE_OK:
 		break;
 	case PARSE_FOREIGN:
@@ -388,34 +414,34 @@ int l2_egress(struct __sk_buff *skb)
 	default:
 		return drop(STAT_DROP_MALFORMED);
 	}
-	p.oif = ifindex;
+	p->oif = ifindex;
 	if (skb->tc_index == TC_INDEX_SNAT)
-		return finish_snat(skb, &p, &w);
+		return finish_snat(skb, p, &w);
 
 	/* Forwarded by the kernel, from an interface that has no program. */
 	forwarded = skb->ingress_ifindex != 0;
 	if (forwarded)
-		p.iif = skb->ingress_ifindex;
-	if (forwarded ? !policy_accepts(PREROUTING_RAW, prerouting_raw, &p) :
-			!policy_accepts(OUTPUT_RAW, output_raw, &p))
+		p->iif = skb->ingress_ifindex;
+	if (forwarded ? !policy_accepts(PREROUTING_RAW, prerouting_raw, p) :
+			!policy_accepts(OUTPUT_RAW, output_raw, p))
 		return drop(STAT_DROP_POLICY);
-	track(skb, &p, &w);
+	track(skb, p, &w);
 	if (forwarded) {
-		if (!policy_accepts(PREROUTING_EARLY, prerouting_early, &p) ||
-		    !policy_accepts(PREROUTING, prerouting, &p) ||
-		    !policy_accepts(FORWARD, forward, &p))
+		if (!policy_accepts(PREROUTING_EARLY, prerouting_early, p) ||
+		    !policy_accepts(PREROUTING, prerouting, p) ||
+		    !policy_accepts(FORWARD, forward, p))
 			return drop(STAT_DROP_POLICY);
-	} else if (!policy_accepts(OUTPUT, output, &p)) {
+	} else if (!policy_accepts(OUTPUT, output, p)) {
 		return drop(STAT_DROP_POLICY);
 	}
-	if (!policy_accepts(POSTROUTING, postrouting, &p))
+	if (!policy_accepts(POSTROUTING, postrouting, p))
 		return drop(STAT_DROP_POLICY);
-	reason = to_src(skb, &p, &w);
+	reason = to_src(skb, p, &w);
 	if (reason)
 		return drop(reason);
-	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, &p))
+	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, p))
 		return drop(STAT_DROP_POLICY);
-	if (write_headers(skb, &p, &w, 0) < 0)
+	if (write_headers(skb, p, &w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);
 	return pass(skb);

@@ -9,7 +9,7 @@
 
 #include "lib/ctx_xdp.h"
 
-#include "lib/conntrack.h"
+#include "lib/flow.h"
 #include "lib/forward.h"
 #include "lib/parse.h"
 #include "lib/policy.h"
@@ -61,8 +61,8 @@ static __always_inline int policy_passes(struct pkt *p, const struct flow *f)
 SEC("xdp")
 int l2_xdp(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data = CTX_POINTER(ctx, data);
+	void *data_end = CTX_POINTER(ctx, data_end);
 	__u32 ifindex = ctx->ingress_ifindex;
 	struct bpf_fib_lookup fib;
 	struct ethhdr *eth = data;
@@ -114,8 +114,8 @@ int l2_xdp(struct xdp_md *ctx)
 		count(STAT_DROP_INTERNAL);
 		return XDP_DROP;
 	}
-	data = (void *)(long)ctx->data;
-	data_end = (void *)(long)ctx->data_end;
+	data = CTX_POINTER(ctx, data);
+	data_end = CTX_POINTER(ctx, data_end);
 	eth = data;
 	if ((void *)(eth + 1) > data_end)
 		return XDP_DROP;

@@ -94,6 +94,52 @@ type l2TCLimit struct {
 	Nsecs     uint64
 }
 
+type l2TCScratch struct {
+	_   structs.HostLayout
+	Pkt struct {
+		_        structs.HostLayout
+		Tuple    l2TCTuple
+		Nh       [40]uint8
+		Th       [20]uint8
+		Iif      uint32
+		Oif      uint32
+		Len      uint32
+		Mark     uint32
+		CtState  uint32
+		Nat      uint32
+		Rule     uint32
+		Protocol uint16
+		FragOff  uint16
+		L3Off    uint16
+		L4Off    uint16
+		L4proto  uint8
+		Nfproto  uint8
+		ThLen    uint8
+		PktType  uint8
+		_        [4]byte
+		Now      uint64
+	}
+	Key   l2TCTuple
+	Error struct {
+		_      structs.HostLayout
+		Quoted l2TCTuple
+		Now    struct {
+			_     structs.HostLayout
+			Saddr [16]uint8
+			Daddr [16]uint8
+			Sport uint16
+			Dport uint16
+		}
+		L3Off         uint16
+		L4Off         uint16
+		LaterFragment uint8
+		Translate     uint8
+	}
+	_   [6]byte
+	Fwd l2TCFlow
+	Rev l2TCFlow
+}
+
 type l2TCSettings struct {
 	_                 structs.HostLayout
 	Tcp               [10]uint32
@@ -153,6 +199,7 @@ const (
 	l2TCMapL2HalfOpen   = "l2_half_open"
 	l2TCMapL2Ifaces     = "l2_ifaces"
 	l2TCMapL2Limits     = "l2_limits"
+	l2TCMapL2Scratch    = "l2_scratch"
 	l2TCMapL2Settings   = "l2_settings"
 	l2TCMapL2Stats      = "l2_stats"
 	l2TCProgL2Egress    = "l2_egress"
@@ -222,6 +269,7 @@ type l2TCMapSpecs struct {
 	L2HalfOpen *ebpf.MapSpec `ebpf:"l2_half_open"`
 	L2Ifaces   *ebpf.MapSpec `ebpf:"l2_ifaces"`
 	L2Limits   *ebpf.MapSpec `ebpf:"l2_limits"`
+	L2Scratch  *ebpf.MapSpec `ebpf:"l2_scratch"`
 	L2Settings *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Stats    *ebpf.MapSpec `ebpf:"l2_stats"`
 }
@@ -263,6 +311,7 @@ type l2TCMaps struct {
 	L2HalfOpen *ebpf.Map `ebpf:"l2_half_open"`
 	L2Ifaces   *ebpf.Map `ebpf:"l2_ifaces"`
 	L2Limits   *ebpf.Map `ebpf:"l2_limits"`
+	L2Scratch  *ebpf.Map `ebpf:"l2_scratch"`
 	L2Settings *ebpf.Map `ebpf:"l2_settings"`
 	L2Stats    *ebpf.Map `ebpf:"l2_stats"`
 }
@@ -277,6 +326,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2HalfOpen,
 		m.L2Ifaces,
 		m.L2Limits,
+		m.L2Scratch,
 		m.L2Settings,
 		m.L2Stats,
 	)

@@ -22,7 +22,7 @@ struct frame {
 	__be32 magic;
 	__u8 fill[FRAME_LEN - sizeof(struct ethhdr) - sizeof(struct iphdr) -
 		  sizeof(struct udphdr) - sizeof(__be32)];
-} __attribute__((packed));
+} __attribute__((packed, aligned(2)));
 
 _Static_assert(sizeof(struct frame) == FRAME_LEN, "frame");
 

@@ -8,7 +8,8 @@
 
 char __license[] SEC("license") = "GPL";
 
-volatile const __u8 macs[2 * ETH_ALEN]; /* destination, source */
+/* Both MAC addresses as they stand in the frame; set before the load. */
+volatile const __u32 macs[3];
 
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP);
@@ -21,12 +22,14 @@ SEC("xdp")
 int redirect(struct xdp_md *ctx)
 {
 	struct ethhdr *eth = (void *)(long)ctx->data;
+	__u32 *to = (void *)eth;
 
 	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
 	if (eth->h_proto != bpf_htons(ETH_P_IP))
 		return XDP_PASS;
-	__builtin_memcpy(eth->h_dest, (void *)macs, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, (void *)macs + ETH_ALEN, ETH_ALEN);
+	to[0] = macs[0];
+	to[1] = macs[1];
+	to[2] = macs[2];
 	return bpf_redirect_map(&out, 0, 0);
 }

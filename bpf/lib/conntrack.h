@@ -3,6 +3,7 @@
 
 #include "common.h"
 #include "flow.h"
+#include "scratch.h"
 #include "types.h"
 
 /* What conntrack knows of the packet in hand. */
@@ -74,6 +75,58 @@ static __always_inline int ct_is_confirmed_by(const struct pkt *p, __u8 state,
 	if (!(flags & FLOW_SEEN_REPLY))
 		return 0;
 	return p->l4proto != IPPROTO_TCP || state == TCP_ESTABLISHED;
+}
+
+static __noinline int flow_delete(const struct tuple *key, struct flow *f)
+{
+	struct tuple rkey;
+
+	tuple_reverse(&rkey, &f->out, key);
+	bpf_map_delete_elem(&l2_flows, key);
+	bpf_map_delete_elem(&l2_flows, &rkey);
+	bpf_map_delete_elem(&l2_half_open, key);
+	bpf_map_delete_elem(&l2_half_open, &rkey);
+	return 0;
+}
+
+/*
+ * Moves a flow from the tier that may be evicted to the one that may not.
+ * Confirmed first, then gone from the other: an allocator that looks for a
+ * free port always sees it in one of them. Fails when the table is full; the
+ * flow then works on where it is.
+ */
+static __noinline int flow_confirm(const struct tuple *key, struct flow *f)
+{
+	struct scratch *s = scratch();
+	struct tuple rkey;
+	struct flow *twin;
+	int err;
+
+	if (!s)
+		return -1;
+	tuple_reverse(&rkey, &f->out, key);
+	s->fwd = *f;
+	flow_reverse(&s->rev, f, key);
+	twin = bpf_map_lookup_elem(&l2_half_open, &rkey);
+	if (twin) {
+		s->rev.packets = twin->packets;
+		s->rev.bytes = twin->bytes;
+	}
+
+	err = bpf_map_update_elem(&l2_flows, &rkey, &s->rev, BPF_NOEXIST);
+	if (!err)
+		err = bpf_map_update_elem(&l2_flows, key, &s->fwd, BPF_NOEXIST);
+	if (err == -17) /* EEXIST: another CPU does the same */
+		return 0;
+	if (err) {
+		bpf_map_delete_elem(&l2_flows, &rkey);
+		count(STAT_FLOW_TABLE_FULL);
+		return err;
+	}
+	bpf_map_delete_elem(&l2_half_open, key);
+	bpf_map_delete_elem(&l2_half_open, &rkey);
+	count(STAT_FLOW_CONFIRMED);
+	return 0;
 }
 
 /*

@@ -21,7 +21,7 @@ static __always_inline __u32 ctx_len(struct ctx_buff *ctx)
 /* Makes the first len bytes, as far as the packet has them, directly readable. */
 static __always_inline int ctx_pull(struct ctx_buff *ctx, __u32 len)
 {
-	if (likely((void *)(long)ctx->data + len <= (void *)(long)ctx->data_end))
+	if (likely(CTX_POINTER(ctx, data) + len <= CTX_POINTER(ctx, data_end)))
 		return 0;
 	return bpf_skb_pull_data(ctx, len < ctx->len ? len : ctx->len);
 }

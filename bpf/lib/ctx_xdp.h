@@ -49,8 +49,8 @@ static __always_inline int ctx_csum_update(struct ctx_buff *ctx, __u32 off,
 					   __u32 addr_diff, __u32 port_diff,
 					   __u64 flags)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data = CTX_POINTER(ctx, data);
+	void *data_end = CTX_POINTER(ctx, data_end);
 	__u64 sum;
 	__u16 *csum;
 

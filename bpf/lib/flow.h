@@ -108,55 +108,6 @@ static __noinline int flow_sync(const struct tuple *key, struct flow *f,
 		      bpf_map_update_elem(&l2_flows, &rkey, &made, BPF_NOEXIST);
 }
 
-static __noinline int flow_delete(const struct tuple *key, struct flow *f)
-{
-	struct tuple rkey;
-
-	tuple_reverse(&rkey, &f->out, key);
-	bpf_map_delete_elem(&l2_flows, key);
-	bpf_map_delete_elem(&l2_flows, &rkey);
-	bpf_map_delete_elem(&l2_half_open, key);
-	bpf_map_delete_elem(&l2_half_open, &rkey);
-	return 0;
-}
-
-/*
- * Moves a flow from the tier that may be evicted to the one that may not.
- * Confirmed first, then gone from the other: an allocator that looks for a
- * free port always sees it in one of them. Fails when the table is full; the
- * flow then works on where it is.
- */
-static __noinline int flow_confirm(const struct tuple *key, struct flow *f)
-{
-	struct flow *twin, a, b;
-	struct tuple rkey;
-	int err;
-
-	tuple_reverse(&rkey, &f->out, key);
-	__builtin_memcpy(&a, f, sizeof(a));
-	flow_reverse(&b, f, key);
-	twin = bpf_map_lookup_elem(&l2_half_open, &rkey);
-	if (twin) {
-		b.packets = twin->packets;
-		b.bytes = twin->bytes;
-	}
-
-	err = bpf_map_update_elem(&l2_flows, &rkey, &b, BPF_NOEXIST);
-	if (!err)
-		err = bpf_map_update_elem(&l2_flows, key, &a, BPF_NOEXIST);
-	if (err == -17) /* EEXIST: another CPU does the same */
-		return 0;
-	if (err) {
-		bpf_map_delete_elem(&l2_flows, &rkey);
-		count(STAT_FLOW_TABLE_FULL);
-		return err;
-	}
-	bpf_map_delete_elem(&l2_half_open, key);
-	bpf_map_delete_elem(&l2_half_open, &rkey);
-	count(STAT_FLOW_CONFIRMED);
-	return 0;
-}
-
 /* Counts the packet; writes the expiry, in both entries, once a second. */
 static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
 				       const struct pkt *p, int half,

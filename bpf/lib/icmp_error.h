@@ -5,6 +5,7 @@
 #include "conntrack.h"
 #include "csum.h"
 #include "rewrite.h"
+#include "scratch.h"
 #include "types.h"
 
 /*
@@ -15,15 +16,6 @@
  * An error travels against the packet it quotes, so the entry that translates
  * it is the one whose key is the reverse of the quoted tuple.
  */
-
-struct icmp_error {
-	struct tuple quoted; /* as it stands in the error */
-	struct endpoints now; /* what it has to become */
-	__u16 l3_off;
-	__u16 l4_off;
-	__u8 later_fragment;
-	__u8 translate;
-};
 
 #define ICMP_HEADER 8
 

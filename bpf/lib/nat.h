@@ -2,7 +2,8 @@
 #pragma once
 
 #include "common.h"
-#include "flow.h"
+#include "conntrack.h"
+#include "scratch.h"
 #include "types.h"
 
 /*
@@ -116,37 +117,38 @@ static long nat_try_port(__u32 i, struct nat_search *s)
 static __noinline int flow_begin(struct pkt *p, const struct tuple *key,
 				 __u8 state)
 {
-	struct flow fwd = {}, rev;
-	struct nat_search s = {
-		.key = key,
-		.rev = &rev,
-		.now = ns_to_ticks(p->now),
-	};
+	struct scratch *sc = scratch();
+	struct nat_search s = { .key = key, .now = ns_to_ticks(p->now) };
+	struct flow *fwd, *rev;
 
-	__builtin_memcpy(&fwd.out, &p->tuple, sizeof(fwd.out));
-	fwd.state = state;
-	fwd.created = s.now;
-	fwd.expires = s.now + flow_timeout(&fwd, p->l4proto, s.now);
-	fwd.packets = 1;
-	fwd.bytes = p->len;
-	flow_reverse(&rev, &fwd, key);
-	rev.packets = 0;
-	rev.bytes = 0;
-	tuple_reverse(&s.rkey, &fwd.out, key);
+	if (!sc)
+		return STAT_DROP_INTERNAL;
+	fwd = &sc->fwd;
+	rev = &sc->rev;
+	s.rev = rev;
+	__builtin_memset(fwd, 0, sizeof(*fwd));
+	__builtin_memcpy(&fwd->out, &p->tuple, sizeof(fwd->out));
+	fwd->state = state;
+	fwd->created = s.now;
+	fwd->expires = s.now + flow_timeout(fwd, p->l4proto, s.now);
+	flow_reverse(rev, fwd, key);
+	fwd->packets = 1;
+	fwd->bytes = p->len;
+	tuple_reverse(&s.rkey, &fwd->out, key);
 
-	if (nat_reserve(key, &s.rkey, &rev, s.now)) {
+	if (nat_reserve(key, &s.rkey, rev, s.now)) {
 		if (!nat_has_ports(p))
 			return STAT_DROP_FLOW_CLASH;
 		count(STAT_NAT_COLLISION);
-		nat_port_range(p, bpf_ntohs(fwd.out.sport), &s.range);
+		nat_port_range(p, bpf_ntohs(fwd->out.sport), &s.range);
 		s.next = bpf_get_prandom_u32() % s.range.size;
 		bpf_loop(NAT_TRIES, nat_try_port, &s, 0);
 		if (!s.found)
 			return STAT_DROP_NAT_EXHAUSTED;
-		fwd.out.sport = s.rkey.dport;
+		fwd->out.sport = s.rkey.dport;
 		p->tuple.sport = s.rkey.dport;
 	}
-	bpf_map_update_elem(&l2_half_open, key, &fwd, BPF_ANY);
+	bpf_map_update_elem(&l2_half_open, key, fwd, BPF_ANY);
 	count(STAT_FLOW_NEW);
 	return 0;
 }

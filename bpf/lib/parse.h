@@ -99,8 +99,8 @@ static __always_inline int parse_ports(struct pkt *p)
 static __always_inline int parse_transport(struct ctx_buff *ctx, struct pkt *p,
 					   const struct l4_info *l4)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data = CTX_POINTER(ctx, data);
+	void *data_end = CTX_POINTER(ctx, data_end);
 	__u32 n = l4->len, off = l4->off & 0x1ff;
 
 	p->l4_off = off;
@@ -126,8 +126,8 @@ static __always_inline int parse_transport(struct ctx_buff *ctx, struct pkt *p,
 static __always_inline int parse_ipv4(struct ctx_buff *ctx, struct pkt *p,
 				      struct l4_info *l4)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data = CTX_POINTER(ctx, data);
+	void *data_end = CTX_POINTER(ctx, data_end);
 	struct iphdr *ip = data + L3_OFF(p);
 	__u32 ihl, len;
 
@@ -211,8 +211,8 @@ static __always_inline int parse_ipv6_ext(struct ctx_buff *ctx,
 static __always_inline int parse_ipv6(struct ctx_buff *ctx, struct pkt *p,
 				      struct l4_info *l4)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data = CTX_POINTER(ctx, data);
+	void *data_end = CTX_POINTER(ctx, data_end);
 	struct ipv6hdr *ip = data + L3_OFF(p);
 	__u32 len, avail;
 

@@ -45,8 +45,8 @@ static __always_inline int rewrite_ports(struct ctx_buff *ctx,
 					 const struct tuple *from, __u32 *diff)
 {
 	const struct tuple *to = &p->tuple;
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data = CTX_POINTER(ctx, data);
+	void *data_end = CTX_POINTER(ctx, data_end);
 	__u8 *th = data + L4_OFF(p);
 
 	if (from->sport == to->sport && from->dport == to->dport)
@@ -77,8 +77,8 @@ static __always_inline int rewrite_ports(struct ctx_buff *ctx,
 static __always_inline int rewrite(struct ctx_buff *ctx, const struct pkt *p,
 				   const struct tuple *from, int ttl)
 {
-	void *data = (void *)(long)ctx->data;
-	void *data_end = (void *)(long)ctx->data_end;
+	void *data = CTX_POINTER(ctx, data);
+	void *data_end = CTX_POINTER(ctx, data_end);
 	const struct tuple *to = &p->tuple;
 	__u32 addr_diff = 0, port_diff = 0, off = L4_OFF(p);
 	__u64 flags = 0;

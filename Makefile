@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+#   make demo [KEEP=1]   a lab of network namespaces, the real l2d, real traffic
+#   make test            every test
+#
+# Both install what they need (Debian 12 or 13, as root). See `make help`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# Where scripts/setup.sh puts Go, and where Debian keeps ip, nft and bpftool.
+export PATH := /usr/local/go/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+export CGO_ENABLED ?= 0
+
+GO ?= go
+GOFILES = $(shell git ls-files -co --exclude-standard '*.go')
+CFILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
+SHFILES = $(shell git ls-files -co --exclude-standard '*.sh') .ci/run
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOBUILD = $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+# Packages whose tests share memory between goroutines.
+RACE ?= ./pkg/... ./cmd/...
+
+.PHONY: help
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: demo
+demo: setup-run build ## build, bring up the lab, run traffic, print what held (KEEP=1 leaves it up)
+	bin/l2ctl lab run $(if $(filter-out 0 no,$(KEEP)),--keep)
+
+.PHONY: test
+test: setup-test ## install what the tests need and run them all
+	$(GO) test -count=1 ./...
+
+.PHONY: test-race
+test-race: setup-test ## the tests of concurrent packages under the race detector
+	CGO_ENABLED=1 $(GO) test -count=1 -race $(RACE)
+
+.PHONY: build
+build: ## bin/l2d and bin/l2ctl, static
+	$(GOBUILD) -o bin/ ./cmd/l2d ./cmd/l2ctl
+
+.PHONY: install
+install: build ## copy programs, unit and example to DESTDIR
+	install -D -m 755 bin/l2d $(DESTDIR)/usr/sbin/l2d
+	install -D -m 755 bin/l2ctl $(DESTDIR)/usr/sbin/l2ctl
+	install -D -m 644 scripts/l2d.service $(DESTDIR)/usr/lib/systemd/system/l2d.service
+	install -D -m 644 -t $(DESTDIR)/usr/share/doc/l2d/examples/l2 examples/l2/l2d.yaml examples/l2/firewall.nft
+	install -D -m 644 -t $(DESTDIR)/usr/share/doc/l2d/examples/hardened examples/hardened/l2d.yaml examples/hardened/firewall.nft
+
+.PHONY: generate
+generate: setup-generate ## rebuild the eBPF objects with clang 19
+	$(GO) generate ./...
+
+.PHONY: generate-check
+generate-check: generate ## fail when the committed objects are not those of the sources
+	git diff --exit-code --stat -- $(GENERATED)
+	@new=$$(git ls-files -o --exclude-standard -- $(GENERATED)); \
+	if [ -n "$$new" ]; then echo "generated and not committed:" $$new >&2; exit 1; fi
+
+GENERATED = '*_bpfel.go' '*_bpfel.o' '*_bpfeb.go' '*_bpfeb.o' '*_x86_bpfel.go' '*_arm64_bpfel.go'
+
+.PHONY: docker-generate
+docker-generate: ## rebuild the eBPF objects in the pinned container
+	docker build -t l2d-build -f Dockerfile.build .
+	docker run --rm -v "$(CURDIR):/src" -u "$$(id -u):$$(id -g)" l2d-build
+
+.PHONY: bench-quick
+bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 64-byte packets
+	$(GO) run ./bench/quick
+
+.PHONY: lint
+lint: setup-test ## gofmt, go vet, staticcheck, clang-format, sh -n
+	@bad=$$(gofmt -l $(GOFILES)); if [ -n "$$bad" ]; then echo "gofmt:" $$bad >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(if $(CFILES),clang-format-19 --dry-run --Werror $(CFILES))
+	@for f in $(SHFILES); do bash -n $$f; done
+	@bad=$$(for f in $(GOFILES) $(CFILES) $(SHFILES); do \
+		head -n 3 $$f | grep -q 'SPDX-License-Identifier: GPL-2.0-only' || \
+		head -n 1 $$f | grep -q '^// Code generated' || echo $$f; done); \
+	if [ -n "$$bad" ]; then echo "no SPDX line:" $$bad >&2; exit 1; fi
+
+.PHONY: fmt
+fmt: ## format Go and C
+	gofmt -w $(GOFILES)
+	$(if $(CFILES),clang-format-19 -i $(CFILES))
+
+.PHONY: setup-run setup-test setup-generate
+setup-run setup-test setup-generate: setup-%:
+	@scripts/setup.sh $*
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import "context"
+
+// Device is a device under test: what turns the middle of a topology into a
+// router. A new one is a file with its type and a line in [Devices].
+type Device interface {
+	// Name is a word for the table and the command line.
+	Name() string
+	// Setup configures the router of the topology.
+	Setup(ctx context.Context, t *Topology) error
+	// Teardown undoes it. Namespaces go by themselves.
+	Teardown() error
+	// Promise is what comes out at the far end.
+	Promise() Promise
+	// Stateful says that flows are to be established first.
+	Stateful() bool
+}
+
+// Describer is a Device that has more to tell than its rate.
+type Describer interface {
+	// Describe returns figures by name; called after Setup.
+	Describe(ctx context.Context) (map[string]float64, error)
+}

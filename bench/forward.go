@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import "context"
+
+// Forward is the kernel's forwarding without a firewall.
+type Forward struct{}
+
+// Name implements [Device].
+func (Forward) Name() string { return "forward" }
+
+// Stateful implements [Device].
+func (Forward) Stateful() bool { return false }
+
+// Promise implements [Device].
+func (Forward) Promise() Promise {
+	return Promise{Source: GenAddr.Addr(), TTL: startTTL - 1}
+}
+
+// Setup implements [Device]: a topology forwards as it is.
+func (Forward) Setup(context.Context, *Topology) error { return nil }
+
+// Teardown implements [Device].
+func (Forward) Teardown() error { return nil }

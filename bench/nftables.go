@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+)
+
+// NFTables is the kernel's forwarding with a ruleset that masquerades.
+type NFTables struct {
+	Ruleset string // file
+}
+
+// Name implements [Device].
+func (NFTables) Name() string { return "nftables" }
+
+// Stateful implements [Device].
+func (NFTables) Stateful() bool { return true }
+
+// Promise implements [Device].
+func (NFTables) Promise() Promise {
+	return Promise{Source: EgressAddr.Addr(), TTL: startTTL - 1}
+}
+
+// Setup implements [Device].
+func (n NFTables) Setup(ctx context.Context, t *Topology) error {
+	return t.InRouter(func() error {
+		out, err := exec.CommandContext(ctx, "nft", "-f", n.Ruleset).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("nft -f %s: %w\n%s", n.Ruleset, err, bytes.TrimSpace(out))
+		}
+		return nil
+	})
+}
+
+// Teardown implements [Device]: the ruleset goes with the namespace.
+func (NFTables) Teardown() error { return nil }

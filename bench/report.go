@@ -1,0 +1,2 @@
+package bench
+type Report struct { Options Options; Samples []Sample }

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import "fmt"
+
+// Sample is one repetition of one device.
+type Sample struct {
+	Device  string  `json:"device"`
+	Round   int     `json:"round"`
+	Seconds float64 `json:"seconds"`
+	// Packets: made by the generator, taken by the router's NIC (the rest
+	// found its ring full), arrived at the receiver.
+	Offered  uint64 `json:"offered"`
+	Accepted uint64 `json:"accepted"`
+	Received uint64 `json:"received"`
+	// Busy is the part of the time that the router's NAPI thread ran.
+	Busy float64 `json:"busy"`
+}
+
+func newSample(device string, a, b reading) Sample {
+	d := b.at.Sub(a.at)
+	return Sample{
+		Device:   device,
+		Seconds:  d.Seconds(),
+		Offered:  b.sent - a.sent,
+		Accepted: b.accepted - a.accepted,
+		Received: b.received - a.received,
+		Busy:     (b.busy - a.busy).Seconds() / d.Seconds(),
+	}
+}
+
+// Rate is packets received per second.
+func (s Sample) Rate() float64 { return float64(s.Received) / s.Seconds }
+
+// Lost is the part of the packets that the router took and that did not arrive.
+func (s Sample) Lost() float64 {
+	if s.Accepted == 0 || s.Received >= s.Accepted {
+		return 0
+	}
+	return float64(s.Accepted-s.Received) / float64(s.Accepted)
+}
+
+// Load is how many times what the router took was offered to it.
+func (s Sample) Load() float64 {
+	if s.Accepted == 0 {
+		return 0
+	}
+	return float64(s.Offered) / float64(s.Accepted)
+}
+
+// String is the sample on a line.
+func (s Sample) String() string {
+	return fmt.Sprintf("%s %.3f Mpps, core %.0f %% busy, offered %.2f times, %.2f %% lost",
+		s.Device, s.Rate()/1e6, 100*s.Busy, s.Load(), 100*s.Lost())
+}

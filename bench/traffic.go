@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// BPF_F_TEST_XDP_LIVE_FRAMES of include/uapi/linux/bpf.h.
+const testLiveFrames = 1 << 1
+
+// Packets of one system call of the generator when it runs at full speed:
+// long enough to make its set-up not count, short enough to end in time.
+const burst = 1 << 17
+
+// MaxFlows is what the programs have room for.
+const MaxFlows = 16384
+
+// traffic is the generator and the receiver of a topology.
+type traffic struct {
+	topology *Topology
+	objects  trafficObjects
+	hear     link.Link
+	sink     link.Link
+	flows    int
+}
+
+// newTraffic loads the programs. flows must be a power of two.
+func newTraffic(t *Topology, flows int) (*traffic, error) {
+	if flows < 1 || flows > MaxFlows || flows&(flows-1) != 0 {
+		return nil, fmt.Errorf("%d flows: want a power of two up to %d", flows, MaxFlows)
+	}
+	spec, err := loadTraffic()
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range map[string]any{
+		trafficVarTemplate:   [64]byte(template(t.Gen.MAC, t.Ingress.MAC)),
+		trafficVarGenIfindex: uint32(t.Gen.Index),
+		trafficVarFirstPort:  uint16(firstPort),
+		trafficVarFlowMask:   uint32(flows - 1),
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	tr := &traffic{topology: t, flows: flows}
+	if err := spec.LoadAndAssign(&tr.objects, nil); err != nil {
+		return nil, fmt.Errorf("load traffic programs: %w", err)
+	}
+	tr.hear, err = attachXDP(t.gen, tr.objects.Hear, t.Gen.Index)
+	if err == nil {
+		tr.sink, err = attachXDP(t.sink, tr.objects.Receive, t.Sink.Index)
+	}
+	if err != nil {
+		return nil, errors.Join(err, tr.close())
+	}
+	return tr, nil
+}
+
+func attachXDP(ns *namespace, p *ebpf.Program, ifindex int) (l link.Link, err error) {
+	err = ns.do(func() error {
+		l, err = link.AttachXDP(link.XDPOptions{
+			Program:   p,
+			Interface: ifindex,
+			Flags:     link.XDPDriverMode,
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("attach %s: %w", p, err)
+	}
+	return l, nil
+}
+
+func (tr *traffic) close() error {
+	var errs []error
+	for _, l := range []link.Link{tr.hear, tr.sink} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(append(errs, tr.objects.Close())...)
+}
+
+// send makes the generator send n packets, on the calling thread, which must
+// be in the generator's namespace.
+func (tr *traffic) send(n int) error {
+	_, err := tr.objects.Generate.Run(&ebpf.RunOptions{
+		Data:   make([]byte, FrameLen),
+		Repeat: uint32(n),
+		Flags:  testLiveFrames,
+	})
+	if err != nil {
+		return fmt.Errorf("generate packets: %w", err)
+	}
+	return nil
+}
+
+// flood sends on the given CPU, as fast as it goes, until ctx is done.
+func (tr *traffic) flood(ctx context.Context, cpu int) <-chan error {
+	return tr.topology.gen.run(func() error {
+		if err := pin(0, cpu); err != nil {
+			return err
+		}
+		for ctx.Err() == nil {
+			if err := tr.send(burst); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// L2's ruleset lets 500 flows a second begin, with 5 at once.
+const (
+	newFlows      = 2
+	newFlowsEvery = 5 * time.Millisecond
+	establishTry  = 4
+)
+
+// establish sends one packet of each flow, slowly, and lets the receiver send
+// it back, until each flow has got its reply at the generator.
+func (tr *traffic) establish(ctx context.Context, cpu int) error {
+	if err := tr.sink.Update(tr.objects.Reflect); err != nil {
+		return fmt.Errorf("let the receiver reflect: %w", err)
+	}
+	var missing int
+	for range establishTry {
+		err := <-tr.topology.gen.run(func() error {
+			if err := pin(0, cpu); err != nil {
+				return err
+			}
+			return tr.sendSlowly(ctx)
+		})
+		if err != nil {
+			return err
+		}
+		if missing, err = tr.unanswered(); err != nil {
+			return err
+		}
+		if missing == 0 {
+			break
+		}
+	}
+	if missing > 0 {
+		return fmt.Errorf("%d of %d flows get no reply", missing, tr.flows)
+	}
+	if err := tr.sink.Update(tr.objects.Receive); err != nil {
+		return fmt.Errorf("let the receiver count: %w", err)
+	}
+	return nil
+}
+
+func (tr *traffic) sendSlowly(ctx context.Context) error {
+	tick := time.NewTicker(newFlowsEvery)
+	defer tick.Stop()
+	for i := 0; i < tr.flows; i += newFlows {
+		if err := tr.send(min(newFlows, tr.flows-i)); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// unanswered counts the flows without a reply.
+func (tr *traffic) unanswered() (int, error) {
+	replied := make([]byte, MaxFlows)
+	if err := tr.objects.Replied.Get(replied); err != nil {
+		return 0, fmt.Errorf("read replies: %w", err)
+	}
+	return bytes.Count(replied[:tr.flows], []byte{0}), nil
+}
+
+// sent is how many packets the generator has made.
+func (tr *traffic) sent() (uint64, error) {
+	var n uint64
+	if err := tr.objects.Sent.Get(&n); err != nil {
+		return 0, fmt.Errorf("read the generator's counter: %w", err)
+	}
+	return n, nil
+}
+
+// received is how many packets the receiver has counted.
+func (tr *traffic) received() (n uint64, err error) {
+	var counts []trafficCount
+	if err := tr.objects.Received.Lookup(uint32(0), &counts); err != nil {
+		return 0, fmt.Errorf("read the receiver's counter: %w", err)
+	}
+	for _, c := range counts {
+		n += c.Packets
+	}
+	return n, nil
+}
+
+// takeSamples returns the frames that the receiver has kept and forgets them.
+func (tr *traffic) takeSamples() ([]sample, error) {
+	var samples []sample
+	for key := range tr.objects.Samples.MaxEntries() {
+		var s trafficSample
+		if err := tr.objects.Samples.Lookup(key, &s); err != nil {
+			return nil, fmt.Errorf("read sample: %w", err)
+		}
+		if s.Len == 0 {
+			continue
+		}
+		// Longer than what is kept is wrong as well: check says so.
+		samples = append(samples, append(s.Data[:], make([]byte, max(0, int(s.Len)-len(s.Data)))...))
+		if err := tr.objects.Samples.Put(key, trafficSample{}); err != nil {
+			return nil, fmt.Errorf("clear sample: %w", err)
+		}
+	}
+	return samples, nil
+}

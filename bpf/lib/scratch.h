@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "types.h"
+
+/*
+ * Working memory of the TC programs, which the 512 bytes of BPF stack cannot
+ * hold beside the ruleset's functions. One of each CPU suffices: the programs
+ * run with bottom halves disabled and do not nest; a redirect happens after
+ * the program has returned.
+ */
+
+/* An ICMP error's quote: conntrack of errors, icmp_error.h. */
+struct icmp_error {
+	struct tuple quoted; /* as it stands in the error */
+	struct endpoints now; /* what it has to become */
+	__u16 l3_off;
+	__u16 l4_off;
+	__u8 later_fragment;
+	__u8 translate;
+};
+
+struct scratch {
+	struct pkt pkt;
+	struct tuple key; /* the tuple that the packet came with */
+	struct icmp_error error;
+	struct flow fwd; /* of a flow that is being made */
+	struct flow rev;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} l2_scratch SEC(".maps");
+
+static __always_inline struct scratch *scratch(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&l2_scratch, &zero);
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// compatible says whether a pinned state map can serve this build's programs:
+// same type, sizes and flags. The maximum of entries may differ, as the
+// configuration sets it.
+func compatible(m *ebpf.Map, spec *ebpf.MapSpec) error {
+	switch {
+	case m.Type() != spec.Type:
+		return fmt.Errorf("type %v, not %v", m.Type(), spec.Type)
+	case m.KeySize() != spec.KeySize && spec.KeySize != 0:
+		return fmt.Errorf("key of %d bytes, not %d", m.KeySize(), spec.KeySize)
+	case m.ValueSize() != spec.ValueSize && spec.ValueSize != 0:
+		return fmt.Errorf("value of %d bytes, not %d", m.ValueSize(), spec.ValueSize)
+	}
+	return nil
+}
+
+// takeOver sorts the pinned state maps into those that this configuration can
+// use as they are and those whose contents have to move to a new map, because
+// the configured size has changed. A layout that this build does not know is
+// an error: nobody's flows are thrown away without being asked.
+func takeOver(cfg *Config, pinned map[string]*ebpf.Map) (keep, resize map[string]*ebpf.Map, err error) {
+	keep, resize = map[string]*ebpf.Map{}, map[string]*ebpf.Map{}
+	specs := map[string]*ebpf.MapSpec{}
+	for _, object := range []func() (*ebpf.CollectionSpec, error){loadL2TC, loadL2XDP} {
+		spec, err := object()
+		if err != nil {
+			return nil, nil, err
+		}
+		for name, m := range spec.Maps {
+			specs[name] = m
+		}
+	}
+	specs["l2_flows"].MaxEntries = 2 * cfg.MaxFlows
+	specs["l2_half_open"].MaxEntries = 2 * cfg.MaxHalfOpen
+	for name, m := range pinned {
+		spec := specs[name]
+		if spec == nil {
+			continue // of another version, and of no use to this one
+		}
+		if err := compatible(m, spec); err != nil {
+			return nil, nil, fmt.Errorf("pinned map %s of the running dataplane has another layout (%w): its flows cannot be taken over; `l2ctl detach` ends them", name, err)
+		}
+		if m.MaxEntries() != spec.MaxEntries && (name == "l2_flows" || name == "l2_half_open") {
+			resize[name] = m
+			continue
+		}
+		keep[name] = m
+	}
+	return keep, resize, nil
+}
+
+// copyEntries moves flows to a map of another size. Entries that are there
+// already are newer and stay. Entries that do not fit are left behind: the
+// half-open tier evicts, and a smaller limit of flows is the operator's word.
+func copyEntries(to, from *ebpf.Map) error {
+	var key l2TCTuple
+	var value l2TCFlow
+	it := from.Iterate()
+	for it.Next(&key, &value) {
+		err := to.Update(&key, &value, ebpf.UpdateNoExist)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) && !isFull(err) {
+			return err
+		}
+	}
+	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return err
+	}
+	return nil
+}

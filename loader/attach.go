@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// hook is a place at an interface where a program is attached.
+type hook struct {
+	name    string // of the pinned link: INTERFACE_name
+	program string
+	attach  func(ifindex int, prog *ebpf.Program) (link.Link, error)
+}
+
+var (
+	hookXDP = hook{"xdp", "l2_xdp", func(ifindex int, prog *ebpf.Program) (link.Link, error) {
+		return link.AttachXDP(link.XDPOptions{Program: prog, Interface: ifindex, Flags: link.XDPDriverMode})
+	}}
+	hookIngress = hook{"ingress", "l2_ingress", func(ifindex int, prog *ebpf.Program) (link.Link, error) {
+		return link.AttachTCX(link.TCXOptions{Program: prog, Interface: ifindex, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
+	}}
+	hookEgress = hook{"egress", "l2_egress", func(ifindex int, prog *ebpf.Program) (link.Link, error) {
+		return link.AttachTCX(link.TCXOptions{Program: prog, Interface: ifindex, Attach: ebpf.AttachTCXEgress, Anchor: link.Tail()})
+	}}
+)
+
+func (h hook) pin(pinPath string, i Interface) string {
+	return filepath.Join(pinPath, dirLinks, i.Name+"_"+h.name)
+}
+
+// change is what an attachment did, and how to take it back.
+type change struct {
+	link link.Link
+	undo func() error
+}
+
+// set makes the hook at an interface run prog: an existing link is updated, in
+// one step for the packets, else the program is attached.
+func (h hook) set(pinPath string, i Interface, prog *ebpf.Program) (*change, error) {
+	path := h.pin(pinPath, i)
+	old, err := link.LoadPinnedLink(path, nil)
+	switch {
+	case err == nil:
+		c, err := update(old, i, prog)
+		if err == nil {
+			return c, nil
+		}
+		old.Close()
+		if !errors.Is(err, errGone) {
+			return nil, fmt.Errorf("interface %s: replace the %s program: %w", i.Name, h.name, err)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("pinned link %s: %w", path, err)
+	}
+
+	l, err := h.attach(i.Index, prog)
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: attach the %s program: %w", i.Name, h.name, err)
+	}
+	if err := l.Pin(path); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("pin link %s: %w", path, err)
+	}
+	return &change{link: l, undo: func() error { return errors.Join(l.Unpin(), l.Close()) }}, nil
+}
+
+// errGone is the error of a link whose interface has gone, or is another one
+// of the same name now.
+var errGone = errors.New("the interface of the link has gone")
+
+func update(l link.Link, i Interface, prog *ebpf.Program) (*change, error) {
+	info, err := l.Info()
+	if err != nil {
+		return nil, err
+	}
+	if linkIndex(info) != i.Index {
+		return nil, errGone
+	}
+	before, err := ebpf.NewProgramFromID(info.Program)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.Update(prog); err != nil {
+		before.Close()
+		if errors.Is(err, unix.ENOLINK) {
+			return nil, errGone
+		}
+		return nil, err
+	}
+	return &change{link: l, undo: func() error {
+		defer before.Close()
+		return l.Update(before)
+	}}, nil
+}
+
+func linkIndex(info *link.Info) int {
+	if x := info.XDP(); x != nil {
+		return int(x.Ifindex)
+	}
+	if t := info.TCX(); t != nil {
+		return int(t.Ifindex)
+	}
+	return 0
+}
+
+// detachOthers removes pinned links that are not among keep (base names).
+func detachOthers(pinPath string, keep map[string]bool) error {
+	dir := filepath.Join(pinPath, dirLinks)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if keep[e.Name()] {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			errs = append(errs, fmt.Errorf("detach %s: %w", strings.ReplaceAll(e.Name(), "_", " "), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func isFull(err error) bool { return errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOSPC) }

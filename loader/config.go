@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/randomizedcoder/l2d/pkg/flow"
+)
+
+// XDP modes of an interface.
+const (
+	XDPAuto   = "auto"   // native where the driver has it, else TC alone
+	XDPNative = "native" // native, or the configuration is refused
+	XDPOff    = "off"    // TC alone
+)
+
+// Interface is a network interface that the dataplane attaches to.
+type Interface struct {
+	Name  string
+	Index int
+	// XDP is one of the XDP* modes.
+	XDP string
+	// AQM keeps XDP from sending by the interface, past its qdisc. A queue
+	// manager at the interface's root is found without it.
+	AQM bool
+}
+
+// Policy is what the compiler makes of a ruleset.
+type Policy interface {
+	// Splice puts the policy's code into the programs of spec and its maps
+	// beside them.
+	Splice(spec *ebpf.CollectionSpec) error
+	// Hash is the policy's identity: equal hashes, equal behaviour and
+	// counter indexes.
+	Hash() [32]byte
+}
+
+// Config is a whole dataplane.
+type Config struct {
+	// PinPath is the dataplane's directory below a BPF file system.
+	PinPath    string
+	Interfaces []Interface
+	// MaxFlows bounds the confirmed flows, MaxHalfOpen the flows that have
+	// had no answer yet. Both count flows, not directions.
+	MaxFlows    uint32
+	MaxHalfOpen uint32
+	Timeouts    flow.Timeouts
+	Policy      Policy
+}
+
+// maxIfindex is the size of l2_ifaces in bpf/lib/maps.h.
+const maxIfindex = 65536
+
+func (c *Config) validate() error {
+	if c.MaxFlows == 0 || c.MaxHalfOpen == 0 {
+		return errors.New("the limits of flows and of half-open flows must be at least 1")
+	}
+	if c.MaxFlows > 1<<30 || c.MaxHalfOpen > 1<<30 {
+		return errors.New("the limits of flows and of half-open flows must be at most 2^30")
+	}
+	if c.Policy == nil {
+		return errors.New("no policy")
+	}
+	for _, i := range c.Interfaces {
+		if i.Index <= 0 || i.Index >= maxIfindex {
+			return fmt.Errorf("interface %s: index %d is not within 1 to %d", i.Name, i.Index, maxIfindex-1)
+		}
+	}
+	return nil
+}
+
+func settingsOf(t flow.Timeouts) l2TCSettings {
+	return l2TCSettings{
+		Tcp: [10]uint32{
+			1: flow.Ticks(t.TCPSynSent),
+			2: flow.Ticks(t.TCPSynRecv),
+			3: flow.Ticks(t.TCPEstablished),
+			4: flow.Ticks(t.TCPFinWait),
+			5: flow.Ticks(t.TCPCloseWait),
+			6: flow.Ticks(t.TCPLastAck),
+			7: flow.Ticks(t.TCPTimeWait),
+			8: flow.Ticks(t.TCPClose),
+			9: flow.Ticks(t.TCPSynSent), // SYN_SENT2: the same in nf_conntrack
+		},
+		TcpUnacknowledged: flow.Ticks(t.TCPUnacknowledged),
+		UdpUnreplied:      flow.Ticks(t.UDPUnreplied),
+		UdpStream:         flow.Ticks(t.UDPStream),
+		Icmp:              flow.Ticks(t.ICMP),
+		Generic:           flow.Ticks(t.Generic),
+	}
+}

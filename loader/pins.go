@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// The dataplane's directory:
+//
+//	state/   maps that outlive a policy
+//	policy/  maps of the policy in force, among them its identity
+//	next/    the same of a policy that is being put in force
+//	prog/    programs, for bpftool; the links hold them anyway
+//	links/   INTERFACE_xdp, INTERFACE_ingress, INTERFACE_egress
+const (
+	dirState    = "state"
+	dirPolicy   = "policy"
+	dirNext     = "next"
+	dirPrograms = "prog"
+	dirLinks    = "links"
+)
+
+// checkBPFFS refuses a path that is on no BPF file system.
+func checkBPFFS(path string) error {
+	dir := path
+	for {
+		var st unix.Statfs_t
+		err := unix.Statfs(dir, &st)
+		if err == nil {
+			if st.Type != unix.BPF_FS_MAGIC {
+				return fmt.Errorf("pin path %s is not on a BPF file system: mount one (mount -t bpf bpf /sys/fs/bpf)", path)
+			}
+			return nil
+		}
+		parent := filepath.Dir(dir)
+		if !errors.Is(err, unix.ENOENT) || parent == dir {
+			return fmt.Errorf("pin path %s: %w", path, err)
+		}
+		dir = parent
+	}
+}
+
+// openMaps opens all maps that are pinned in a directory, none if there is no
+// such directory.
+func openMaps(dir string) (_ map[string]*ebpf.Map, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	maps := map[string]*ebpf.Map{}
+	defer func() {
+		if err != nil {
+			closeMaps(maps)
+		}
+	}()
+	for _, e := range entries {
+		m, err := ebpf.LoadPinnedMap(filepath.Join(dir, e.Name()), nil)
+		if err != nil {
+			return nil, fmt.Errorf("pinned map %s: %w", filepath.Join(dir, e.Name()), err)
+		}
+		maps[e.Name()] = m
+	}
+	return maps, nil
+}
+
+func closeMaps(maps map[string]*ebpf.Map) {
+	for _, m := range maps {
+		m.Close()
+	}
+}
+
+// pinMaps pins maps into a directory that it makes anew.
+func pinMaps(dir string, maps map[string]*ebpf.Map) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for name, m := range maps {
+		if err := repin(m, filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("pin map %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// pinner is a map, a program or a link.
+type pinner interface {
+	Pin(string) error
+	Unpin() error
+}
+
+// repin pins an object at a path, wherever it may have been pinned before: the
+// library would move the pin, which may be another process's view of it.
+func repin(m *ebpf.Map, path string) error {
+	clone, err := m.Clone() // a clone knows of no pin
+	if err != nil {
+		return err
+	}
+	defer clone.Close()
+	return clone.Pin(path)
+}
+
+// replaceDir puts the directory from in the place of to. A crash in between
+// leaves from, which recoverPolicy takes.
+func replaceDir(from, to string) error {
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
+}
+
+// recoverPolicy finishes a replaceDir that was cut off.
+func recoverPolicy(pinPath string) error {
+	policy, next := filepath.Join(pinPath, dirPolicy), filepath.Join(pinPath, dirNext)
+	if _, err := os.Stat(policy); err == nil {
+		return os.RemoveAll(next)
+	}
+	if _, err := os.Stat(next); err != nil {
+		return nil
+	}
+	return os.Rename(next, policy)
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+)
+
+// InterfaceStatus is how the dataplane is attached to an interface.
+type InterfaceStatus struct {
+	Name  string `json:"name"`
+	Index int    `json:"index"`
+	TC    bool   `json:"tc"`
+	XDP   string `json:"xdp"` // XDPNative or XDPOff
+	// XDPRedirect: XDP may send by it.
+	XDPRedirect bool `json:"xdp_redirect"`
+	// AQM: a queue manager is at its root, or is said to be.
+	AQM  bool   `json:"aqm"`
+	Note string `json:"note,omitempty"`
+}
+
+// Status is a dataplane at a glance.
+type Status struct {
+	PinPath    string            `json:"pin_path"`
+	Generation string            `json:"generation"` // of programs and policy
+	Interfaces []InterfaceStatus `json:"interfaces"`
+	Programs   []Program         `json:"programs"`
+	Flows      FlowStatus        `json:"flows"`
+	// Stats are packets and events since the dataplane was first attached,
+	// by the names of enum stat of bpf/lib/types.h in lower case.
+	Stats map[string]uint64 `json:"stats"`
+}
+
+// FlowStatus is the fill of the flow tables, as the collector found it at its
+// last run, at most ten seconds ago.
+type FlowStatus struct {
+	Confirmed    uint64 `json:"confirmed"`
+	MaxConfirmed uint32 `json:"max_confirmed"`
+	HalfOpen     uint64 `json:"half_open"`
+	MaxHalfOpen  uint32 `json:"max_half_open"`
+	Collected    uint64 `json:"collected"` // entries, since first attached
+}
+
+// Counter is what a rule, or a base chain's policy, has counted.
+type Counter struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// Status reads the dataplane's state from the kernel.
+func (d *Dataplane) Status() (Status, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.maps == nil {
+		return Status{}, errors.New("the dataplane is closed")
+	}
+	s := Status{PinPath: d.cfg.PinPath, Interfaces: d.interfaces, Programs: d.report}
+	id, err := identityOf(d.cfg.Policy)
+	if err != nil {
+		return Status{}, err
+	}
+	s.Generation = generation(id)
+	var gc l2TCGc
+	if err := d.maps["l2_gc"].Lookup(uint32(0), &gc); err != nil {
+		return Status{}, fmt.Errorf("collector: %w", err)
+	}
+	s.Flows = FlowStatus{
+		Confirmed: gc.Flows / 2, MaxConfirmed: d.cfg.MaxFlows,
+		HalfOpen: gc.HalfOpen / 2, MaxHalfOpen: d.cfg.MaxHalfOpen,
+		Collected: gc.Collected,
+	}
+	if s.Stats, err = readStats(d.maps["l2_stats"]); err != nil {
+		return Status{}, err
+	}
+	return s, nil
+}
+
+// Counters returns the policy's counters, in the order of their indexes.
+func (d *Dataplane) Counters() ([]Counter, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	m := d.maps["l2_counters"]
+	if m == nil {
+		return nil, errors.New("the dataplane is closed")
+	}
+	all := make([]Counter, m.MaxEntries())
+	var perCPU []l2TCCounter
+	for i := range all {
+		if err := m.Lookup(uint32(i), &perCPU); err != nil {
+			return nil, fmt.Errorf("counter %d: %w", i, err)
+		}
+		for _, c := range perCPU {
+			all[i].Packets += c.Packets
+			all[i].Bytes += c.Bytes
+		}
+	}
+	return all, nil
+}
+
+func readStats(m *ebpf.Map) (map[string]uint64, error) {
+	names, err := statNames()
+	if err != nil {
+		return nil, err
+	}
+	stats := make(map[string]uint64, len(names))
+	var perCPU []uint64
+	for i, name := range names {
+		if uint32(i) >= m.MaxEntries() {
+			break
+		}
+		if err := m.Lookup(uint32(i), &perCPU); err != nil {
+			return nil, fmt.Errorf("statistic %s: %w", name, err)
+		}
+		var sum uint64
+		for _, n := range perCPU {
+			sum += n
+		}
+		stats[name] = sum
+	}
+	return stats, nil
+}
+
+// statNames takes the names from the programs' own BTF, so that there is one
+// list of them.
+func statNames() ([]string, error) {
+	spec, err := loadL2TC()
+	if err != nil {
+		return nil, err
+	}
+	var enum *btf.Enum
+	if err := spec.Types.TypeByName("stat", &enum); err != nil {
+		return nil, fmt.Errorf("enum stat: %w", err)
+	}
+	var names []string
+	for _, v := range enum.Values {
+		if v.Name == "STAT_MAX" {
+			continue
+		}
+		names = append(names, strings.ToLower(strings.TrimPrefix(v.Name, "STAT_")))
+	}
+	return names, nil
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package lab
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+)
+
+// serveEcho sends back what it gets: over TCP byte by byte, over UDP after a line
+// with the address that the datagram came from.
+func serveEcho(ctx context.Context, addrs []netip.AddrPort, ready func()) error {
+	errc := make(chan error, 2*len(addrs))
+	for _, a := range addrs {
+		udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(a))
+		if err != nil {
+			return err
+		}
+		defer udp.Close()
+		_ = udp.SetReadBuffer(1 << 20) // as much as the machine allows
+		go func() { errc <- echoUDP(udp) }()
+		tcp, err := net.Listen("tcp", a.String())
+		if err != nil {
+			return err
+		}
+		defer tcp.Close()
+		go func() { errc <- serveTCP(tcp, func(c net.Conn) { _, _ = io.Copy(c, c) }) }()
+	}
+	ready()
+	select {
+	case err := <-errc:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func echoUDP(conn *net.UDPConn) error {
+	buf := make([]byte, 65536)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return err
+		}
+		_, _ = conn.WriteToUDPAddrPort(append([]byte(from.String()+"\n"), buf[:n]...), from)
+	}
+}
+
+// serveSSH accepts connections and greets as an SSH server does.
+func serveSSH(ctx context.Context, addrs []netip.AddrPort, ready func()) error {
+	errc := make(chan error, len(addrs))
+	for _, a := range addrs {
+		network := "tcp4"
+		if a.Addr().Is6() {
+			network = "tcp6"
+		}
+		listener, err := net.Listen(network, a.String())
+		if err != nil {
+			return err
+		}
+		defer listener.Close()
+		go func() { errc <- serveTCP(listener, greet) }()
+	}
+	ready()
+	select {
+	case err := <-errc:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// sshBanner is what serveSSH says.
+const sshBanner = "SSH-2.0-lab\r\n"
+
+func greet(conn net.Conn) {
+	if _, err := io.WriteString(conn, sshBanner); err == nil {
+		_, _ = io.Copy(io.Discard, conn)
+	}
+}
+
+// serveTCP handles every connection in a goroutine of its own.
+func serveTCP(listener net.Listener, handle func(net.Conn)) error {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer conn.Close()
+			handle(conn)
+		}()
+	}
+}

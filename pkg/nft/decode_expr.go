@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package nft
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attributes that golang.org/x/sys/unix does not name.
+const (
+	attrBitwiseOp   = 6
+	attrBitwiseData = 7
+	attrMasqRegMin  = 2
+	attrMasqRegMax  = 3
+)
+
+var decoders = map[string]func([]byte) (Expr, error){
+	"meta":      decodeMeta,
+	"payload":   decodePayload,
+	"cmp":       decodeCmp,
+	"range":     decodeRange,
+	"bitwise":   decodeBitwise,
+	"byteorder": decodeByteorder,
+	"lookup":    decodeLookup,
+	"ct":        decodeCt,
+	"counter":   decodeCounter,
+	"limit":     decodeLimit,
+	"log":       decodeLog,
+	"immediate": decodeImmediate,
+	"masq":      decodeMasq,
+}
+
+// decodeExprs decodes a list of expressions.
+func decodeExprs(b []byte) ([]Expr, error) {
+	var exprs []Expr
+	err := scan(b, func(a attr) error {
+		e, err := decodeExpr(a.data)
+		exprs = append(exprs, e)
+		return err
+	})
+	return exprs, err
+}
+
+// decodeExpr decodes an expression. One that is not understood becomes
+// [Unknown]; an error means that the message itself is broken.
+func decodeExpr(b []byte) (Expr, error) {
+	var name string
+	var data []byte
+	err := scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_EXPR_NAME:
+			name = a.str()
+		case unix.NFTA_EXPR_DATA:
+			data = a.data
+		default:
+			return errAttr(a)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("expression %q: %w", name, err)
+	}
+	if name == "" {
+		return nil, errors.New("expression without a name")
+	}
+	decode, ok := decoders[name]
+	if !ok {
+		return &Unknown{Name: name}, nil
+	}
+	e, err := decode(data)
+	if err != nil {
+		return &Unknown{Name: name, Why: err.Error()}, nil
+	}
+	return e, nil
+}
+
+func decodeMeta(b []byte) (Expr, error) {
+	e := new(ExprMeta)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_META_KEY:
+			return u32to(&e.Key, a)
+		case unix.NFTA_META_DREG:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_META_SREG:
+			e.Set = true
+			return u32to(&e.Reg, a)
+		}
+		return errAttr(a)
+	})
+}
+
+func decodePayload(b []byte) (Expr, error) {
+	e := new(ExprPayload)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_PAYLOAD_BASE:
+			return u32to(&e.Base, a)
+		case unix.NFTA_PAYLOAD_OFFSET:
+			return u32to(&e.Offset, a)
+		case unix.NFTA_PAYLOAD_LEN:
+			return u32to(&e.Len, a)
+		case unix.NFTA_PAYLOAD_DREG:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_PAYLOAD_SREG:
+			e.Set = true
+			return u32to(&e.Reg, a)
+		case unix.NFTA_PAYLOAD_CSUM_TYPE, unix.NFTA_PAYLOAD_CSUM_OFFSET, unix.NFTA_PAYLOAD_CSUM_FLAGS:
+			if !e.Set {
+				return errAttr(a)
+			}
+			return nil
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeCmp(b []byte) (Expr, error) {
+	e := new(ExprCmp)
+	return e, scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_CMP_SREG:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_CMP_OP:
+			return u32to(&e.Op, a)
+		case unix.NFTA_CMP_DATA:
+			e.Data, err = decodeValue(a)
+			return err
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeRange(b []byte) (Expr, error) {
+	e := new(ExprRange)
+	return e, scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_RANGE_SREG:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_RANGE_OP:
+			return u32to(&e.Op, a)
+		case unix.NFTA_RANGE_FROM_DATA:
+			e.From, err = decodeValue(a)
+			return err
+		case unix.NFTA_RANGE_TO_DATA:
+			e.To, err = decodeValue(a)
+			return err
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeBitwise(b []byte) (Expr, error) {
+	e := new(ExprBitwise)
+	return e, scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_BITWISE_SREG:
+			return u32to(&e.Src, a)
+		case unix.NFTA_BITWISE_DREG:
+			return u32to(&e.Dst, a)
+		case unix.NFTA_BITWISE_LEN:
+			return u32to(&e.Len, a)
+		case unix.NFTA_BITWISE_MASK:
+			e.Mask, err = decodeValue(a)
+			return err
+		case unix.NFTA_BITWISE_XOR:
+			e.Xor, err = decodeValue(a)
+			return err
+		case attrBitwiseOp:
+			return u32to(&e.Op, a)
+		case attrBitwiseData:
+			// The shift is a number in host byte order.
+			v, err := decodeValue(a)
+			if err != nil {
+				return err
+			}
+			if len(v) != 4 {
+				return fmt.Errorf("shift of %d bytes", len(v))
+			}
+			e.Shift = hostEndian.Uint32(v)
+			return nil
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeByteorder(b []byte) (Expr, error) {
+	e := new(ExprByteorder)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_BYTEORDER_SREG:
+			return u32to(&e.Src, a)
+		case unix.NFTA_BYTEORDER_DREG:
+			return u32to(&e.Dst, a)
+		case unix.NFTA_BYTEORDER_OP:
+			return into(&e.ToNetwork, a.u32, func(v uint32) bool { return v == unix.NFT_BYTEORDER_HTON })
+		case unix.NFTA_BYTEORDER_LEN:
+			return u32to(&e.Len, a)
+		case unix.NFTA_BYTEORDER_SIZE:
+			return u32to(&e.Size, a)
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeLookup(b []byte) (Expr, error) {
+	e := new(ExprLookup)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_LOOKUP_SET:
+			e.Set = a.str()
+		case unix.NFTA_LOOKUP_SET_ID:
+		case unix.NFTA_LOOKUP_SREG:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_LOOKUP_DREG:
+			e.Map = true
+			return u32to(&e.Dst, a)
+		case unix.NFTA_LOOKUP_FLAGS:
+			flags, err := a.u32()
+			if err != nil {
+				return err
+			}
+			if flags&^unix.NFT_LOOKUP_F_INV != 0 {
+				return fmt.Errorf("flags %#x are not known", flags)
+			}
+			e.Invert = flags != 0
+		default:
+			return errAttr(a)
+		}
+		return nil
+	})
+}
+
+func decodeCt(b []byte) (Expr, error) {
+	e := &ExprCt{Direction: -1}
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_CT_KEY:
+			return u32to(&e.Key, a)
+		case unix.NFTA_CT_DREG:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_CT_SREG:
+			e.Set = true
+			return u32to(&e.Reg, a)
+		case unix.NFTA_CT_DIRECTION:
+			if len(a.data) != 1 {
+				return fmt.Errorf("direction of %d bytes", len(a.data))
+			}
+			e.Direction = int(a.data[0])
+			return nil
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeCounter(b []byte) (Expr, error) {
+	e := new(ExprCounter)
+	return e, scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_COUNTER_BYTES:
+			e.Bytes, err = a.u64()
+		case unix.NFTA_COUNTER_PACKETS:
+			e.Packets, err = a.u64()
+		case unix.NFTA_COUNTER_PAD:
+		default:
+			return errAttr(a)
+		}
+		return err
+	})
+}
+
+func decodeLimit(b []byte) (Expr, error) {
+	e := new(ExprLimit)
+	return e, scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_LIMIT_RATE:
+			e.Rate, err = a.u64()
+		case unix.NFTA_LIMIT_UNIT:
+			e.Unit, err = a.u64()
+		case unix.NFTA_LIMIT_BURST:
+			e.Burst, err = a.u32()
+		case unix.NFTA_LIMIT_TYPE:
+			return into(&e.Bytes, a.u32, func(v uint32) bool { return v == unix.NFT_LIMIT_PKT_BYTES })
+		case unix.NFTA_LIMIT_FLAGS:
+			flags, err := a.u32()
+			if err != nil {
+				return err
+			}
+			if flags&^unix.NFT_LIMIT_F_INV != 0 {
+				return fmt.Errorf("flags %#x are not known", flags)
+			}
+			e.Over = flags != 0
+		case 6: // NFTA_LIMIT_PAD
+		default:
+			return errAttr(a)
+		}
+		return err
+	})
+}
+
+func decodeLog(b []byte) (Expr, error) {
+	e := &ExprLog{Level: 4}
+	return e, scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_LOG_GROUP:
+			e.Netlink = true
+			e.Group, err = a.u16()
+		case unix.NFTA_LOG_PREFIX:
+			e.Prefix = a.str()
+		case unix.NFTA_LOG_SNAPLEN:
+			e.Snaplen, err = a.u32()
+		case unix.NFTA_LOG_QTHRESHOLD:
+			e.Qthreshold, err = a.u16()
+		case unix.NFTA_LOG_LEVEL:
+			e.Level, err = a.u32()
+		case unix.NFTA_LOG_FLAGS:
+			e.Flags, err = a.u32()
+		default:
+			return errAttr(a)
+		}
+		return err
+	})
+}
+
+func decodeImmediate(b []byte) (Expr, error) {
+	e := new(ExprImmediate)
+	return e, scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_IMMEDIATE_DREG:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_IMMEDIATE_DATA:
+			e.Data, e.Verdict, err = decodeData(a)
+			return err
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeMasq(b []byte) (Expr, error) {
+	e := new(ExprMasq)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_MASQ_FLAGS:
+			return u32to(&e.Flags, a)
+		case attrMasqRegMin:
+			return u32to(&e.PortMin, a)
+		case attrMasqRegMax:
+			return u32to(&e.PortMax, a)
+		}
+		return errAttr(a)
+	})
+}

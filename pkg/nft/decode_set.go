@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package nft
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attributes that golang.org/x/sys/unix does not name.
+const (
+	attrSetExpr         = 17
+	attrSetExpressions  = 18
+	attrSetDescConcat   = 2
+	attrElemKeyEnd      = 10
+	attrElemExpressions = 11
+	elemCatchAll        = 2
+)
+
+// decodeSet decodes a set without its elements and returns its table's name.
+func decodeSet(b []byte) (s *Set, table string, err error) {
+	s = new(Set)
+	var keyType, keyLen uint32
+	var lens []int
+	err = scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_SET_TABLE:
+			table = a.str()
+		case unix.NFTA_SET_NAME:
+			s.Name = a.str()
+		case unix.NFTA_SET_FLAGS:
+			return u32to(&s.Flags, a)
+		case unix.NFTA_SET_KEY_TYPE:
+			keyType, err = a.u32()
+		case unix.NFTA_SET_KEY_LEN:
+			keyLen, err = a.u32()
+		case unix.NFTA_SET_TIMEOUT:
+			return into(&s.Timeout, a.u64, milliseconds)
+		case unix.NFTA_SET_DESC:
+			lens, err = decodeSetDesc(s, a)
+		case attrSetExpr:
+			e, err := decodeExpr(a.data)
+			s.Exprs = append(s.Exprs, e)
+			return err
+		case attrSetExpressions:
+			s.Exprs, err = decodeExprs(a.data)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, table, fmt.Errorf("set %q: %w", s.Name, err)
+	}
+	s.KeyLen = int(keyLen)
+	s.KeyType, s.Fields = keyFields(keyType, s.KeyLen, lens)
+	return s, table, nil
+}
+
+func milliseconds(ms uint64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+// decodeSetDesc returns the lengths of a concatenation's fields.
+func decodeSetDesc(s *Set, a attr) (lens []int, err error) {
+	err = scan(a.data, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_SET_DESC_SIZE:
+			return u32to(&s.Size, a)
+		case attrSetDescConcat:
+			return scan(a.data, func(a attr) error {
+				return scan(a.data, func(a attr) error {
+					n, err := a.u32()
+					lens = append(lens, int(n))
+					return err
+				})
+			})
+		}
+		return nil
+	})
+	return lens, err
+}
+
+// decodeElements decodes a message of elements.
+func decodeElements(b []byte) ([]Element, error) {
+	var elems []Element
+	err := scan(b, func(a attr) error {
+		if a.typ != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+			return nil
+		}
+		return scan(a.data, func(a attr) error {
+			e, err := decodeElement(a.data)
+			elems = append(elems, e)
+			return err
+		})
+	})
+	return elems, err
+}
+
+func decodeElement(b []byte) (Element, error) {
+	var e Element
+	err := scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_SET_ELEM_KEY:
+			e.Key, err = decodeValue(a)
+		case attrElemKeyEnd:
+			e.KeyEnd, err = decodeValue(a)
+		case unix.NFTA_SET_ELEM_DATA:
+			e.Data, e.Verdict, err = decodeData(a)
+		case unix.NFTA_SET_ELEM_FLAGS:
+			flags, err := a.u32()
+			if err != nil {
+				return err
+			}
+			if flags&^(unix.NFT_SET_ELEM_INTERVAL_END|elemCatchAll) != 0 {
+				return fmt.Errorf("element flags %#x are not known", flags)
+			}
+			e.IntervalEnd = flags&unix.NFT_SET_ELEM_INTERVAL_END != 0
+			e.CatchAll = flags&elemCatchAll != 0
+		case unix.NFTA_SET_ELEM_TIMEOUT:
+			return into(&e.Timeout, a.u64, milliseconds)
+		case unix.NFTA_SET_ELEM_EXPIRATION:
+			return into(&e.Expires, a.u64, milliseconds)
+		case unix.NFTA_SET_ELEM_EXPR:
+			x, err := decodeExpr(a.data)
+			e.Exprs = append(e.Exprs, x)
+			return err
+		case attrElemExpressions:
+			e.Exprs, err = decodeExprs(a.data)
+		case unix.NFTA_SET_ELEM_USERDATA, 8: // NFTA_SET_ELEM_PAD
+		case 9: // NFTA_SET_ELEM_OBJREF
+			e.Object = a.str()
+		default:
+			return errAttr(a)
+		}
+		return err
+	})
+	return e, err
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package nft
+
+// Expr is an expression of a rule: one of the types of this package whose name
+// begins with Expr, or [Unknown].
+type Expr interface {
+	// ExprName is the name of the expression in the kernel, such as "payload".
+	ExprName() string
+}
+
+// Register is a register number as in netlink: NFT_REG_1 to NFT_REG_4 are four
+// words each, NFT_REG32_00 to NFT_REG32_15 one word. See [Register.Word].
+type Register uint32
+
+// NFT_REG_VERDICT of linux/netfilter/nf_tables.h.
+const RegVerdict Register = 0
+
+// Word returns the index of the register's first 32-bit word, 0 to 15, or false
+// when it holds no data.
+func (r Register) Word() (int, bool) {
+	switch {
+	case r >= 1 && r <= 4:
+		return int(r-1) * 4, true
+	case r >= 8 && r <= 23:
+		return int(r - 8), true
+	}
+	return 0, false
+}
+
+// Unknown is an expression that this package does not understand, or that has
+// an attribute which it does not understand.
+type Unknown struct {
+	Name string
+	// Why says what is not understood, when the expression as such is known.
+	Why string
+}
+
+// ExprName implements [Expr].
+func (e *Unknown) ExprName() string { return e.Name }
+
+// ExprMeta loads a property of the packet, or sets it.
+type ExprMeta struct {
+	Key MetaKey
+	Reg Register
+	// Set writes the register to the packet instead of loading it.
+	Set bool
+}
+
+// ExprName implements [Expr].
+func (*ExprMeta) ExprName() string { return "meta" }
+
+// PayloadBase says where a payload offset counts from.
+type PayloadBase uint32
+
+// NFT_PAYLOAD_*_HEADER.
+const (
+	PayloadLink PayloadBase = iota
+	PayloadNetwork
+	PayloadTransport
+	PayloadInner
+	PayloadTunnel
+)
+
+// ExprPayload loads bytes of the packet, or writes them.
+type ExprPayload struct {
+	Base   PayloadBase
+	Offset uint32 // bytes
+	Len    uint32 // bytes
+	Reg    Register
+	// Set writes the register to the packet instead of loading it.
+	Set bool
+}
+
+// ExprName implements [Expr].
+func (*ExprPayload) ExprName() string { return "payload" }
+
+// CmpOp is a comparison; bytes are compared as memcmp does.
+type CmpOp uint32
+
+// NFT_CMP_*; a range knows the first two.
+const (
+	CmpEq CmpOp = iota
+	CmpNeq
+	CmpLt
+	CmpLte
+	CmpGt
+	CmpGte
+)
+
+// ExprCmp goes on if the register compares with the data.
+type ExprCmp struct {
+	Op   CmpOp
+	Reg  Register
+	Data []byte
+}
+
+// ExprName implements [Expr].
+func (*ExprCmp) ExprName() string { return "cmp" }
+
+// ExprRange goes on if the register is in the range, or outside for [CmpNeq].
+type ExprRange struct {
+	Op       CmpOp
+	Reg      Register
+	From, To []byte
+}
+
+// ExprName implements [Expr].
+func (*ExprRange) ExprName() string { return "range" }
+
+// BitwiseOp is a bit operation.
+type BitwiseOp uint32
+
+// NFT_BITWISE_*.
+const (
+	BitwiseMaskXor BitwiseOp = iota
+	BitwiseLshift
+	BitwiseRshift
+	BitwiseAnd
+	BitwiseOr
+	BitwiseXor
+)
+
+// ExprBitwise computes Dst = (Src & Mask) ^ Xor, or shifts by Shift bits.
+type ExprBitwise struct {
+	Op        BitwiseOp
+	Src, Dst  Register
+	Len       uint32 // bytes
+	Mask, Xor []byte
+	Shift     uint32 // bits
+}
+
+// ExprName implements [Expr].
+func (*ExprBitwise) ExprName() string { return "bitwise" }
+
+// ExprByteorder swaps the bytes of each unit of Size bytes.
+type ExprByteorder struct {
+	Src, Dst Register
+	// ToNetwork tells hton from ntoh.
+	ToNetwork bool
+	Len, Size uint32 // bytes
+}
+
+// ExprName implements [Expr].
+func (*ExprByteorder) ExprName() string { return "byteorder" }
+
+// ExprLookup goes on if the register is in the set.
+type ExprLookup struct {
+	Set    string
+	Reg    Register
+	Invert bool
+	// Map tells that the element's data goes to Dst.
+	Map bool
+	Dst Register
+}
+
+// ExprName implements [Expr].
+func (*ExprLookup) ExprName() string { return "lookup" }
+
+// ExprCt loads a property of the packet's flow, or sets it.
+type ExprCt struct {
+	Key CtKey
+	Reg Register
+	// Direction is 0 for original, 1 for reply, -1 when not given.
+	Direction int
+	Set       bool
+}
+
+// ExprName implements [Expr].
+func (*ExprCt) ExprName() string { return "ct" }
+
+// ExprCounter counts.
+type ExprCounter struct {
+	Packets, Bytes uint64
+}
+
+// ExprName implements [Expr].
+func (*ExprCounter) ExprName() string { return "counter" }
+
+// ExprLimit goes on while the rate is kept.
+type ExprLimit struct {
+	// Rate is packets or bytes in Unit seconds.
+	Rate, Unit uint64
+	Burst      uint32
+	Bytes      bool
+	// Over goes on for what exceeds the rate.
+	Over bool
+}
+
+// ExprName implements [Expr].
+func (*ExprLimit) ExprName() string { return "limit" }
+
+// ExprLog logs the packet.
+type ExprLog struct {
+	Prefix string
+	// Level is a syslog level, 4 unless given; for the kernel's log only.
+	Level uint32
+	// Flags are NF_LOG_*.
+	Flags uint32
+	// Netlink sends to Group, at most Snaplen bytes of the packet.
+	Netlink    bool
+	Group      uint16
+	Snaplen    uint32
+	Qthreshold uint16
+}
+
+// ExprName implements [Expr].
+func (*ExprLog) ExprName() string { return "log" }
+
+// ExprImmediate loads a constant, or ends the rule with a verdict.
+type ExprImmediate struct {
+	Reg     Register
+	Data    []byte
+	Verdict *Verdict
+}
+
+// ExprName implements [Expr].
+func (*ExprImmediate) ExprName() string { return "immediate" }
+
+// ExprMasq translates the source to an address of the interface that the
+// packet leaves by.
+type ExprMasq struct {
+	// Flags are NF_NAT_RANGE_*.
+	Flags uint32
+	// PortMin and PortMax are the registers of a port range; 0: none.
+	PortMin, PortMax Register
+}
+
+// ExprName implements [Expr].
+func (*ExprMasq) ExprName() string { return "masq" }

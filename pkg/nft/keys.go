@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package nft
+
+import "fmt"
+
+// MetaKey is NFT_META_*.
+type MetaKey uint32
+
+// The keys that have a use here.
+const (
+	MetaLen      MetaKey = 0
+	MetaProtocol MetaKey = 1
+	MetaPriority MetaKey = 2
+	MetaMark     MetaKey = 3
+	MetaIif      MetaKey = 4
+	MetaOif      MetaKey = 5
+	MetaIifname  MetaKey = 6
+	MetaOifname  MetaKey = 7
+	MetaNfproto  MetaKey = 15
+	MetaL4proto  MetaKey = 16
+	MetaPkttype  MetaKey = 19
+)
+
+var metaNames = []string{
+	"length", "protocol", "priority", "mark", "iif", "oif", "iifname", "oifname", "iiftype", "oiftype", "skuid", "skgid",
+	"nftrace", "rtclassid", "secmark", "nfproto", "l4proto", "ibrname", "obrname", "pkttype", "cpu", "iifgroup", "oifgroup",
+	"cgroup", "random", "secpath", "iifkind", "oifkind", "ibrpvid", "ibrvproto", "time", "day", "hour", "sdif", "sdifname",
+	"broute",
+}
+
+// String returns the key as nft writes it.
+func (k MetaKey) String() string {
+	if int(k) < len(metaNames) {
+		return metaNames[k]
+	}
+	return fmt.Sprintf("key %d", uint32(k))
+}
+
+// CtKey is NFT_CT_*.
+type CtKey uint32
+
+// CtState is the state of the packet.
+const CtState CtKey = 0
+
+var ctNames = []string{
+	"state", "direction", "status", "mark", "secmark", "expiration", "helper", "l3proto", "src", "dst", "protocol",
+	"proto-src", "proto-dst", "label", "packets", "bytes", "avgpkt", "zone", "event", "src ip", "dst ip", "src ip6",
+	"dst ip6", "id",
+}
+
+// String returns the key as nft writes it.
+func (k CtKey) String() string {
+	if int(k) < len(ctNames) {
+		return ctNames[k]
+	}
+	return fmt.Sprintf("key %d", uint32(k))
+}

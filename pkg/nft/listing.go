@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package nft
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// listingLine is a line of "nft -a list ruleset"; rule is nil unless it is the
+// rule's (last) line.
+type listingLine struct {
+	text string
+	rule *Rule
+}
+
+var (
+	tableLine  = regexp.MustCompile(`^table (\S+) (\S+) \{`)
+	chainLine  = regexp.MustCompile(`^\tchain (\S+) \{`)
+	handleTail = regexp.MustCompile(` # handle ([0-9]+)$`)
+)
+
+// setListing keeps the listing and gives each rule its text.
+func (r *Ruleset) setListing(out string) error {
+	byHandle := make(map[*Chain]map[uint64]*Rule)
+	for _, rule := range r.Rules() {
+		if byHandle[rule.Chain] == nil {
+			byHandle[rule.Chain] = make(map[uint64]*Rule)
+		}
+		byHandle[rule.Chain][rule.Handle] = rule
+	}
+
+	var table *Table
+	var chain *Chain
+	var pending []string // lines of a rule that goes over several
+	for line := range strings.Lines(out) {
+		line = strings.TrimRight(line, "\n")
+		entry := listingLine{text: line}
+		if m := tableLine.FindStringSubmatch(line); m != nil {
+			family, err := ParseFamily(m[1])
+			if err != nil {
+				return fmt.Errorf("nft list ruleset: %w", err)
+			}
+			table, chain = r.Table(family, m[2]), nil
+		} else if m := chainLine.FindStringSubmatch(line); m != nil && table != nil {
+			chain = table.Chain(m[1])
+		} else if line == "\t}" || line == "}" {
+			chain, pending = nil, nil
+		} else if chain != nil && strings.HasPrefix(line, "\t\t") {
+			pending = append(pending, strings.TrimSpace(line))
+			if m := handleTail.FindStringSubmatch(line); m != nil {
+				handle, err := strconv.ParseUint(m[1], 10, 64)
+				if err != nil {
+					return fmt.Errorf("nft list ruleset: %w", err)
+				}
+				if rule := byHandle[chain][handle]; rule != nil {
+					rule.Text = strings.TrimSuffix(strings.Join(pending, " "), m[0])
+					entry.rule = rule
+				}
+				pending = nil
+			} else if strings.HasSuffix(line, ";") || strings.HasPrefix(line, "\t\tcomment ") {
+				pending = nil // the chain's own properties
+			}
+		}
+		r.listing = append(r.listing, entry)
+	}
+	for _, rule := range r.Rules() {
+		if rule.Text == "" {
+			return fmt.Errorf("nft list ruleset: no text for table %v chain %s rule handle %d", rule.Chain.Table, rule.Chain.Name, rule.Handle)
+		}
+	}
+	return nil
+}

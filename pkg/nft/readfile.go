@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package nft
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// ReadFile loads a ruleset file with nft in a new network namespace, in which
+// the given links exist as dummy interfaces, and reads back what the kernel
+// then holds. Relative includes are looked up from the working directory, as
+// nft does, and then from the directory of the file. It needs CAP_SYS_ADMIN
+// and CAP_NET_ADMIN. What nft reports comes through in the error, with file,
+// line and column.
+func ReadFile(ctx context.Context, path string, links []Link) (*Ruleset, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("ruleset: %w", err)
+	}
+	rs, err := inNamespace(func() (*Ruleset, error) {
+		if err := createLinks(links); err != nil {
+			return nil, err
+		}
+		if err := loadFile(ctx, path); err != nil {
+			return nil, err
+		}
+		return readKernel(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	setLines(rs, path)
+	return rs, nil
+}
+
+// inNamespace runs fn in a thread of its own in a new network namespace. The
+// thread ends with it, and so does the namespace.
+func inNamespace(fn func() (*Ruleset, error)) (*Ruleset, error) {
+	type result struct {
+		rs  *Ruleset
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		// Never unlocked: the thread must not be used for anything else.
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			done <- result{nil, fmt.Errorf("new network namespace: %w", err)}
+			return
+		}
+		rs, err := fn()
+		done <- result{rs, err}
+	}()
+	r := <-done
+	return r.rs, r.err
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// Compile lowers a ruleset. The error, if any, joins an [*Unsupported] for each
+// thing that is refused, in the ruleset's order.
+func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
+	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+		return nil, errors.New("policy: only little-endian machines are supported")
+	}
+	if opt.SetSize == 0 {
+		opt.SetSize = DefaultSetSize
+	}
+	opt.Links = maps.Clone(opt.Links)
+	c := &compiler{
+		p:    &Program{options: opt, chains: make(map[*nft.Chain]*chain)},
+		sets: make(map[*nft.Set]int),
+	}
+	for name := range opt.Links {
+		c.links = append(c.links, name)
+	}
+	slices.Sort(c.links)
+
+	for _, t := range rs.Tables {
+		if !t.Dormant {
+			c.table(t)
+		}
+	}
+	if len(c.errs) > 0 {
+		return nil, errors.Join(c.errs...)
+	}
+	c.order()
+	if err := c.plan(); err != nil {
+		return nil, err
+	}
+	return c.p, nil
+}
+
+type compiler struct {
+	p     *Program
+	links []string // names, sorted
+	sets  map[*nft.Set]int
+	bases []*chain
+	errs  []error
+}
+
+var families = []nft.Family{nft.FamilyIPv4, nft.FamilyIPv6, nft.FamilyInet}
+
+// table lowers a table's chains.
+func (c *compiler) table(t *nft.Table) {
+	if !slices.Contains(families, t.Family) {
+		for _, ch := range t.Chains {
+			if ch.Base != nil {
+				c.refuseChain(ch, "family", fmt.Sprintf("family %v", t.Family), "ip, ip6, inet")
+			}
+		}
+		return
+	}
+	for _, ch := range t.Chains {
+		if ch.Base == nil || c.supported(ch) {
+			c.chain(ch)
+		}
+	}
+}
+
+func (c *compiler) refuseChain(ch *nft.Chain, property, why, supported string) {
+	b := ch.Base
+	c.errs = append(c.errs, &Unsupported{
+		Table:     ch.Table.String(),
+		Chain:     ch.Name,
+		Text:      fmt.Sprintf("type %s hook %v priority %d", b.Type, b.Hook, b.Priority),
+		Expr:      property,
+		Why:       why,
+		Supported: supported,
+	})
+}
+
+// supported tells whether a base chain is to be compiled and refuses it if it
+// cannot be.
+func (c *compiler) supported(ch *nft.Chain) bool {
+	b := ch.Base
+	switch {
+	case b.Type == "nat" && len(ch.Rules) == 0 && b.Policy == nft.VerdictAccept:
+		// Has no effect.
+		return b.Hook == nft.HookPostrouting
+	case findPhase(b) != nil && (b.Type != "nat" || b.Policy == nft.VerdictAccept):
+		return true
+	case b.Type == "nat" && b.Hook == nft.HookPostrouting:
+		c.refuseChain(ch, "policy", "a NAT chain that drops", "policy accept")
+	case b.Type == "nat":
+		c.refuseChain(ch, "hook", fmt.Sprintf("NAT at the hook %v", b.Hook), "postrouting; elsewhere only chains without rules")
+	case b.Type != "filter":
+		c.refuseChain(ch, "type", "type "+b.Type, "filter; nat at the hook postrouting")
+	default:
+		c.refuseChain(ch, "hook", fmt.Sprintf("hook %v", b.Hook), "prerouting, input, forward, output, postrouting")
+	}
+	return false
+}
+
+// chain lowers a chain's rules and gives counters to them.
+func (c *compiler) chain(src *nft.Chain) {
+	ch := &chain{src: src}
+	c.p.chains[src] = ch
+	for _, r := range src.Rules {
+		index := c.counter(RuleInfo{
+			Table:  src.Table.String(),
+			Chain:  src.Name,
+			Handle: r.Handle,
+			Text:   r.Text,
+			Line:   r.Line,
+		})
+		ops, err := c.lower(r, index)
+		if err != nil {
+			c.errs = append(c.errs, err)
+			continue
+		}
+		ch.rules = append(ch.rules, &rule{src: r, ops: ops})
+	}
+	if src.Base != nil {
+		ch.policy = c.counter(RuleInfo{
+			Table: src.Table.String(),
+			Chain: src.Name,
+			Text:  "policy " + src.Base.Policy.String(),
+		})
+		c.bases = append(c.bases, ch)
+	}
+}
+
+func (c *compiler) counter(info RuleInfo) uint32 {
+	info.Index = uint32(len(c.p.Rules))
+	c.p.Rules = append(c.p.Rules, info)
+	return info.Index
+}
+
+// order sorts the base chains into phases. Chains of one priority run in the
+// order of their creation, as in the kernel.
+func (c *compiler) order() {
+	for i := range phaseTable {
+		info := &phaseTable[i]
+		ph := &phase{phaseInfo: info}
+		for _, ch := range c.bases {
+			if findPhase(ch.src.Base) == info {
+				ph.chains = append(ph.chains, ch)
+			}
+		}
+		if len(ph.chains) == 0 {
+			continue
+		}
+		slices.SortStableFunc(ph.chains, func(a, b *chain) int {
+			return int(cmp64(int64(a.src.Base.Priority), int64(b.src.Base.Priority)))
+		})
+		c.p.phases = append(c.p.phases, ph)
+		c.p.Phases |= 1 << info.bit
+	}
+}
+
+func cmp64(a, b int64) int64 {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// Limits of the inlining of regular chains.
+const (
+	inlineRules = 8 // a chain of at most so many rules may be copied
+	inlineCalls = 8 // to at most so many places
+	// maxNesting is how deep functions of chains may call each other. The
+	// kernel allows 8 frames, of which the dataplane, the phase and the
+	// counter take the rest.
+	maxNesting = 3
+)
+
+// plan decides which regular chains become functions.
+func (c *compiler) plan() error {
+	for _, ch := range c.p.chains {
+		for _, r := range ch.rules {
+			if t := r.target(); t != nil {
+				c.p.chains[t].calls++
+			}
+		}
+	}
+	n := 0
+	for _, ch := range c.sorted() {
+		if ch.src.Base != nil || ch.calls == 0 {
+			continue
+		}
+		if ch.calls > 1 && (len(ch.rules) > inlineRules || ch.calls > inlineCalls || c.jumps(ch)) {
+			ch.function = fmt.Sprintf("nft_%d_%s", n, identifier(ch.src.Name))
+			n++
+		}
+	}
+	depth := make(map[*chain]int)
+	for _, ch := range c.sorted() {
+		if d := c.depth(ch, depth); d > maxNesting && ch.src.Base != nil {
+			return fmt.Errorf("table %v chain %s: chains that several rules jump to are nested %d deep: at most %d are supported", ch.src.Table, ch.src.Name, d, maxNesting)
+		}
+	}
+	return nil
+}
+
+func (c *compiler) jumps(ch *chain) bool {
+	for _, r := range ch.rules {
+		if r.target() != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// depth returns how many frames of functions a chain needs below itself. The
+// kernel has checked that there are no loops.
+func (c *compiler) depth(ch *chain, known map[*chain]int) int {
+	if d, ok := known[ch]; ok {
+		return d
+	}
+	deepest := 0
+	for _, r := range ch.rules {
+		if t := r.target(); t != nil {
+			callee := c.p.chains[t]
+			d := c.depth(callee, known)
+			if callee.function != "" {
+				d++
+			}
+			deepest = max(deepest, d)
+		}
+	}
+	known[ch] = deepest
+	return deepest
+}
+
+// sorted returns the chains in the order of their counters.
+func (c *compiler) sorted() []*chain {
+	var out []*chain
+	for src := range c.p.chains {
+		out = append(out, c.p.chains[src])
+	}
+	slices.SortFunc(out, func(a, b *chain) int {
+		if n := strings.Compare(a.src.Table.String(), b.src.Table.String()); n != 0 {
+			return n
+		}
+		return strings.Compare(a.src.Name, b.src.Name)
+	})
+	return out
+}
+
+// identifier makes a name that BTF accepts for a function.
+func identifier(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_':
+			return r
+		}
+		return '_'
+	}, s)
+}

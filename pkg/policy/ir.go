@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"bytes"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// op is a step of a lowered rule.
+type op interface{ isOp() }
+
+// span is a range of byte strings of one length, both ends included.
+type span struct{ lo, hi []byte }
+
+func (s span) single() bool { return bytes.Equal(s.lo, s.hi) }
+
+func (s span) contains(v []byte) bool {
+	return bytes.Compare(s.lo, v) <= 0 && bytes.Compare(v, s.hi) <= 0
+}
+
+// opMatch goes on if one of elems holds the keys; each element has a span for
+// each key.
+type opMatch struct {
+	keys   [][]sym
+	elems  [][]span
+	invert bool
+}
+
+// opLookup goes on if the set, which is a map, has the keys.
+type opLookup struct {
+	keys   [][]sym
+	set    int // index in Program.Sets
+	invert bool
+}
+
+// opTransport goes on if the packet has that many bytes of transport header.
+type opTransport struct{ end int }
+
+// opLimit goes on if the limit lets it.
+type opLimit struct{ index int }
+
+// opCount counts the packet at the rule.
+type opCount struct{ index int }
+
+// opLog reports the packet.
+type opLog struct{ index int }
+
+// opMasquerade asks for the translation and ends the NAT chains.
+type opMasquerade struct{}
+
+// opVerdict ends the rule.
+type opVerdict struct {
+	code  nft.VerdictCode
+	chain *nft.Chain // of jump and goto
+}
+
+func (*opMatch) isOp()     {}
+func (*opLookup) isOp()    {}
+func (opTransport) isOp()  {}
+func (opLimit) isOp()      {}
+func (opCount) isOp()      {}
+func (opLog) isOp()        {}
+func (opMasquerade) isOp() {}
+func (opVerdict) isOp()    {}
+
+// rule is a lowered rule.
+type rule struct {
+	src *nft.Rule
+	ops []op
+}
+
+// target returns the chain that the rule jumps or goes to, or nil.
+func (r *rule) target() *nft.Chain {
+	if len(r.ops) > 0 {
+		if v, ok := r.ops[len(r.ops)-1].(opVerdict); ok {
+			return v.chain
+		}
+	}
+	return nil
+}

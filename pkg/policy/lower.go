@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// lowerer turns the expressions of one rule into ops.
+type lowerer struct {
+	*compiler
+	rule  *nft.Rule
+	index uint32 // counter
+	regs  registers
+	ops   []op
+	// transport is how many bytes of transport header are known to be there.
+	transport int
+	// v6 tells that only IPv6 packets come this far, v4 that only IPv4 does.
+	v4, v6  bool
+	counted bool
+}
+
+// The expressions that can be lowered, by the name they have in the kernel.
+var lowerings map[string]func(*lowerer, nft.Expr) error
+
+func init() {
+	lowerings = map[string]func(*lowerer, nft.Expr) error{
+		"meta":      as((*lowerer).meta),
+		"payload":   as((*lowerer).payload),
+		"ct":        as((*lowerer).ct),
+		"cmp":       as((*lowerer).cmp),
+		"range":     as((*lowerer).rng),
+		"bitwise":   as((*lowerer).bitwise),
+		"byteorder": as((*lowerer).byteorder),
+		"lookup":    as((*lowerer).lookup),
+		"immediate": as((*lowerer).immediate),
+		"counter":   as((*lowerer).counter),
+		"limit":     as((*lowerer).limit),
+		"log":       as((*lowerer).log),
+		"masq":      as((*lowerer).masq),
+	}
+}
+
+// as makes a lowering of a certain type of expression a general one.
+func as[T nft.Expr](f func(*lowerer, T) error) func(*lowerer, nft.Expr) error {
+	return func(l *lowerer, e nft.Expr) error { return f(l, e.(T)) }
+}
+
+func supportedExprs() string {
+	var names []string
+	for name := range lowerings {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// lower lowers a rule.
+func (c *compiler) lower(r *nft.Rule, index uint32) ([]op, error) {
+	l := &lowerer{compiler: c, rule: r, index: index}
+	switch r.Chain.Table.Family {
+	case nft.FamilyIPv4:
+		l.v4 = true
+	case nft.FamilyIPv6:
+		l.v6 = true
+	}
+	for _, e := range r.Exprs {
+		if u, ok := e.(*nft.Unknown); ok {
+			return nil, unsupportedRule(r, u.Name, u.Why, supportedExprs())
+		}
+		f, ok := lowerings[e.ExprName()]
+		if !ok {
+			return nil, unsupportedRule(r, e.ExprName(), "", supportedExprs())
+		}
+		if err := f(l, e); err != nil {
+			var ref *refusal
+			if errors.As(err, &ref) {
+				return nil, unsupportedRule(r, e.ExprName(), ref.why, ref.supported)
+			}
+			return nil, err
+		}
+	}
+	l.count()
+	return l.ops, nil
+}
+
+// count gives a rule without a counter statement one behind its last match.
+func (l *lowerer) count() {
+	if l.counted {
+		return
+	}
+	at := 0
+	for i, o := range l.ops {
+		switch o.(type) {
+		case *opMatch, *opLookup, opTransport, opLimit:
+			at = i + 1
+		}
+	}
+	l.ops = slices.Insert(l.ops, at, op(opCount{int(l.index)}))
+}
+
+func (l *lowerer) store(reg nft.Register, v []sym) error {
+	word, ok := reg.Word()
+	if !ok || !l.regs.store(word, v) {
+		return refuse("", "register %d", reg)
+	}
+	return nil
+}
+
+func (l *lowerer) load(reg nft.Register, n int) ([]sym, error) {
+	word, ok := reg.Word()
+	if !ok {
+		return nil, refuse("", "register %d", reg)
+	}
+	v := l.regs.load(word, n)
+	if v == nil {
+		return nil, refuse("", "register %d is read before it is written", reg)
+	}
+	return v, nil
+}
+
+var metaKeys = map[nft.MetaKey][]sym{
+	nft.MetaLen:      fieldBytes(fieldLen, 0, 4),
+	nft.MetaProtocol: fieldBytes(fieldProtocol, 0, 2),
+	nft.MetaMark:     fieldBytes(fieldMark, 0, 4),
+	// Without an interface the kernel loads 0 and an empty name.
+	nft.MetaIif:     fieldBytes(fieldIif, 0, 4),
+	nft.MetaOif:     fieldBytes(fieldOif, 0, 4),
+	nft.MetaIifname: ifname(fieldIif),
+	nft.MetaOifname: ifname(fieldOif),
+	nft.MetaNfproto: fieldBytes(fieldNfproto, 0, 1),
+	nft.MetaL4proto: fieldBytes(fieldL4proto, 0, 1),
+	nft.MetaPkttype: fieldBytes(fieldPktType, 0, 1),
+}
+
+func (l *lowerer) meta(e *nft.ExprMeta) error {
+	if e.Set {
+		return refuse("loading", "setting meta %v", e.Key)
+	}
+	v, ok := metaKeys[e.Key]
+	if !ok {
+		var keys []string
+		for k := range metaKeys {
+			keys = append(keys, k.String())
+		}
+		slices.Sort(keys)
+		return refuse(strings.Join(keys, ", "), "meta %v", e.Key)
+	}
+	return l.store(e.Reg, v)
+}
+
+func (l *lowerer) ct(e *nft.ExprCt) error {
+	switch {
+	case e.Set:
+		return refuse("ct state", "setting ct %v", e.Key)
+	case e.Key != nft.CtState || e.Direction >= 0:
+		return refuse("ct state", "ct %v", e.Key)
+	}
+	return l.store(e.Reg, fieldBytes(fieldCtState, 0, 4))
+}
+
+// Lengths of the headers that struct pkt holds, in bytes.
+const (
+	ipv4HeaderLen = 20
+	ipv6HeaderLen = 40
+	transportLen  = 20
+)
+
+func (l *lowerer) payload(e *nft.ExprPayload) error {
+	const bases = "the network header, the first 20 bytes of the transport header"
+	if e.Set {
+		return refuse("loading", "writing to the packet")
+	}
+	end := int(e.Offset) + int(e.Len)
+	if e.Len == 0 || end > 1<<16 {
+		return refuse(bases, "%d bytes at %d", e.Len, e.Offset)
+	}
+	switch e.Base {
+	case nft.PayloadNetwork:
+		limit := ipv6HeaderLen
+		if !l.v6 {
+			limit = ipv4HeaderLen
+		}
+		if end > limit {
+			return refuse(bases, "bytes %d to %d of the network header", e.Offset, end-1)
+		}
+		return l.store(e.Reg, fieldBytes(fieldNH, int(e.Offset), int(e.Len)))
+	case nft.PayloadTransport:
+		if end > transportLen {
+			return refuse(bases, "bytes %d to %d of the transport header", e.Offset, end-1)
+		}
+		if end > l.transport {
+			l.ops = append(l.ops, opTransport{end})
+			l.transport = end
+		}
+		return l.store(e.Reg, fieldBytes(fieldTH, int(e.Offset), int(e.Len)))
+	case nft.PayloadLink:
+		return refuse(bases, "the link-layer header")
+	}
+	return refuse(bases, "payload base %d", e.Base)
+}
+
+func (l *lowerer) bitwise(e *nft.ExprBitwise) error {
+	if e.Op != nft.BitwiseMaskXor || len(e.Mask) != int(e.Len) || len(e.Xor) != int(e.Len) {
+		return refuse("masks", "a shift, or an operation on two registers")
+	}
+	v, err := l.load(e.Src, int(e.Len))
+	if err != nil {
+		return err
+	}
+	for i := range v {
+		if v[i].name && (e.Mask[i] != 0xff || e.Xor[i] != 0) {
+			return refuse("comparisons and sets", "bits of an interface name")
+		}
+		v[i] = v[i].bitwise(e.Mask[i], e.Xor[i])
+	}
+	return l.store(e.Dst, v)
+}
+
+func (l *lowerer) byteorder(e *nft.ExprByteorder) error {
+	n, size := int(e.Len), int(e.Size)
+	if size == 0 || n%size != 0 {
+		return refuse("whole numbers", "%d bytes in units of %d", n, size)
+	}
+	v, err := l.load(e.Src, n)
+	if err != nil {
+		return err
+	}
+	for at := 0; at < n; at += size {
+		slices.Reverse(v[at : at+size])
+	}
+	return l.store(e.Dst, v)
+}
+
+// match adds a condition on a value.
+func (l *lowerer) match(v []sym, spans []span, invert bool) error {
+	elems := make([][]span, len(spans))
+	for i, s := range spans {
+		elems[i] = []span{s}
+	}
+	return l.matchKeys([][]sym{v}, elems, invert)
+}
+
+// matchKeys adds a condition on several values.
+func (l *lowerer) matchKeys(keys [][]sym, elems [][]span, invert bool) error {
+	m, err := l.resolveNames(&opMatch{keys, elems, invert})
+	if err != nil {
+		return err
+	}
+	l.ops = append(l.ops, m)
+	l.learn(m)
+	return nil
+}
+
+// learn notes the family if the condition tells it.
+func (l *lowerer) learn(m *opMatch) {
+	if m.invert || len(m.keys) != 1 || len(m.elems) != 1 || !m.elems[0][0].single() {
+		return
+	}
+	k, v := m.keys[0], m.elems[0][0].lo
+	for i := range k {
+		if k[i].and != 0xff || k[i].xor != 0 || k[i].index != uint8(i) || k[i].name {
+			return
+		}
+	}
+	switch {
+	case k[0].field == fieldNfproto && nft.Family(v[0]) == nft.FamilyIPv4,
+		k[0].field == fieldProtocol && bytes.Equal(v, []byte{0x08, 0x00}):
+		l.v4 = true
+	case k[0].field == fieldNfproto && nft.Family(v[0]) == nft.FamilyIPv6,
+		k[0].field == fieldProtocol && bytes.Equal(v, []byte{0x86, 0xdd}):
+		l.v6 = true
+	}
+}
+
+func (l *lowerer) cmp(e *nft.ExprCmp) error {
+	v, err := l.load(e.Reg, len(e.Data))
+	if err != nil {
+		return err
+	}
+	zero, ones := make([]byte, len(v)), bytes.Repeat([]byte{0xff}, len(v))
+	switch e.Op {
+	case nft.CmpEq, nft.CmpNeq:
+		return l.match(v, []span{{e.Data, e.Data}}, e.Op == nft.CmpNeq)
+	case nft.CmpLte:
+		return l.match(v, []span{{zero, e.Data}}, false)
+	case nft.CmpGt:
+		return l.match(v, []span{{zero, e.Data}}, true)
+	case nft.CmpGte:
+		return l.match(v, []span{{e.Data, ones}}, false)
+	case nft.CmpLt:
+		return l.match(v, []span{{e.Data, ones}}, true)
+	}
+	return refuse("==, !=, <, <=, >, >=", "comparison %d", e.Op)
+}
+
+func (l *lowerer) rng(e *nft.ExprRange) error {
+	if len(e.From) != len(e.To) || e.Op > nft.CmpNeq {
+		return refuse("==, !=", "comparison %d", e.Op)
+	}
+	v, err := l.load(e.Reg, len(e.From))
+	if err != nil {
+		return err
+	}
+	return l.match(v, []span{{e.From, e.To}}, e.Op == nft.CmpNeq)
+}
+
+func (l *lowerer) immediate(e *nft.ExprImmediate) error {
+	if e.Verdict == nil {
+		return l.store(e.Reg, constants(e.Data))
+	}
+	v := opVerdict{code: e.Verdict.Code}
+	switch v.code {
+	case nft.VerdictAccept, nft.VerdictDrop, nft.VerdictReturn:
+	case nft.VerdictContinue:
+		return nil
+	case nft.VerdictJump, nft.VerdictGoto:
+		if v.chain = l.rule.Chain.Table.Chain(e.Verdict.Chain); v.chain == nil {
+			return fmt.Errorf("table %v chain %s rule handle %d: no chain %q", l.rule.Chain.Table, l.rule.Chain.Name, l.rule.Handle, e.Verdict.Chain)
+		}
+	default:
+		return refuse("accept, drop, jump, goto, return, continue", "verdict %v", v.code)
+	}
+	l.ops = append(l.ops, v)
+	return nil
+}
+
+func (l *lowerer) counter(*nft.ExprCounter) error {
+	if !l.counted {
+		l.counted = true
+		l.ops = append(l.ops, opCount{int(l.index)})
+	}
+	return nil
+}
+
+const nanosecond = 1_000_000_000 // in a second
+
+// limit computes the bucket as nft_limit_init() of the kernel does.
+func (l *lowerer) limit(e *nft.ExprLimit) error {
+	hi, nsecs := bits.Mul64(e.Unit, nanosecond)
+	if e.Rate == 0 || e.Unit == 0 || hi != 0 {
+		return refuse("", "a rate of %d per %d seconds", e.Rate, e.Unit)
+	}
+	info := LimitInfo{
+		Index: uint32(len(l.p.Limits)),
+		Rule:  l.index,
+		Bytes: e.Bytes,
+		Over:  e.Over,
+		Rate:  e.Rate,
+		Nsecs: nsecs,
+	}
+	if e.Bytes {
+		info.TokensMax = nsecs * (e.Rate + uint64(e.Burst)) / e.Rate
+	} else {
+		burst := uint64(e.Burst)
+		if burst == 0 {
+			burst = defaultBurst
+		}
+		info.TokensMax = nsecs / e.Rate * burst
+	}
+	l.p.Limits = append(l.p.Limits, info)
+	l.ops = append(l.ops, opLimit{int(info.Index)})
+	return nil
+}
+
+// defaultBurst is NFT_LIMIT_PKT_BURST_DEFAULT.
+const defaultBurst = 5
+
+func (l *lowerer) log(e *nft.ExprLog) error {
+	info := LogInfo{
+		Index:   uint32(len(l.p.Logs)),
+		Rule:    l.index,
+		Prefix:  e.Prefix,
+		Level:   e.Level,
+		Flags:   e.Flags,
+		Netlink: e.Netlink,
+		Group:   e.Group,
+		Snaplen: e.Snaplen,
+	}
+	l.p.Logs = append(l.p.Logs, info)
+	l.ops = append(l.ops, opLog{int(info.Index)})
+	return nil
+}
+
+func (l *lowerer) masq(e *nft.ExprMasq) error {
+	if e.Flags != 0 || e.PortMin != 0 || e.PortMax != 0 {
+		return refuse("masquerade without them", "masquerade with ports, random, fully-random or persistent")
+	}
+	l.ops = append(l.ops, opMasquerade{})
+	return nil
+}

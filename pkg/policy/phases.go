@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"math"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// phaseInfo is a policy function of the dataplane and which base chains run in
+// it: the table of bpf/lib/policy.h.
+type phaseInfo struct {
+	bit      uint
+	function string
+	hook     nft.Hook
+	typ      string
+	// Priorities from min up to and with max.
+	min, max int32
+}
+
+var phaseTable = []phaseInfo{
+	{0, "policy_prerouting_raw", nft.HookPrerouting, "filter", math.MinInt32, -201},
+	{1, "policy_prerouting_early", nft.HookPrerouting, "filter", -200, -101},
+	{2, "policy_prerouting", nft.HookPrerouting, "filter", -100, math.MaxInt32},
+	{3, "policy_input", nft.HookInput, "filter", math.MinInt32, math.MaxInt32},
+	{4, "policy_forward", nft.HookForward, "filter", math.MinInt32, math.MaxInt32},
+	{5, "policy_output_raw", nft.HookOutput, "filter", math.MinInt32, -201},
+	{6, "policy_output", nft.HookOutput, "filter", -200, math.MaxInt32},
+	{7, "policy_postrouting", nft.HookPostrouting, "filter", math.MinInt32, 99},
+	// The kernel runs NAT chains at one place, whatever their priority; that
+	// only orders them among themselves.
+	{8, "policy_postrouting_nat", nft.HookPostrouting, "nat", math.MinInt32, math.MaxInt32},
+	{9, "policy_postrouting_late", nft.HookPostrouting, "filter", 100, math.MaxInt32},
+}
+
+// phase is a policy function with its base chains in the order they run.
+type phase struct {
+	*phaseInfo
+	chains []*chain
+}
+
+func findPhase(b *nft.Base) *phaseInfo {
+	for i := range phaseTable {
+		p := &phaseTable[i]
+		if p.hook == b.Hook && p.typ == b.Type && p.min <= b.Priority && b.Priority <= p.max {
+			return p
+		}
+	}
+	return nil
+}
+
+// chain is a lowered chain.
+type chain struct {
+	src   *nft.Chain
+	rules []*rule
+	// policy is the counter index of a base chain's policy.
+	policy uint32
+	// calls is how many rules jump or go to it.
+	calls int
+	// function is its name as a BPF function; empty when it is inlined.
+	function string
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"github.com/cilium/ebpf"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// Options are what a ruleset's meaning depends on besides its text.
+type Options struct {
+	// Links are the interfaces by name, with their indexes. The name of an
+	// interface that is not here matches no packet.
+	Links map[string]int
+	// SetSize is the greatest number of elements of a set that does not say;
+	// 0 means DefaultSetSize.
+	SetSize uint32
+}
+
+// DefaultSetSize is the size of a set that does not say its own.
+const DefaultSetSize = 65536
+
+// RuleInfo says what a counter counts.
+type RuleInfo struct {
+	// Index in the map l2_counters.
+	Index uint32
+	// Table as "family name".
+	Table string
+	Chain string
+	// Handle of the rule; 0: this is the policy of the base chain.
+	Handle uint64
+	// Text of the rule as nft prints it, or "policy drop".
+	Text string
+	// Line in the file; 0 when not known.
+	Line int
+}
+
+// LogInfo is a log statement.
+type LogInfo struct {
+	// Index in the events of the dataplane.
+	Index uint32
+	// Rule is the counter index of its rule.
+	Rule   uint32
+	Prefix string
+	// Level is a syslog level.
+	Level uint32
+	// Flags are NF_LOG_*.
+	Flags uint32
+	// Netlink tells that the packet goes to Group of nfnetlink_log, with at
+	// most Snaplen bytes of it (0: all), and not to the kernel's log.
+	Netlink bool
+	Group   uint16
+	Snaplen uint32
+}
+
+// LimitInfo is a limit statement, in the units of struct limit.
+type LimitInfo struct {
+	// Index in the map l2_limits.
+	Index uint32
+	// Rule is the counter index of its rule.
+	Rule uint32
+	// Bytes counts bytes, not packets.
+	Bytes bool
+	// Over matches what exceeds the rate.
+	Over bool
+	// Rate is in packets or bytes per Nsecs nanoseconds.
+	Rate, Nsecs uint64
+	// TokensMax is the size of the bucket in nanoseconds.
+	TokensMax uint64
+}
+
+// Program is a compiled ruleset.
+type Program struct {
+	// Rules by counter index, which is dense.
+	Rules []RuleInfo
+	// Logs by index.
+	Logs []LogInfo
+	// Limits by index.
+	Limits []LimitInfo
+	// Sets that are maps. Small constant sets are code and not listed.
+	Sets []*Set
+	// Phases is the value of policy_phases: a bit for each hook function that
+	// is used.
+	Phases uint32
+
+	options Options
+	chains  map[*nft.Chain]*chain
+	phases  []*phase
+}
+
+// Maps returns new map specs of the sets, without contents, as [Program.Splice]
+// adds them to an object.
+func (p *Program) Maps() []*ebpf.MapSpec {
+	maps := make([]*ebpf.MapSpec, len(p.Sets))
+	for i, s := range p.Sets {
+		maps[i] = s.spec()
+	}
+	return maps
+}
