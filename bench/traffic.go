@@ -7,18 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 )
-
-// BPF_F_TEST_XDP_LIVE_FRAMES of include/uapi/linux/bpf.h.
-const testLiveFrames = 1 << 1
-
-// Packets of one system call of the generator when it runs at full speed:
-// long enough to make its set-up not count, short enough to end in time.
-const burst = 1 << 17
 
 // MaxFlows is what the programs have room for.
 const MaxFlows = 16384
@@ -90,41 +82,8 @@ func (tr *traffic) close() error {
 	return errors.Join(append(errs, tr.objects.Close())...)
 }
 
-// send makes the generator send n packets, on the calling thread, which must
-// be in the generator's namespace.
-func (tr *traffic) send(n int) error {
-	_, err := tr.objects.Generate.Run(&ebpf.RunOptions{
-		Data:   make([]byte, FrameLen),
-		Repeat: uint32(n),
-		Flags:  testLiveFrames,
-	})
-	if err != nil {
-		return fmt.Errorf("generate packets: %w", err)
-	}
-	return nil
-}
-
-// flood sends on the given CPU, as fast as it goes, until ctx is done.
-func (tr *traffic) flood(ctx context.Context, cpu int) <-chan error {
-	return tr.topology.gen.run(func() error {
-		if err := pin(0, cpu); err != nil {
-			return err
-		}
-		for ctx.Err() == nil {
-			if err := tr.send(burst); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// L2's ruleset lets 500 flows a second begin, with 5 at once.
-const (
-	newFlows      = 2
-	newFlowsEvery = 5 * time.Millisecond
-	establishTry  = 4
-)
+// establishTries is how often flows without a reply get another chance.
+const establishTries = 3
 
 // establish sends one packet of each flow, slowly, and lets the receiver send
 // it back, until each flow has got its reply at the generator.
@@ -133,13 +92,8 @@ func (tr *traffic) establish(ctx context.Context, cpu int) error {
 		return fmt.Errorf("let the receiver reflect: %w", err)
 	}
 	var missing int
-	for range establishTry {
-		err := <-tr.topology.gen.run(func() error {
-			if err := pin(0, cpu); err != nil {
-				return err
-			}
-			return tr.sendSlowly(ctx)
-		})
+	for range establishTries {
+		err := <-tr.trickle(ctx, cpu)
 		if err != nil {
 			return err
 		}
@@ -155,22 +109,6 @@ func (tr *traffic) establish(ctx context.Context, cpu int) error {
 	}
 	if err := tr.sink.Update(tr.objects.Receive); err != nil {
 		return fmt.Errorf("let the receiver count: %w", err)
-	}
-	return nil
-}
-
-func (tr *traffic) sendSlowly(ctx context.Context) error {
-	tick := time.NewTicker(newFlowsEvery)
-	defer tick.Stop()
-	for i := 0; i < tr.flows; i += newFlows {
-		if err := tr.send(min(newFlows, tr.flows-i)); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
 	}
 	return nil
 }

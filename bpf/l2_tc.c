@@ -183,36 +183,33 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 	return pass(skb);
 }
 
+static __always_inline int lookup_route(struct __sk_buff *skb,
+					const struct pkt *p,
+					struct bpf_fib_lookup *fib, __u32 len)
+{
+	route_fill(fib, p, len);
+	/* In newer headers a union with smac; an output after the call. */
+	__builtin_memcpy(fib->smac, &p->mark, sizeof(p->mark));
+	return bpf_fib_lookup(skb, fib, sizeof(*fib),
+			      FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK);
+}
+
 static __always_inline enum route find_route(struct __sk_buff *skb,
 					     struct pkt *p,
 					     struct bpf_fib_lookup *fib)
 {
-	int ret;
+	int ret, too_big = 0;
 
 	if (p->pkt_type != PACKET_HOST)
 		return ROUTE_LOCAL;
 	if (p->nfproto == NFPROTO_IPV6 && is_link_local(p->tuple.daddr))
 		return ROUTE_LOCAL;
 
-	route_fill(skb, fib, p, segment_len(skb, p));
-	if (p->mark)
-		__builtin_memcpy(fib->smac, &p->mark, sizeof(p->mark));
-	ret = bpf_fib_lookup(skb, fib, sizeof(*fib),
-			     FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK);
+	ret = lookup_route(skb, p, fib, segment_len(skb, p));
 	if (ret == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
-		/* Which interface it would have been: without a length the
-		 * answer has it, whatever the MTU.
-		 */
-		route_fill(skb, fib, p, 0);
-		if (p->mark)
-			__builtin_memcpy(fib->smac, &p->mark, sizeof(p->mark));
-		ret = bpf_fib_lookup(skb, fib, sizeof(*fib),
-				     FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK);
-		if (ret != BPF_FIB_LKUP_RET_SUCCESS &&
-		    ret != BPF_FIB_LKUP_RET_FRAG_NEEDED)
-			return ROUTE_DROP;
-		p->oif = fib->ifindex;
-		return ROUTE_TOO_BIG;
+		/* Which interface it would have been. */
+		ret = lookup_route(skb, p, fib, 1);
+		too_big = 1;
 	}
 	switch (ret) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
@@ -220,7 +217,7 @@ static __always_inline enum route find_route(struct __sk_buff *skb,
 		    is_link_local(p->tuple.saddr))
 			return ROUTE_REFUSED;
 		p->oif = fib->ifindex;
-		return ROUTE_FORWARD;
+		return too_big ? ROUTE_TOO_BIG : ROUTE_FORWARD;
 	case BPF_FIB_LKUP_RET_NOT_FWDED:
 	case BPF_FIB_LKUP_RET_FWD_DISABLED:
 		return ROUTE_LOCAL;

@@ -95,7 +95,7 @@ int l2_xdp(struct xdp_md *ctx)
 	/* Routed by the translated destination, as after prerouting. */
 	__builtin_memcpy(p.tuple.daddr, f->out.daddr, 16);
 	p.tuple.dport = f->out.dport;
-	route_fill(ctx, &fib, &p, p.len);
+	route_fill(&fib, &p, p.len);
 	p.tuple = key;
 	if (bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) !=
 	    BPF_FIB_LKUP_RET_SUCCESS)

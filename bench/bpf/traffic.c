@@ -91,7 +91,11 @@ int hear(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
-/* Receiver's side, to establish flows: sends each packet back. */
+/*
+ * Receiver's side, to establish flows: sends each packet back. By a redirect,
+ * as veth puts what XDP_TX sends into the peer's ring, but wakes the peer only
+ * if it has an XDP program.
+ */
 SEC("xdp")
 int reflect(struct xdp_md *ctx)
 {
@@ -112,7 +116,7 @@ int reflect(struct xdp_md *ctx)
 	port = f->udp.dest;
 	f->udp.dest = f->udp.source;
 	f->udp.source = port;
-	return XDP_TX;
+	return bpf_redirect(ctx->ingress_ifindex, 0);
 }
 
 /* Receiver's side, to measure: counts, keeps a few, drops. */

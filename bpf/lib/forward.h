@@ -30,8 +30,7 @@ static __always_inline __u32 segment_len(struct ctx_buff *ctx,
 	return gso;
 }
 
-static __always_inline void route_fill(struct ctx_buff *ctx,
-				       struct bpf_fib_lookup *fib,
+static __always_inline void route_fill(struct bpf_fib_lookup *fib,
 				       const struct pkt *p, __u32 len)
 {
 	const struct tuple *t = &p->tuple;

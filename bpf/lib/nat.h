@@ -164,6 +164,7 @@ static __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
 
 	fib.ifindex = p->oif;
 	fib.l4_protocol = p->l4proto;
+	fib.tot_len = 1; /* of any length: the MTU is no matter here */
 	if (p->nfproto == NFPROTO_IPV4) {
 		fib.family = AF_INET;
 		__builtin_memcpy(&fib.ipv4_dst, p->tuple.daddr, 4);

@@ -34,7 +34,7 @@ const (
 	icmp6     = unix.IPPROTO_ICMPV6
 )
 
-// link is where a raw frame goes: from one station to another.
+// hop is where a raw frame goes: from one station to another.
 type hop struct {
 	src, dst net.HardwareAddr
 }

@@ -3,9 +3,9 @@
 package lab
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -31,7 +31,7 @@ func (l *Lab) openTap(ns, link string, match func(packet) bool) (*tap, error) {
 		if err != nil {
 			return err
 		}
-		all := bits.ReverseBytes16(unix.ETH_P_ALL) // network byte order on x86
+		all := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL))
 		t.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotRunning is returned when no daemon listens on the socket.
+var ErrNotRunning = errors.New("no l2d is running")
+
+// Client talks to a daemon.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// NewClient returns a client of the daemon that listens on socket. It connects
+// when it is used.
+func NewClient(socket string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}
+	return &Client{socket, &http.Client{Transport: &http.Transport{DialContext: dial, DisableCompression: true}}}
+}
+
+// Status returns the daemon's status.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	return s, c.call(ctx, http.MethodGet, "/v1/status", nil, &s)
+}
+
+// Rules returns the ruleset in force with its counts.
+func (c *Client) Rules(ctx context.Context) (Rules, error) {
+	var r Rules
+	return r, c.call(ctx, http.MethodGet, "/v1/rules", nil, &r)
+}
+
+// Flows calls yield with each flow that passes the filter, until yield returns
+// an error.
+func (c *Client) Flows(ctx context.Context, f FlowFilter, yield func(Flow) error) error {
+	body, err := c.do(ctx, http.MethodGet, "/v1/flows", f.query())
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	dec := json.NewDecoder(body)
+	for {
+		var fl Flow
+		switch err := dec.Decode(&fl); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("list of flows: %w", err)
+		}
+		if err := yield(fl); err != nil {
+			return err
+		}
+	}
+}
+
+// CountFlows returns how many flows pass the filter.
+func (c *Client) CountFlows(ctx context.Context, f FlowFilter) (int, error) {
+	var n Count
+	return n.Flows, c.call(ctx, http.MethodGet, "/v1/flows/count", f.query(), &n)
+}
+
+// SetList returns the elements of a set.
+func (c *Client) SetList(ctx context.Context, s SetName) ([]Element, error) {
+	var list []Element
+	return list, c.call(ctx, http.MethodGet, s.path(), nil, &list)
+}
+
+// SetAdd adds an element to a set, or renews it. A timeout of 0 is the set's
+// own.
+func (c *Client) SetAdd(ctx context.Context, s SetName, element string, timeout time.Duration) error {
+	q := url.Values{}
+	if timeout != 0 {
+		q.Set("timeout", timeout.String())
+	}
+	return c.call(ctx, http.MethodPut, s.path()+"/"+url.PathEscape(element), q, nil)
+}
+
+// SetDelete removes an element from a set.
+func (c *Client) SetDelete(ctx context.Context, s SetName, element string) error {
+	return c.call(ctx, http.MethodDelete, s.path()+"/"+url.PathEscape(element), nil, nil)
+}
+
+// Reload has the daemon read its files again.
+func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
+	var r Reloaded
+	return r, c.call(ctx, http.MethodPost, "/v1/reload", nil, &r)
+}
+
+// Detach has the daemon remove its dataplane.
+func (c *Client) Detach(ctx context.Context, fallback bool) (Detached, error) {
+	var d Detached
+	return d, c.call(ctx, http.MethodPost, "/v1/detach", url.Values{"fallback": {fmt.Sprint(fallback)}}, &d)
+}
+
+// call makes a request and decodes the answer into v, if v is not nil.
+func (c *Client) call(ctx context.Context, method, path string, query url.Values, v any) error {
+	body, err := c.do(ctx, method, path, query)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if v == nil {
+		return nil
+	}
+	if err := json.NewDecoder(body).Decode(v); err != nil {
+		return fmt.Errorf("answer of the daemon: %w", err)
+	}
+	return nil
+}
+
+// do makes a request and returns the body of a good answer.
+func (c *Client) do(ctx context.Context, method, path string, query url.Values) (io.ReadCloser, error) {
+	u := "http://l2d" + path
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return nil, fmt.Errorf("%w at %s", ErrNotRunning, c.socket)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("the socket %s is for root only", c.socket)
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, fmt.Errorf("talk to l2d: %w", err)
+	}
+	if res.StatusCode < 400 {
+		return res.Body, nil
+	}
+	defer res.Body.Close()
+	e := &Error{Status: res.StatusCode}
+	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("talk to l2d: %w", err)
+	}
+	if json.Unmarshal(text, e) != nil || e.Message == "" {
+		e.Message = fmt.Sprintf("%s: %s", res.Status, text)
+	}
+	return nil, e
+}
+
+// path is the resource of a set.
+func (s SetName) path() string {
+	return "/v1/sets/" + url.PathEscape(s.Family) + "/" + url.PathEscape(s.Table) + "/" + url.PathEscape(s.Set)
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package api
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Server answers requests with a Service. Its ReadHeaderTimeout is set; the
+// caller serves and shuts down.
+func Server(s Service, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler(s, log),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+// action answers a request with a value, or an error.
+type action func(r *http.Request) (any, error)
+
+func handler(s Service, log *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, do action) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			v, err := do(r)
+			if err != nil {
+				writeError(w, r, log, err)
+				return
+			}
+			writeJSON(w, http.StatusOK, v)
+		})
+	}
+	handle("GET /v1/status", func(r *http.Request) (any, error) { return s.Status(r.Context()) })
+	handle("GET /v1/rules", func(r *http.Request) (any, error) { return s.Rules(r.Context()) })
+	handle("GET /v1/flows/count", func(r *http.Request) (any, error) { return countFlows(s, r) })
+	mux.HandleFunc("GET /v1/flows", func(w http.ResponseWriter, r *http.Request) { listFlows(s, log, w, r) })
+
+	const set = "/v1/sets/{family}/{table}/{set}"
+	handle("GET "+set, func(r *http.Request) (any, error) {
+		list, err := s.SetList(r.Context(), setName(r))
+		if list == nil {
+			list = []Element{} // [] and not null
+		}
+		return list, err
+	})
+	handle("PUT "+set+"/{element}", func(r *http.Request) (any, error) {
+		timeout, err := durationOf(r, "timeout")
+		if err != nil {
+			return nil, err
+		}
+		return struct{}{}, s.SetAdd(r.Context(), setName(r), r.PathValue("element"), timeout)
+	})
+	handle("DELETE "+set+"/{element}", func(r *http.Request) (any, error) {
+		return struct{}{}, s.SetDelete(r.Context(), setName(r), r.PathValue("element"))
+	})
+
+	handle("POST /v1/reload", func(r *http.Request) (any, error) { return s.Reload(r.Context()) })
+	handle("POST /v1/detach", func(r *http.Request) (any, error) {
+		fallback, err := boolOf(r, "fallback", true)
+		if err != nil {
+			return nil, err
+		}
+		return s.Detach(r.Context(), fallback)
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, r, log, &Error{http.StatusNotFound, fmt.Sprintf("%s %s is not known to this daemon", r.Method, r.URL.Path)})
+	})
+	return mux
+}
+
+func setName(r *http.Request) SetName {
+	return SetName{r.PathValue("family"), r.PathValue("table"), r.PathValue("set")}
+}
+
+func countFlows(s Service, r *http.Request) (any, error) {
+	f, err := parseFilter(r.URL.Query())
+	if err != nil {
+		return nil, BadInput(err)
+	}
+	var c Count
+	err = s.Flows(r.Context(), f, func(Flow) error { c.Flows++; return nil })
+	return c, err
+}
+
+// listFlows writes one JSON object a line, as they are read: a full table need
+// not fit in memory twice. An error in the middle ends the connection.
+func listFlows(s Service, log *slog.Logger, w http.ResponseWriter, r *http.Request) {
+	f, err := parseFilter(r.URL.Query())
+	if err != nil {
+		writeError(w, r, log, BadInput(err))
+		return
+	}
+	out := bufio.NewWriterSize(w, 64<<10)
+	enc := json.NewEncoder(out)
+	begun := false
+	err = s.Flows(r.Context(), f, func(fl Flow) error {
+		if !begun {
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			begun = true
+		}
+		return enc.Encode(fl)
+	})
+	if err == nil {
+		err = out.Flush()
+	}
+	switch {
+	case err == nil:
+	case !begun:
+		writeError(w, r, log, err)
+	default:
+		log.Warn("list of flows broken off", "err", err)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"error":"the answer is not JSON"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
+	w.WriteHeader(status)
+	// The caller is gone when this fails.
+	_, _ = w.Write(append(body, '\n'))
+}
+
+func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
+	status := statusOf(err)
+	if status >= 500 {
+		log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		e = &Error{status, err.Error()}
+	}
+	writeJSON(w, status, e)
+}
+
+func durationOf(r *http.Request, key string) (time.Duration, error) {
+	s := r.URL.Query().Get(key)
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, BadInput(fmt.Errorf("%s %q: want a duration such as 30s or 4h", key, s))
+	}
+	return d, nil
+}
+
+func boolOf(r *http.Request, key string, absent bool) (bool, error) {
+	s := r.URL.Query().Get(key)
+	if s == "" {
+		return absent, nil
+	}
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, BadInput(fmt.Errorf("%s %q: want true or false", key, s))
+	}
+	return b, nil
+}

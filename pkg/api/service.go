@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package api
+
+import (
+	"context"
+	"time"
+)
+
+// SetName names a set of the ruleset.
+type SetName struct {
+	Family string // as nft has it: ip, ip6, inet
+	Table  string
+	Set    string
+}
+
+// Service is what the daemon does for its callers. Methods may be called
+// concurrently. Errors of input are marked with BadInput; what does not exist
+// is fs.ErrNotExist.
+type Service interface {
+	Status(ctx context.Context) (Status, error)
+	Rules(ctx context.Context) (Rules, error)
+	// Flows calls yield with each flow that passes the filter, until yield
+	// returns an error.
+	Flows(ctx context.Context, f FlowFilter, yield func(Flow) error) error
+
+	SetList(ctx context.Context, s SetName) ([]Element, error)
+	// SetAdd adds an element, or renews it. A timeout of 0 is the set's own.
+	SetAdd(ctx context.Context, s SetName, element string, timeout time.Duration) error
+	SetDelete(ctx context.Context, s SetName, element string) error
+
+	// Reload puts the files as they are now in force, or returns why not and
+	// leaves what runs alone.
+	Reload(ctx context.Context) (Reloaded, error)
+	// Detach removes the dataplane; with fallback it loads the ruleset into
+	// the kernel's nftables before.
+	Detach(ctx context.Context, fallback bool) (Detached, error)
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package api
+
+import (
+	"time"
+
+	"github.com/randomizedcoder/l2d/loader"
+)
+
+// Status is the daemon and its dataplane at a glance.
+type Status struct {
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	// Config and Ruleset are the files in force.
+	Config  string `json:"config"`
+	Ruleset string `json:"ruleset"`
+	// Applied is when the configuration in force was put there.
+	Applied time.Time `json:"applied"`
+	// Attached is false after a detach; the dataplane's status is then empty.
+	Attached bool `json:"attached"`
+	// ReloadError is why the last reload was refused; empty when it was not.
+	ReloadError string `json:"reload_error,omitempty"`
+	// Waiting are interfaces of the configuration that the host does not have.
+	Waiting   []string      `json:"waiting,omitempty"`
+	Rules     int           `json:"rules"`
+	Dataplane loader.Status `json:"dataplane"`
+}
+
+// Rule is a rule of the ruleset, or the policy of a base chain, with what it has
+// counted since the policy was put in force.
+type Rule struct {
+	Family string `json:"family"`
+	Table  string `json:"table"`
+	Chain  string `json:"chain"`
+	// Handle as in nft -a; 0 for a policy.
+	Handle uint64 `json:"handle"`
+	// Text as nft prints it.
+	Text string `json:"text"`
+	// Line of the ruleset file; 0 when it is not known.
+	Line    int    `json:"line"`
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+	// Policy tells that this is a base chain's policy and not a rule.
+	Policy bool `json:"policy"`
+}
+
+// Rules is the ruleset in force.
+type Rules struct {
+	// Text is the ruleset as nft -a prints it, with the counts.
+	Text  string `json:"text"`
+	Rules []Rule `json:"rules"`
+}
+
+// Element is an element of a set.
+type Element struct {
+	// Value as nft prints it.
+	Value string `json:"value"`
+	// Timeout is the lifetime, Expires what is left of it, in seconds; both 0
+	// for an element that stays.
+	Timeout float64 `json:"timeout,omitempty"`
+	Expires float64 `json:"expires,omitempty"`
+}
+
+// Count is a number of flows.
+type Count struct {
+	Flows int `json:"flows"`
+}
+
+// Reloaded is the outcome of a reload.
+type Reloaded struct {
+	// Changed is false when the files say what was in force already.
+	Changed bool `json:"changed"`
+	Rules   int  `json:"rules"`
+	// Took is the time from reading the files to the last interface.
+	Took time.Duration `json:"took_ns"`
+}
+
+// Detached is the outcome of a detach.
+type Detached struct {
+	// Fallback tells that the ruleset was loaded into the kernel's nftables.
+	Fallback bool `json:"fallback"`
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// checkLimit is what a check gets at most; none needs half of it.
+const checkLimit = 90 * time.Second
+
+// Check is one thing that a dataplane must do with real packets.
+type Check struct {
+	// Group is the name of the checks that belong together.
+	Group string
+	// Name is short; Shows says what a pass proves.
+	Name, Shows string
+
+	run func(ctx context.Context, t *trial) error
+}
+
+// Result is how a check ended.
+type Result struct {
+	Group string `json:"group"`
+	Name  string `json:"name"`
+	Shows string `json:"shows"`
+	// Rules that decided, as "chain: rule (+packets)".
+	Rules []string `json:"rules"`
+	// Notes are figures that did not decide.
+	Notes    []string      `json:"notes,omitempty"`
+	Pass     bool          `json:"pass"`
+	Error    string        `json:"error,omitempty"`
+	Duration time.Duration `json:"duration_ns"`
+}
+
+// trial is one run of a check.
+type trial struct {
+	*Lab
+	dp     Dataplane
+	result *Result
+}
+
+// Run runs the checks in order and reports each as it ends. It stops early only
+// when the context ends.
+func Run(ctx context.Context, l *Lab, dp Dataplane, checks []Check, report func(Result)) []Result {
+	var results []Result
+	for _, c := range checks {
+		if ctx.Err() != nil {
+			break
+		}
+		r := Result{Group: c.Group, Name: c.Name, Shows: c.Shows}
+		begin := time.Now()
+		limited, cancel := context.WithTimeout(ctx, checkLimit)
+		err := c.run(limited, &trial{Lab: l, dp: dp, result: &r})
+		cancel()
+		r.Duration = time.Since(begin)
+		r.Pass = err == nil
+		if err != nil {
+			r.Error = err.Error()
+		}
+		if report != nil {
+			report(r)
+		}
+		results = append(results, r)
+	}
+	return results
+}
+
+// note adds a figure that is worth seeing but decides nothing.
+func (t *trial) note(format string, args ...any) {
+	t.result.Notes = append(t.result.Notes, fmt.Sprintf(format, args...))
+}
+
+// decidedBy runs fn and fails unless each of the named rules has counted at least
+// one packet meanwhile.
+func (t *trial) decidedBy(ctx context.Context, fn func() error, rules ...ruleName) error {
+	before, err := t.dp.Rules(ctx)
+	if err != nil {
+		return err
+	}
+	if err := fn(); err != nil {
+		return err
+	}
+	after, err := t.dp.Rules(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range rules {
+		n, err := counted(before, after, r)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("it worked, but not by the rule %q; these counted: %s", r, describe(changes(before, after)))
+		}
+		t.decided(r, n)
+	}
+	return nil
+}
+
+func (t *trial) decided(r ruleName, n uint64) {
+	t.result.Rules = append(t.result.Rules, fmt.Sprintf("%s (+%d)", r, n))
+}
+
+func counted(before, after []Rule, r ruleName) (uint64, error) {
+	a, errA := r.find(before)
+	b, errB := r.find(after)
+	if err := errors.Join(errA, errB); err != nil {
+		return 0, err
+	}
+	if b < a {
+		return 0, fmt.Errorf("the counter of %q fell from %d to %d", r, a, b)
+	}
+	return b - a, nil
+}
+
+// changes returns the rules that have counted between two readings, with what
+// they have counted.
+func changes(before, after []Rule) []Rule {
+	type key struct {
+		table, chain, text string
+		handle             uint64
+		policy             bool
+	}
+	id := func(r Rule) key { return key{r.Table, r.Chain, r.Text, r.Handle, r.Policy} }
+	old := map[key]uint64{}
+	for _, r := range before {
+		old[id(r)] = r.Packets
+	}
+	var list []Rule
+	for _, r := range after {
+		if n := r.Packets - old[id(r)]; n != 0 {
+			r.Packets = n
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+func describe(rules []Rule) string {
+	if len(rules) == 0 {
+		return "none"
+	}
+	var out []string
+	for _, r := range rules {
+		out = append(out, fmt.Sprintf("%s: %s (+%d)", r.Chain, plainRule(r.Text), r.Packets))
+	}
+	return strings.Join(out, "; ")
+}
+
+// both makes a check for each family.
+func both(group, name, shows string, run func(ctx context.Context, t *trial, family int) error) []Check {
+	var list []Check
+	for _, family := range []int{4, 6} {
+		list = append(list, Check{
+			Group: group, Name: fmt.Sprintf("%s, IPv%d", name, family), Shows: shows,
+			run: func(ctx context.Context, t *trial) error { return run(ctx, t, family) },
+		})
+	}
+	return list
+}
+
+// family picks the rule for family 4 or 6.
+func pick(family int, v4, v6 ruleName) ruleName {
+	if family == 4 {
+		return v4
+	}
+	return v6
+}

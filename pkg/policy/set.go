@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// Set is a set that is a map: its elements can change while it is in use.
+type Set struct {
+	// Index in [Program.Sets].
+	Index  int
+	Family nft.Family
+	Table  string
+	Name   string
+	// KeyType as nft writes it, such as "ipv4_addr . inet_service".
+	KeyType string
+	// Fields of the key, in the layout of nft.
+	Fields []nft.Field
+	// Interval sets hold prefixes and ranges, as the prefixes of an LPM trie.
+	Interval bool
+	// Constant sets take no new elements.
+	Constant bool
+	// Timeouts tells that elements can expire.
+	Timeouts bool
+	// Timeout of an element that does not say; 0: none.
+	Timeout time.Duration
+	// MapName is the name of the map.
+	MapName string
+	// MaxEntries of the map.
+	MaxEntries uint32
+
+	fields []keyField
+	links  map[string]int
+	ranges []nft.Range
+}
+
+// keyField is a field in the layout of the map's key.
+type keyField struct {
+	nft.Field
+	offset, len int // in bytes
+	// hostOrder tells that the field is a number in host byte order.
+	hostOrder bool
+}
+
+// prefixLen is the length of the number that begins the key of an LPM trie.
+const prefixLen = 4
+
+// maxName is the longest name the kernel takes for a map, without its zero.
+const maxName = unix.BPF_OBJ_NAME_LEN - 1
+
+// Types whose values are numbers in host byte order, except in interval sets,
+// for which nft converts them.
+var hostOrderTypes = map[string]bool{
+	"mark": true, "iface_index": true, "realm": true, "classid": true, "uid": true, "gid": true,
+	"ct_state": true, "ct_status": true, "devgroup": true, "fib_addrtype": true, "iface_type": true,
+}
+
+func newSet(index int, src *nft.Set, opt Options) *Set {
+	s := &Set{
+		Index:    index,
+		Family:   src.Table.Family,
+		Table:    src.Table.Name,
+		Name:     src.Name,
+		KeyType:  src.KeyType,
+		Fields:   src.Fields,
+		Interval: src.Has(nft.SetInterval),
+		Constant: src.Has(nft.SetConstant) || src.Has(nft.SetAnonymous),
+		Timeouts: src.Has(nft.SetTimeout),
+		Timeout:  src.Timeout,
+		links:    opt.Links,
+		ranges:   src.Ranges(),
+	}
+	name := fmt.Sprintf("set%d_%s", index, identifier(src.Name))
+	s.MapName = name[:min(len(name), maxName)]
+
+	at := 0
+	for _, f := range src.Fields {
+		k := keyField{Field: f, offset: at, len: f.Len}
+		if f.Type == "ifname" {
+			// The compiler knows interfaces by their index.
+			k.len, k.hostOrder = 4, true
+		}
+		if hostOrderTypes[f.Type] && !s.Interval {
+			k.hostOrder = true
+		}
+		s.fields = append(s.fields, k)
+		at += (k.len + 3) &^ 3
+	}
+
+	initial := uint32(len(s.initial()))
+	switch {
+	case s.Constant:
+		s.MaxEntries = initial
+	case src.Size > 0:
+		s.MaxEntries = src.Size
+	default:
+		s.MaxEntries = opt.SetSize
+	}
+	s.MaxEntries = max(s.MaxEntries, initial, 1)
+	return s
+}
+
+// keySize is the length of a key in bytes, without an LPM trie's prefix length.
+func (s *Set) keySize() int {
+	last := s.fields[len(s.fields)-1]
+	if len(s.fields) == 1 {
+		return last.len
+	}
+	return last.offset + (last.len+3)&^3
+}
+
+// MapType is the type of the set's map.
+func (s *Set) MapType() ebpf.MapType {
+	if s.Interval {
+		return ebpf.LPMTrie
+	}
+	return ebpf.Hash
+}
+
+var (
+	btfU8  = &btf.Int{Name: "__u8", Size: 1, Encoding: btf.Unsigned}
+	btfU32 = &btf.Int{Name: "__u32", Size: 4, Encoding: btf.Unsigned}
+	btfU64 = &btf.Int{Name: "__u64", Size: 8, Encoding: btf.Unsigned}
+)
+
+// spec returns the set's map without contents.
+func (s *Set) spec() *ebpf.MapSpec {
+	key := &btf.Struct{Name: "set_key"}
+	at := 0
+	add := func(name string, typ btf.Type, size int) {
+		key.Members = append(key.Members, btf.Member{Name: name, Type: typ, Offset: btf.Bits(at * 8)})
+		at += size
+	}
+	if s.Interval {
+		add("prefixlen", btfU32, prefixLen)
+	}
+	start := at
+	for i, f := range s.fields {
+		at = start + f.offset
+		name := f.Type
+		if len(s.fields) > 1 {
+			name = fmt.Sprintf("%s_%d", f.Type, i)
+		}
+		switch {
+		case f.hostOrder && f.len == 4:
+			add(name, btfU32, f.len)
+		case f.len == 1:
+			add(name, btfU8, f.len)
+		default:
+			add(name, &btf.Array{Index: btfU32, Type: btfU8, Nelems: uint32(f.len)}, f.len)
+		}
+	}
+	key.Size = uint32(start + s.keySize())
+	return &ebpf.MapSpec{
+		Name:       s.MapName,
+		Type:       s.MapType(),
+		KeySize:    key.Size,
+		ValueSize:  elemSize,
+		MaxEntries: s.MaxEntries,
+		Flags:      unix.BPF_F_NO_PREALLOC,
+		Key:        key,
+		Value: &btf.Struct{Name: "set_elem", Size: elemSize, Members: []btf.Member{
+			{Name: "expires", Type: btfU64},
+		}},
+	}
+}
+
+// elemSize is the size of struct set_elem of bpf/lib/types.h.
+const elemSize = 8
+
+func elemValue(expires uint64) []byte { return binary.NativeEndian.AppendUint64(nil, expires) }
+
+// Now returns the clock that elements expire by: CLOCK_MONOTONIC in ns.
+func Now() uint64 {
+	var ts unix.Timespec
+	// Cannot fail for this clock.
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return uint64(ts.Nano())
+}
+
+// initialElement is an element of the ruleset.
+type initialElement struct {
+	key  []byte
+	life time.Duration // 0: for ever
+}
+
+// initial returns the elements of the ruleset. Names of interfaces that do not
+// exist are left out: they match nothing.
+func (s *Set) initial() []initialElement {
+	var out []initialElement
+	for _, r := range s.ranges {
+		life := r.Element.Expires
+		if life == 0 {
+			life = r.Element.Timeout
+		}
+		if life == 0 {
+			life = s.Timeout
+		}
+		if s.Interval {
+			for _, k := range prefixes(r.From, r.To) {
+				out = append(out, initialElement{k, life})
+			}
+			continue
+		}
+		if k, ok := s.mapKey(r.From); ok {
+			out = append(out, initialElement{k, life})
+		}
+	}
+	return out
+}
+
+// mapKey turns a key in the layout of nft into one of the map.
+func (s *Set) mapKey(key []byte) ([]byte, bool) {
+	out := make([]byte, s.keySize())
+	for _, f := range s.fields {
+		part := key[f.Offset : f.Offset+f.Len]
+		if f.Type == "ifname" {
+			index, ok := s.links[string(bytes.TrimRight(part, "\x00"))]
+			if !ok {
+				return nil, false
+			}
+			part = ifindexBytes(index)
+		}
+		copy(out[f.offset:], part)
+	}
+	return out, true
+}
+
+// contents returns the elements of the ruleset as they are at now.
+func (s *Set) contents(now uint64) []ebpf.MapKV {
+	var out []ebpf.MapKV
+	for _, e := range s.initial() {
+		var expires uint64
+		if e.life > 0 {
+			expires = now + uint64(e.life)
+		}
+		out = append(out, ebpf.MapKV{Key: e.key, Value: elemValue(expires)})
+	}
+	return out
+}
