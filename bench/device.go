@@ -21,6 +21,6 @@ type Device interface {
 
 // Describer is a Device that has more to tell than its rate.
 type Describer interface {
-	// Describe returns figures by name; called after Setup.
-	Describe(ctx context.Context) (map[string]float64, error)
+	// Describe is called after Setup.
+	Describe(ctx context.Context) ([]Figure, error)
 }

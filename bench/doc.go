@@ -24,7 +24,11 @@
 // all the time. What the thread does is what is measured: receive, decide,
 // rewrite, hand to the far veth.
 //
-// Where the receiver runs is an option, see [SinkCPU].
+// The receiver's NAPI is left a softirq: it runs on the packet core too, where
+// the router hands it the packets, as a NIC's transmit completion would. Its
+// cost, the same for every frame that is redirected, is part of each figure and
+// brings ratios a little nearer to one. A thread on the generator's CPU instead
+// takes turns with the generator there, and neither keeps up with the router.
 //
 // # Method
 //

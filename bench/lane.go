@@ -44,12 +44,6 @@ func (l *lane) setup(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if l.options.SinkCPU >= 0 {
-		_, err := threadNAPI(t.sink, sinkName, t.Sink.Index, l.options.SinkCPU)
-		if err != nil {
-			return err
-		}
-	}
 	if l.device.Stateful() {
 		if err := l.traffic.establish(ctx, l.options.GenCPU); err != nil {
 			return fmt.Errorf("establish flows: %w", err)

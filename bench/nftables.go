@@ -9,13 +9,16 @@ import (
 	"os/exec"
 )
 
+// NFTablesName is the name of the device that l2d is compared with.
+const NFTablesName = "nftables"
+
 // NFTables is the kernel's forwarding with a ruleset that masquerades.
 type NFTables struct {
 	Ruleset string // file
 }
 
 // Name implements [Device].
-func (NFTables) Name() string { return "nftables" }
+func (NFTables) Name() string { return NFTablesName }
 
 // Stateful implements [Device].
 func (NFTables) Stateful() bool { return true }

@@ -2,4 +2,58 @@
 
 package loader
 
-func (r *replacement) carrySets() error { return nil }
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// elemSize is the size of struct set_elem of bpf/lib/types.h.
+const elemSize = 8
+
+// carrySets gives the sets of a new policy what was added to the old one's
+// while it ran: elements that expire, such as a bouncer's. Elements that do
+// not are the ruleset file's, and the new file says which there are.
+func (r *replacement) carrySets() error {
+	if r.same {
+		return nil
+	}
+	for name, old := range r.oldPolicy {
+		set := r.loaded.maps[name]
+		if set == nil || strings.HasPrefix(name, "l2_") || set.Type() != old.Type() ||
+			set.KeySize() != old.KeySize() || set.ValueSize() != elemSize || old.ValueSize() != elemSize {
+			continue
+		}
+		if err := carrySet(set, old, monotonic()); err != nil {
+			return fmt.Errorf("set %s: elements of the running policy: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func carrySet(to, from *ebpf.Map, now uint64) error {
+	key, value := make([]byte, from.KeySize()), make([]byte, elemSize)
+	it := from.Iterate()
+	for it.Next(&key, &value) {
+		if binary.NativeEndian.Uint64(value) <= now {
+			continue // never expires, or has
+		}
+		err := to.Update(key, value, ebpf.UpdateNoExist)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
+			return err
+		}
+	}
+	return it.Err()
+}
+
+// monotonic is the clock of the dataplane, in ns.
+func monotonic() uint64 {
+	var ts unix.Timespec
+	// Cannot fail for this clock.
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return uint64(ts.Nano())
+}

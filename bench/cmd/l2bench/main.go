@@ -1,7 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+// l2bench measures how fast l2d forwards, beside the limit and the kernel.
 package main
-import ("context";"fmt";"os";"time";"strconv";"github.com/randomizedcoder/l2d/bench")
-func main(){
- sink,_:=strconv.Atoi(os.Args[1])
- _,err:=bench.Run(context.Background(),[]bench.Device{&bench.Redirect{},bench.Forward{},bench.NFTables{Ruleset:"examples/l2/firewall.nft"}},bench.Options{Flows:1024,Repetitions:3,Warmup:200*time.Millisecond,Duration:time.Second,GenCPU:0,RouterCPU:1,SinkCPU:sink},func(s string){fmt.Println(s)})
- if err!=nil{fmt.Println(err);os.Exit(1)}
+
+import (
+	"github.com/alecthomas/kong"
+
+	"github.com/randomizedcoder/l2d/bench"
+)
+
+func main() {
+	var cli struct {
+		Quick bench.QuickCmd `cmd:"" help:"Compare all devices under test in less than two minutes."`
+	}
+	k := kong.Parse(&cli, kong.Name("l2bench"), kong.UsageOnError())
+	k.FatalIfErrorf(k.Run())
 }

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"net"
+	"strings"
+	"testing"
+)
+
+var (
+	macA = net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	macB = net.HardwareAddr{2, 0, 0, 0, 0, 2}
+)
+
+func TestSampleCheck(t *testing.T) {
+	promise := Promise{Source: GenAddr.Addr(), TTL: startTTL}
+	good := sample(template(macA, macB)[:FrameLen])
+	if err := good.check(macB, promise); err != nil {
+		t.Fatalf("the generator's own frame: %v", err)
+	}
+	for _, c := range []struct {
+		name      string
+		at        int
+		complaint string
+	}{
+		{"MAC", 0, "sent to"},
+		{"TTL", ipOff + 8, "TTL"},
+		{"source", ipOff + 15, "source"},
+		{"destination", ipOff + 19, "destination"},
+		{"header checksum", ipOff + 10, "header checksum"},
+		{"port", udpOff + 2, "destination port"},
+		{"UDP checksum", udpOff + 6, "UDP checksum"},
+		{"payload", FrameLen - 1, "UDP checksum"},
+	} {
+		bad := append(sample{}, good...)
+		bad[c.at] ^= 1
+		err := bad.check(macB, promise)
+		if err == nil || !strings.Contains(err.Error(), c.complaint) {
+			t.Errorf("%s: got %v, want a complaint about %q", c.name, err, c.complaint)
+		}
+	}
+	if err := append(good, 0).check(macB, promise); err == nil {
+		t.Error("a longer frame passes")
+	}
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// warmup fills caches and rings before each repetition.
+const warmup = 300 * time.Millisecond
+
+// QuickCmd is the command that compares all devices in less than two minutes.
+// Its tags are kong's.
+type QuickCmd struct {
+	Devices     []string      `help:"Devices under test: ${enum}." enum:"redirect,l2d,l2d-tc,forward,nftables" default:"redirect,l2d,l2d-tc,forward,nftables"`
+	Repetitions int           `help:"Repetitions of each device, in turns." default:"5"`
+	Duration    time.Duration `help:"Length of each repetition." default:"2s"`
+	Flows       int           `help:"UDP flows, a power of two." default:"1024"`
+	Ruleset     string        `help:"nftables ruleset of l2d and nftables." default:"examples/l2/firewall.nft" type:"existingfile"`
+	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
+	L2ctl       string        `name:"l2ctl" help:"The l2ctl binary." default:"bin/l2ctl"`
+	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
+}
+
+// references are the devices that the others are compared with.
+var references = []string{RedirectName, NFTablesName}
+
+// Run measures and prints the table to standard output, progress to standard
+// error. It needs root, and two CPUs to itself.
+func (c *QuickCmd) Run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	devices := make([]Device, 0, len(c.Devices))
+	for _, name := range c.Devices {
+		d, err := c.device(name)
+		if err != nil {
+			return err
+		}
+		devices = append(devices, d)
+	}
+	r, err := Run(ctx, devices, Options{
+		Flows:       c.Flows,
+		Repetitions: c.Repetitions,
+		Warmup:      warmup,
+		Duration:    c.Duration,
+		GenCPU:      0,
+		RouterCPU:   1,
+	}, func(s string) { fmt.Fprintln(os.Stderr, s) })
+	if err != nil {
+		return err
+	}
+	summaries := r.Summarize(references...)
+	if c.JSON != "" {
+		err := writeFile(c.JSON, func(w io.Writer) error { return r.WriteJSON(w, summaries) })
+		if err != nil {
+			return err
+		}
+	}
+	return WriteTable(os.Stdout, r, summaries, references...)
+}
+
+func (c *QuickCmd) device(name string) (Device, error) {
+	switch name {
+	case RedirectName:
+		return &Redirect{}, nil
+	case "forward":
+		return Forward{}, nil
+	case NFTablesName:
+		return NFTables{Ruleset: c.Ruleset}, nil
+	}
+	return nil, fmt.Errorf("no device %q; there are %s", name,
+		strings.Join([]string{RedirectName, "forward", NFTablesName}, ", "))
+}
+
+func writeFile(name string, write func(io.Writer) error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := write(f); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return f.Close()
+}

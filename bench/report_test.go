@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"bytes"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// round makes a sample of one second: a router that took received packets out
+// of twice as many, and was busy all the time.
+func round(device string, i int, received uint64) Sample {
+	return Sample{
+		Device: device, Round: i, Seconds: 1, Busy: 1,
+		Offered: 2 * received, Accepted: received, Received: received,
+	}
+}
+
+func rounds(device string, received ...uint64) (s []Sample) {
+	for i, n := range received {
+		s = append(s, round(device, i, n))
+	}
+	return s
+}
+
+func TestSummarize(t *testing.T) {
+	r := &Report{Samples: append(
+		rounds("slow", 100, 102, 98),
+		rounds("fast", 400, 408, 392)...)}
+	got := r.Summarize("fast", "absent")
+	if len(got) != 2 || got[0].Device != "slow" || got[1].Device != "fast" {
+		t.Fatalf("got %+v", got)
+	}
+	slow, fast := got[0], got[1]
+	near(t, "rate", slow.Rate, 100)
+	near(t, "spread", slow.Spread, 0.02)
+	near(t, "nanoseconds", slow.Nanoseconds, 1e7)
+	if len(slow.Ratios) != 1 || slow.Ratios[0].To != "fast" {
+		t.Fatalf("ratios %+v", slow.Ratios)
+	}
+	near(t, "ratio", slow.Ratios[0].Mid, 0.25)
+	if len(fast.Ratios) != 0 {
+		t.Errorf("fast is compared with itself: %+v", fast.Ratios)
+	}
+	if !slow.Conclusive() || !fast.Conclusive() {
+		t.Errorf("doubts: %v, %v", slow.Doubts, fast.Doubts)
+	}
+}
+
+func TestDoubts(t *testing.T) {
+	idle := rounds("d", 100, 100, 100)
+	for i := range idle {
+		idle[i].Offered = idle[i].Accepted
+	}
+	shared := rounds("d", 100, 100, 100)
+	for i := range shared {
+		shared[i].Busy = 0.5
+	}
+	for _, c := range []struct {
+		name    string
+		samples []Sample
+		doubt   string
+	}{
+		{"noisy", rounds("d", 100, 130, 70), "spread 30 %"},
+		{"starved", idle, "generator too slow"},
+		{"shared", shared, "core shared, router had 50 %"},
+	} {
+		got := (&Report{Samples: c.samples}).Summarize()[0]
+		if !reflect.DeepEqual(got.Doubts, []string{c.doubt}) {
+			t.Errorf("%s: doubts %q, want %q", c.name, got.Doubts, c.doubt)
+		}
+	}
+}
+
+func TestSampleFigures(t *testing.T) {
+	start := time.Now()
+	s := newSample("d",
+		reading{at: start, sent: 10, accepted: 5, received: 5, busy: time.Second},
+		reading{at: start.Add(2 * time.Second), sent: 810, accepted: 205, received: 155, busy: 2 * time.Second})
+	near(t, "rate", s.Rate(), 75)
+	near(t, "lost", s.Lost(), 0.25)
+	near(t, "load", s.Load(), 4)
+	near(t, "busy", s.Busy, 0.5)
+
+	// Counters are not read at the very same moment.
+	s.Received = s.Accepted + 1
+	near(t, "nothing lost", s.Lost(), 0)
+}
+
+func TestJSON(t *testing.T) {
+	r := &Report{
+		Environment: Environment{
+			Kernel: "6.18", Commit: "abc", FrameLen: FrameLen,
+			Mitigations: map[string]string{"a": "b"},
+			Tools:       map[string]string{"nft": "1"},
+			Options:     Options{Flows: 8, Duration: time.Second},
+		},
+		Samples: rounds("d", 3, 4),
+		Figures: []Figure{{"d", "load time", 1.5, "ms"}},
+	}
+	var b bytes.Buffer
+	if err := r.WriteJSON(&b, r.Summarize()); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "\n"); n != 5 {
+		t.Errorf("%d lines instead of 5:\n%s", n, &b)
+	}
+	got, err := ReadJSON(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, r) {
+		t.Errorf("read %+v\nwrote %+v", got, r)
+	}
+}
+
+func TestReadJSONRefuses(t *testing.T) {
+	for name, text := range map[string]string{
+		"unknown record": `{"weather":{}}`,
+		"empty record":   `{"sample":{"device":"d"}}` + "\n{}",
+		"torn line":      `{"sample":{"device":"d"}`,
+	} {
+		_, err := ReadJSON(strings.NewReader(text))
+		if err == nil || !strings.Contains(err.Error(), "line ") {
+			t.Errorf("%s: error %v names no line", name, err)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	r := &Report{Samples: append(rounds("redirect", 4e6, 4e6), rounds("d", 1e6, 2e6)...)}
+	var b bytes.Buffer
+	if err := WriteTable(&b, r, r.Summarize("redirect"), "redirect"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"1.500", "0.38 (0.25-0.50)", "inconclusive: d: spread 33 %"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, &b)
+		}
+	}
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// WriteTable writes the summaries for people.
+func WriteTable(w io.Writer, r *Report, summaries []Summary, references ...string) error {
+	e := r.Environment
+	fmt.Fprintf(w, "Linux %s, %s, %d CPUs, BPF JIT %s, commit %s\n", e.Kernel, e.CPU, e.CPUs, e.JIT, e.Commit)
+	fmt.Fprintf(w, "UDP, %d bytes on the wire, %d flows, one packet core, %d × %s each, in turns\n\n",
+		e.FrameLen+4, e.Options.Flows, e.Options.Repetitions, e.Options.Duration)
+
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "device\tMpps\tspread\tns/packet\tlost\t")
+	for _, to := range references {
+		fmt.Fprintf(t, "of %s (95 %%)\t", to)
+	}
+	fmt.Fprintln(t)
+	for _, s := range summaries {
+		fmt.Fprintf(t, "%s\t%.3f\t%.1f %%\t%.0f\t%.2f %%\t",
+			s.Device, s.Rate/1e6, 100*s.Spread, s.Nanoseconds, 100*s.Lost)
+		for _, to := range references {
+			fmt.Fprintf(t, "%s\t", s.ratio(to))
+		}
+		fmt.Fprintln(t)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, s := range summaries {
+		if !s.Conclusive() {
+			fmt.Fprintf(w, "\ninconclusive: %s: %s", s.Device, strings.Join(s.Doubts, ", "))
+		}
+	}
+	fmt.Fprintln(w)
+	for _, f := range r.Figures {
+		fmt.Fprintf(w, "%s: %s: %g %s\n", f.Device, f.Name, f.Value, f.Unit)
+	}
+	return nil
+}
+
+func (s Summary) ratio(to string) string {
+	for _, r := range s.Ratios {
+		if r.To == to {
+			return fmt.Sprintf("%.2f (%.2f-%.2f)", r.Mid, r.Low, r.High)
+		}
+	}
+	return "-"
+}

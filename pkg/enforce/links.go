@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package enforce
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// Links are the interfaces of the calling thread's network namespace: indexes
+// by name.
+type Links map[string]int
+
+// ReadLinks lists the interfaces.
+func ReadLinks() (Links, error) {
+	list, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	links := make(Links, len(list))
+	for _, l := range list {
+		links[l.Attrs().Name] = l.Attrs().Index
+	}
+	return links, nil
+}
+
+// Names returns the names in order.
+func (l Links) Names() []string {
+	names := make([]string, 0, len(l))
+	for name := range l {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// nft returns the links that a ruleset is read with.
+func (l Links) nft() []nft.Link {
+	links := make([]nft.Link, 0, len(l))
+	for _, name := range l.Names() {
+		links = append(links, nft.Link{Name: name, Index: l[name]})
+	}
+	return links
+}

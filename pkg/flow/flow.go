@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package flow
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Direction is one direction of a flow: what its packets arrive with.
+type Direction struct {
+	Src     netip.AddrPort `json:"src"`
+	Dst     netip.AddrPort `json:"dst"`
+	Packets uint64         `json:"packets"`
+	Bytes   uint64         `json:"bytes"` // from the network header on
+}
+
+// Flow is a tracked connection.
+type Flow struct {
+	// Protocol is the name of the transport protocol, or its number.
+	Protocol string `json:"protocol"`
+	// State is the TCP state as conntrack names it; empty for others.
+	State string `json:"state,omitempty"`
+	// Confirmed flows cannot be evicted; others have had no complete answer.
+	Confirmed bool `json:"confirmed"`
+	// Replied: packets have been seen both ways.
+	Replied bool `json:"replied"`
+	// Expires is the time that the flow lives on without a packet.
+	Expires time.Duration `json:"expires_ns"`
+	Age     time.Duration `json:"age_ns"`
+	// Original is the direction of the first packet. A query's identifier
+	// stands for an ICMP flow's port, its request type for the other.
+	Original Direction `json:"original"`
+	Reply    Direction `json:"reply"`
+
+	number uint8
+}
+
+// stateNames are those of nf_conntrack, by enum tcp_state of bpf/lib/types.h.
+var stateNames = [...]string{
+	"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT",
+	"CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",
+}
+
+var protocolNames = map[uint8]string{
+	1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 50: "esp",
+	51: "ah", 58: "icmpv6", 132: "sctp", 136: "udplite",
+}
+
+func protocolName(n uint8) string {
+	if name, ok := protocolNames[n]; ok {
+		return name
+	}
+	return fmt.Sprint(n)
+}
+
+const protoTCP = 6
+
+// NAT tells whether the flow's addresses or ports are translated.
+func (f *Flow) NAT() bool {
+	return f.Original.Src != f.Reply.Dst || f.Original.Dst != f.Reply.Src
+}
+
+// String is the flow on one line, in conntrack's manner.
+func (f *Flow) String() string {
+	s := fmt.Sprintf("%-6s %6d", f.Protocol, int(f.Expires.Seconds()))
+	if f.State != "" {
+		s += " " + f.State
+	}
+	s += f.direction(f.Original)
+	if !f.Replied {
+		s += " [UNREPLIED]"
+	}
+	s += f.direction(f.Reply)
+	if f.Confirmed {
+		s += " [CONFIRMED]"
+	}
+	return s
+}
+
+func (f *Flow) direction(d Direction) string {
+	s := fmt.Sprintf(" src=%s dst=%s", d.Src.Addr(), d.Dst.Addr())
+	if d.Src.Port() != 0 || d.Dst.Port() != 0 {
+		s += fmt.Sprintf(" sport=%d dport=%d", d.Src.Port(), d.Dst.Port())
+	}
+	return s + fmt.Sprintf(" packets=%d bytes=%d", d.Packets, d.Bytes)
+}

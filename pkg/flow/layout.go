@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package flow
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+)
+
+// Layouts of struct tuple and struct flow of bpf/lib/types.h. Ports are in
+// network byte order, everything else in the machine's.
+type rawTuple struct {
+	Saddr, Daddr     [16]byte
+	Sport, Dport     [2]byte
+	L4proto, Nfproto uint8
+	Zone             uint16
+}
+
+type rawFlow struct {
+	Saddr, Daddr   [16]byte // that packets leave with
+	Sport, Dport   [2]byte
+	Expires        uint32
+	Packets, Bytes uint64
+	Created        uint32
+	State, Flags   uint8
+	_              [2]uint8
+}
+
+const (
+	flagReply     = 1 << 0 // FLOW_REPLY
+	flagSeenReply = 1 << 1 // FLOW_SEEN_REPLY
+
+	nfprotoIPv4 = 2
+)
+
+// checkLayout refuses maps of another build's layout.
+func checkLayout(m *ebpf.Map) error {
+	key, value := binary.Size(rawTuple{}), binary.Size(rawFlow{})
+	if int(m.KeySize()) != key || int(m.ValueSize()) != value {
+		return fmt.Errorf("flow table %v: entries of %d+%d bytes, not %d+%d: another version's", m, m.KeySize(), m.ValueSize(), key, value)
+	}
+	return nil
+}
+
+// reverse is the key of the other direction's entry.
+func (f *rawFlow) reverse(key *rawTuple) rawTuple {
+	return rawTuple{
+		Saddr: f.Daddr, Daddr: f.Saddr, Sport: f.Dport, Dport: f.Sport,
+		L4proto: key.L4proto, Nfproto: key.Nfproto, Zone: key.Zone,
+	}
+}
+
+func addrPort(nfproto uint8, addr [16]byte, port [2]byte) netip.AddrPort {
+	a := netip.AddrFrom16(addr)
+	if nfproto == nfprotoIPv4 {
+		a = netip.AddrFrom4([4]byte(addr[:4]))
+	}
+	return netip.AddrPortFrom(a, binary.BigEndian.Uint16(port[:]))
+}

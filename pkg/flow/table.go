@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package flow
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// Table is the dataplane's flow tables: the confirmed flows and those that are
+// half open.
+type Table struct {
+	confirmed, halfOpen *ebpf.Map
+}
+
+// NewTable reads flows from the maps l2_flows and l2_half_open, which stay the
+// caller's.
+func NewTable(confirmed, halfOpen *ebpf.Map) (*Table, error) {
+	for _, m := range []*ebpf.Map{confirmed, halfOpen} {
+		if err := checkLayout(m); err != nil {
+			return nil, err
+		}
+	}
+	return &Table{confirmed: confirmed, halfOpen: halfOpen}, nil
+}
+
+// List returns the living flows that a filter selects. Flows that change while
+// it reads may be missing or be there in an older state.
+func (t *Table) List(filter Filter) ([]Flow, error) {
+	now := nowTicks()
+	var flows []Flow
+	for _, tier := range []*ebpf.Map{t.confirmed, t.halfOpen} {
+		entries, err := readAll(tier)
+		if err != nil {
+			return nil, err
+		}
+		for key, f := range entries {
+			if f.Flags&flagReply != 0 || int32(f.Expires-now) < 0 {
+				continue
+			}
+			fl := decode(&key, &f, entries[f.reverse(&key)], now)
+			fl.Confirmed = tier == t.confirmed
+			if filter.match(&fl) {
+				flows = append(flows, fl)
+			}
+		}
+	}
+	return flows, nil
+}
+
+// Delete ends the flows that a filter selects and returns how many there were.
+func (t *Table) Delete(filter Filter) (int, error) {
+	now := nowTicks()
+	deleted := 0
+	for _, tier := range []*ebpf.Map{t.confirmed, t.halfOpen} {
+		entries, err := readAll(tier)
+		if err != nil {
+			return deleted, err
+		}
+		for key, f := range entries {
+			if f.Flags&flagReply != 0 {
+				continue
+			}
+			twin := f.reverse(&key)
+			fl := decode(&key, &f, entries[twin], now)
+			if !filter.match(&fl) {
+				continue
+			}
+			for _, k := range []rawTuple{key, twin} {
+				if err := tier.Delete(&k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+					return deleted, fmt.Errorf("delete flow: %w", err)
+				}
+			}
+			deleted++
+		}
+	}
+	return deleted, nil
+}
+
+func decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint32) Flow {
+	fl := Flow{
+		number:   key.L4proto,
+		Protocol: protocolName(key.L4proto),
+		Replied:  f.Flags&flagSeenReply != 0,
+		Expires:  FromTicks(uint32(max(0, int32(f.Expires-now)))),
+		Age:      FromTicks(now - f.Created),
+		Original: Direction{
+			Src:     addrPort(key.Nfproto, key.Saddr, key.Sport),
+			Dst:     addrPort(key.Nfproto, key.Daddr, key.Dport),
+			Packets: f.Packets, Bytes: f.Bytes,
+		},
+		Reply: Direction{
+			Src:     addrPort(key.Nfproto, f.Daddr, f.Dport),
+			Dst:     addrPort(key.Nfproto, f.Saddr, f.Sport),
+			Packets: twin.Packets, Bytes: twin.Bytes,
+		},
+	}
+	if key.L4proto == protoTCP && int(f.State) < len(stateNames) {
+		fl.State = stateNames[f.State]
+	}
+	return fl
+}
+
+// batch is how many entries one system call reads.
+const batch = 4096
+
+func readAll(m *ebpf.Map) (map[rawTuple]rawFlow, error) {
+	entries := map[rawTuple]rawFlow{}
+	keys, values := make([]rawTuple, batch), make([]rawFlow, batch)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := m.BatchLookup(&cursor, keys, values, nil)
+		for i := range n {
+			entries[keys[i]] = values[i]
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return entries, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read flows: %w", err)
+		}
+	}
+}
+
+// nowTicks is the dataplane's clock.
+func nowTicks() uint32 {
+	var ts unix.Timespec
+	// Cannot fail for this clock.
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return uint32(uint64(time.Duration(ts.Nano())) >> tickShift)
+}
