@@ -109,7 +109,7 @@ type l2TCScratch struct {
 		Nat      uint32
 		Rule     uint32
 		Protocol uint16
-		FragOff  uint16
+		Fragment uint16
 		L3Off    uint16
 		L4Off    uint16
 		L4proto  uint8
@@ -134,8 +134,8 @@ type l2TCScratch struct {
 		L4Off         uint16
 		LaterFragment uint8
 		Translate     uint8
+		_             [6]byte
 	}
-	_   [6]byte
 	Fwd l2TCFlow
 	Rev l2TCFlow
 }

@@ -160,23 +160,38 @@ func (r *replacement) attach(i Interface) error {
 		}
 		r.changes = append(r.changes, c)
 	}
-	if i.XDP != XDPOff {
-		c, err := hookXDP.set(r.cfg.PinPath, i, progs[hookXDP.program])
-		switch {
-		case err == nil:
-			r.changes = append(r.changes, c)
-			status.XDP = XDPNative
-		case i.XDP == XDPNative:
-			return err
-		default:
-			status.Note = "no native XDP: " + err.Error()
-			slog.Debug("no native XDP, TC alone", "interface", i.Name, "err", err)
-		}
+	if err := r.attachXDP(i, &status); err != nil {
+		return err
 	}
 	if err := r.setPort(i, &status); err != nil {
 		return err
 	}
 	r.interfaces = append(r.interfaces, status)
+	return nil
+}
+
+// attachXDP attaches the XDP program where it may be and can be.
+func (r *replacement) attachXDP(i Interface, status *InterfaceStatus) error {
+	if i.XDP == XDPOff {
+		return nil
+	}
+	vlans, err := hasVLANs(i.Index)
+	if err == nil && vlans {
+		err = fmt.Errorf("interface %s: XDP cannot tell the frames of its VLAN devices from its own", i.Name)
+	}
+	if err == nil {
+		var c *change
+		if c, err = hookXDP.set(r.cfg.PinPath, i, r.loaded.programs[hookXDP.program]); err == nil {
+			r.changes = append(r.changes, c)
+			status.XDP = XDPNative
+			return nil
+		}
+	}
+	if i.XDP == XDPNative {
+		return err
+	}
+	status.Note = "TC alone: " + err.Error()
+	slog.Debug("no native XDP, TC alone", "interface", i.Name, "err", err)
 	return nil
 }
 
@@ -193,7 +208,7 @@ func (r *replacement) setPort(i Interface, status *InterfaceStatus) error {
 		return err
 	}
 	status.AQM = i.AQM || managed
-	status.XDPRedirect = takes && i.XDP != XDPOff && !status.AQM
+	status.XDPRedirect = takes && status.XDP == XDPNative && !status.AQM
 	if status.XDPRedirect {
 		if err := ports.Update(key, key, ebpf.UpdateAny); err != nil {
 			return fmt.Errorf("interface %s: XDP redirect: %w", i.Name, err)

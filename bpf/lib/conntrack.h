@@ -3,6 +3,7 @@
 
 #include "common.h"
 #include "flow.h"
+#include "frag.h"
 #include "scratch.h"
 #include "types.h"
 
@@ -53,7 +54,7 @@ static __always_inline int ct_may_begin(const struct pkt *p, __u8 *state)
 	case IPPROTO_UDP:
 		len = bpf_ntohs(*(__be16 *)&p->th[4]);
 		return len >= 8 &&
-		       (len <= p->len - (p->l4_off - p->l3_off) || p->frag_off);
+		       (len <= p->len - (p->l4_off - p->l3_off) || p->fragment);
 	case IPPROTO_ICMP:
 		switch (p->th[0]) {
 		case ICMP_ECHO:
@@ -153,7 +154,7 @@ static __always_inline void ct_in(struct pkt *p, const struct tuple *key,
 	}
 	if (f) {
 		state = f->state;
-		if (p->l4proto == IPPROTO_TCP && !p->frag_off)
+		if (p->l4proto == IPPROTO_TCP && !is_later_fragment(p))
 			verdict = tcp_track(p, f->flags & FLOW_REPLY, &state);
 		if (verdict == TCP_INVALID) {
 			p->ct_state = CT_STATE_INVALID;

@@ -13,6 +13,12 @@
 
 #define FRAG_TIMEOUT (30 * TICKS_PER_SEC) /* net.ipv4.ipfrag_time */
 
+/* No transport header of its own: nothing to track or to translate there. */
+static __always_inline int is_later_fragment(const struct pkt *p)
+{
+	return p->fragment != FRAGMENT_NONE && p->fragment != FRAGMENT_FIRST;
+}
+
 static __always_inline void frag_fill_key(struct frag_key *key,
 					  const struct pkt *p, __u32 id,
 					  int egress)

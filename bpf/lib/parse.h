@@ -112,7 +112,7 @@ static __always_inline int parse_transport(struct ctx_buff *ctx, struct pkt *p,
 		n = sizeof(p->th);
 	if (likely(n == sizeof(p->th) &&
 		   data + off + sizeof(p->th) <= data_end)) {
-		__builtin_memcpy(p->th, data + off, sizeof(p->th));
+		*(struct th_words *)p->th = *(struct th_words *)(data + off);
 	} else if (n) {
 		barrier_var(n);
 		if (n > sizeof(p->th) || n < 1 ||
@@ -272,7 +272,7 @@ static __always_inline int parse(struct ctx_buff *ctx, struct pkt *p,
 			return PARSE_FOREIGN;
 		if (l4.frag_off) {
 			p->l4_off = l4.off;
-			p->frag_off = l4.frag_off;
+			p->fragment = l4.frag_off;
 			p->l4proto = l4.proto;
 			p->tuple.nfproto = p->nfproto;
 			if (frag_find(p, l4.id, egress) < 0)
@@ -284,7 +284,9 @@ static __always_inline int parse(struct ctx_buff *ctx, struct pkt *p,
 	ret = parse_transport(ctx, p, &l4);
 	if (ret != PARSE_OK)
 		return ret;
-	if (unlikely(l4.fragment))
+	if (unlikely(l4.fragment)) {
+		p->fragment = FRAGMENT_FIRST;
 		frag_remember(p, l4.id, egress);
+	}
 	return parse_ports(p) < 0 ? PARSE_MALFORMED : PARSE_OK;
 }

@@ -3,6 +3,7 @@
 
 #include "common.h"
 #include "csum.h"
+#include "frag.h"
 #include "types.h"
 
 /* Writing a packet's headers: addresses, ports, TTL and their checksums. */
@@ -131,7 +132,7 @@ static __always_inline int rewrite(struct ctx_buff *ctx, const struct pkt *p,
 #endif
 	}
 
-	if (p->frag_off)
+	if (is_later_fragment(p))
 		return 0; /* the transport header is in another fragment */
 	if (rewrite_ports(ctx, p, from, &port_diff) < 0)
 		return -1;

@@ -8,7 +8,8 @@
  */
 
 /* One direction of a flow, as its packets look when they arrive. IPv4
- * addresses use the first four bytes; the rest is zero.
+ * addresses use the first four bytes; the rest is zero. Aligned, because the
+ * compiler copies and compares in units of the alignment.
  */
 struct tuple {
 	__u8 saddr[16];
@@ -18,7 +19,7 @@ struct tuple {
 	__u8 l4proto;
 	__u8 nfproto; /* NFPROTO_IPV4 or NFPROTO_IPV6 */
 	__u16 zone; /* always 0 */
-};
+} __attribute__((aligned(8)));
 
 /*
  * A parsed packet. nh and th hold copies of the headers as the packet stands
@@ -38,7 +39,7 @@ struct pkt {
 	__u32 nat; /* NAT_* requested by a NAT chain */
 	__u32 rule; /* counter index of the last rule that matched */
 	__be16 protocol; /* EtherType */
-	__u16 frag_off; /* host order, in units of 8 bytes; 0: not a later fragment */
+	__u16 fragment; /* FRAGMENT_* */
 	__u16 l3_off; /* from the start of the packet's data */
 	__u16 l4_off;
 	__u8 l4proto;
@@ -46,6 +47,17 @@ struct pkt {
 	__u8 th_len; /* valid bytes in th */
 	__u8 pkt_type; /* PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST */
 	__u64 now; /* CLOCK_MONOTONIC in ns, coarse */
+};
+
+/* pkt.fragment: a whole packet, a first fragment, or a later one's offset in
+ * units of 8 bytes, host order.
+ */
+#define FRAGMENT_NONE 0
+#define FRAGMENT_FIRST 0xffff
+
+/* A transport header's start, to be copied in words. */
+struct th_words {
+	__u32 w[5];
 };
 
 /* Bounds that the verifier cannot know once a pkt has been out of sight. */
@@ -101,7 +113,7 @@ struct endpoints {
 	__u8 daddr[16];
 	__be16 sport;
 	__be16 dport;
-};
+} __attribute__((aligned(4)));
 
 /*
  * One direction of a flow; the key is the tuple its packets arrive with. The

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // ErrNotRunning is returned when no daemon listens on the socket.
@@ -50,15 +52,15 @@ func (c *Client) Rules(ctx context.Context) (Rules, error) {
 
 // Flows calls yield with each flow that passes the filter, until yield returns
 // an error.
-func (c *Client) Flows(ctx context.Context, f FlowFilter, yield func(Flow) error) error {
-	body, err := c.do(ctx, http.MethodGet, "/v1/flows", f.query())
+func (c *Client) Flows(ctx context.Context, f flow.Filter, yield func(flow.Flow) error) error {
+	body, err := c.do(ctx, http.MethodGet, "/v1/flows", query(f))
 	if err != nil {
 		return err
 	}
 	defer body.Close()
 	dec := json.NewDecoder(body)
 	for {
-		var fl Flow
+		var fl flow.Flow
 		switch err := dec.Decode(&fl); {
 		case errors.Is(err, io.EOF):
 			return nil
@@ -72,9 +74,9 @@ func (c *Client) Flows(ctx context.Context, f FlowFilter, yield func(Flow) error
 }
 
 // CountFlows returns how many flows pass the filter.
-func (c *Client) CountFlows(ctx context.Context, f FlowFilter) (int, error) {
+func (c *Client) CountFlows(ctx context.Context, f flow.Filter) (int, error) {
 	var n Count
-	return n.Flows, c.call(ctx, http.MethodGet, "/v1/flows/count", f.query(), &n)
+	return n.Flows, c.call(ctx, http.MethodGet, "/v1/flows/count", query(f), &n)
 }
 
 // SetList returns the elements of a set.

@@ -7,26 +7,9 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
 )
-
-// Flow is a flow as the dataplane tracks it.
-type Flow = flow.Flow
-
-// FlowFilter selects flows. A zero field selects all.
-type FlowFilter struct {
-	// Addr is a prefix in which one of the flow's addresses lies, before or
-	// after translation.
-	Addr netip.Prefix
-	// Port is one of the flow's ports, before or after translation.
-	Port uint16
-	// Proto is a protocol's name or number.
-	Proto string
-	// State is a state's name as the flow list shows it.
-	State string
-}
 
 // ParsePrefix reads an address or a prefix.
 func ParsePrefix(s string) (netip.Prefix, error) {
@@ -40,36 +23,46 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 	return netip.PrefixFrom(a, a.BitLen()), nil
 }
 
-func parseFilter(q url.Values) (FlowFilter, error) {
-	var f FlowFilter
-	var err error
-	if s := q.Get("addr"); s != "" {
-		if f.Addr, err = ParsePrefix(s); err != nil {
-			return f, err
+// parseFilter reads a filter from a query. A key that is not known would select
+// too much, and is refused.
+func parseFilter(q url.Values) (flow.Filter, error) {
+	var f flow.Filter
+	for key := range q {
+		var err error
+		switch s := q.Get(key); key {
+		case "addr":
+			f.Prefix, err = ParsePrefix(s)
+		case "port":
+			var n uint64
+			if n, err = strconv.ParseUint(s, 10, 16); err != nil || n == 0 {
+				err = fmt.Errorf("port %q: want a number from 1 to 65535", s)
+			}
+			f.Port = uint16(n)
+		case "proto":
+			f.Protocol = s
+		case "state":
+			f.State = s
+		default:
+			err = fmt.Errorf("%q: want addr, port, proto or state", key)
+		}
+		if err != nil {
+			return flow.Filter{}, BadInput(err)
 		}
 	}
-	if s := q.Get("port"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 16)
-		if err != nil || n == 0 {
-			return f, fmt.Errorf("port %q: want a number from 1 to 65535", s)
-		}
-		f.Port = uint16(n)
-	}
-	f.Proto = strings.ToLower(q.Get("proto"))
-	f.State = strings.ToLower(q.Get("state"))
 	return f, nil
 }
 
-func (f FlowFilter) query() url.Values {
+// query is the reverse of parseFilter.
+func query(f flow.Filter) url.Values {
 	q := url.Values{}
-	if f.Addr.IsValid() {
-		q.Set("addr", f.Addr.String())
+	if f.Prefix.IsValid() {
+		q.Set("addr", f.Prefix.String())
 	}
 	if f.Port != 0 {
 		q.Set("port", strconv.Itoa(int(f.Port)))
 	}
-	if f.Proto != "" {
-		q.Set("proto", f.Proto)
+	if f.Protocol != "" {
+		q.Set("proto", f.Protocol)
 	}
 	if f.State != "" {
 		q.Set("state", f.State)

@@ -5,6 +5,8 @@ package api
 import (
 	"context"
 	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // SetName names a set of the ruleset.
@@ -20,9 +22,7 @@ type SetName struct {
 type Service interface {
 	Status(ctx context.Context) (Status, error)
 	Rules(ctx context.Context) (Rules, error)
-	// Flows calls yield with each flow that passes the filter, until yield
-	// returns an error.
-	Flows(ctx context.Context, f FlowFilter, yield func(Flow) error) error
+	Flows(ctx context.Context, f flow.Filter) ([]flow.Flow, error)
 
 	SetList(ctx context.Context, s SetName) ([]Element, error)
 	// SetAdd adds an element, or renews it. A timeout of 0 is the set's own.

@@ -88,12 +88,3 @@ func runNFT(ctx context.Context, dir, commands string) error {
 	}
 	return nil
 }
-
-// Tables returns the plan's tables as LoadFallback wants them.
-func (p *Plan) Tables() []string {
-	tables := make([]string, 0, len(p.Ruleset.Tables))
-	for _, t := range p.Ruleset.Tables {
-		tables = append(tables, t.String())
-	}
-	return tables
-}

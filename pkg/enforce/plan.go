@@ -4,7 +4,6 @@ package enforce
 
 import (
 	"context"
-	"maps"
 
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/config"
@@ -36,16 +35,15 @@ func Prepare(ctx context.Context, cfg *config.Config) (*Plan, error) {
 	if err := cfg.MissingInterfaces(links.Names()); err != nil {
 		return nil, err
 	}
-	p := &Plan{Config: cfg, Links: links}
-	if p.Ruleset, p.Program, err = compile(ctx, cfg.Dataplane.Ruleset, links); err != nil {
+	return PrepareFor(ctx, cfg, links)
+}
+
+// PrepareFor is Prepare for links that were read already, of which any may be
+// missing: what a running dataplane needs when interfaces come and go.
+func PrepareFor(ctx context.Context, cfg *config.Config, links Links) (*Plan, error) {
+	p, err := newPlan(ctx, cfg, links)
+	if err != nil {
 		return nil, err
-	}
-	p.Loader = loader.Config{
-		PinPath:     cfg.Dataplane.PinPath,
-		MaxFlows:    cfg.Conntrack.MaxFlows,
-		MaxHalfOpen: cfg.Conntrack.MaxHalfOpen,
-		Timeouts:    flow.Timeouts(cfg.Conntrack.Timeouts),
-		Policy:      p.Program,
 	}
 	for _, i := range cfg.Dataplane.Interfaces {
 		index, ok := links[i.Name]
@@ -67,9 +65,18 @@ func PrepareRuleset(ctx context.Context, path string) (*Plan, error) {
 	}
 	cfg := config.Default()
 	cfg.Dataplane.Ruleset = path
-	p := &Plan{Config: &cfg, Links: links}
-	if p.Ruleset, p.Program, err = compile(ctx, path, links); err != nil {
+	return newPlan(ctx, &cfg, links)
+}
+
+// newPlan compiles the ruleset for a dataplane without interfaces.
+func newPlan(ctx context.Context, cfg *config.Config, links Links) (*Plan, error) {
+	p := &Plan{Config: cfg, Links: links}
+	var err error
+	if p.Ruleset, err = nft.ReadFile(ctx, cfg.Dataplane.Ruleset, links.nft()); err != nil {
 		return nil, err
+	}
+	if p.Program, err = policy.Compile(p.Ruleset, policy.Options{Links: links}); err != nil {
+		return nil, locate(cfg.Dataplane.Ruleset, err)
 	}
 	p.Loader = loader.Config{
 		PinPath:     cfg.Dataplane.PinPath,
@@ -81,14 +88,20 @@ func PrepareRuleset(ctx context.Context, path string) (*Plan, error) {
 	return p, nil
 }
 
-func compile(ctx context.Context, path string, links Links) (*nft.Ruleset, *policy.Program, error) {
-	rs, err := nft.ReadFile(ctx, path, links.nft())
+// Tables returns the names of the tables of a ruleset file, each "family name",
+// in the order of the file.
+func Tables(ctx context.Context, ruleset string) ([]string, error) {
+	rs, err := nft.ReadFile(ctx, ruleset, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	program, err := policy.Compile(rs, policy.Options{Links: maps.Clone(links)})
-	if err != nil {
-		return nil, nil, err
+	return tableNames(rs), nil
+}
+
+func tableNames(rs *nft.Ruleset) []string {
+	names := make([]string, 0, len(rs.Tables))
+	for _, t := range rs.Tables {
+		names = append(names, t.String())
 	}
-	return rs, program, nil
+	return names
 }

@@ -66,7 +66,7 @@ func (l *Lab) startServers(ctx context.Context) error {
 			return err
 		}
 	}
-	p, err := l.start(Inet, "inet-iperf3", processOptions{}, "iperf3", "-s", "-p", fmt.Sprint(portIperf))
+	p, err := l.start(Inet, "inet-iperf3", processOptions{}, "iperf3", "-s", "--forceflush", "-p", fmt.Sprint(portIperf))
 	if err != nil {
 		return err
 	}

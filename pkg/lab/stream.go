@@ -13,7 +13,7 @@ import (
 const DownloadSize = 200_000_000
 
 // downloadSHA256 is the hash of the first DownloadSize bytes of the stream.
-const downloadSHA256 = ""
+const downloadSHA256 = "56f7058402d60f93fb49de0a3e1b0ca6b55631c6fc8ffc7e0bbad5851dee633e"
 
 // streamChunk is how many bytes of the stream share one number.
 const streamChunk = 64 * 1024

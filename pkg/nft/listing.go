@@ -56,7 +56,8 @@ func (r *Ruleset) setListing(out string) error {
 					return fmt.Errorf("nft list ruleset: %w", err)
 				}
 				if rule := byHandle[chain][handle]; rule != nil {
-					rule.Text = strings.TrimSuffix(strings.Join(pending, " "), m[0])
+					text := strings.TrimSuffix(strings.Join(pending, " "), m[0])
+					rule.Text = replaceCounter(text, "counter")
 					entry.rule = rule
 				}
 				pending = nil

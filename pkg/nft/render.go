@@ -37,11 +37,32 @@ func withCounter(line string, packets, bytes uint64) string {
 	count := fmt.Sprintf("packets %d bytes %d", packets, bytes)
 	handle := handleTail.FindString(line)
 	rule := strings.TrimSuffix(line, handle)
-	// A comment is in quotes; a statement is not.
-	for _, m := range counterText.FindAllStringIndex(rule, -1) {
-		if strings.Count(rule[:m[0]], `"`)%2 == 0 {
-			return rule[:m[0]] + "counter " + count + rule[m[1]:] + handle
-		}
+	if counted := replaceCounter(rule, "counter "+count); counted != rule {
+		return counted + handle
+	}
+	if hasCounter(rule) {
+		return line
 	}
 	return rule + " # " + count + handle
+}
+
+// findCounter returns where the counter statement of a rule is, or nil.
+func findCounter(rule string) []int {
+	for _, m := range counterText.FindAllStringIndex(rule, -1) {
+		// A comment or a prefix is in quotes; a statement is not.
+		if strings.Count(rule[:m[0]], `"`)%2 == 0 {
+			return m
+		}
+	}
+	return nil
+}
+
+func hasCounter(rule string) bool { return findCounter(rule) != nil }
+
+func replaceCounter(rule, with string) string {
+	m := findCounter(rule)
+	if m == nil {
+		return rule
+	}
+	return rule[:m[0]] + with + rule[m[1]:]
 }

@@ -8,7 +8,7 @@ type Rule struct {
 	Handle uint64
 	// Exprs in the order of their evaluation.
 	Exprs []Expr
-	// Text is the rule as nft prints it.
+	// Text is the rule as nft prints it, without what its counter has counted.
 	Text string
 	// Line of the rule in the file it was read from; 0 when not known.
 	Line int

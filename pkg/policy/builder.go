@@ -19,22 +19,36 @@ type builder struct {
 	size  int   // in slots
 	// where the labels are, in slots; -1: not bound yet
 	labels []int
+	used   []bool        // labels that something jumps to
 	jumps  map[int]label // by instruction
 	source string        // line info for the next instruction
+	// dead tells that nothing reaches the next instruction: the kernel
+	// refuses such code, so it is not generated.
+	dead bool
 }
 
 func newBuilder() *builder { return &builder{jumps: make(map[int]label)} }
 
 func (b *builder) newLabel() label {
 	b.labels = append(b.labels, -1)
+	b.used = append(b.used, false)
 	return label(len(b.labels) - 1)
 }
 
-// bind puts a label in front of the next instruction.
-func (b *builder) bind(l label) { b.labels[l] = b.size }
+// bind puts a label in front of the next instruction. Jumps only go forward:
+// whatever jumps to it is known by now.
+func (b *builder) bind(l label) {
+	b.labels[l] = b.size
+	if b.used[l] {
+		b.dead = false
+	}
+}
 
 func (b *builder) emit(insns ...asm.Instruction) {
 	for _, ins := range insns {
+		if b.dead {
+			return
+		}
 		if b.source != "" {
 			ins = ins.WithSource(asm.Comment(b.source))
 			b.source = ""
@@ -42,11 +56,18 @@ func (b *builder) emit(insns ...asm.Instruction) {
 		b.insns = append(b.insns, ins)
 		b.slots = append(b.slots, b.size)
 		b.size += int(ins.Size() / asm.InstructionSize)
+		if op := ins.OpCode.JumpOp(); op == asm.Exit || op == asm.Ja {
+			b.dead = true
+		}
 	}
 }
 
 // jump emits a jump to a label. Its instruction was made with the label "".
 func (b *builder) jump(ins asm.Instruction, to label) {
+	if b.dead {
+		return
+	}
+	b.used[to] = true
 	b.jumps[len(b.insns)] = to
 	b.emit(ins)
 }

@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -42,6 +43,9 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 	}
 	c.order()
 	if err := c.plan(); err != nil {
+		return nil, err
+	}
+	if _, err := c.p.generate(plainLayout()); err != nil {
 		return nil, err
 	}
 	return c.p, nil
@@ -158,21 +162,11 @@ func (c *compiler) order() {
 			continue
 		}
 		slices.SortStableFunc(ph.chains, func(a, b *chain) int {
-			return int(cmp64(int64(a.src.Base.Priority), int64(b.src.Base.Priority)))
+			return cmp.Compare(a.src.Base.Priority, b.src.Base.Priority)
 		})
 		c.p.phases = append(c.p.phases, ph)
 		c.p.Phases |= 1 << info.bit
 	}
-}
-
-func cmp64(a, b int64) int64 {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // Limits of the inlining of regular chains.
@@ -195,7 +189,7 @@ func (c *compiler) plan() error {
 		}
 	}
 	n := 0
-	for _, ch := range c.sorted() {
+	for _, ch := range c.p.sortedChains() {
 		if ch.src.Base != nil || ch.calls == 0 {
 			continue
 		}
@@ -205,7 +199,7 @@ func (c *compiler) plan() error {
 		}
 	}
 	depth := make(map[*chain]int)
-	for _, ch := range c.sorted() {
+	for _, ch := range c.p.sortedChains() {
 		if d := c.depth(ch, depth); d > maxNesting && ch.src.Base != nil {
 			return fmt.Errorf("table %v chain %s: chains that several rules jump to are nested %d deep: at most %d are supported", ch.src.Table, ch.src.Name, d, maxNesting)
 		}
@@ -243,11 +237,11 @@ func (c *compiler) depth(ch *chain, known map[*chain]int) int {
 	return deepest
 }
 
-// sorted returns the chains in the order of their counters.
-func (c *compiler) sorted() []*chain {
+// sortedChains returns the chains in an order of their names.
+func (p *Program) sortedChains() []*chain {
 	var out []*chain
-	for src := range c.p.chains {
-		out = append(out, c.p.chains[src])
+	for _, ch := range p.chains {
+		out = append(out, ch)
 	}
 	slices.SortFunc(out, func(a, b *chain) int {
 		if n := strings.Compare(a.src.Table.String(), b.src.Table.String()); n != 0 {

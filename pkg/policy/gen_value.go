@@ -86,6 +86,14 @@ func (g *gen) runs(key []sym) []run {
 		if r.descending {
 			r.offset = pos(i + n - 1)
 		}
+		if r.offset+width(n) > g.layout.size {
+			// The load would go beyond the packet: take less at a time.
+			n = width(n) / 2
+			r.n = n
+			if r.descending {
+				r.offset = pos(i + n - 1)
+			}
+		}
 		out = append(out, r)
 		i += n
 	}
@@ -126,46 +134,26 @@ func (g *gen) loadNumber(dst asm.Register, key []sym, o order) (extra uint64) {
 
 // loadRun loads a run of at most 8 bytes as a number of its own.
 func (g *gen) loadRun(dst asm.Register, r run, o order) (extra uint64) {
-	width := 1
-	for width < r.n {
-		width *= 2
-	}
-	offset := r.offset
-	skip := 0 // bytes loaded before the run
-	if over := offset + width - g.layout.size; over > 0 {
-		offset -= over
-		skip = over
-	}
-	g.emit(asm.LoadMem(dst, regPkt, int16(offset), sizes[width]))
-	if skip > 0 {
-		g.emit(asm.RSh.Imm(dst, int32(8*skip)))
-	}
-	// The lowest byte in memory is the lowest of the number now.
-	above := width - skip - r.n
-	if swap := r.descending == bool(o); swap && width > 1 {
-		if skip > 0 {
-			g.emit(asm.LSh.Imm(dst, int32(8*skip)))
-			above += skip
-		}
-		g.emit(asm.HostTo(asm.BE, dst, sizes[width]))
-		if shift := width - r.n; shift > 0 {
-			g.rsh(dst, shift, skip)
+	w := width(r.n)
+	g.emit(asm.LoadMem(dst, regPkt, int16(r.offset), sizes[w]))
+	// The byte at the lowest address is the lowest of the number now.
+	if r.descending == bool(o) && w > 1 {
+		g.emit(asm.HostTo(asm.BE, dst, sizes[w]))
+		if w > r.n {
+			g.emit(asm.RSh.Imm(dst, int32(8*(w-r.n))))
 		}
 		return 0
 	}
-	if above > 0 {
-		return ones(width-skip) &^ ones(r.n)
-	}
-	return 0
+	return ones(w) &^ ones(r.n)
 }
 
-// rsh moves the n bytes of a swapped run down to bit 0.
-func (g *gen) rsh(dst asm.Register, bytes, skip int) {
-	g.emit(asm.RSh.Imm(dst, int32(8*(bytes-skip))))
-	if skip > 0 {
-		// Not reached by the fields of today: a run at the end of the struct.
-		g.emit(asm.RSh.Imm(dst, int32(8*skip)))
+// width is the length of the load that n bytes take.
+func width(n int) int {
+	w := 1
+	for w < n {
+		w *= 2
 	}
+	return w
 }
 
 // and masks a number of n bytes.

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// lookup generates a lookup in a map. What follows is reached when it holds.
+func (g *gen) lookup(m *opLookup, fail label) {
+	s := g.p.Sets[m.set]
+	var key []sym
+	if s.Interval {
+		key = constants(binary.NativeEndian.AppendUint32(nil, uint32(8*s.keySize())))
+	}
+	for _, k := range m.keys {
+		key = append(key, k...)
+		if len(m.keys) > 1 {
+			for len(key)%4 != 0 {
+				key = append(key, constant(0))
+			}
+		}
+	}
+	stack := -((len(key) + 7) &^ 7)
+	g.spill(key, stack)
+	g.emit(
+		asm.LoadMapPtr(asm.R1, 0).WithReference(s.MapName),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, int32(stack)),
+		asm.FnMapLookupElem.Call(),
+	)
+
+	found := g.newLabel()
+	absent := fail
+	if m.invert {
+		absent = g.newLabel()
+	}
+	g.jump(asm.JEq.Imm(asm.R0, 0, ""), absent)
+	if s.Timeouts {
+		g.emit(asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord))
+		g.jump(asm.JEq.Imm(asm.R1, 0, ""), found)
+		g.emit(asm.LoadMem(asm.R2, regPkt, int16(g.layout.offsets[fieldNow]), asm.DWord))
+		g.jump(asm.JLE.Reg(asm.R1, asm.R2, ""), absent)
+	}
+	g.bind(found)
+	if m.invert {
+		g.goTo(fail)
+		g.bind(absent)
+	}
+}
+
+// spill writes a key to the stack, which is aligned to 8 bytes.
+func (g *gen) spill(key []sym, stack int) {
+	for at := 0; at < len(key); {
+		n := g.spillLen(key, at)
+		part := key[at : at+n]
+		to := int16(stack + at)
+		if part[0].field == fieldNone {
+			var b []byte
+			for _, s := range part {
+				b = append(b, s.xor)
+			}
+			v := littleEndian.toNumber(b)
+			g.emit(asm.LoadImm(regHigh, int64(v), asm.DWord))
+		} else {
+			g.load(regHigh, part, littleEndian)
+			_, xor := masks(part)
+			if x := littleEndian.toNumber(xor); x != 0 {
+				g.emit(asm.LoadImm(regTemp, int64(x), asm.DWord), asm.Xor.Reg(regHigh, regTemp))
+			}
+		}
+		g.emit(asm.StoreMem(asm.RFP, to, regHigh, sizes[n]))
+		at += n
+	}
+}
+
+// spillLen is how many bytes of the key, from one on, are stored at once: they
+// are aligned, and all constant or all one load.
+func (g *gen) spillLen(key []sym, at int) int {
+	for _, n := range []int{8, 4, 2} {
+		if at%n != 0 || at+n > len(key) {
+			continue
+		}
+		part := key[at : at+n]
+		if !slices.ContainsFunc(part, func(s sym) bool { return s.field != fieldNone }) {
+			return n
+		}
+		if r := g.runs(part); len(r) == 1 && r[0].n == n {
+			return n
+		}
+	}
+	return 1
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+)
+
+// Maps of the dataplane that belong to a policy, and its variable.
+const (
+	countersMap    = "l2_counters"
+	limitsMap      = "l2_limits"
+	phasesVariable = "policy_phases"
+)
+
+// Splice puts the ruleset into an object: it replaces the policy functions in
+// every program, sets the sizes of the maps of counters and limits, fills the
+// latter, adds a map for each set and tells the object which phases are used.
+// It may be used for several objects, which can then share the maps by name.
+func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
+	v := spec.Variables[phasesVariable]
+	if v == nil {
+		return fmt.Errorf("policy: the object has no variable %s", phasesVariable)
+	}
+	if err := v.Set(p.Phases); err != nil {
+		return fmt.Errorf("policy: %s: %w", phasesVariable, err)
+	}
+	if err := p.maps(spec); err != nil {
+		return fmt.Errorf("policy: %w", err)
+	}
+	for name, prog := range spec.Programs {
+		insns, err := p.program(prog.Instructions)
+		if err != nil {
+			return fmt.Errorf("policy: program %s: %w", name, err)
+		}
+		prog.Instructions = insns
+	}
+	return nil
+}
+
+// maps sets up the maps of an object.
+func (p *Program) maps(spec *ebpf.CollectionSpec) error {
+	counters, limits := spec.Maps[countersMap], spec.Maps[limitsMap]
+	if counters == nil || limits == nil {
+		return fmt.Errorf("the object has no map %s or %s", countersMap, limitsMap)
+	}
+	counters.MaxEntries = uint32(max(1, len(p.Rules)))
+	limits.MaxEntries = uint32(max(1, len(p.Limits)))
+	limits.Contents = nil
+	for _, l := range p.Limits {
+		value, err := l.value(limits)
+		if err != nil {
+			return err
+		}
+		limits.Contents = append(limits.Contents, ebpf.MapKV{Key: l.Index, Value: value})
+	}
+	now := Now()
+	for _, s := range p.Sets {
+		m := s.spec()
+		m.Contents = s.contents(now)
+		if spec.Maps[m.Name] != nil {
+			return fmt.Errorf("the object has a map %s already", m.Name)
+		}
+		spec.Maps[m.Name] = m
+	}
+	return nil
+}
+
+// program replaces the policy functions in the instructions of a program. They
+// are flat: the entry, then each function that it reaches.
+func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
+	functions, err := split(insns)
+	if err != nil {
+		return nil, err
+	}
+	var stub *btf.Func
+	for _, f := range functions {
+		for i := range phaseTable {
+			if f.name == phaseTable[i].function {
+				stub = btf.FuncMetadata(&f.insns[0])
+			}
+		}
+	}
+	if stub == nil {
+		return insns, nil // does not decide about packets
+	}
+	l, err := layoutOf(stub)
+	if err != nil {
+		return nil, err
+	}
+	generated, err := p.generate(l)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range generated {
+		f.insns[0] = f.insns[0].WithSymbol(f.name)
+		f.insns[0] = btf.WithFuncMetadata(f.insns[0], &btf.Func{
+			Name:    f.name,
+			Type:    stub.Type,
+			Linkage: btf.GlobalFunc,
+		})
+		replaced := false
+		for i := range functions {
+			if functions[i].name == f.name {
+				functions[i], replaced = f, true
+			}
+		}
+		if !replaced {
+			functions = append(functions, f)
+		}
+	}
+	return join(functions)
+}
+
+// split divides a program into its functions.
+func split(insns asm.Instructions) ([]function, error) {
+	var out []function
+	for i := range insns {
+		if fn := btf.FuncMetadata(&insns[i]); fn != nil {
+			out = append(out, function{name: insns[i].Symbol()})
+		}
+		if len(out) == 0 {
+			return nil, errors.New("no BTF of its functions")
+		}
+		last := &out[len(out)-1]
+		last.insns = append(last.insns, insns[i])
+	}
+	return out, nil
+}
+
+// join puts the functions together that the first one reaches.
+func join(functions []function) (asm.Instructions, error) {
+	reached := map[string]bool{}
+	todo := []string{functions[0].name}
+	for len(todo) > 0 {
+		name := todo[0]
+		todo = todo[1:]
+		if reached[name] {
+			continue
+		}
+		i := slices.IndexFunc(functions, func(f function) bool { return f.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no function %s", name)
+		}
+		reached[name] = true
+		todo = append(todo, functions[i].insns.FunctionReferences()...)
+	}
+	var out asm.Instructions
+	for _, f := range functions {
+		if reached[f.name] {
+			out = append(out, f.insns...)
+		}
+	}
+	return out, nil
+}
+
+// Hash identifies what the program does: two programs with the same hash have
+// the same instructions, counters, limits, logs and sets, but for the elements
+// of the sets.
+func (p *Program) Hash() [sha256.Size]byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "phases %#x\n%+v\n%+v\n%+v\n", p.Phases, p.Rules, p.Logs, p.Limits)
+	for _, s := range p.Sets {
+		fmt.Fprintf(h, "%v %s %s %s %v %d %v %v\n", s.Family, s.Table, s.Name, s.MapName, s.MapType(), s.MaxEntries, s.fields, s.Timeout)
+	}
+	functions, err := p.generate(plainLayout())
+	if err != nil {
+		// Compile has generated it with this layout before.
+		panic(err)
+	}
+	for _, f := range functions {
+		fmt.Fprintf(h, "%s\n%v\n", f.name, f.insns)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
