@@ -37,9 +37,9 @@ type Promise struct {
 // sample is a frame seen at the receiver.
 type sample []byte
 
-// template makes the generator's frame of flow 0, with the UDP checksum for a
+// firstFrame makes the generator's frame of flow 0, with the UDP checksum for a
 // source port of 0: the generator fills in port and checksum.
-func template(from, to net.HardwareAddr) []byte {
+func firstFrame(from, to net.HardwareAddr) []byte {
 	b := make([]byte, 64)
 	copy(b, to)
 	copy(b[6:], from)

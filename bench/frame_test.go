@@ -15,7 +15,7 @@ var (
 
 func TestSampleCheck(t *testing.T) {
 	promise := Promise{Source: GenAddr.Addr(), TTL: startTTL}
-	good := sample(template(macA, macB)[:FrameLen])
+	good := sample(firstFrame(macA, macB)[:FrameLen])
 	if err := good.check(macB, promise); err != nil {
 		t.Fatalf("the generator's own frame: %v", err)
 	}

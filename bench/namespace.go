@@ -3,7 +3,6 @@
 package bench
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -12,7 +11,9 @@ import (
 )
 
 // namespace is a network namespace with an operating system thread that lives
-// in it. It has no name: it ends with the thread and the file descriptor.
+// in it. The thread has a mount namespace too, where /sys shows the devices of
+// the network namespace and /sys/fs/bpf is a BPF file system of its own. Neither
+// has a name: they end with the thread, its children and the file descriptor.
 type namespace struct {
 	file *os.File
 	work chan func()
@@ -39,8 +40,17 @@ func newNamespace() (*namespace, error) {
 }
 
 func (ns *namespace) enter() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("new network namespace: %w", err)
+	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("new namespaces: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("keep mounts private: %w", err)
+	}
+	if err := unix.Mount("sysfs", "/sys", "sysfs", 0, ""); err != nil {
+		return fmt.Errorf("mount sysfs: %w", err)
+	}
+	if err := unix.Mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=700"); err != nil {
+		return fmt.Errorf("mount a BPF file system: %w", err)
 	}
 	f, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
@@ -58,8 +68,8 @@ func (ns *namespace) do(fn func() error) error {
 	return <-done
 }
 
-// run runs fn on a new thread in the namespace and returns at once.
-// The thread ends with fn.
+// run runs fn on a new thread in the network namespace, with the mounts of the
+// process, and returns at once. The thread ends with fn.
 func (ns *namespace) run(fn func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() {
@@ -77,21 +87,4 @@ func (ns *namespace) run(fn func() error) <-chan error {
 func (ns *namespace) close() error {
 	close(ns.work)
 	return ns.file.Close()
-}
-
-// withSysfs runs fn on a thread of its own where /sys shows the namespace's
-// devices, which no other process sees.
-func (ns *namespace) withSysfs(fn func() error) error {
-	return <-ns.run(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-			return fmt.Errorf("new mount namespace: %w", err)
-		}
-		err := errors.Join(
-			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-			unix.Mount("sysfs", "/sys", "sysfs", 0, ""))
-		if err != nil {
-			return fmt.Errorf("private sysfs: %w", err)
-		}
-		return fn()
-	})
 }

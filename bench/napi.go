@@ -30,13 +30,11 @@ const niceness = -20
 // thread on one CPU, and returns the thread's id. Attaching XDP may replace
 // the NAPI instance, so this comes after.
 func threadNAPI(ns *namespace, name string, ifindex, cpu int) (pid int, err error) {
-	err = ns.withSysfs(func() error {
-		return os.WriteFile("/sys/class/net/"+name+"/threaded", []byte("1"), 0o644)
-	})
-	if err != nil {
-		return 0, fmt.Errorf("%s: threaded NAPI: %w", name, err)
-	}
 	err = ns.do(func() error {
+		err := os.WriteFile("/sys/class/net/"+name+"/threaded", []byte("1"), 0o644)
+		if err != nil {
+			return fmt.Errorf("threaded NAPI: %w", err)
+		}
 		pid, err = napiThread(ifindex)
 		return err
 	})

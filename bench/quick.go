@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -25,7 +24,6 @@ type QuickCmd struct {
 	Flows       int           `help:"UDP flows, a power of two." default:"1024"`
 	Ruleset     string        `help:"nftables ruleset of l2d and nftables." default:"examples/l2/firewall.nft" type:"existingfile"`
 	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
-	L2ctl       string        `name:"l2ctl" help:"The l2ctl binary." default:"bin/l2ctl"`
 	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
 }
 
@@ -71,13 +69,16 @@ func (c *QuickCmd) device(name string) (Device, error) {
 	switch name {
 	case RedirectName:
 		return &Redirect{}, nil
+	case L2dName:
+		return &L2d{Binary: c.L2d, Ruleset: c.Ruleset}, nil
+	case L2dTCName:
+		return &L2d{Binary: c.L2d, Ruleset: c.Ruleset, TC: true}, nil
 	case "forward":
 		return Forward{}, nil
 	case NFTablesName:
 		return NFTables{Ruleset: c.Ruleset}, nil
 	}
-	return nil, fmt.Errorf("no device %q; there are %s", name,
-		strings.Join([]string{RedirectName, "forward", NFTablesName}, ", "))
+	return nil, fmt.Errorf("no device %q", name)
 }
 
 func writeFile(name string, write func(io.Writer) error) error {

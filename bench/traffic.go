@@ -34,7 +34,7 @@ func newTraffic(t *Topology, flows int) (*traffic, error) {
 		return nil, err
 	}
 	for name, value := range map[string]any{
-		trafficVarTemplate:   [64]byte(template(t.Gen.MAC, t.Ingress.MAC)),
+		trafficVarTemplate:   [64]byte(firstFrame(t.Gen.MAC, t.Ingress.MAC)),
 		trafficVarGenIfindex: uint32(t.Gen.Index),
 		trafficVarFirstPort:  uint16(firstPort),
 		trafficVarFlowMask:   uint32(flows - 1),

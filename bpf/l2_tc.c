@@ -141,11 +141,18 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
 					 const struct way *w, int ttl)
 {
+	const struct tuple *from = w->key, *to = &p->tuple;
+	__u32 addr_diff, port_diff;
+
 	if (w->error && w->error->translate &&
 	    icmp_error_rewrite(skb, p, w->error) < 0)
 		return -1;
+	addr_diff = csum_add(csum_addr_diff(from->saddr, to->saddr),
+			     csum_addr_diff(from->daddr, to->daddr));
+	port_diff = csum_add(csum_port_diff(from->sport, to->sport),
+			     csum_port_diff(from->dport, to->dport));
 	ctx_pull(skb, ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(p->th));
-	return rewrite(skb, p, w->key, ttl);
+	return rewrite(skb, p, addr_diff, port_diff, ttl);
 }
 
 /*

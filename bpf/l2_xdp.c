@@ -37,11 +37,9 @@ static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 }
 
 /* All chains that a forwarded packet meets. */
-static __always_inline int policy_passes(struct pkt *p, const struct flow *f)
+static __always_inline int policy_passes(struct pkt *p, const struct flow *f,
+					 __u32 oif)
 {
-	__u32 oif = p->oif;
-
-	p->oif = 0;
 	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, p))
 		return 0;
 	p->ct_state = CT_STATE_ESTABLISHED;
@@ -58,17 +56,62 @@ static __always_inline int policy_passes(struct pkt *p, const struct flow *f)
 	return policy_accepts(POSTROUTING_LATE, postrouting_late, p);
 }
 
+/*
+ * Where the flow goes. The routing table is asked once a tick (134 ms) for each
+ * flow: what changes there takes effect within that time. Only an interface
+ * that XDP may send by is remembered.
+ */
+static __always_inline int find_hop(struct xdp_md *ctx, struct pkt *p,
+				    struct flow *f, struct hop *hop)
+{
+	__u32 now = ns_to_ticks(p->now);
+	struct bpf_fib_lookup fib;
+	struct iface *iface;
+
+	*hop = f->hop;
+	barrier();
+	/* Another CPU may be writing: it takes checked away first. */
+	if (likely(hop->checked == now && READ_ONCE(f->hop.checked) == now))
+		return 0;
+
+	/* By the translated destination, as after prerouting. */
+	route_fill(&fib, p, p->len);
+	if (p->nfproto == NFPROTO_IPV4)
+		__builtin_memcpy(&fib.ipv4_dst, f->out.daddr, 4);
+	else
+		__builtin_memcpy(fib.ipv6_dst, f->out.daddr, 16);
+	if (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP)
+		fib.dport = f->out.dport;
+	if (bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) !=
+	    BPF_FIB_LKUP_RET_SUCCESS)
+		return -1;
+	iface = bpf_map_lookup_elem(&l2_ifaces, &fib.ifindex);
+	if (!iface || !(iface->flags & IFACE_XDP_PORT))
+		return -1;
+
+	hop->oif = fib.ifindex;
+	hop->mtu = fib.mtu_result;
+	__builtin_memcpy(hop->smac, fib.smac, ETH_ALEN);
+	__builtin_memcpy(hop->dmac, fib.dmac, ETH_ALEN);
+	hop->checked = 0;
+	WRITE_ONCE(f->hop.checked, 0);
+	barrier();
+	f->hop = *hop;
+	barrier();
+	WRITE_ONCE(f->hop.checked, now);
+	return 0;
+}
+
 SEC("xdp")
 int l2_xdp(struct xdp_md *ctx)
 {
 	void *data = CTX_POINTER(ctx, data);
 	void *data_end = CTX_POINTER(ctx, data_end);
 	__u32 ifindex = ctx->ingress_ifindex;
-	struct bpf_fib_lookup fib;
 	struct ethhdr *eth = data;
 	struct pkt p = {};
 	struct iface *iface;
-	struct tuple key;
+	struct hop hop;
 	struct flow *f;
 
 	if ((void *)(eth + 1) > data_end)
@@ -86,31 +129,20 @@ int l2_xdp(struct xdp_md *ctx)
 	if (parse(ctx, &p, 0) != PARSE_OK)
 		return XDP_PASS; /* the TC program knows why, and counts it */
 
-	key = p.tuple;
-	f = bpf_map_lookup_elem(&l2_flows, &key);
+	f = bpf_map_lookup_elem(&l2_flows, &p.tuple);
 	if (!f || ticks_after(ns_to_ticks(p.now), READ_ONCE(f->expires)) ||
-	    !is_steady(&p, f) || ttl_expires(&p))
-		goto pass;
+	    !is_steady(&p, f) || ttl_expires(&p) ||
+	    find_hop(ctx, &p, f, &hop) < 0 || p.len > hop.mtu) {
+		count(STAT_XDP_PASSED);
+		return XDP_PASS;
+	}
 
-	/* Routed by the translated destination, as after prerouting. */
-	__builtin_memcpy(p.tuple.daddr, f->out.daddr, 16);
-	p.tuple.dport = f->out.dport;
-	route_fill(&fib, &p, p.len);
-	p.tuple = key;
-	if (bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) !=
-	    BPF_FIB_LKUP_RET_SUCCESS)
-		goto pass;
-	p.oif = fib.ifindex;
-	if (!bpf_map_lookup_elem(&l2_xdp_ports, &p.oif))
-		goto pass;
-
-	flow_touch(&key, f, &p, 0, 0);
-	if (!policy_passes(&p, f)) {
+	flow_touch(&p.tuple, f, &p, 0, 0);
+	if (!policy_passes(&p, f, hop.oif)) {
 		count(STAT_DROP_POLICY);
 		return XDP_DROP;
 	}
-
-	if (rewrite(ctx, &p, &key, 1) < 0) {
+	if (rewrite(ctx, &p, f->addr_diff, f->port_diff, 1) < 0) {
 		count(STAT_DROP_INTERNAL);
 		return XDP_DROP;
 	}
@@ -119,12 +151,8 @@ int l2_xdp(struct xdp_md *ctx)
 	eth = data;
 	if ((void *)(eth + 1) > data_end)
 		return XDP_DROP;
-	__builtin_memcpy(eth->h_dest, fib.dmac, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, fib.smac, ETH_ALEN);
+	__builtin_memcpy(eth->h_dest, hop.dmac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, hop.smac, ETH_ALEN);
 	count(STAT_XDP_FORWARDED);
-	return bpf_redirect_map(&l2_xdp_ports, p.oif, XDP_DROP);
-
-pass:
-	count(STAT_XDP_PASSED);
-	return XDP_PASS;
+	return bpf_redirect_map(&l2_xdp_ports, hop.oif, XDP_DROP);
 }

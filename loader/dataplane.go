@@ -144,19 +144,25 @@ func AttachedInterfaces(pinPath string) ([]string, error) {
 	return names, nil
 }
 
+// Flags of struct iface, bpf/lib/types.h.
+const (
+	ifaceManaged = 1 << iota
+	ifaceL3
+	ifaceXDPPort
+)
+
 // ifaceEntry is what the programs have to know of an interface.
 func ifaceEntry(index int) (l2TCIface, error) {
-	const managed, l3 = 1, 2 // IFACE_* of bpf/lib/types.h
 	l, err := netlink.LinkByIndex(index)
 	if err != nil {
 		return l2TCIface{}, fmt.Errorf("interface %d: %w", index, err)
 	}
-	e := l2TCIface{Flags: managed}
+	e := l2TCIface{Flags: ifaceManaged}
 	switch l.Attrs().EncapType {
 	case "ether", "loopback":
 		copy(e.Mac[:], l.Attrs().HardwareAddr)
 	default:
-		e.Flags |= l3
+		e.Flags |= ifaceL3
 	}
 	return e, nil
 }

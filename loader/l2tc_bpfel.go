@@ -28,13 +28,24 @@ type l2TCFlow struct {
 		Sport uint16
 		Dport uint16
 	}
-	Expires uint32
-	Packets uint64
-	Bytes   uint64
-	Created uint32
-	State   uint8
-	Flags   uint8
-	Unused  [2]uint8
+	Expires  uint32
+	Packets  uint64
+	Bytes    uint64
+	Created  uint32
+	State    uint8
+	Flags    uint8
+	Unused   [2]uint8
+	AddrDiff uint32
+	PortDiff uint32
+	Hop      struct {
+		_       structs.HostLayout
+		Checked uint32
+		Oif     uint32
+		Smac    [6]uint8
+		Dmac    [6]uint8
+		Mtu     uint16
+		Unused  uint16
+	}
 }
 
 type l2TCFrag struct {

@@ -163,7 +163,7 @@ func (r *replacement) attach(i Interface) error {
 	if err := r.attachXDP(i, &status); err != nil {
 		return err
 	}
-	if err := r.setPort(i, &status); err != nil {
+	if err := r.setPort(i, entry, &status); err != nil {
 		return err
 	}
 	r.interfaces = append(r.interfaces, status)
@@ -196,7 +196,7 @@ func (r *replacement) attachXDP(i Interface, status *InterfaceStatus) error {
 }
 
 // setPort decides whether XDP may send by an interface.
-func (r *replacement) setPort(i Interface, status *InterfaceStatus) error {
+func (r *replacement) setPort(i Interface, entry l2TCIface, status *InterfaceStatus) error {
 	ports := r.loaded.maps["l2_xdp_ports"]
 	key := uint32(i.Index)
 	managed, err := hasQueueManager(i.Index)
@@ -213,6 +213,12 @@ func (r *replacement) setPort(i Interface, status *InterfaceStatus) error {
 		if err := ports.Update(key, key, ebpf.UpdateAny); err != nil {
 			return fmt.Errorf("interface %s: XDP redirect: %w", i.Name, err)
 		}
+		entry.Flags |= ifaceXDPPort
+	}
+	if err := r.loaded.maps["l2_ifaces"].Update(key, entry, ebpf.UpdateAny); err != nil {
+		return fmt.Errorf("interface %s: %w", i.Name, err)
+	}
+	if status.XDPRedirect {
 		return nil
 	}
 	if err := ports.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {

@@ -59,3 +59,16 @@ static __always_inline int ipv4_header_valid(const void *header)
 
 	return csum_fold(csum_fold64(sum)) == 0xffff;
 }
+
+/* What a change of addresses does to a checksum over them; 0: nothing. */
+static __always_inline __u32 csum_addr_diff(const __u8 *from, const __u8 *to)
+{
+	if (!__builtin_memcmp(from, to, 16))
+		return 0;
+	return csum_diff(from, to, 4);
+}
+
+static __always_inline __u32 csum_port_diff(__be16 from, __be16 to)
+{
+	return from == to ? 0 : csum_diff16(from, to);
+}

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "csum.h"
 #include "maps.h"
 #include "tcp.h"
 #include "types.h"
@@ -54,6 +55,18 @@ static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
 	r->created = f->created;
 	r->state = f->state;
 	r->flags = f->flags ^ FLOW_REPLY;
+	r->addr_diff = f->addr_diff ? ~f->addr_diff : 0;
+	r->port_diff = f->port_diff ? ~f->port_diff : 0;
+}
+
+/* To be called when out and key are final. */
+static __always_inline void flow_set_diffs(struct flow *f,
+					   const struct tuple *key)
+{
+	f->addr_diff = csum_add(csum_addr_diff(key->saddr, f->out.saddr),
+				csum_addr_diff(key->daddr, f->out.daddr));
+	f->port_diff = csum_add(csum_port_diff(key->sport, f->out.sport),
+				csum_port_diff(key->dport, f->out.dport));
 }
 
 static __always_inline __u32 flow_timeout(const struct flow *f, __u8 l4proto,

@@ -4,7 +4,7 @@
 #include "common.h"
 #include "types.h"
 
-/* Where a packet goes: the routing table's answer, asked for every packet, so
+/* Where a packet goes: the routing table's answer. TC asks for every packet, so
  * that a changed route, address or neighbour takes effect with the next one.
  */
 

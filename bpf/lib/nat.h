@@ -90,7 +90,7 @@ static __noinline int nat_reserve(const struct tuple *key,
 
 struct nat_search {
 	const struct tuple *key;
-	const struct flow *rev;
+	struct flow *rev;
 	struct tuple rkey;
 	struct nat_range range;
 	__u32 next;
@@ -101,6 +101,7 @@ struct nat_search {
 static long nat_try_port(__u32 i, struct nat_search *s)
 {
 	s->rkey.dport = bpf_htons(s->range.first + s->next);
+	flow_set_diffs(s->rev, &s->rkey);
 	if (!nat_reserve(s->key, &s->rkey, s->rev, s->now)) {
 		s->found = 1;
 		return 1;
@@ -131,6 +132,7 @@ static __noinline int flow_begin(struct pkt *p, const struct tuple *key,
 	fwd->state = state;
 	fwd->created = s.now;
 	fwd->expires = s.now + flow_timeout(fwd, p->l4proto, s.now);
+	flow_set_diffs(fwd, key);
 	flow_reverse(rev, fwd, key);
 	fwd->packets = 1;
 	fwd->bytes = p->len;
@@ -146,6 +148,7 @@ static __noinline int flow_begin(struct pkt *p, const struct tuple *key,
 		if (!s.found)
 			return STAT_DROP_NAT_EXHAUSTED;
 		fwd->out.sport = s.rkey.dport;
+		flow_set_diffs(fwd, key);
 		p->tuple.sport = s.rkey.dport;
 	}
 	bpf_map_update_elem(&l2_half_open, key, fwd, BPF_ANY);

@@ -8,6 +8,21 @@
 
 /* Writing a packet's headers: addresses, ports, TTL and their checksums. */
 
+/* Whether a query, rather than its answer, is in a packet of ICMP's. */
+static __always_inline int icmp_is_query(const struct pkt *p)
+{
+	switch (p->th[0]) {
+	case ICMP_ECHO:
+	case ICMP_TIMESTAMP:
+	case ICMP_INFO_REQUEST:
+	case ICMP_ADDRESS:
+		return p->l4proto == IPPROTO_ICMP;
+	case ICMPV6_ECHO_REQUEST:
+		return p->l4proto == IPPROTO_ICMPV6;
+	}
+	return 0;
+}
+
 /* Destination part of a flow's translation, for the chains that follow. */
 static __always_inline void translate_dst(struct pkt *p,
 					  const struct endpoints *out)
@@ -40,104 +55,101 @@ static __always_inline void translate_src(struct pkt *p,
 		*(__be16 *)&p->th[0] = out->sport;
 }
 
-/* Writes the ports, or a query's id, in place; sets what they changed by. */
+/* Writes the ports, or a query's id, in place. */
 static __always_inline int rewrite_ports(struct ctx_buff *ctx,
-					 const struct pkt *p,
-					 const struct tuple *from, __u32 *diff)
+					 const struct pkt *p)
 {
-	const struct tuple *to = &p->tuple;
 	void *data = CTX_POINTER(ctx, data);
 	void *data_end = CTX_POINTER(ctx, data_end);
-	__u8 *th = data + L4_OFF(p);
+	__be16 *th = data + L4_OFF(p);
 
-	if (from->sport == to->sport && from->dport == to->dport)
-		return 0;
-	if ((void *)(th + 8) > data_end)
+	if ((void *)(th + 4) > data_end)
 		return -1;
 	switch (p->l4proto) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
-		*(__be16 *)&th[0] = to->sport;
-		*(__be16 *)&th[2] = to->dport;
+		th[0] = p->tuple.sport;
+		th[1] = p->tuple.dport;
 		break;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
-		*(__be16 *)&th[4] = from->sport != to->sport ? to->sport :
-							       to->dport;
+		th[2] = icmp_is_query(p) ? p->tuple.sport : p->tuple.dport;
 		break;
 	}
-	*diff = csum_add(csum_diff16(from->sport, to->sport),
-			 csum_diff16(from->dport, to->dport));
+	return 0;
+}
+
+/* One hop less, seen as the 16 bits that the TTL begins. */
+#define TTL_DIFF csum_diff16(bpf_htons(0x0100), 0)
+
+static __always_inline int rewrite_ipv4(struct ctx_buff *ctx,
+					const struct pkt *p, __u32 addr_diff,
+					int ttl)
+{
+	void *data_end = CTX_POINTER(ctx, data_end);
+	struct iphdr *ip = CTX_POINTER(ctx, data) + L3_OFF(p);
+	__u32 diff = addr_diff;
+
+	if ((void *)(ip + 1) > data_end)
+		return -1;
+	if (addr_diff) {
+		__builtin_memcpy(&ip->saddr, p->tuple.saddr, 4);
+		__builtin_memcpy(&ip->daddr, p->tuple.daddr, 4);
+	}
+	if (ttl) {
+		ip->ttl--;
+		diff = csum_add(diff, TTL_DIFF);
+	}
+	if (diff)
+		ip->check = csum_apply(ip->check, diff);
+	return 0;
+}
+
+static __always_inline int rewrite_ipv6(struct ctx_buff *ctx,
+					const struct pkt *p, __u32 addr_diff,
+					int ttl)
+{
+	void *data_end = CTX_POINTER(ctx, data_end);
+	struct ipv6hdr *ip = CTX_POINTER(ctx, data) + L3_OFF(p);
+
+	if ((void *)(ip + 1) > data_end)
+		return -1;
+	if (addr_diff) {
+		__builtin_memcpy(&ip->saddr, p->tuple.saddr, 16);
+		__builtin_memcpy(&ip->daddr, p->tuple.daddr, 16);
+	}
+	if (ttl)
+		ip->hop_limit--;
 	return 0;
 }
 
 /*
- * Makes the packet, which is as from says, what p->tuple says; with ttl, one
- * hop on. Invalidates packet pointers.
+ * Gives the packet the addresses and ports of p->tuple, which are other ones
+ * by these checksum differences; with ttl, one hop less. Invalidates packet
+ * pointers.
  */
 static __always_inline int rewrite(struct ctx_buff *ctx, const struct pkt *p,
-				   const struct tuple *from, int ttl)
+				   __u32 addr_diff, __u32 port_diff, int ttl)
 {
-	void *data = CTX_POINTER(ctx, data);
-	void *data_end = CTX_POINTER(ctx, data_end);
-	const struct tuple *to = &p->tuple;
-	__u32 addr_diff = 0, port_diff = 0, off = L4_OFF(p);
+	__u32 off = L4_OFF(p);
 	__u64 flags = 0;
+	int err;
 
 	if (p->nfproto == NFPROTO_IPV4) {
-		struct iphdr *ip = data + L3_OFF(p);
-		__u32 saddr, daddr, diff = 0;
-		__u16 before;
-
-		if ((void *)(ip + 1) > data_end)
-			return -1;
-		__builtin_memcpy(&saddr, to->saddr, 4);
-		__builtin_memcpy(&daddr, to->daddr, 4);
-		if (ip->saddr != saddr) {
-			addr_diff = csum_diff(&ip->saddr, &saddr, 1);
-			ip->saddr = saddr;
-		}
-		if (ip->daddr != daddr) {
-			addr_diff = csum_add(addr_diff,
-					     csum_diff(&ip->daddr, &daddr, 1));
-			ip->daddr = daddr;
-		}
-		if (ttl) {
-			before = *(__u16 *)&ip->ttl;
-			ip->ttl--;
-			diff = csum_diff16(before, *(__u16 *)&ip->ttl);
-		}
-		diff = csum_add(diff, addr_diff);
-		if (diff)
-			ip->check = csum_apply(ip->check, diff);
+		err = rewrite_ipv4(ctx, p, addr_diff, ttl);
 	} else {
-		struct ipv6hdr *ip = data + L3_OFF(p);
-
-		if ((void *)(ip + 1) > data_end)
-			return -1;
-		if (__builtin_memcmp(from->saddr, to->saddr, 16)) {
-			addr_diff = csum_diff(from->saddr, to->saddr, 4);
-			__builtin_memcpy(&ip->saddr, to->saddr, 16);
-		}
-		if (__builtin_memcmp(from->daddr, to->daddr, 16)) {
-			addr_diff = csum_add(addr_diff,
-					     csum_diff(from->daddr, to->daddr,
-						       4));
-			__builtin_memcpy(&ip->daddr, to->daddr, 16);
-		}
-		if (ttl)
-			ip->hop_limit--;
+		err = rewrite_ipv6(ctx, p, addr_diff, ttl);
 #if !CTX_XDP
 		flags = csum_ipv6_flag;
 #endif
 	}
-
-	if (is_later_fragment(p))
-		return 0; /* the transport header is in another fragment */
-	if (rewrite_ports(ctx, p, from, &port_diff) < 0)
-		return -1;
-	if (!(addr_diff | port_diff))
+	if (err)
+		return err;
+	/* A later fragment has no transport header to write to. */
+	if (!(addr_diff | port_diff) || is_later_fragment(p))
 		return 0;
+	if (port_diff && rewrite_ports(ctx, p) < 0)
+		return -1;
 
 	switch (p->l4proto) {
 	case IPPROTO_TCP:

@@ -115,9 +115,20 @@ struct endpoints {
 	__be16 dport;
 } __attribute__((aligned(4)));
 
+/* Where the last route lookup sent a flow; XDP's memory of it. */
+struct hop {
+	__u32 checked; /* ticks; 0: never, or just being written */
+	__u32 oif;
+	__u8 smac[6];
+	__u8 dmac[6];
+	__u16 mtu;
+	__u16 unused;
+};
+
 /*
  * One direction of a flow; the key is the tuple its packets arrive with. The
- * other direction's key is the reverse of out. One cache line.
+ * other direction's key is the reverse of out. With key and map overhead it
+ * fills the 192 bytes that the kernel's allocator rounds up to anyway.
  */
 struct flow {
 	struct endpoints out;
@@ -128,6 +139,10 @@ struct flow {
 	__u8 state; /* enum tcp_state */
 	__u8 flags; /* FLOW_* */
 	__u8 unused[2];
+	/* What the translation adds to checksums; 0: it changes nothing. */
+	__u32 addr_diff;
+	__u32 port_diff;
+	struct hop hop;
 };
 
 #define FLOW_REPLY (1U << 0) /* this is the reply direction */
@@ -152,6 +167,7 @@ struct iface {
 
 #define IFACE_MANAGED (1U << 0)
 #define IFACE_L3 (1U << 1) /* frames have no Ethernet header */
+#define IFACE_XDP_PORT (1U << 2) /* XDP may send by it; it is in l2_xdp_ports */
 
 /* Fragments of one datagram. */
 struct frag_key {

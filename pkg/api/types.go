@@ -57,9 +57,8 @@ type Rules struct {
 type Element struct {
 	// Value as nft prints it.
 	Value string `json:"value"`
-	// Timeout is the lifetime, Expires what is left of it, in seconds; both 0
-	// for an element that stays.
-	Timeout float64 `json:"timeout,omitempty"`
+	// Expires is what is left of its life, in seconds; 0 for an element that
+	// stays.
 	Expires float64 `json:"expires,omitempty"`
 }
 

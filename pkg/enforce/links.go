@@ -5,6 +5,7 @@ package enforce
 import (
 	"fmt"
 	"sort"
+	"strconv"
 
 	"github.com/vishvananda/netlink"
 
@@ -45,4 +46,18 @@ func (l Links) nft() []nft.Link {
 		links = append(links, nft.Link{Name: name, Index: l[name]})
 	}
 	return links
+}
+
+// Name returns the name of the interface with an index; "" for 0, and the number
+// itself when there is none.
+func (l Links) Name(index int) string {
+	if index == 0 {
+		return ""
+	}
+	for name, i := range l {
+		if i == index {
+			return name
+		}
+	}
+	return strconv.Itoa(index)
 }

@@ -26,7 +26,7 @@ type rawFlow struct {
 	Packets, Bytes uint64
 	Created        uint32
 	State, Flags   uint8
-	_              [2]uint8
+	_              [2 + 4 + 4 + 24]uint8 // what only the programs need
 }
 
 const (

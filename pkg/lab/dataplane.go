@@ -45,8 +45,6 @@ type Rule struct {
 // Status is what a dataplane has done since it started.
 type Status struct {
 	Flows uint64
-	// Packets and Bytes of everything that the rules have counted by chain.
-	Packets, Bytes uint64
 	// Reasons maps the name of each of the dataplane's own counters to its value.
 	Reasons map[string]uint64
 }
@@ -58,15 +56,15 @@ type ruleName struct {
 
 func (n ruleName) String() string { return n.chain + ": " + n.text }
 
-// is tells whether the rule is the named one. Quotes and counters do not matter.
+// is tells whether the rule is the named one, as plainRule prints both.
 func (n ruleName) is(r Rule) bool {
 	return !r.Policy && r.Chain == n.chain && plainRule(r.Text) == plainRule(n.text)
 }
 
-// plainRule returns a rule's text without its counter statement, quotes and
-// superfluous space.
+// plainRule returns a rule's text without its counter statement, quotes,
+// superfluous space and the default burst, which not every version of nft prints.
 func plainRule(text string) string {
-	words := strings.Fields(strings.ReplaceAll(text, `"`, ""))
+	words := strings.Fields(strings.NewReplacer(`"`, "", " burst 5 packets", "").Replace(text))
 	var out []string
 	for i := 0; i < len(words); i++ {
 		if words[i] != "counter" {

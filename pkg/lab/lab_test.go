@@ -21,7 +21,12 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == serveArg {
 		os.Exit(serveMain(os.Args[2], os.Args[3:]))
 	}
-	os.Exit(m.Run())
+	if len(os.Args) > 2 && os.Args[1] == holdArg {
+		os.Exit(holdMain(os.Args[2]))
+	}
+	code := m.Run()
+	removeBinaries()
+	os.Exit(code)
 }
 
 func serveMain(name string, args []string) int {

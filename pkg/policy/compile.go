@@ -76,6 +76,7 @@ func (c *compiler) table(t *nft.Table) {
 			c.chain(ch)
 		}
 	}
+	c.namedSets(t)
 }
 
 func (c *compiler) refuseChain(ch *nft.Chain, property, why, supported string) {

@@ -15,29 +15,18 @@ const (
 )
 
 func (l *lowerer) lookup(e *nft.ExprLookup) error {
-	const sets = "sets of keys, ranges and concatenations"
 	t := l.rule.Chain.Table
 	s := t.Set(e.Set)
-	if s == nil {
-		return fmt.Errorf("table %v chain %s rule handle %d: no set %q", t, l.rule.Chain.Name, l.rule.Handle, e.Set)
-	}
 	switch {
+	case s == nil:
+		return fmt.Errorf("table %v chain %s rule handle %d: no set %q", t, l.rule.Chain.Name, l.rule.Handle, e.Set)
 	case e.Map && e.Dst == nft.RegVerdict:
-		return refuse(sets, "a verdict map")
-	case e.Map || s.Has(nft.SetMap) || s.Has(nft.SetObject):
-		return refuse(sets, "a map")
-	case s.Fields == nil:
-		return refuse(sets, "set %s of type %s", s.Name, s.KeyType)
-	case len(s.Exprs) > 0:
-		return refuse(sets, "set %s with %s for each element", s.Name, s.Exprs[0].ExprName())
+		return refuse(supportedSets, "a verdict map")
+	case e.Map:
+		return refuse(supportedSets, "a map")
 	}
-	for _, el := range s.Elements {
-		switch {
-		case el.CatchAll:
-			return refuse(sets, "set %s with a catch-all element", s.Name)
-		case len(el.Exprs) > 0:
-			return refuse(sets, "set %s with %s in an element", s.Name, el.Exprs[0].ExprName())
-		}
+	if err := checkSet(s); err != nil {
+		return err
 	}
 
 	v, err := l.load(e.Reg, s.KeyLen)
@@ -49,11 +38,8 @@ func (l *lowerer) lookup(e *nft.ExprLookup) error {
 		keys[i] = v[f.Offset : f.Offset+f.Len]
 	}
 
-	ranges := s.Ranges()
-	fixed := (s.Has(nft.SetAnonymous) || s.Has(nft.SetConstant)) && !s.Has(nft.SetTimeout)
-	concat := s.Has(nft.SetInterval) && len(s.Fields) > 1
-	switch {
-	case fixed && (len(ranges) <= codeElements || concat && len(ranges) <= codeConcatElements):
+	if isCode(s) {
+		ranges := s.Ranges()
 		elems := make([][]span, len(ranges))
 		for i, r := range ranges {
 			for _, f := range s.Fields {
@@ -61,12 +47,64 @@ func (l *lowerer) lookup(e *nft.ExprLookup) error {
 			}
 		}
 		return l.matchKeys(keys, elems, e.Invert)
-	case concat && fixed:
-		return refuse(sets, "set %s with %d ranges in concatenations, more than %d", s.Name, len(ranges), codeConcatElements)
-	case concat:
-		return refuse(sets+" (with ranges only if the set is constant)", "set %s with ranges in concatenations that can change", s.Name)
+	}
+	if err := checkMap(s); err != nil {
+		return err
 	}
 	return l.lookupMap(s, keys, e.Invert)
+}
+
+const supportedSets = "sets of keys, ranges and concatenations"
+
+// checkSet refuses sets of a kind that is not known.
+func checkSet(s *nft.Set) error {
+	switch {
+	case s.Has(nft.SetMap) || s.Has(nft.SetObject):
+		return refuse(supportedSets, "a map")
+	case s.Fields == nil:
+		return refuse(supportedSets, "set %s of type %s", s.Name, s.KeyType)
+	case len(s.Exprs) > 0:
+		return refuse(supportedSets, "set %s with %s for each element", s.Name, s.Exprs[0].ExprName())
+	}
+	for _, el := range s.Elements {
+		switch {
+		case el.CatchAll:
+			return refuse(supportedSets, "set %s with a catch-all element", s.Name)
+		case len(el.Exprs) > 0:
+			return refuse(supportedSets, "set %s with %s in an element", s.Name, el.Exprs[0].ExprName())
+		}
+	}
+	return nil
+}
+
+// isFixed tells whether a set cannot change.
+func isFixed(s *nft.Set) bool {
+	return (s.Has(nft.SetAnonymous) || s.Has(nft.SetConstant)) && !s.Has(nft.SetTimeout)
+}
+
+// concatRanges tells whether the fields of a concatenation are ranges.
+func concatRanges(s *nft.Set) bool { return s.Has(nft.SetInterval) && len(s.Fields) > 1 }
+
+// isCode tells whether a set becomes code.
+func isCode(s *nft.Set) bool {
+	n := len(s.Ranges())
+	return isFixed(s) && (n <= codeElements || concatRanges(s) && n <= codeConcatElements)
+}
+
+// checkMap refuses sets that cannot be maps.
+func checkMap(s *nft.Set) error {
+	switch {
+	case concatRanges(s) && isFixed(s):
+		return refuse(supportedSets, "set %s with %d ranges in concatenations, more than %d", s.Name, len(s.Ranges()), codeConcatElements)
+	case concatRanges(s):
+		return refuse(supportedSets+" (with ranges only if the set is constant)", "set %s with ranges in concatenations that can change", s.Name)
+	}
+	for _, f := range s.Fields {
+		if f.Type == "ifname" && s.Has(nft.SetInterval) {
+			return refuse("ranges of names in constant sets", "set %s with ranges of interface names that can change", s.Name)
+		}
+	}
+	return nil
 }
 
 // lookupMap adds a lookup in a set that is a map.
@@ -79,17 +117,33 @@ func (l *lowerer) lookupMap(s *nft.Set, keys [][]sym, invert bool) error {
 		if !ok {
 			continue
 		}
-		if s.Has(nft.SetInterval) {
-			return refuse("ranges of names in constant sets", "set %s with ranges of interface names that can change", s.Name)
-		}
 		keys[i] = fieldBytes(field, 0, 4)
 	}
-	index, ok := l.sets[s]
-	if !ok {
-		index = len(l.p.Sets)
-		l.sets[s] = index
-		l.p.Sets = append(l.p.Sets, newSet(index, s, l.p.options))
-	}
-	l.ops = append(l.ops, &opLookup{keys, index, invert})
+	l.ops = append(l.ops, &opLookup{keys, l.setMap(s), invert})
 	return nil
+}
+
+// setMap returns the index of the set that is a map.
+func (c *compiler) setMap(s *nft.Set) int {
+	index, ok := c.sets[s]
+	if !ok {
+		index = len(c.p.Sets)
+		c.sets[s] = index
+		c.p.Sets = append(c.p.Sets, newSet(index, s, c.p.options))
+	}
+	return index
+}
+
+// namedSets gives a map to each named set that no rule uses (yet), so that its
+// elements can be changed all the same, and notes which sets cannot change.
+func (c *compiler) namedSets(t *nft.Table) {
+	for _, s := range t.Sets {
+		switch {
+		case s.Has(nft.SetAnonymous):
+		case isFixed(s):
+			c.p.fixed = append(c.p.fixed, fmt.Sprintf("%v %s", t, s.Name))
+		case checkSet(s) == nil && checkMap(s) == nil:
+			c.setMap(s)
+		}
+	}
 }

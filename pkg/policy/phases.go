@@ -60,4 +60,6 @@ type chain struct {
 	calls int
 	// function is its name as a BPF function; empty when it is inlined.
 	function string
+	// seen are the rules as the linter sees them.
+	seen []view
 }

@@ -85,6 +85,7 @@ type Program struct {
 	Phases uint32
 
 	options Options
+	fixed   []string // named sets that are code
 	chains  map[*nft.Chain]*chain
 	phases  []*phase
 }

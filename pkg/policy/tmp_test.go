@@ -52,5 +52,6 @@ func TestTmp(t *testing.T) {
 			c.Close()
 		}
 		fmt.Printf("%x\n", p.Hash())
+		for _, w := range p.Lint() { fmt.Println("WARN", w.Kind, w) }
 	}
 }

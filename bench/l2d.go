@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"text/template"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/api"
+)
+
+// L2d is the real daemon with a ruleset that masquerades.
+type L2d struct {
+	Binary  string
+	Ruleset string
+	// TC turns XDP off.
+	TC bool
+
+	cmd    *exec.Cmd
+	log    bytes.Buffer
+	ended  chan struct{}
+	dir    string // of the configuration and the socket
+	client *api.Client
+	status api.Status
+	start  time.Duration // from exec to an attached dataplane
+}
+
+// How long the daemon may take to start and to end.
+const (
+	l2dStart = 20 * time.Second
+	l2dStop  = 5 * time.Second
+)
+
+// The pin path is in the mount namespace of the router.
+var l2dConfig = template.Must(template.New("l2d.yaml").Parse(`dataplane:
+  ruleset: {{.Ruleset}}
+  pin_path: /sys/fs/bpf/l2d
+  interfaces:
+    - { name: ` + IngressName + `, xdp: "{{.XDP}}" }
+    - { name: ` + EgressName + `, xdp: "{{.XDP}}" }
+    - { name: ` + LANName + `, xdp: "off" }
+control:
+  socket: {{.Socket}}
+log:
+  level: warn
+`))
+
+// Name implements [Device].
+func (d *L2d) Name() string {
+	if d.TC {
+		return L2dTCName
+	}
+	return L2dName
+}
+
+// Names of the two devices.
+const (
+	L2dName   = "l2d"
+	L2dTCName = "l2d-tc"
+)
+
+// Stateful implements [Device].
+func (*L2d) Stateful() bool { return true }
+
+// Promise implements [Device].
+func (*L2d) Promise() Promise {
+	return Promise{Source: EgressAddr.Addr(), TTL: startTTL - 1}
+}
+
+// Setup implements [Device].
+func (d *L2d) Setup(ctx context.Context, t *Topology) error {
+	config, err := d.configure()
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	if err := d.exec(t, config); err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(ctx, l2dStart)
+	defer stop()
+	if err := d.ready(ctx); err != nil {
+		return fmt.Errorf("%w\n%s", err, bytes.TrimSpace(d.log.Bytes()))
+	}
+	d.start = time.Since(begin)
+	return d.checkPath()
+}
+
+// configure writes the configuration file and returns its name.
+func (d *L2d) configure() (string, error) {
+	ruleset, err := filepath.Abs(d.Ruleset)
+	if err != nil {
+		return "", err
+	}
+	if d.dir, err = os.MkdirTemp("", "l2d-bench-"); err != nil {
+		return "", err
+	}
+	xdp := loader.XDPNative
+	if d.TC {
+		xdp = loader.XDPOff
+	}
+	socket := filepath.Join(d.dir, "l2d.sock")
+	d.client = api.NewClient(socket)
+	name := filepath.Join(d.dir, "l2d.yaml")
+	return name, writeFile(name, func(w io.Writer) error {
+		return l2dConfig.Execute(w, map[string]string{"Ruleset": ruleset, "XDP": xdp, "Socket": socket})
+	})
+}
+
+// exec starts the daemon in the router.
+func (d *L2d) exec(t *Topology, config string) error {
+	d.cmd = exec.Command(d.Binary, "--config", config)
+	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
+	// The router's thread lives as long as the topology: should this
+	// process die, the daemon does too, and with it the last reference to
+	// the mount namespace and the pins there.
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := t.InRouter(d.cmd.Start); err != nil {
+		return fmt.Errorf("start l2d: %w", err)
+	}
+	d.ended = make(chan struct{})
+	go func() {
+		_ = d.cmd.Wait() // the log says more
+		close(d.ended)
+	}()
+	return nil
+}
+
+// ready waits until the daemon answers and its dataplane is attached.
+func (d *L2d) ready(ctx context.Context) (err error) {
+	for {
+		d.status, err = d.client.Status(ctx)
+		if err == nil && d.status.Attached {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("wait for l2d: %w", ctx.Err()), err)
+		case <-d.ended:
+			return fmt.Errorf("l2d ended: %s", d.cmd.ProcessState)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// checkPath makes sure that packets go the way that is to be measured.
+func (d *L2d) checkPath() error {
+	for _, i := range d.status.Dataplane.Interfaces {
+		native := i.XDP == loader.XDPNative && i.XDPRedirect
+		if (i.Name == IngressName || i.Name == EgressName) && native == d.TC {
+			return fmt.Errorf("%s: XDP is %s: %s", i.Name, i.XDP, i.Note)
+		}
+	}
+	return nil
+}
+
+// Describe implements [Describer].
+func (d *L2d) Describe(context.Context) ([]Figure, error) {
+	if d.TC {
+		return nil, nil // the same programs and maps
+	}
+	figures := []Figure{{
+		Device: L2dName, Name: "start of the daemon to an attached ruleset",
+		Value: milliseconds(d.start), Unit: "ms",
+	}}
+	for _, p := range d.status.Dataplane.Programs {
+		figures = append(figures,
+			Figure{L2dName, p.Name + " verified", float64(p.VerifiedInstructions), "instructions"},
+			Figure{L2dName, p.Name + " native code", float64(p.JITedBytes), "bytes"},
+			Figure{L2dName, p.Name + " load time of its object", milliseconds(p.LoadTime), "ms"})
+	}
+	perFlow, err := d.flowMemory()
+	if err != nil {
+		return nil, err
+	}
+	return append(figures, Figure{L2dName, "memory of a flow, both directions", perFlow, "bytes"}), nil
+}
+
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(100*time.Microsecond)) / float64(time.Millisecond)
+}
+
+// flowMemory is what the kernel accounts for the table of confirmed flows,
+// for each of the flows that it has room for. A flow has two entries.
+func (d *L2d) flowMemory() (float64, error) {
+	pin := fmt.Sprintf("/proc/%d/root%s/state/l2_flows", d.cmd.Process.Pid, d.status.Dataplane.PinPath)
+	m, err := ebpf.LoadPinnedMap(pin, &ebpf.LoadPinOptions{ReadOnly: true})
+	if err != nil {
+		return 0, fmt.Errorf("flow table: %w", err)
+	}
+	defer m.Close()
+	info, err := m.Info()
+	if err != nil {
+		return 0, fmt.Errorf("flow table: %w", err)
+	}
+	bytes, ok := info.Memlock()
+	if !ok {
+		return 0, errors.New("the kernel does not tell the size of the flow table")
+	}
+	return 2 * float64(bytes) / float64(info.MaxEntries), nil
+}
+
+// Teardown implements [Device].
+func (d *L2d) Teardown() error {
+	var errs []error
+	if d.ended != nil {
+		errs = append(errs, d.stop())
+	}
+	return errors.Join(append(errs, os.RemoveAll(d.dir))...)
+}
+
+// stop removes the dataplane and ends the daemon.
+func (d *L2d) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), l2dStop)
+	defer cancel()
+	select {
+	case <-d.ended:
+		return nil
+	default:
+	}
+	_, err := d.client.Detach(ctx, false)
+	_ = d.cmd.Process.Signal(unix.SIGTERM)
+	select {
+	case <-d.ended:
+	case <-ctx.Done():
+		err = errors.Join(err, errors.New("l2d does not end: killed"), d.cmd.Process.Kill())
+		<-d.ended
+	}
+	return err
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/policy"
+)
+
+type checkCmd struct {
+	Config  string `help:"Configuration file." default:"${config}" type:"path" placeholder:"FILE" xor:"what"`
+	Ruleset string `help:"Check this nftables file alone." type:"path" placeholder:"FILE" xor:"what"`
+	JSON    bool   `help:"Print JSON." name:"json"`
+}
+
+// checkResult is the outcome of a check.
+type checkResult struct {
+	OK      bool   `json:"ok"`
+	Config  string `json:"config,omitempty"`
+	Ruleset string `json:"ruleset,omitempty"`
+	// Rules counts rules and the policies of base chains.
+	Rules    int              `json:"rules"`
+	Waiting  []string         `json:"waiting,omitempty"`
+	Programs []loader.Program `json:"programs,omitempty"`
+	Warnings []checkMessage   `json:"warnings"`
+	Errors   []checkMessage   `json:"errors"`
+}
+
+// checkMessage is one error or warning. Line and Column are 0 when not known.
+type checkMessage struct {
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Message string `json:"message"` // whole, with the place
+}
+
+// Run implements the command.
+func (c *checkCmd) Run(e *env) error {
+	res := checkResult{Warnings: []checkMessage{}, Errors: []checkMessage{}}
+	err := c.check(e, &res)
+	res.OK = err == nil
+	if c.JSON {
+		if err != nil {
+			res.Errors = messages(err)
+			err = &saidError{api.BadInput(err)}
+		}
+		return errors.Join(err, printJSON(e.out, res))
+	}
+	for _, w := range res.Warnings {
+		fmt.Fprintf(e.out, "warning: %s\n", w.Message)
+	}
+	if err != nil {
+		return api.BadInput(err)
+	}
+	return printCheck(e, &res)
+}
+
+// check goes as far as it can; nothing it does can be seen from outside.
+func (c *checkCmd) check(e *env, res *checkResult) error {
+	var plan *enforce.Plan
+	var err error
+	if c.Ruleset != "" {
+		res.Ruleset = c.Ruleset
+		if err := enforce.CheckHost(); err != nil {
+			return err
+		}
+		plan, err = enforce.PrepareRuleset(e.ctx, c.Ruleset)
+	} else {
+		res.Config = c.Config
+		var cfg *config.Config
+		if cfg, err = config.Load(c.Config); err != nil {
+			return err
+		}
+		res.Ruleset = cfg.Dataplane.Ruleset
+		if err := enforce.CheckHost(); err != nil {
+			return err
+		}
+		plan, err = enforce.Prepare(e.ctx, cfg)
+	}
+	if err != nil {
+		return err
+	}
+	res.Rules, res.Waiting = len(plan.Program.Rules), plan.Waiting
+	for _, w := range policy.Lint(plan.Ruleset) {
+		res.Warnings = append(res.Warnings, warning(res.Ruleset, w))
+	}
+	res.Programs, err = loader.Check(plan.Loader)
+	return err
+}
+
+func printCheck(e *env, res *checkResult) error {
+	if res.Config != "" {
+		fmt.Fprintf(e.out, "%s: good\n", res.Config)
+	}
+	fmt.Fprintf(e.out, "%s: good, %d rules and policies\n", res.Ruleset, res.Rules)
+	for _, name := range res.Waiting {
+		fmt.Fprintf(e.out, "interface %s does not exist yet: it will be attached when it does\n", name)
+	}
+	t := newTable(e.out)
+	t.row("PROGRAM", "VERIFIED INSTRUCTIONS", "NATIVE BYTES", "LOAD TIME")
+	for _, p := range res.Programs {
+		t.row(p.Name, p.VerifiedInstructions, p.JITedBytes, p.LoadTime.Round(time.Millisecond))
+	}
+	return t.Flush()
+}
+
+// messages takes joined errors apart.
+func messages(err error) []checkMessage {
+	var located config.Error
+	var ruleset *enforce.RulesetError
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		var out []checkMessage
+		for _, err := range e.Unwrap() {
+			out = append(out, messages(err)...)
+		}
+		return out
+	default:
+		m := checkMessage{Message: err.Error()}
+		switch {
+		case errors.As(err, &located):
+			m.File, m.Line, m.Column = located.File, located.Line, located.Column
+		case errors.As(err, &ruleset):
+			m.File, m.Line, m.Column = ruleset.File, ruleset.Line, ruleset.Column
+		}
+		return []checkMessage{m}
+	}
+}
+
+// warning places a warning of the compiler in the ruleset file.
+func warning(file string, w policy.Warning) checkMessage {
+	m := checkMessage{File: file, Line: w.Rule.Line, Message: fmt.Sprintf("%s: %v", file, w)}
+	if w.Rule.Line > 0 {
+		m.Message = fmt.Sprintf("%s:%d: %v", file, w.Rule.Line, w)
+	}
+	return m
+}

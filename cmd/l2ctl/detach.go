@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
+)
+
+type detachCmd struct {
+	Config     string `help:"Configuration file, for when no daemon runs: it names the ruleset and the pin path." default:"${config}" type:"path" placeholder:"FILE"`
+	PinPath    string `help:"Directory of the pinned dataplane, for when no daemon runs. With --no-fallback no configuration is read." placeholder:"DIR"`
+	NoFallback bool   `help:"Do not load the ruleset into nftables: nothing filters or translates afterwards."`
+}
+
+// Run implements the command.
+func (c *detachCmd) Run(e *env) error {
+	d, err := e.client.Detach(e.ctx, !c.NoFallback)
+	if errors.Is(err, api.ErrNotRunning) {
+		err = c.withoutDaemon(e)
+		d.Fallback = !c.NoFallback
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(e.out, "detached: l2d no longer enforces the ruleset")
+	if d.Fallback {
+		fmt.Fprintln(e.out, "the kernel's nftables does now; flows that were open start anew there")
+	} else {
+		fmt.Fprintln(e.out, "NOTHING filters or translates packets now")
+	}
+	return nil
+}
+
+// withoutDaemon removes a dataplane that a dead daemon left.
+func (c *detachCmd) withoutDaemon(e *env) error {
+	pin, ruleset, runDir := c.PinPath, "", ""
+	if pin == "" || !c.NoFallback {
+		cfg, err := config.Load(c.Config)
+		if err != nil {
+			return api.BadInput(err)
+		}
+		ruleset, runDir = cfg.Dataplane.Ruleset, filepath.Dir(cfg.Control.Socket)
+		if pin == "" {
+			pin = cfg.Dataplane.PinPath
+		}
+	}
+	if _, err := os.Stat(pin); errors.Is(err, fs.ErrNotExist) {
+		return api.BadInput(fmt.Errorf("no dataplane is pinned at %s, and no daemon runs: there is nothing to detach", pin))
+	}
+	if !c.NoFallback {
+		tables, err := enforce.Tables(e.ctx, ruleset)
+		if err == nil {
+			err = enforce.LoadFallback(e.ctx, ruleset, tables, runDir)
+		}
+		if err != nil {
+			return fmt.Errorf("the dataplane stays attached: %w", err)
+		}
+	}
+	return loader.Detach(pin)
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+// Command l2ctl checks rulesets and controls a running l2d.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/config"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+// Exit codes.
+const (
+	exitFailure = 1
+	// exitInput: what was asked for, or a file, is at fault. Nothing was
+	// changed.
+	exitInput = 2
+)
+
+// cli is the command line.
+type cli struct {
+	Socket  string           `help:"Control socket of the daemon." default:"${socket}" env:"L2D_SOCKET" placeholder:"PATH"`
+	Version kong.VersionFlag `help:"Print the version and exit."`
+
+	Check  checkCmd  `cmd:"" help:"Check a configuration and its ruleset, up to the kernel's verifier. Changes nothing."`
+	Status statusCmd `cmd:"" help:"Show the daemon and its dataplane."`
+	Flows  flowsCmd  `cmd:"" help:"List tracked flows."`
+	Rules  rulesCmd  `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`
+	Set    setCmd    `cmd:"" help:"Change and list sets of the ruleset."`
+	Reload reloadCmd `cmd:"" help:"Have the daemon read its files again. Bad files change nothing."`
+	Detach detachCmd `cmd:"" help:"Load the ruleset into nftables and remove the dataplane."`
+}
+
+// env is what commands run with.
+type env struct {
+	ctx    context.Context
+	out    io.Writer
+	client *api.Client
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// execute runs a command line and returns its exit code.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var c cli
+	exit := -1
+	parser, err := kong.New(&c,
+		kong.Name("l2ctl"),
+		kong.Description("Checks rulesets and controls a running l2d."),
+		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath},
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exit = code }),
+	)
+	if err != nil {
+		panic(err) // a wrong struct tag
+	}
+	kctx, err := parser.Parse(args)
+	switch {
+	case exit >= 0: // --help, --version
+		return exit
+	case err != nil:
+		fmt.Fprintf(stderr, "l2ctl: %v\n", err)
+		return exitInput
+	}
+	err = kctx.Run(&env{ctx: ctx, out: stdout, client: api.NewClient(c.Socket)})
+	return report(stderr, err)
+}
+
+// report prints an error once and returns the exit code for it.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	var said *saidError
+	if !errors.As(err, &said) {
+		fmt.Fprintf(stderr, "l2ctl: %v\n", err)
+	}
+	var coded interface{ ExitCode() int }
+	switch {
+	case errors.As(err, &coded):
+		return coded.ExitCode()
+	case api.IsBadInput(err):
+		return exitInput
+	}
+	return exitFailure
+}
+
+// saidError is an error that was printed in another form.
+type saidError struct{ error }
+
+func (e *saidError) Unwrap() error { return e.error }

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/api"
+)
+
+type statusCmd struct {
+	JSON bool `help:"Print JSON." name:"json"`
+}
+
+// Run implements the command.
+func (c *statusCmd) Run(e *env) error {
+	s, err := e.client.Status(e.ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.out, s)
+	}
+	return printStatus(e, s)
+}
+
+func printStatus(e *env, s api.Status) error {
+	t := newTable(e.out)
+	t.row("daemon", fmt.Sprintf("l2d %s, pid %d, since %s", s.Version, s.PID, s.Started.Format(time.DateTime)))
+	t.row("configuration", s.Config)
+	t.row("ruleset", fmt.Sprintf("%s, %d rules and policies", s.Ruleset, s.Rules))
+	if s.ReloadError != "" {
+		t.row("last reload", "refused: "+strings.ReplaceAll(s.ReloadError, "\n", "\n\t"))
+	}
+	if !s.Attached {
+		t.row("dataplane", "detached: l2d enforces nothing")
+		return t.Flush()
+	}
+	d := s.Dataplane
+	t.row("dataplane", fmt.Sprintf("%s at %s, since %s", d.Generation, d.PinPath, s.Applied.Format(time.DateTime)))
+	t.row("flows", fmt.Sprintf("%d of %d confirmed, %d of %d half open", d.Flows.Confirmed, d.Flows.MaxConfirmed, d.Flows.HalfOpen, d.Flows.MaxHalfOpen))
+	if err := t.Flush(); err != nil {
+		return err
+	}
+
+	fmt.Fprintln(e.out)
+	t = newTable(e.out)
+	t.row("INTERFACE", "INDEX", "TC", "XDP", "XDP SENDS", "NOTE")
+	for _, i := range d.Interfaces {
+		note := i.Note
+		if i.AQM {
+			note = strings.TrimPrefix(note+"; has a queue manager", "; ")
+		}
+		t.row(i.Name, i.Index, yes(i.TC), i.XDP, yes(i.XDPRedirect), note)
+	}
+	for _, name := range s.Waiting {
+		t.row(name, "-", "-", "-", "-", "does not exist yet")
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+
+	fmt.Fprintln(e.out)
+	t = newTable(e.out)
+	t.row("PROGRAM", "VERIFIED INSTRUCTIONS", "NATIVE BYTES", "LOAD TIME")
+	for _, p := range d.Programs {
+		t.row(p.Name, p.VerifiedInstructions, p.JITedBytes, p.LoadTime.Round(time.Millisecond))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+
+	fmt.Fprintln(e.out)
+	t = newTable(e.out)
+	t.row("EVENT", "COUNT")
+	names := make([]string, 0, len(d.Stats))
+	for name, n := range d.Stats {
+		if n != 0 {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		t.row(name, d.Stats[name])
+	}
+	return t.Flush()
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

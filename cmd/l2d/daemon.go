@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
+)
+
+// daemon keeps a dataplane as its files say. It is the api.Service.
+type daemon struct {
+	started time.Time
+	level   *slog.LevelVar
+
+	// change is held while the dataplane is changed: one change at a time.
+	change sync.Mutex
+
+	// mu guards the rest, for as long as it takes to copy it.
+	mu        sync.RWMutex
+	plan      *enforce.Plan // in force, or was before a detach
+	dp        *loader.Dataplane
+	applied   time.Time
+	reloadErr error
+}
+
+func newDaemon(p *enforce.Plan, level *slog.LevelVar) *daemon {
+	return &daemon{started: time.Now(), level: level, plan: p}
+}
+
+// errDetached answers what needs a dataplane after a detach.
+var errDetached = &api.Error{Status: http.StatusConflict, Message: "the dataplane is detached: l2ctl reload attaches it"}
+
+// state returns the plan and the dataplane, nil after a detach.
+func (d *daemon) state() (*enforce.Plan, *loader.Dataplane) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.plan, d.dp
+}
+
+// start puts the first plan in force: a fresh dataplane, or what an earlier
+// daemon left running.
+func (d *daemon) start(ctx context.Context) error {
+	d.change.Lock()
+	defer d.change.Unlock()
+	return d.apply(ctx, d.plan)
+}
+
+// apply puts a plan in force. The caller holds change.
+func (d *daemon) apply(ctx context.Context, p *enforce.Plan) error {
+	begin := time.Now()
+	_, dp := d.state()
+	var err error
+	if dp == nil {
+		dp, err = loader.Apply(p.Loader)
+	} else {
+		err = dp.Replace(p.Loader)
+	}
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.plan, d.dp, d.applied = p, dp, time.Now()
+	d.mu.Unlock()
+	d.level.Set(logLevel(p.Config.Log.Level))
+	slog.Info("dataplane in force", "ruleset", p.Config.Dataplane.Ruleset, "rules", len(p.Program.Rules),
+		"interfaces", len(p.Loader.Interfaces), "waiting", p.Waiting, "took", time.Since(begin).Round(time.Millisecond))
+
+	// What nftables did in the meantime is done here again.
+	dropped, err := enforce.DropFallback(ctx, d.runDir(p.Config))
+	if err != nil {
+		slog.Error("both nftables and the dataplane enforce the ruleset", "err", err)
+	} else if dropped != nil {
+		slog.Info("ruleset removed from nftables", "tables", dropped)
+	}
+	return nil
+}
+
+// Reload implements api.Service. The error, of whoever asked, is logged here
+// once.
+func (d *daemon) Reload(ctx context.Context) (api.Reloaded, error) {
+	d.change.Lock()
+	defer d.change.Unlock()
+	begin := time.Now()
+	before, dp := d.state()
+	after, err := d.reload(ctx, before.Config)
+	d.mu.Lock()
+	d.reloadErr = err
+	d.mu.Unlock()
+	if err != nil {
+		slog.Error("reload refused, the configuration before it goes on", "err", err)
+		return api.Reloaded{}, err
+	}
+	return api.Reloaded{
+		Changed: dp == nil || !sameLoader(before.Loader, after.Loader),
+		Rules:   len(after.Program.Rules),
+		Took:    time.Since(begin),
+	}, nil
+}
+
+func (d *daemon) reload(ctx context.Context, running *config.Config) (*enforce.Plan, error) {
+	cfg, err := config.Load(running.Path)
+	if err != nil {
+		return nil, api.BadInput(err)
+	}
+	if err := fixed(running, cfg); err != nil {
+		return nil, api.BadInput(err)
+	}
+	plan, err := enforce.Prepare(ctx, cfg)
+	if err != nil {
+		return nil, api.BadInput(err)
+	}
+	return plan, d.apply(ctx, plan)
+}
+
+// fixed refuses changes that take a restart.
+func fixed(running, cfg *config.Config) error {
+	for _, k := range []struct{ key, was, is string }{
+		{"dataplane.pin_path", running.Dataplane.PinPath, cfg.Dataplane.PinPath},
+		{"control.socket", running.Control.Socket, cfg.Control.Socket},
+		{"metrics.listen", running.Metrics.Listen, cfg.Metrics.Listen},
+		{"log.format", running.Log.Format, cfg.Log.Format},
+	} {
+		if k.was != k.is {
+			return fmt.Errorf("%s: %s: %q: cannot change while l2d runs: want %q, or a restart", cfg.Path, k.key, k.is, k.was)
+		}
+	}
+	return nil
+}
+
+// sameLoader tells whether two plans come to the same dataplane.
+func sameLoader(a, b loader.Config) bool {
+	if a.Policy.Hash() != b.Policy.Hash() {
+		return false
+	}
+	a.Policy, b.Policy = nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+// Detach implements api.Service.
+func (d *daemon) Detach(ctx context.Context, fallback bool) (api.Detached, error) {
+	d.change.Lock()
+	defer d.change.Unlock()
+	plan, dp := d.state()
+	if dp == nil {
+		return api.Detached{}, errDetached
+	}
+	if fallback {
+		tables, err := enforce.Tables(ctx, plan.Config.Dataplane.Ruleset)
+		if err == nil {
+			err = enforce.LoadFallback(ctx, plan.Config.Dataplane.Ruleset, tables, d.runDir(plan.Config))
+		}
+		if err != nil {
+			return api.Detached{}, fmt.Errorf("the dataplane stays attached: %w", err)
+		}
+	}
+	d.mu.Lock()
+	d.dp = nil
+	d.mu.Unlock()
+	err := errors.Join(dp.Close(), loader.Detach(plan.Config.Dataplane.PinPath))
+	if err != nil {
+		return api.Detached{}, err
+	}
+	slog.Warn("dataplane detached", "nftables", fallback)
+	return api.Detached{Fallback: fallback}, nil
+}
+
+// close lets go of the dataplane, which stays attached.
+func (d *daemon) close() {
+	if _, dp := d.state(); dp != nil {
+		if err := dp.Close(); err != nil {
+			slog.Warn("dataplane not closed", "err", err)
+		}
+	}
+}
+
+// healthy tells whether the daemon still can do its work: it can take its locks
+// and read the kernel's maps.
+func (d *daemon) healthy() bool {
+	done := make(chan error, 1)
+	go func() {
+		_, err := d.Status(context.Background())
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			slog.Error("dataplane cannot be read", "err", err)
+		}
+		return err == nil
+	case <-time.After(time.Second):
+		slog.Error("dataplane cannot be read in time")
+		return false
+	}
+}
+
+// runDir is where the daemon keeps what has to outlive it until the next boot.
+func (d *daemon) runDir(c *config.Config) string { return filepath.Dir(c.Control.Socket) }
+
+// Status implements api.Service.
+func (d *daemon) Status(context.Context) (api.Status, error) {
+	d.mu.RLock()
+	plan, dp, applied, reloadErr := d.plan, d.dp, d.applied, d.reloadErr
+	d.mu.RUnlock()
+	s := api.Status{
+		Version: version, PID: os.Getpid(), Started: d.started,
+		Config: plan.Config.Path, Ruleset: plan.Config.Dataplane.Ruleset,
+		Applied: applied, Attached: dp != nil, Waiting: plan.Waiting, Rules: len(plan.Program.Rules),
+	}
+	if reloadErr != nil {
+		s.ReloadError = reloadErr.Error()
+	}
+	if dp == nil {
+		return s, nil
+	}
+	var err error
+	s.Dataplane, err = dp.Status()
+	return s, err
+}

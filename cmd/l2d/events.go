@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/randomizedcoder/l2d/loader"
+)
+
+// followEvents writes what log statements report to the daemon's log, until ctx
+// ends.
+func (d *daemon) followEvents(ctx context.Context) {
+	for ctx.Err() == nil {
+		_, dp := d.state()
+		if dp == nil {
+			sleep(ctx, time.Second)
+			continue
+		}
+		if err := dp.Events(ctx, func(e loader.Event) { d.logEvent(ctx, &e) }); err != nil && ctx.Err() == nil {
+			slog.Warn("log statements are not followed for a moment", "err", err)
+		}
+		sleep(ctx, time.Second)
+	}
+}
+
+// logEvent writes one event at the level of its statement.
+func (d *daemon) logEvent(ctx context.Context, e *loader.Event) {
+	plan, _ := d.state()
+	var prefix string
+	level := slog.LevelWarn // the default of nft
+	var attrs []slog.Attr
+	// An event may be of a policy that was replaced meanwhile.
+	if int(e.Log) < len(plan.Program.Logs) {
+		l := plan.Program.Logs[e.Log]
+		prefix, level = l.Prefix, syslogLevel(l.Level)
+		if int(l.Rule) < len(plan.Program.Rules) {
+			r := plan.Program.Rules[l.Rule]
+			attrs = append(attrs, slog.String("table", r.Table), slog.String("chain", r.Chain), slog.Uint64("handle", r.Handle))
+		}
+	}
+	slog.LogAttrs(ctx, level, prefix+packetLine(e, plan.Links.Name), attrs...)
+}
+
+// syslogLevel maps the levels of syslog(3) to those of slog.
+func syslogLevel(l uint32) slog.Level {
+	switch {
+	case l <= 3: // emerg, alert, crit, err
+		return slog.LevelError
+	case l == 4: // warning
+		return slog.LevelWarn
+	case l <= 6: // notice, info
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+// Command l2d enforces an nftables ruleset as eBPF.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/pkg/config"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	// exitInput: the configuration, the ruleset or the host is at fault.
+	// Nothing was changed; a dataplane that runs goes on.
+	exitInput = 2
+)
+
+// options is the command line.
+type options struct {
+	Config       string           `help:"Configuration file." default:"${config}" type:"path" placeholder:"FILE"`
+	DetachOnExit bool             `help:"Load the ruleset into nftables and remove the dataplane on SIGTERM, instead of leaving it attached."`
+	Version      kong.VersionFlag `help:"Print the version and exit."`
+}
+
+func main() {
+	var opt options
+	kong.Parse(&opt,
+		kong.Name("l2d"),
+		kong.Description("Enforces an nftables ruleset as eBPF. SIGHUP reads the files again; SIGTERM ends the daemon and leaves the dataplane attached."),
+		kong.Vars{"version": version, "config": config.DefaultPath},
+		// kong's own exit code of a wrong command line is 80.
+		kong.Exit(func(code int) { os.Exit(exitCode(code)) }),
+	)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	defer stop()
+	err := run(ctx, opt)
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "l2d:", err)
+	var in *inputError
+	if errors.As(err, &in) {
+		os.Exit(exitInput)
+	}
+	os.Exit(exitFailure)
+}
+
+func exitCode(code int) int {
+	if code == exitOK {
+		return exitOK
+	}
+	return exitInput
+}
+
+// inputError is an error before anything was changed.
+type inputError struct{ error }
+
+func (e *inputError) Unwrap() error { return e.error }
+
+func input(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &inputError{err}
+}
+
+// setupLog makes the default logger what a configuration says. The level can be
+// changed later.
+func setupLog(c config.Log, level *slog.LevelVar) {
+	level.Set(logLevel(c.Level))
+	opt := &slog.HandlerOptions{Level: level}
+	var h slog.Handler = slog.NewTextHandler(os.Stderr, opt)
+	if c.Format == config.LogJSON {
+		h = slog.NewJSONHandler(os.Stderr, opt)
+	}
+	slog.SetDefault(slog.New(h))
+}
+
+func logLevel(s string) slog.Level {
+	switch s {
+	case config.LogDebug:
+		return slog.LevelDebug
+	case config.LogWarn:
+		return slog.LevelWarn
+	case config.LogError:
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}

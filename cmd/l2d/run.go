@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/metrics"
+)
+
+// shutdownTime is what requests get to finish when the daemon ends.
+const shutdownTime = 3 * time.Second
+
+// run is the daemon's life: it returns when ctx ends, or when it cannot start.
+func run(ctx context.Context, opt options) error {
+	cfg, err := config.Load(opt.Config)
+	if err != nil {
+		return input(err)
+	}
+	var level slog.LevelVar
+	setupLog(cfg.Log, &level)
+	if err := enforce.CheckHost(); err != nil {
+		return input(err)
+	}
+	if err := enforce.EnsureBPFFS(cfg.Dataplane.PinPath); err != nil {
+		return input(err)
+	}
+	plan, err := enforce.Prepare(ctx, cfg)
+	if err != nil {
+		return input(err)
+	}
+	// The socket is also what keeps a second daemon away.
+	sock, err := api.Listen(cfg.Control.Socket)
+	if err != nil {
+		return err
+	}
+	d := newDaemon(plan, &level)
+	if err := d.start(ctx); err != nil {
+		return errors.Join(err, sock.Close())
+	}
+	defer d.close()
+
+	srv := api.Server(d, slog.Default())
+	go func() {
+		if err := srv.Serve(sock); !errors.Is(err, http.ErrServerClosed) {
+			slog.Error("control socket failed", "err", err)
+		}
+	}()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
+		defer cancel()
+		if srv.Shutdown(ctx) != nil {
+			srv.Close()
+		}
+	}()
+	if cfg.Metrics.Listen != "" {
+		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, slog.Default()); err != nil {
+			return err
+		}
+	}
+
+	go d.followLinks(ctx)
+	go d.followEvents(ctx)
+	go d.purgeSets(ctx)
+	notifyReady()
+	slog.Info("ready", "version", version, "socket", cfg.Control.Socket)
+	d.wait(ctx)
+	notifyStopping()
+	if !opt.DetachOnExit {
+		slog.Info("ending, the dataplane stays attached")
+		return nil
+	}
+	_, err = d.Detach(context.Background(), true)
+	return err
+}
+
+// wait serves SIGHUP and the watchdog until ctx ends.
+func (d *daemon) wait(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, unix.SIGHUP)
+	defer signal.Stop(hup)
+	alive, stop := watchdog()
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			notifyReloading()
+			// Reload has logged the error.
+			_, _ = d.Reload(ctx)
+			notifyReady()
+		case <-alive:
+			if d.healthy() {
+				notifyAlive()
+			}
+		}
+	}
+}

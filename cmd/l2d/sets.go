@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/nft"
+	"github.com/randomizedcoder/l2d/pkg/policy"
+)
+
+// purgeInterval is how often expired elements are removed from sets. They match
+// nothing from the moment they expire; this is about memory.
+const purgeInterval = time.Minute
+
+// families are those that a set can be in.
+var families = map[string]nft.Family{
+	nft.FamilyIPv4.String(): nft.FamilyIPv4,
+	nft.FamilyIPv6.String(): nft.FamilyIPv6,
+	nft.FamilyInet.String(): nft.FamilyInet,
+}
+
+// withSet calls do with a set and its map.
+func (d *daemon) withSet(name api.SetName, do func(*policy.Set, *ebpf.Map) error) error {
+	// A set of a policy that is being replaced would lose the change.
+	d.change.Lock()
+	defer d.change.Unlock()
+	plan, dp := d.state()
+	if dp == nil {
+		return errDetached
+	}
+	family, ok := families[name.Family]
+	if !ok {
+		return api.BadInput(fmt.Errorf("family %q: want ip, ip6 or inet", name.Family))
+	}
+	set, err := plan.Program.Set(family, name.Table, name.Set)
+	if err != nil {
+		return &api.Error{Status: http.StatusNotFound, Message: err.Error()}
+	}
+	return dp.Map(set.MapName, func(m *ebpf.Map) error { return do(set, m) })
+}
+
+// SetList implements api.Service.
+func (d *daemon) SetList(_ context.Context, name api.SetName) ([]api.Element, error) {
+	var list []api.Element
+	err := d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
+		elements, err := s.Elements(m)
+		if err != nil {
+			return err
+		}
+		for _, e := range elements {
+			list = append(list, api.Element{Value: e.Element, Expires: e.Expires.Seconds()})
+		}
+		return nil
+	})
+	return list, err
+}
+
+// SetAdd implements api.Service.
+func (d *daemon) SetAdd(_ context.Context, name api.SetName, element string, timeout time.Duration) error {
+	return d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
+		return api.BadInput(s.Add(m, element, timeout))
+	})
+}
+
+// SetDelete implements api.Service.
+func (d *daemon) SetDelete(_ context.Context, name api.SetName, element string) error {
+	return d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
+		err := s.Delete(m, element)
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return &api.Error{Status: http.StatusNotFound, Message: err.Error()}
+		}
+		return api.BadInput(err)
+	})
+}
+
+// purgeSets removes expired elements until ctx ends.
+func (d *daemon) purgeSets(ctx context.Context) {
+	tick := time.NewTicker(purgeInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := d.purgeOnce(); err != nil {
+				slog.Warn("expired elements not removed", "err", err)
+			}
+		}
+	}
+}
+
+func (d *daemon) purgeOnce() error {
+	d.change.Lock()
+	defer d.change.Unlock()
+	plan, dp := d.state()
+	if dp == nil {
+		return nil
+	}
+	var errs []error
+	for _, s := range plan.Program.Sets {
+		if !s.Timeouts {
+			continue
+		}
+		errs = append(errs, dp.Map(s.MapName, func(m *ebpf.Map) error {
+			_, err := s.Purge(m)
+			return err
+		}))
+	}
+	return errors.Join(errs...)
+}

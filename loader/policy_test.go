@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package loader
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+)
+
+// testPolicy is a ruleset without the compiler: the loader's and the
+// dataplane's tests do not depend on it. It accepts everything but what its
+// members say.
+type testPolicy struct {
+	id           byte
+	masquerade   bool // whatever leaves, by any interface
+	dropInput    bool
+	dropOutput   bool
+	dropForward  bool
+	countStates  bool // see stateCounter
+	notVerifying bool // reads what it may not
+	unpinnable   bool // has a map that cannot be pinned
+	set          bool // has a set by the name of test_set
+}
+
+func (p testPolicy) Hash() [32]byte {
+	h := [32]byte{p.id}
+	copy(h[1:], fmt.Sprint(p))
+	return h
+}
+
+// Connection-tracking states as counter indexes, by phase.
+var (
+	countedStates = []int32{1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 6} // CT_STATE_* of bpf/lib/common.h
+	stateNames    = []string{"invalid", "established", "related", "new", "untracked"}
+	countedPhases = []string{"policy_forward", "policy_input", "policy_output"}
+)
+
+// stateCounters are the packets of each state, such as "forward new", that a
+// policy with countStates has seen.
+func stateCounters(t *testing.T, d *Dataplane) map[string]uint64 {
+	t.Helper()
+	counters, err := d.Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := map[string]uint64{}
+	for i, phase := range countedPhases {
+		for j, state := range stateNames {
+			states[strings.TrimPrefix(phase, "policy_")+" "+state] = counters[i*len(stateNames)+j].Packets
+		}
+	}
+	return states
+}
+
+func (p testPolicy) Splice(spec *ebpf.CollectionSpec) error {
+	if p.countStates {
+		spec.Maps["l2_counters"].MaxEntries = uint32(len(countedPhases) * len(countedStates))
+	}
+	if p.unpinnable {
+		spec.Maps["no/such/directory"] = &ebpf.MapSpec{Name: "unpinnable", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
+	}
+	if p.set {
+		spec.Maps["test_set"] = &ebpf.MapSpec{Name: "test_set", Type: ebpf.Hash, KeySize: 4, ValueSize: elemSize, MaxEntries: 16}
+	}
+	for _, prog := range spec.Programs {
+		var out asm.Instructions
+		skip := false
+		for _, ins := range prog.Instructions {
+			if name := ins.Symbol(); name != "" {
+				// Helpers of the compiler that nothing calls: out with them.
+				skip = strings.HasPrefix(name, "policy_") || strings.HasPrefix(name, "nft_") && !(p.countStates && name == "nft_count")
+				if strings.HasPrefix(name, "policy_") {
+					body, err := p.phase(spec, name)
+					if err != nil {
+						return err
+					}
+					body[0] = btf.WithFuncMetadata(body[0].WithSymbol(name).WithSource(ins.Source()), btf.FuncMetadata(&ins))
+					out = append(out, body...)
+				}
+			}
+			if !skip {
+				out = append(out, ins)
+			}
+		}
+		prog.Instructions = out
+	}
+	return spec.Variables["policy_phases"].Set(uint32(0x3ff))
+}
+
+func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructions, error) {
+	ctState, err := pktOffset(spec, "ct_state")
+	if err != nil {
+		return nil, err
+	}
+	nat, err := pktOffset(spec, "nat")
+	if err != nil {
+		return nil, err
+	}
+	verdict := int32(1)
+	switch {
+	case p.dropInput && name == "policy_input", p.dropOutput && name == "policy_output", p.dropForward && name == "policy_forward":
+		verdict = 0
+	}
+	end := name + ".end"
+	body := asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.JEq.Imm(asm.R1, 0, end)}
+	if p.masquerade && name == "policy_postrouting_nat" {
+		body = append(body, asm.Mov.Imm(asm.R2, 1), asm.StoreMem(asm.R1, nat, asm.R2, asm.Word))
+	}
+	if p.notVerifying {
+		body = append(body, asm.LoadMem(asm.R2, asm.R1, 4096, asm.Word))
+	}
+	for i, phase := range countedPhases {
+		if !p.countStates || name != phase {
+			continue
+		}
+		call := name + ".count"
+		body = append(body, asm.LoadMem(asm.R3, asm.R1, ctState, asm.Word))
+		for j, state := range countedStates {
+			body = append(body, asm.Mov.Imm(asm.R2, int32(i*len(countedStates)+j)), asm.JEq.Imm(asm.R3, state, call))
+		}
+		body = append(body, asm.Mov.Imm(asm.R2, -1), asm.Call.Label("nft_count").WithSymbol(call))
+	}
+	return append(body, asm.Mov.Imm(asm.R0, verdict), asm.Return().WithSymbol(end)), nil
+}
+
+func pktOffset(spec *ebpf.CollectionSpec, member string) (int16, error) {
+	var pkt *btf.Struct
+	if err := spec.Types.TypeByName("pkt", &pkt); err != nil {
+		return 0, err
+	}
+	for _, m := range pkt.Members {
+		if m.Name == member {
+			return int16(m.Offset.Bytes()), nil
+		}
+	}
+	return 0, fmt.Errorf("struct pkt has no member %s", member)
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// WarningKind says what is odd about a rule.
+type WarningKind string
+
+// The kinds of warnings.
+const (
+	// NeverReached: an earlier rule of the chain decides about every packet
+	// that the rule matches.
+	NeverReached WarningKind = "never-reached"
+	// NeverMatches: the rule names only interfaces that do not exist, or no
+	// element.
+	NeverMatches WarningKind = "never-matches"
+	// LimitWithoutEffect: what the limit holds back gets the same verdict from
+	// a later rule.
+	LimitWithoutEffect WarningKind = "limit-without-effect"
+	// LimitBypassed: earlier rules accept packets that the limit is meant for.
+	LimitBypassed WarningKind = "limit-bypassed"
+)
+
+// Warning is about a rule that does not do what it seems to.
+type Warning struct {
+	Kind WarningKind
+	Rule RuleInfo
+	// By are the rules that make it so.
+	By []RuleInfo
+}
+
+// String says it in a sentence.
+func (w Warning) String() string {
+	var by []string
+	for _, r := range w.By {
+		by = append(by, r.reference())
+	}
+	others := strings.Join(by, ", ")
+	what := ""
+	switch w.Kind {
+	case NeverReached:
+		what = "is never reached: every packet that it matches is decided before by " + others
+	case NeverMatches:
+		what = "matches nothing: what it names does not exist"
+	case LimitWithoutEffect:
+		what = "has a limit without effect: packets that it holds back get the same verdict from " + others
+	case LimitBypassed:
+		what = "has a limit that does not hold for packets accepted before by " + others
+	}
+	return fmt.Sprintf("table %s chain %s: %s %s", w.Rule.Table, w.Rule.Chain, w.Rule.reference(), what)
+}
+
+// reference names a rule by handle, line and text.
+func (r RuleInfo) reference() string {
+	if r.Handle == 0 {
+		return "the chain's " + r.Text
+	}
+	s := fmt.Sprintf("rule handle %d", r.Handle)
+	if r.Line != 0 {
+		s += fmt.Sprintf(" (line %d)", r.Line)
+	}
+	return s + fmt.Sprintf(" %q", r.Text)
+}
+
+// Lint finds rules and limits that cannot have the effect they seem to have.
+// It compares the conditions of rules of one chain by containment, and says
+// only what is certain: rules whose conditions it cannot compare are passed
+// over.
+func (p *Program) Lint() []Warning {
+	var out []Warning
+	for i, info := range p.Rules {
+		ch, at := p.findRule(info)
+		if ch == nil {
+			continue
+		}
+		if w := lintRule(ch.views(p), at); w != nil {
+			w.Rule = p.Rules[i]
+			out = append(out, *w)
+		}
+	}
+	return out
+}
+
+// findRule returns the chain of a rule and its place in it.
+func (p *Program) findRule(info RuleInfo) (*chain, int) {
+	for src, ch := range p.chains {
+		if src.Table.String() != info.Table || src.Name != info.Chain {
+			continue
+		}
+		for i, r := range ch.rules {
+			if r.src.Handle == info.Handle {
+				return ch, i
+			}
+		}
+	}
+	return nil, 0
+}
+
+// view is a rule as the linter sees it.
+type view struct {
+	info RuleInfo
+	// conds all hold where the rule takes effect, apart from its limit.
+	conds []condition
+	// opaque are conditions that are only compared with their like.
+	opaque []op
+	// transport is how many bytes of transport header it needs.
+	transport int
+	limit     *LimitInfo
+	// verdict that ends the chain, and whether there is one.
+	verdict  nft.VerdictCode
+	terminal bool
+	// jumps tells that what happens depends on another chain.
+	jumps bool
+	never bool
+}
+
+// views returns the rules of a chain, and behind them the policy.
+func (ch *chain) views(p *Program) []view {
+	if ch.seen != nil {
+		return ch.seen
+	}
+	for _, r := range ch.rules {
+		ch.seen = append(ch.seen, newView(p, r))
+	}
+	if b := ch.src.Base; b != nil {
+		ch.seen = append(ch.seen, view{info: p.Rules[ch.policy], verdict: b.Policy, terminal: true})
+	}
+	return ch.seen
+}
+
+func newView(p *Program, r *rule) view {
+	var v view
+	for _, o := range r.ops {
+		switch o := o.(type) {
+		case *opMatch:
+			switch {
+			case len(o.elems) == 0 && !o.invert:
+				v.never = true
+			case len(o.elems) == 0:
+			case len(o.keys) == 1:
+				v.conds = append(v.conds, newCondition(o))
+			default:
+				v.opaque = append(v.opaque, o)
+			}
+		case *opLookup:
+			v.opaque = append(v.opaque, o)
+		case opTransport:
+			v.transport = max(v.transport, o.end)
+		case opLimit:
+			v.limit = &p.Limits[o.index]
+		case opCount:
+			v.info = p.Rules[o.index]
+		case opMasquerade:
+			v.verdict, v.terminal = nft.VerdictAccept, true
+		case opVerdict:
+			v.verdict = o.code
+			v.terminal = o.code != nft.VerdictJump
+			v.jumps = o.chain != nil
+		}
+	}
+	return v
+}
+
+// lintRule looks at one rule of a chain.
+func lintRule(rules []view, at int) *Warning {
+	v := &rules[at]
+	if v.never {
+		return &Warning{Kind: NeverMatches}
+	}
+	for i := range rules[:at] {
+		if r := &rules[i]; r.terminal && r.limit == nil && !r.never && v.within(r) {
+			return &Warning{Kind: NeverReached, By: []RuleInfo{r.info}}
+		}
+	}
+	if v.limit == nil || !v.terminal || v.jumps {
+		return nil
+	}
+	if r := v.sameAnyway(rules[at+1:]); r != nil {
+		return &Warning{Kind: LimitWithoutEffect, By: []RuleInfo{r.info}}
+	}
+	if by := v.bypass(rules[:at]); len(by) > 0 {
+		return &Warning{Kind: LimitBypassed, By: by}
+	}
+	return nil
+}
+
+// within tells whether every packet that v matches is one that r matches.
+func (v *view) within(r *view) bool {
+	if r.transport > v.transport {
+		return false
+	}
+	for _, c := range r.conds {
+		if !slices.ContainsFunc(v.conds, func(d condition) bool { return d.implies(c) }) {
+			return false
+		}
+	}
+	for _, o := range r.opaque {
+		if !slices.ContainsFunc(v.opaque, func(d op) bool { return sameOp(d, o) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// apart tells whether no packet matches both.
+func (v *view) apart(r *view) bool {
+	if v.never || r.never {
+		return true
+	}
+	for _, c := range r.conds {
+		if slices.ContainsFunc(v.conds, func(d condition) bool { return d.excludes(c) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameAnyway returns the later rule that gives every packet, which the limit
+// of v holds back, the verdict of v; or nil.
+func (v *view) sameAnyway(later []view) *view {
+	for i := range later {
+		r := &later[i]
+		switch {
+		case r.never || v.apart(r):
+		case r.jumps:
+			return nil
+		case !r.terminal:
+		case r.verdict != v.verdict:
+			return nil
+		case r.limit == nil && v.within(r):
+			return r
+		}
+	}
+	return nil
+}
+
+// bypass returns the earlier rules that accept packets for which the limit of v
+// is meant. Traffic of the host with itself does not count.
+func (v *view) bypass(earlier []view) []RuleInfo {
+	if v.verdict == nft.VerdictAccept == v.limit.Over {
+		return nil
+	}
+	var by []RuleInfo
+	for i := range earlier {
+		r := &earlier[i]
+		if r.terminal && r.limit == nil && r.verdict == nft.VerdictAccept && !r.loopback() && !v.apart(r) {
+			by = append(by, r.info)
+		}
+	}
+	return by
+}
+
+// loopback tells whether the rule is about the loopback interface only.
+func (v *view) loopback() bool {
+	const index = 1
+	lo := newCondition(&opMatch{
+		keys:  [][]sym{fieldBytes(fieldIif, 0, 4)},
+		elems: [][]span{{{ifindexBytes(index), ifindexBytes(index)}}},
+	})
+	return slices.ContainsFunc(v.conds, func(c condition) bool { return c.implies(lo) })
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// Set finds a set by name. The error says which sets there are.
+func (p *Program) Set(family nft.Family, table, name string) (*Set, error) {
+	var names []string
+	for _, s := range p.Sets {
+		if s.Family == family && s.Table == table && s.Name == name {
+			return s, nil
+		}
+		if !s.Constant {
+			names = append(names, s.String())
+		}
+	}
+	if slices.Contains(p.fixed, fmt.Sprintf("%v %s %s", family, table, name)) {
+		return nil, fmt.Errorf("set %v %s %s is constant: change it in the ruleset and reload", family, table, name)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no set %v %s %s: the ruleset has no set that can change", family, table, name)
+	}
+	return nil, fmt.Errorf("no set %v %s %s; there are: %s", family, table, name, strings.Join(names, ", "))
+}
+
+// Add puts an element into the set, whose map is m. It expires after timeout;
+// 0 means what the set says. An element that is there already gets the new
+// timeout; a range that overlaps with another one is refused, as nft does.
+func (s *Set) Add(m *ebpf.Map, element string, timeout time.Duration) error {
+	switch {
+	case s.Constant:
+		return fmt.Errorf("set %v is constant", s)
+	case timeout < 0:
+		return fmt.Errorf("set %v: element %q: timeout %v is negative", s, element, timeout)
+	case timeout > 0 && !s.Timeouts:
+		return fmt.Errorf("set %v: element %q: the set has no flag \"timeout\"", s, element)
+	case timeout == 0:
+		timeout = s.Timeout
+	}
+	keys, err := s.Encode(element)
+	if err != nil {
+		return err
+	}
+	now := Now()
+	if s.Interval {
+		if err := s.overlap(m, element, keys, now); err != nil {
+			return err
+		}
+	}
+	var expires uint64
+	if timeout > 0 {
+		expires = now + uint64(timeout)
+	}
+	for i, k := range keys {
+		if err := s.update(m, k, expires, now); err != nil {
+			for _, done := range keys[:i] {
+				_ = m.Delete(done)
+			}
+			return fmt.Errorf("set %v: element %q: %w", s, element, err)
+		}
+	}
+	return nil
+}
+
+// update stores a key; when the set is full, expired elements make room.
+func (s *Set) update(m *ebpf.Map, key []byte, expires, now uint64) error {
+	err := m.Put(key, elemValue(expires))
+	if !isFull(err) {
+		return err
+	}
+	n, perr := s.purge(m, now)
+	if perr != nil {
+		return perr
+	}
+	if n > 0 {
+		err = m.Put(key, elemValue(expires))
+	}
+	if isFull(err) {
+		return fmt.Errorf("the set is full: %d elements", s.MaxEntries)
+	}
+	return err
+}
+
+func isFull(err error) bool { return errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ENOSPC) }
+
+// overlap refuses keys that overlap with those of other elements: the longest
+// prefix decides in an LPM trie, and when it expired it would hide the others.
+func (s *Set) overlap(m *ebpf.Map, element string, keys [][]byte, now uint64) error {
+	var expired [][]byte
+	err := each(m, func(key, value []byte) error {
+		for _, k := range keys {
+			switch {
+			case bytes.Equal(k, key) || !prefixesOverlap(k, key):
+			case isExpired(value, now):
+				expired = append(expired, bytes.Clone(key))
+			default:
+				text, err := s.Decode(key)
+				if err != nil {
+					return err
+				}
+				return fmt.Errorf("set %v: element %q overlaps with %s", s, element, text)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, k := range expired {
+		if err := m.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("set %v: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// prefixesOverlap tells whether one of two keys of an LPM trie holds the other.
+func prefixesOverlap(a, b []byte) bool {
+	bits := min(binary.NativeEndian.Uint32(a), binary.NativeEndian.Uint32(b))
+	a, b = a[prefixLen:], b[prefixLen:]
+	n := int(bits / 8)
+	if !bytes.Equal(a[:n], b[:n]) {
+		return false
+	}
+	rest := bits % 8
+	return rest == 0 || (a[n]^b[n])>>(8-rest) == 0
+}
+
+// Delete removes an element from the set, whose map is m.
+func (s *Set) Delete(m *ebpf.Map, element string) error {
+	if s.Constant {
+		return fmt.Errorf("set %v is constant", s)
+	}
+	keys, err := s.Encode(element)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if err := m.Lookup(k, new([elemSize]byte)); err != nil {
+			return fmt.Errorf("set %v: element %q: %w", s, element, err)
+		}
+	}
+	for _, k := range keys {
+		if err := m.Delete(k); err != nil {
+			return fmt.Errorf("set %v: element %q: %w", s, element, err)
+		}
+	}
+	return nil
+}
+
+// Flush removes all elements from the set, whose map is m.
+func (s *Set) Flush(m *ebpf.Map) error {
+	if s.Constant {
+		return fmt.Errorf("set %v is constant", s)
+	}
+	_, err := s.remove(m, func([]byte) bool { return true })
+	return err
+}
+
+// SetElement is an element of a set as text.
+type SetElement struct {
+	// Element as nft writes it; a range is listed as prefixes.
+	Element string
+	// Expires is what is left of its life; 0: it does not expire.
+	Expires time.Duration
+}
+
+// Elements lists the set, whose map is m, in the order of the keys. Elements
+// that have expired are left out.
+func (s *Set) Elements(m *ebpf.Map) ([]SetElement, error) {
+	type entry struct {
+		key     []byte
+		element SetElement
+	}
+	var entries []entry
+	now := Now()
+	err := each(m, func(key, value []byte) error {
+		if isExpired(value, now) {
+			return nil
+		}
+		text, err := s.Decode(key)
+		if err != nil {
+			return err
+		}
+		e := SetElement{Element: text}
+		if t := binary.NativeEndian.Uint64(value); t != 0 {
+			e.Expires = time.Duration(t - now)
+		}
+		entries = append(entries, entry{bytes.Clone(key), e})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set %v: %w", s, err)
+	}
+	skip := 0
+	if s.Interval {
+		skip = prefixLen
+	}
+	slices.SortFunc(entries, func(a, b entry) int {
+		if c := bytes.Compare(a.key[skip:], b.key[skip:]); c != 0 {
+			return c
+		}
+		return bytes.Compare(a.key, b.key)
+	})
+	out := make([]SetElement, len(entries))
+	for i, e := range entries {
+		out[i] = e.element
+	}
+	return out, nil
+}
+
+// Purge removes the elements that have expired and returns how many it were.
+func (s *Set) Purge(m *ebpf.Map) (int, error) {
+	if !s.Timeouts {
+		return 0, nil
+	}
+	return s.purge(m, Now())
+}
+
+func (s *Set) purge(m *ebpf.Map, now uint64) (int, error) {
+	return s.remove(m, func(value []byte) bool { return isExpired(value, now) })
+}
+
+// remove removes the elements whose value the function selects.
+func (s *Set) remove(m *ebpf.Map, selects func(value []byte) bool) (int, error) {
+	var keys [][]byte
+	err := each(m, func(key, value []byte) error {
+		if selects(value) {
+			keys = append(keys, bytes.Clone(key))
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("set %v: %w", s, err)
+	}
+	n := 0
+	for _, k := range keys {
+		switch err := m.Delete(k); {
+		case err == nil:
+			n++
+		case !errors.Is(err, ebpf.ErrKeyNotExist):
+			return n, fmt.Errorf("set %v: %w", s, err)
+		}
+	}
+	return n, nil
+}
+
+// SameKeys tells whether the keys of another set's map fit into this one's.
+func (s *Set) SameKeys(o *Set) bool {
+	return s.Interval == o.Interval && slices.Equal(s.fields, o.fields)
+}
+
+func isExpired(value []byte, now uint64) bool {
+	t := binary.NativeEndian.Uint64(value)
+	return t != 0 && t <= now
+}
+
+// each calls fn for each entry of a map. The slices are reused.
+func each(m *ebpf.Map, fn func(key, value []byte) error) error {
+	var key, value []byte
+	it := m.Iterate()
+	for it.Next(&key, &value) {
+		if err := fn(key, value); err != nil {
+			return err
+		}
+	}
+	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return err
+	}
+	return nil
+}
