@@ -144,10 +144,15 @@ func (l *lane) checkSamples() error {
 	if len(samples) == 0 {
 		return errors.New("no packet at the receiver")
 	}
+	var wrong []error
 	for _, s := range samples {
 		if err := s.check(l.topology.Sink.MAC, l.device.Promise()); err != nil {
-			return fmt.Errorf("wrong packet at the receiver: %w\n% x", err, []byte(s))
+			wrong = append(wrong, fmt.Errorf("%w\n% x", err, []byte(s)))
 		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%d of %d packets sampled at the receiver are wrong: %w",
+			len(wrong), len(samples), wrong[0])
 	}
 	return nil
 }

@@ -287,6 +287,8 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 	if (!policy_accepts(FORWARD, forward, p) ||
 	    !policy_accepts(POSTROUTING, postrouting, p))
 		return drop(STAT_DROP_POLICY);
+	if (is_martian_source(p))
+		return drop(STAT_DROP_MARTIAN);
 	reason = to_src(skb, p, w);
 	if (reason)
 		return drop(reason);

@@ -179,12 +179,13 @@ const (
 	l2TCStatSTAT_DROP_MALFORMED      l2TCStat = 12
 	l2TCStatSTAT_DROP_FRAGMENT       l2TCStat = 13
 	l2TCStatSTAT_DROP_NO_ROUTE       l2TCStat = 14
-	l2TCStatSTAT_DROP_NAT_NO_ADDRESS l2TCStat = 15
-	l2TCStatSTAT_DROP_NAT_EXHAUSTED  l2TCStat = 16
-	l2TCStatSTAT_DROP_FLOW_CLASH     l2TCStat = 17
-	l2TCStatSTAT_DROP_INTERNAL       l2TCStat = 18
-	l2TCStatSTAT_LOG_LOST            l2TCStat = 19
-	l2TCStatSTAT_MAX                 l2TCStat = 20
+	l2TCStatSTAT_DROP_MARTIAN        l2TCStat = 15
+	l2TCStatSTAT_DROP_NAT_NO_ADDRESS l2TCStat = 16
+	l2TCStatSTAT_DROP_NAT_EXHAUSTED  l2TCStat = 17
+	l2TCStatSTAT_DROP_FLOW_CLASH     l2TCStat = 18
+	l2TCStatSTAT_DROP_INTERNAL       l2TCStat = 19
+	l2TCStatSTAT_LOG_LOST            l2TCStat = 20
+	l2TCStatSTAT_MAX                 l2TCStat = 21
 )
 
 type l2TCTuple struct {

@@ -67,3 +67,21 @@ static __always_inline int ttl_expires(const struct pkt *p)
 		       p->nh[offsetof(struct iphdr, ttl)] <= 1 :
 		       p->nh[offsetof(struct ipv6hdr, hop_limit)] <= 1;
 }
+
+/* Sources that ip_route_input_slow() and ip6_rcv_core() refuse. The chains see
+ * them first, so that a rule that drops them counts them.
+ */
+static __always_inline int is_martian_source(const struct pkt *p)
+{
+	const __u8 *s = p->tuple.saddr;
+	int i;
+
+	if (p->nfproto == NFPROTO_IPV4)
+		return s[0] == 0 || s[0] == 127 || s[0] >= 224;
+	if (s[0] == 0xff)
+		return 1;
+	for (i = 0; i < 15; i++)
+		if (s[i])
+			return 0;
+	return s[15] <= 1; /* unspecified, loopback */
+}

@@ -205,6 +205,7 @@ enum stat {
 	STAT_DROP_MALFORMED,
 	STAT_DROP_FRAGMENT, /* later fragment before its first one */
 	STAT_DROP_NO_ROUTE,
+	STAT_DROP_MARTIAN, /* a source that no host can have */
 	STAT_DROP_NAT_NO_ADDRESS,
 	STAT_DROP_NAT_EXHAUSTED,
 	STAT_DROP_FLOW_CLASH,

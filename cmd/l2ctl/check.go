@@ -88,7 +88,7 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 		return err
 	}
 	res.Rules, res.Waiting = len(plan.Program.Rules), plan.Waiting
-	for _, w := range policy.Lint(plan.Ruleset) {
+	for _, w := range plan.Program.Lint() {
 		res.Warnings = append(res.Warnings, warning(res.Ruleset, w))
 	}
 	res.Programs, err = loader.Check(plan.Loader)

@@ -41,6 +41,7 @@ type cli struct {
 	Set    setCmd    `cmd:"" help:"Change and list sets of the ruleset."`
 	Reload reloadCmd `cmd:"" help:"Have the daemon read its files again. Bad files change nothing."`
 	Detach detachCmd `cmd:"" help:"Load the ruleset into nftables and remove the dataplane."`
+	Lab    LabCmd    `cmd:"" help:"Try it: a router and its surroundings as network namespaces."`
 }
 
 // env is what commands run with.

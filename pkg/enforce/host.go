@@ -5,6 +5,7 @@ package enforce
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -120,7 +121,19 @@ func mountBPFFS() error {
 	if err := unix.Mount("bpf", defaultBPFFS, "bpf", flags, "mode=700"); err != nil {
 		return fmt.Errorf("mount a BPF file system at %s: %w", defaultBPFFS, err)
 	}
+	if !inFirstMountNamespace() {
+		slog.Warn("the BPF file system is mounted in a mount namespace that ends with its last process, and the dataplane with it;"+
+			" `ip netns exec` makes such a namespace, `nsenter --net` does not", "path", defaultBPFFS)
+	}
 	return nil
+}
+
+// inFirstMountNamespace tells whether this process sees the mounts that the
+// system's first process sees.
+func inFirstMountNamespace() bool {
+	mine, err1 := os.Readlink("/proc/self/ns/mnt")
+	first, err2 := os.Readlink("/proc/1/ns/mnt")
+	return err1 != nil || err2 != nil || mine == first
 }
 
 // below tells whether path is dir or inside it. Both are clean.

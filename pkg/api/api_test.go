@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
+)
+
+// memory is a Service without a dataplane: it answers from fields, and notes
+// what it was asked.
+type memory struct {
+	asked string
+	err   error
+	flows []flow.Flow
+}
+
+func (m *memory) note(format string, args ...any) error {
+	m.asked = fmt.Sprintf(format, args...)
+	return m.err
+}
+
+func (m *memory) Status(context.Context) (Status, error) {
+	return Status{Version: "v1", PID: 7, Attached: true, Rules: 3}, m.note("status")
+}
+func (m *memory) Rules(context.Context) (Rules, error) {
+	return Rules{Text: "table ip x {\n}\n", Rules: []Rule{{Family: "ip", Table: "x", Chain: "c", Handle: 4, Text: "drop", Packets: 1 << 60}}}, m.note("rules")
+}
+func (m *memory) Flows(_ context.Context, f flow.Filter) ([]flow.Flow, error) {
+	return m.flows, m.note("flows %v %d %s %s", f.Prefix, f.Port, f.Protocol, f.State)
+}
+func (m *memory) SetList(_ context.Context, s SetName) ([]Element, error) {
+	return nil, m.note("list %s", s)
+}
+func (m *memory) SetAdd(_ context.Context, s SetName, element string, timeout time.Duration) error {
+	return m.note("add %s %s %v", s, element, timeout)
+}
+func (m *memory) SetDelete(_ context.Context, s SetName, element string) error {
+	return m.note("delete %s %s", s, element)
+}
+func (m *memory) Reload(context.Context) (Reloaded, error) {
+	return Reloaded{Changed: true, Rules: 9, Took: time.Second}, m.note("reload")
+}
+func (m *memory) Detach(_ context.Context, fallback bool) (Detached, error) {
+	return Detached{Fallback: fallback}, m.note("detach %v", fallback)
+}
+
+// serve runs a server on a real socket and returns a client of it.
+func serve(t *testing.T, s Service) (*Client, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "run", "l2d.sock")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := Server(s, slog.New(slog.DiscardHandler))
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	t.Cleanup(func() {
+		srv.Close()
+		<-done
+	})
+	return NewClient(path), path
+}
+
+func TestCalls(t *testing.T) {
+	m := &memory{}
+	c, _ := serve(t, m)
+	ctx := t.Context()
+	set := SetName{"inet", "filter", "a b/c?d"}
+	for _, call := range []struct {
+		do    func() (any, error)
+		asked string
+		got   any
+	}{
+		{func() (any, error) { return c.Status(ctx) }, "status", Status{Version: "v1", PID: 7, Attached: true, Rules: 3}},
+		{func() (any, error) { return c.Reload(ctx) }, "reload", Reloaded{true, 9, time.Second}},
+		{func() (any, error) { return c.Detach(ctx, true) }, "detach true", Detached{true}},
+		{func() (any, error) { return c.Detach(ctx, false) }, "detach false", Detached{false}},
+		{func() (any, error) { return c.SetList(ctx, set) }, "list {inet filter a b/c?d}", []Element{}},
+		{func() (any, error) { return nil, c.SetAdd(ctx, set, "2001:db8::/32 . 1-5", 90*time.Second) }, "add {inet filter a b/c?d} 2001:db8::/32 . 1-5 1m30s", nil},
+		{func() (any, error) { return nil, c.SetAdd(ctx, set, "%2F", 0) }, "add {inet filter a b/c?d} %2F 0s", nil},
+		{func() (any, error) { return nil, c.SetDelete(ctx, set, "10.0.0.0/8") }, "delete {inet filter a b/c?d} 10.0.0.0/8", nil},
+		{func() (any, error) { r, err := c.Rules(ctx); return r.Rules[0].Packets, err }, "rules", uint64(1 << 60)},
+	} {
+		got, err := call.do()
+		if err != nil {
+			t.Errorf("%s: %v", call.asked, err)
+		}
+		if m.asked != call.asked {
+			t.Errorf("asked %q, want %q", m.asked, call.asked)
+		}
+		if !reflect.DeepEqual(got, call.got) {
+			t.Errorf("%s: got %#v, want %#v", call.asked, got, call.got)
+		}
+	}
+}
+
+func TestFlows(t *testing.T) {
+	m := &memory{}
+	for i := range 5000 { // more than a buffer
+		m.flows = append(m.flows, flow.Flow{Protocol: "udp", Original: flow.Direction{
+			Src: netip.AddrPortFrom(netip.MustParseAddr("fd00::1"), uint16(i)), Dst: netip.MustParseAddrPort("1.1.1.1:53"), Packets: uint64(i)}})
+	}
+	c, _ := serve(t, m)
+	f := flow.Filter{Prefix: netip.MustParsePrefix("fd00::/64"), Port: 53, Protocol: "udp", State: "x y"}
+	n := 0
+	err := c.Flows(t.Context(), f, func(fl flow.Flow) error {
+		if fl.Original.Packets != uint64(n) || fl.Original.Src.Port() != uint16(n) {
+			return fmt.Errorf("flow %d is %v", n, fl)
+		}
+		n++
+		return nil
+	})
+	if err != nil || n != len(m.flows) {
+		t.Errorf("%d flows, %v", n, err)
+	}
+	if m.asked != "flows fd00::/64 53 udp x y" {
+		t.Errorf("asked %q", m.asked)
+	}
+	if n, err := c.CountFlows(t.Context(), flow.Filter{}); err != nil || n != 5000 {
+		t.Errorf("count %d, %v", n, err)
+	}
+	stop := errors.New("enough")
+	if err := c.Flows(t.Context(), f, func(flow.Flow) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("yield's error came back as %v", err)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	m := &memory{}
+	c, _ := serve(t, m)
+	for _, e := range []struct {
+		err    error
+		status int
+		input  bool
+	}{
+		{errors.New("broken"), 500, false},
+		{BadInput(errors.New("l2d.yaml:1:2: wrong")), 422, true},
+		{fmt.Errorf("set x: %w", fs.ErrNotExist), 404, true},
+		{&Error{409, "detached"}, 409, true},
+		{fmt.Errorf("wrapped: %w", BadInput(errors.New("wrong"))), 422, true},
+	} {
+		m.err = e.err
+		_, err := c.Reload(t.Context())
+		var ae *Error
+		if !errors.As(err, &ae) || ae.Status != e.status || err.Error() != e.err.Error() || IsBadInput(err) != e.input {
+			t.Errorf("%v came back as %#v", e.err, err)
+		}
+	}
+	if BadInput(nil) != nil {
+		t.Error("BadInput(nil) is an error")
+	}
+}
+
+// TestRefusals sends what the client never does.
+func TestRefusals(t *testing.T) {
+	m := &memory{}
+	c, _ := serve(t, m)
+	for _, r := range []struct {
+		method, path, query string
+		status              int
+		text                string
+	}{
+		{"GET", "/v1/flows", "port=70000", 422, "want a number from 1 to 65535"},
+		{"GET", "/v1/flows", "port=0", 422, "want a number from 1 to 65535"},
+		{"GET", "/v1/flows/count", "addr=10.0.0.256", 422, "want an address or a prefix"},
+		{"GET", "/v1/flows", "adr=10.0.0.1", 422, "want addr, port, proto or state"},
+		{"PUT", "/v1/sets/ip/t/s/e", "timeout=5", 422, "want a duration"},
+		{"PUT", "/v1/sets/ip/t/s/e", "timeout=-5s", 422, "want a duration"},
+		{"POST", "/v1/detach", "fallback=maybe", 422, "want true or false"},
+		{"GET", "/v1/reload", "", 404, "not known to this daemon"},
+		{"GET", "/v2/status", "", 404, "not known to this daemon"},
+	} {
+		m.asked = ""
+		q := map[string][]string{}
+		if k, v, ok := strings.Cut(r.query, "="); ok {
+			q[k] = []string{v}
+		}
+		_, err := c.do(t.Context(), r.method, r.path, q)
+		var ae *Error
+		if !errors.As(err, &ae) || ae.Status != r.status || !strings.Contains(ae.Message, r.text) {
+			t.Errorf("%s %s?%s: %#v", r.method, r.path, r.query, err)
+		}
+		if m.asked != "" {
+			t.Errorf("%s %s?%s reached the service: %s", r.method, r.path, r.query, m.asked)
+		}
+	}
+}
+
+func TestSocket(t *testing.T) {
+	// A generous umask must not matter.
+	defer unix.Umask(unix.Umask(0))
+	_, path := serve(t, &memory{})
+	for p, want := range map[string]fs.FileMode{path: fs.ModeSocket | 0o600, filepath.Dir(path): fs.ModeDir | 0o700} {
+		info, err := os.Stat(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != want {
+			t.Errorf("%s has mode %v, want %v", p, info.Mode(), want)
+		}
+	}
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another daemon") {
+		t.Errorf("second listener: %v", err)
+	}
+}
+
+func TestStaleSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	if _, err := NewClient(path).Status(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("without a socket: %v", err)
+	}
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.SetUnlinkOnClose(false) // as after kill -9
+	dead.Close()
+	if _, err := NewClient(path).Status(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("with a dead socket: %v", err)
+	}
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatalf("stale socket not replaced: %v", err)
+	}
+	l.Close()
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("socket not removed: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(path); err == nil {
+		t.Error("a file that is not a socket was replaced")
+	}
+}
