@@ -61,7 +61,7 @@ generate-check: generate ## fail when the committed objects are not those of the
 	@new=$$(git ls-files -o --exclude-standard -- $(GENERATED)); \
 	if [ -n "$$new" ]; then echo "generated and not committed:" $$new >&2; exit 1; fi
 
-GENERATED = '*_bpfel.go' '*_bpfel.o' '*_bpfeb.go' '*_bpfeb.o' '*_x86_bpfel.go' '*_arm64_bpfel.go'
+GENERATED = '*.o' '*_bpfel.go'
 
 .PHONY: docker-generate
 docker-generate: ## rebuild the eBPF objects in the pinned container
@@ -70,7 +70,7 @@ docker-generate: ## rebuild the eBPF objects in the pinned container
 
 .PHONY: bench-quick
 bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 64-byte packets
-	$(GO) run ./bench/quick
+	$(GO) run ./bench/cmd/l2bench quick
 
 .PHONY: lint
 lint: setup-test ## gofmt, go vet, staticcheck, clang-format, sh -n

@@ -35,9 +35,11 @@
 // All devices are set up first, and flows established where the device keeps
 // state: a few packets a millisecond, reflected by the receiver, until each
 // flow has got its reply. Then the devices take turns, A B C A B C, each after
-// a warm-up; packets are counted at the receiver by its XDP program. Reported
-// are the median, the spread between the quartiles and the ratio to bare
-// redirect, paired by round, with a bootstrap confidence interval. A
+// a warm-up; packets are counted at the receiver by its XDP program. The rate is
+// packets per second of the packet core, that is of the time that the thread
+// ran, so that other work on the machine takes little away from it. Reported are
+// the median, the spread between the quartiles and the ratios to bare redirect
+// and nftables, paired by round, with a bootstrap confidence interval. A
 // result that is too noisy, or where the router was not the bottleneck, is
 // marked inconclusive. Packets sampled at the receiver must be what the device
 // promises, or the run fails.

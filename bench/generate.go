@@ -2,6 +2,6 @@
 
 package bench
 
-// BPF_CFLAGS: see the generate target of the Makefile.
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "$BPF_CFLAGS" traffic bpf/traffic.c
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "$BPF_CFLAGS" redirect bpf/redirect.c
+// The same compiler and flags as for the dataplane: see the package loader.
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3 -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" traffic bpf/traffic.c
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -cflags "-O2 -g -Wall -Werror -mcpu=v3 -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" redirect bpf/redirect.c

@@ -36,6 +36,7 @@ type L2d struct {
 	client *api.Client
 	status api.Status
 	start  time.Duration // from exec to an attached dataplane
+	empty  uint64        // bytes of the flow table without flows
 }
 
 // How long the daemon may take to start and to end.
@@ -96,6 +97,14 @@ func (d *L2d) Setup(ctx context.Context, t *Topology) error {
 		return fmt.Errorf("%w\n%s", err, bytes.TrimSpace(d.log.Bytes()))
 	}
 	d.start = time.Since(begin)
+	m, err := d.flows()
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if d.empty, err = memory(m); err != nil {
+		return err
+	}
 	return d.checkPath()
 }
 
@@ -193,15 +202,42 @@ func milliseconds(d time.Duration) float64 {
 	return float64(d.Round(100*time.Microsecond)) / float64(time.Millisecond)
 }
 
-// flowMemory is what the kernel accounts for the table of confirmed flows,
-// for each of the flows that it has room for. A flow has two entries.
+// flowMemory is what the kernel accounts for a flow in the table of confirmed
+// ones: what its two entries take, and their share of the empty table if it
+// has as many flows as it may.
 func (d *L2d) flowMemory() (float64, error) {
+	m, err := d.flows()
+	if err != nil {
+		return 0, err
+	}
+	defer m.Close()
+	full, err := memory(m)
+	if err != nil {
+		return 0, err
+	}
+	entries := 0
+	var key, value []byte
+	for i := m.Iterate(); i.Next(&key, &value); {
+		entries++
+	}
+	if entries == 0 {
+		return 0, errors.New("the flow table is empty")
+	}
+	return 2*float64(d.empty)/float64(m.MaxEntries()) +
+		2*float64(full-d.empty)/float64(entries), nil
+}
+
+// flows opens the table of confirmed flows.
+func (d *L2d) flows() (*ebpf.Map, error) {
 	pin := fmt.Sprintf("/proc/%d/root%s/state/l2_flows", d.cmd.Process.Pid, d.status.Dataplane.PinPath)
 	m, err := ebpf.LoadPinnedMap(pin, &ebpf.LoadPinOptions{ReadOnly: true})
 	if err != nil {
-		return 0, fmt.Errorf("flow table: %w", err)
+		return nil, fmt.Errorf("flow table: %w", err)
 	}
-	defer m.Close()
+	return m, nil
+}
+
+func memory(m *ebpf.Map) (uint64, error) {
 	info, err := m.Info()
 	if err != nil {
 		return 0, fmt.Errorf("flow table: %w", err)
@@ -210,7 +246,7 @@ func (d *L2d) flowMemory() (float64, error) {
 	if !ok {
 		return 0, errors.New("the kernel does not tell the size of the flow table")
 	}
-	return 2 * float64(bytes) / float64(info.MaxEntries), nil
+	return bytes, nil
 }
 
 // Teardown implements [Device].

@@ -57,7 +57,7 @@ func TestDoubts(t *testing.T) {
 	}
 	shared := rounds("d", 100, 100, 100)
 	for i := range shared {
-		shared[i].Busy = 0.5
+		shared[i].Busy = 0.25
 	}
 	for _, c := range []struct {
 		name    string
@@ -66,7 +66,7 @@ func TestDoubts(t *testing.T) {
 	}{
 		{"noisy", rounds("d", 100, 130, 70), "spread 30 %"},
 		{"starved", idle, "generator too slow"},
-		{"shared", shared, "core shared, router had 50 %"},
+		{"shared", shared, "packet core busy only 25 %"},
 	} {
 		got := (&Report{Samples: c.samples}).Summarize()[0]
 		if !reflect.DeepEqual(got.Doubts, []string{c.doubt}) {
@@ -80,10 +80,14 @@ func TestSampleFigures(t *testing.T) {
 	s := newSample("d",
 		reading{at: start, sent: 10, accepted: 5, received: 5, busy: time.Second},
 		reading{at: start.Add(2 * time.Second), sent: 810, accepted: 205, received: 155, busy: 2 * time.Second})
-	near(t, "rate", s.Rate(), 75)
+	near(t, "wall", s.Wall(), 75)
+	near(t, "rate", s.Rate(), 150)
 	near(t, "lost", s.Lost(), 0.25)
 	near(t, "load", s.Load(), 4)
 	near(t, "busy", s.Busy, 0.5)
+
+	s.Busy = 0
+	near(t, "rate of an idle router", s.Rate(), 0)
 
 	// Counters are not read at the very same moment.
 	s.Received = s.Accepted + 1

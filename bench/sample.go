@@ -30,8 +30,17 @@ func newSample(device string, a, b reading) Sample {
 	}
 }
 
-// Rate is packets received per second.
-func (s Sample) Rate() float64 { return float64(s.Received) / s.Seconds }
+// Rate is packets received per second of the packet core: what the router would
+// reach if it had the core for itself all the time. On an idle machine it has.
+func (s Sample) Rate() float64 {
+	if s.Busy <= 0 {
+		return 0
+	}
+	return s.Wall() / s.Busy
+}
+
+// Wall is packets received per second on the clock.
+func (s Sample) Wall() float64 { return float64(s.Received) / s.Seconds }
 
 // Lost is the part of the packets that the router took and that did not arrive.
 func (s Sample) Lost() float64 {
@@ -51,6 +60,6 @@ func (s Sample) Load() float64 {
 
 // String is the sample on a line.
 func (s Sample) String() string {
-	return fmt.Sprintf("%s %.3f Mpps, core %.0f %% busy, offered %.2f times, %.2f %% lost",
-		s.Device, s.Rate()/1e6, 100*s.Busy, s.Load(), 100*s.Lost())
+	return fmt.Sprintf("%s %.3f Mpps a core, %.3f with %.0f %% of it, offered %.2f times, %.2f %% lost",
+		s.Device, s.Rate()/1e6, s.Wall()/1e6, 100*s.Busy, s.Load(), 100*s.Lost())
 }

@@ -17,14 +17,14 @@ func WriteTable(w io.Writer, r *Report, summaries []Summary, references ...strin
 		e.FrameLen+4, e.Options.Flows, e.Options.Repetitions, e.Options.Duration)
 
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "device\tMpps\tspread\tns/packet\tlost\t")
+	fmt.Fprint(t, "device\tMpps/core\tspread\tns/packet\tMpps\tbusy\tlost\t")
 	for _, to := range references {
-		fmt.Fprintf(t, "of %s (95 %%)\t", to)
+		fmt.Fprintf(t, "/ %s (95 %%)\t", to)
 	}
 	fmt.Fprintln(t)
 	for _, s := range summaries {
-		fmt.Fprintf(t, "%s\t%.3f\t%.1f %%\t%.0f\t%.2f %%\t",
-			s.Device, s.Rate/1e6, 100*s.Spread, s.Nanoseconds, 100*s.Lost)
+		fmt.Fprintf(t, "%s\t%.3f\t%.1f %%\t%.0f\t%.3f\t%.0f %%\t%.2f %%\t",
+			s.Device, s.Rate/1e6, 100*s.Spread, s.Nanoseconds, s.Wall/1e6, 100*s.Busy, 100*s.Lost)
 		for _, to := range references {
 			fmt.Fprintf(t, "%s\t", s.ratio(to))
 		}

@@ -250,6 +250,9 @@ static __always_inline int send_by(struct __sk_buff *skb, const struct pkt *p,
 	count(STAT_TC_FORWARDED);
 	if (iface && iface->flags & IFACE_L3)
 		return bpf_redirect(ifindex, 0);
+	/* From one without a header: room for the one to be written. */
+	if (!p->l3_off && bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return drop(STAT_DROP_INTERNAL);
 	if (fib->family == AF_INET)
 		nh.ipv4_nh = fib->ipv4_dst;
 	else

@@ -25,11 +25,12 @@ func compatible(m *ebpf.Map, spec *ebpf.MapSpec) error {
 }
 
 // takeOver sorts the pinned state maps into those that this configuration can
-// use as they are and those whose contents have to move to a new map, because
-// the configured size has changed. A layout that this build does not know is
-// an error: nobody's flows are thrown away without being asked.
-func takeOver(cfg *Config, pinned map[string]*ebpf.Map) (keep, resize map[string]*ebpf.Map, err error) {
-	keep, resize = map[string]*ebpf.Map{}, map[string]*ebpf.Map{}
+// use as they are and those whose contents have to move to a new map: because
+// the configured size has changed, or because a replacement was cut off that
+// had begun to do so. A layout that this build does not know is an error:
+// nobody's flows are thrown away without being asked.
+func takeOver(cfg *Config, pinned, cutOff map[string]*ebpf.Map) (keep map[string]*ebpf.Map, resize map[string][]*ebpf.Map, err error) {
+	keep, resize = map[string]*ebpf.Map{}, map[string][]*ebpf.Map{}
 	specs := map[string]*ebpf.MapSpec{}
 	for _, object := range []func() (*ebpf.CollectionSpec, error){loadL2TC, loadL2XDP} {
 		spec, err := object()
@@ -50,8 +51,12 @@ func takeOver(cfg *Config, pinned map[string]*ebpf.Map) (keep, resize map[string
 		if err := compatible(m, spec); err != nil {
 			return nil, nil, fmt.Errorf("pinned map %s of the running dataplane has another layout (%w): its flows cannot be taken over; `l2ctl detach` ends them", name, err)
 		}
+		if newer := cutOff[name]; newer != nil && compatible(newer, spec) == nil {
+			resize[name] = []*ebpf.Map{newer, m}
+			continue
+		}
 		if m.MaxEntries() != spec.MaxEntries && (name == "l2_flows" || name == "l2_half_open") {
-			resize[name] = m
+			resize[name] = []*ebpf.Map{m}
 			continue
 		}
 		keep[name] = m

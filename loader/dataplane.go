@@ -68,11 +68,11 @@ func (d *Dataplane) Replace(cfg Config) error {
 func (d *Dataplane) take(r *replacement) {
 	d.release()
 	d.cfg, d.maps, d.report, d.interfaces = r.cfg, r.loaded.maps, r.loaded.report, r.interfaces
-	for _, c := range r.changes {
-		d.closers = append(d.closers, c.link.Close)
+	for _, l := range r.links {
+		d.closers = append(d.closers, l.Close)
 	}
 	r.loaded.maps = nil
-	r.changes = nil
+	r.links = nil
 }
 
 func (d *Dataplane) release() {
@@ -116,7 +116,7 @@ func Detach(pinPath string) error {
 	if err := detachOthers(pinPath, nil); err != nil {
 		return err
 	}
-	for _, dir := range []string{dirLinks, dirPrograms, dirPolicy, dirNext, dirState} {
+	for _, dir := range []string{dirLinks, dirPrograms, dirNextPrograms, dirPolicy, dirNext, dirState, dirNextState} {
 		if err := os.RemoveAll(filepath.Join(pinPath, dir)); err != nil {
 			return err
 		}

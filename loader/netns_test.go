@@ -333,3 +333,17 @@ func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) 
 		}
 	}
 }
+
+// xdpPrograms adds the XDP programs of the thread's namespace.
+func (r *router) xdpPrograms(running map[string]ebpf.ProgramID) error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		if xdp := l.Attrs().Xdp; xdp != nil && xdp.Attached {
+			running[l.Attrs().Name+" xdp"] = ebpf.ProgramID(xdp.ProgId)
+		}
+	}
+	return nil
+}

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -327,5 +330,34 @@ func (w *wire) drain() []packet {
 		default:
 			return all
 		}
+	}
+}
+
+// noAggregates has the hosts see each packet as it is on the wire. An interface
+// of a host takes the router's XDP frames if it has GRO, or, as here, a
+// program.
+func (r *router) noAggregates(t *testing.T) {
+	t.Helper()
+	pass, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "pass", Type: ebpf.XDP, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pass.Close() })
+	for _, ns := range []string{"l", "w"} {
+		r.in(ns, func() error {
+			eth0, err := net.InterfaceByName("eth0")
+			if err != nil {
+				return err
+			}
+			l, err := link.AttachXDP(link.XDPOptions{Program: pass, Interface: eth0.Index})
+			if err == nil {
+				t.Cleanup(func() { l.Close() })
+			}
+			return err
+		})
+		r.must("ip", "netns", "exec", r.name+ns, "ethtool", "-K", "eth0", "gro", "off")
 	}
 }

@@ -17,15 +17,17 @@ import (
 //
 //	state/   maps that outlive a policy
 //	policy/  maps of the policy in force, among them its identity
-//	next/    the same of a policy that is being put in force
 //	prog/    programs, for bpftool; the links hold them anyway
 //	links/   INTERFACE_xdp, INTERFACE_ingress, INTERFACE_egress
+//	next*/   what is to take their place, while a replacement goes on
 const (
-	dirState    = "state"
-	dirPolicy   = "policy"
-	dirNext     = "next"
-	dirPrograms = "prog"
-	dirLinks    = "links"
+	dirState        = "state"
+	dirNextState    = "next_state" // only the flow tables that are made anew
+	dirPolicy       = "policy"
+	dirNext         = "next"
+	dirPrograms     = "prog"
+	dirNextPrograms = "next_prog"
+	dirLinks        = "links"
 )
 
 // checkBPFFS refuses a path that is on no BPF file system.
@@ -113,8 +115,80 @@ func repin(m *ebpf.Map, path string) error {
 	return clone.Pin(path)
 }
 
+// stagePins pins what is new beside what is in force.
+func (r *replacement) stagePins() error {
+	path := func(dir string) string { return filepath.Join(r.cfg.PinPath, dir) }
+	r.undos = append(r.undos, func() error {
+		return errors.Join(os.RemoveAll(path(dirNext)), os.RemoveAll(path(dirNextPrograms)), os.RemoveAll(path(dirNextState)))
+	})
+	policy, resized := map[string]*ebpf.Map{}, map[string]*ebpf.Map{}
+	if err := os.MkdirAll(path(dirState), 0o700); err != nil {
+		return err
+	}
+	for name, m := range r.loaded.maps {
+		switch {
+		case !isStateMap(name):
+			policy[name] = m
+		case r.resize[name] != nil:
+			resized[name] = m
+		case r.pinned[name] == nil:
+			pin := filepath.Join(path(dirState), name)
+			if err := repin(m, pin); err != nil {
+				return fmt.Errorf("pin map %s: %w", name, err)
+			}
+			r.undos = append(r.undos, func() error { return os.Remove(pin) })
+		}
+	}
+	if len(resized) > 0 {
+		if err := pinMaps(path(dirNextState), resized); err != nil {
+			return err
+		}
+	}
+	if !r.same {
+		if err := pinMaps(path(dirNext), policy); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(path(dirNextPrograms)); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(path(dirNextPrograms), 0o700); err != nil {
+		return err
+	}
+	for name, p := range r.loaded.programs {
+		if err := p.Pin(filepath.Join(path(dirNextPrograms), name)); err != nil {
+			return fmt.Errorf("pin program %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// movePins puts the staged pins in the place of those in force.
+func (r *replacement) movePins() error {
+	path := func(dir string) string { return filepath.Join(r.cfg.PinPath, dir) }
+	for name := range r.resize {
+		if err := os.Rename(filepath.Join(path(dirNextState), name), filepath.Join(path(dirState), name)); err != nil {
+			return err
+		}
+		r.undos = append(r.undos, func() error {
+			pin := filepath.Join(path(dirState), name)
+			return errors.Join(os.Remove(pin), repin(r.pinned[name], pin))
+		})
+	}
+	if err := os.RemoveAll(path(dirNextState)); err != nil {
+		return err
+	}
+	if !r.same {
+		if err := replaceDir(path(dirNext), path(dirPolicy)); err != nil {
+			return err
+		}
+		r.undos = append(r.undos, func() error { return pinMaps(path(dirPolicy), r.oldPolicy) })
+	}
+	return replaceDir(path(dirNextPrograms), path(dirPrograms))
+}
+
 // replaceDir puts the directory from in the place of to. A crash in between
-// leaves from, which recoverPolicy takes.
+// leaves from, which recoverPins takes.
 func replaceDir(from, to string) error {
 	if err := os.RemoveAll(to); err != nil {
 		return err
@@ -122,9 +196,13 @@ func replaceDir(from, to string) error {
 	return os.Rename(from, to)
 }
 
-// recoverPolicy finishes a replaceDir that was cut off.
-func recoverPolicy(pinPath string) error {
+// recoverPins finishes a replaceDir of a policy that was cut off. Flow tables
+// that were to take the place of others stay: programs may run on them.
+func recoverPins(pinPath string) error {
 	policy, next := filepath.Join(pinPath, dirPolicy), filepath.Join(pinPath, dirNext)
+	if err := os.RemoveAll(filepath.Join(pinPath, dirNextPrograms)); err != nil {
+		return err
+	}
 	if _, err := os.Stat(policy); err == nil {
 		return os.RemoveAll(next)
 	}

@@ -9,10 +9,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // identityMap is pinned with each policy and says which one it is.
@@ -24,11 +28,13 @@ type replacement struct {
 	cfg        Config
 	loaded     *loaded
 	pinned     map[string]*ebpf.Map // state maps in force
-	resize     map[string]*ebpf.Map // of these, those that need another size
+	cutOff     map[string]*ebpf.Map // flow tables of a replacement that was cut off, and may run
+	resize     map[string][]*ebpf.Map // sources of the flow tables that are made anew, newest first
 	oldPolicy  map[string]*ebpf.Map // maps of the policy in force
 	identity   [32]byte
 	same       bool // the policy in force is this one
-	changes    []*change
+	links      []link.Link
+	undos      []func() error // of the changes made until now
 	interfaces []InterfaceStatus
 	fresh      bool // nothing was pinned
 }
@@ -41,7 +47,7 @@ func newReplacement(cfg Config) (_ *replacement, err error) {
 			r.close()
 		}
 	}()
-	if err := recoverPolicy(cfg.PinPath); err != nil {
+	if err := recoverPins(cfg.PinPath); err != nil {
 		return nil, err
 	}
 	if r.pinned, err = openMaps(filepath.Join(cfg.PinPath, dirState)); err != nil {
@@ -50,8 +56,11 @@ func newReplacement(cfg Config) (_ *replacement, err error) {
 	if r.oldPolicy, err = openMaps(filepath.Join(cfg.PinPath, dirPolicy)); err != nil {
 		return nil, err
 	}
+	if r.cutOff, err = openMaps(filepath.Join(cfg.PinPath, dirNextState)); err != nil {
+		return nil, err
+	}
 	r.fresh = len(r.pinned) == 0
-	keep, resize, err := takeOver(&cfg, r.pinned)
+	keep, resize, err := takeOver(&cfg, r.pinned, r.cutOff)
 	if err != nil {
 		return nil, err
 	}
@@ -107,23 +116,25 @@ func (r *replacement) addIdentity() error {
 	return m.Update(uint32(0), r.identity, ebpf.UpdateAny)
 }
 
-// run makes the changes, in an order in which each is safe on its own: contents
-// of maps, links, flows of a resized table, pins.
+// run makes the changes, in an order in which each is safe on its own: new pins
+// beside the old ones, contents of maps, links, flows of a resized table; and
+// then only the pins have to be moved.
 func (r *replacement) run() error {
 	maps := r.loaded.maps
 	if err := os.MkdirAll(filepath.Join(r.cfg.PinPath, dirLinks), 0o700); err != nil {
 		return err
 	}
-	if err := maps["l2_settings"].Update(uint32(0), settingsOf(r.cfg.Timeouts), ebpf.UpdateAny); err != nil {
+	if err := r.stagePins(); err != nil {
+		return err
+	}
+	if err := r.put(maps["l2_settings"], 0, settingsOf(r.cfg.Timeouts)); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
 	if err := r.carrySets(); err != nil {
 		return err
 	}
-	for name, old := range r.resize {
-		if err := copyEntries(maps[name], old); err != nil {
-			return fmt.Errorf("flows of %s to a table of another size: %w", name, err)
-		}
+	if err := r.copyFlows(); err != nil {
+		return err
 	}
 	for _, i := range r.cfg.Interfaces {
 		if err := r.attach(i); err != nil {
@@ -131,15 +142,62 @@ func (r *replacement) run() error {
 		}
 	}
 	// What the old programs added after the first copy.
-	for name, old := range r.resize {
-		if err := copyEntries(maps[name], old); err != nil {
-			return fmt.Errorf("flows of %s to a table of another size: %w", name, err)
-		}
+	if err := r.copyFlows(); err != nil {
+		return err
 	}
 	if err := r.startCollector(); err != nil {
 		return err
 	}
-	return r.pin()
+	if err := r.movePins(); err != nil {
+		return err
+	}
+	return r.forgetOthers()
+}
+
+// copyFlows fills the flow tables that are made anew.
+func (r *replacement) copyFlows() error {
+	for name, sources := range r.resize {
+		for _, old := range sources {
+			if err := copyEntries(r.loaded.maps[name], old); err != nil {
+				return fmt.Errorf("flows of %s to a table of another size: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// put writes an entry of a map that the running programs read, remove deletes
+// it; both remember what was there.
+func (r *replacement) put(m *ebpf.Map, key uint32, value any) error {
+	return r.changeEntry(m, key, func() error { return m.Update(key, value, ebpf.UpdateAny) })
+}
+
+func (r *replacement) remove(m *ebpf.Map, key uint32) error {
+	return r.changeEntry(m, key, func() error { return deleteEntry(m, key) })
+}
+
+func (r *replacement) changeEntry(m *ebpf.Map, key uint32, change func() error) error {
+	before, err := m.LookupBytes(key)
+	if err != nil {
+		return err
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	r.undos = append(r.undos, func() error {
+		if before == nil {
+			return deleteEntry(m, key)
+		}
+		return m.Update(key, before, ebpf.UpdateAny)
+	})
+	return nil
+}
+
+func deleteEntry(m *ebpf.Map, key uint32) error {
+	if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
+	}
+	return nil
 }
 
 // attach puts the programs on an interface, and tells them of it.
@@ -149,7 +207,7 @@ func (r *replacement) attach(i Interface) error {
 	if err != nil {
 		return err
 	}
-	if err := maps["l2_ifaces"].Update(uint32(i.Index), entry, ebpf.UpdateAny); err != nil {
+	if err := r.put(maps["l2_ifaces"], uint32(i.Index), entry); err != nil {
 		return fmt.Errorf("interface %s: %w", i.Name, err)
 	}
 	status := InterfaceStatus{Name: i.Name, Index: i.Index, TC: true, XDP: XDPOff}
@@ -158,7 +216,7 @@ func (r *replacement) attach(i Interface) error {
 		if err != nil {
 			return err
 		}
-		r.changes = append(r.changes, c)
+		r.changed(c)
 	}
 	if err := r.attachXDP(i, &status); err != nil {
 		return err
@@ -168,6 +226,11 @@ func (r *replacement) attach(i Interface) error {
 	}
 	r.interfaces = append(r.interfaces, status)
 	return nil
+}
+
+func (r *replacement) changed(c *change) {
+	r.links = append(r.links, c.link)
+	r.undos = append(r.undos, c.undo)
 }
 
 // attachXDP attaches the XDP program where it may be and can be.
@@ -182,7 +245,7 @@ func (r *replacement) attachXDP(i Interface, status *InterfaceStatus) error {
 	if err == nil {
 		var c *change
 		if c, err = hookXDP.set(r.cfg.PinPath, i, r.loaded.programs[hookXDP.program]); err == nil {
-			r.changes = append(r.changes, c)
+			r.changed(c)
 			status.XDP = XDPNative
 			return nil
 		}
@@ -210,112 +273,84 @@ func (r *replacement) setPort(i Interface, entry l2TCIface, status *InterfaceSta
 	status.AQM = i.AQM || managed
 	status.XDPRedirect = takes && status.XDP == XDPNative && !status.AQM
 	if status.XDPRedirect {
-		if err := ports.Update(key, key, ebpf.UpdateAny); err != nil {
+		if err := r.put(ports, key, key); err != nil {
 			return fmt.Errorf("interface %s: XDP redirect: %w", i.Name, err)
 		}
 		entry.Flags |= ifaceXDPPort
 	}
-	if err := r.loaded.maps["l2_ifaces"].Update(key, entry, ebpf.UpdateAny); err != nil {
+	if err := r.put(r.loaded.maps["l2_ifaces"], key, entry); err != nil {
 		return fmt.Errorf("interface %s: %w", i.Name, err)
 	}
 	if status.XDPRedirect {
 		return nil
 	}
-	if err := ports.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := r.remove(ports, key); err != nil {
 		return fmt.Errorf("interface %s: XDP redirect: %w", i.Name, err)
 	}
 	return nil
 }
 
+// collectorTries: the kernel allocates the collector's timer and work item
+// without waiting for a lock (kmalloc_nolock), and has to be asked again when
+// another processor held it.
+const collectorTries = 100
+
 // startCollector (re)starts the collection of dead flows with the callbacks of
 // the programs just loaded.
 func (r *replacement) startCollector() error {
-	ret, err := r.loaded.programs["l2_gc_start"].Run(&ebpf.RunOptions{})
-	if err != nil {
-		return fmt.Errorf("collector of dead flows: %w", err)
+	var ret uint32
+	for range collectorTries {
+		var err error
+		if ret, err = r.loaded.programs["l2_gc_start"].Run(&ebpf.RunOptions{}); err != nil {
+			return fmt.Errorf("collector of dead flows: %w", err)
+		}
+		if ret == 0 {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
 	}
-	if ret != 0 {
-		return fmt.Errorf("collector of dead flows: start returned %d", int32(ret))
-	}
-	return nil
+	return fmt.Errorf("collector of dead flows: %w", unix.Errno(-int32(ret)))
 }
 
-// pin makes the pins say what the links do. Links of interfaces that are not
-// configured any more go last.
-func (r *replacement) pin() error {
-	state, policy := map[string]*ebpf.Map{}, map[string]*ebpf.Map{}
-	for name, m := range r.loaded.maps {
-		if isStateMap(name) {
-			state[name] = m
-		} else {
-			policy[name] = m
-		}
-	}
-	for name := range r.resize {
-		path := filepath.Join(r.cfg.PinPath, dirState, name)
-		if err := os.Remove(path); err != nil {
-			return err
-		}
-	}
-	if err := os.MkdirAll(filepath.Join(r.cfg.PinPath, dirState), 0o700); err != nil {
-		return err
-	}
-	for name, m := range state {
-		path := filepath.Join(r.cfg.PinPath, dirState, name)
-		if _, err := os.Stat(path); err == nil {
-			continue // taken over from there
-		}
-		if err := repin(m, path); err != nil {
-			return fmt.Errorf("pin map %s: %w", name, err)
-		}
-	}
-	if !r.same {
-		next := filepath.Join(r.cfg.PinPath, dirNext)
-		if err := pinMaps(next, policy); err != nil {
-			return err
-		}
-		if err := replaceDir(next, filepath.Join(r.cfg.PinPath, dirPolicy)); err != nil {
-			return err
-		}
-	}
-	if err := r.pinPrograms(); err != nil {
-		return err
-	}
+// forgetOthers lets go of interfaces that are not configured any more.
+func (r *replacement) forgetOthers() error {
 	keep := map[string]bool{}
+	indexes := map[uint32]bool{}
 	for _, s := range r.interfaces {
 		keep[s.Name+"_"+hookIngress.name] = true
 		keep[s.Name+"_"+hookEgress.name] = true
 		keep[s.Name+"_"+hookXDP.name] = s.XDP == XDPNative
+		indexes[uint32(s.Index)] = true
+	}
+	ports := r.loaded.maps["l2_xdp_ports"]
+	var key, value uint32
+	var others []uint32
+	for it := ports.Iterate(); it.Next(&key, &value); {
+		if !indexes[key] {
+			others = append(others, key)
+		}
+	}
+	for _, key := range others {
+		// No more a port first: XDP drops what it finds no port for.
+		if err := r.put(r.loaded.maps["l2_ifaces"], key, l2TCIface{}); err != nil {
+			return fmt.Errorf("interface %d: %w", key, err)
+		}
+		if err := r.remove(ports, key); err != nil {
+			return fmt.Errorf("interface %d: XDP redirect: %w", key, err)
+		}
 	}
 	return detachOthers(r.cfg.PinPath, keep)
 }
 
-func (r *replacement) pinPrograms() error {
-	dir := filepath.Join(r.cfg.PinPath, dirPrograms)
-	if err := os.RemoveAll(dir); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for name, p := range r.loaded.programs {
-		if err := p.Pin(filepath.Join(dir, name)); err != nil {
-			return fmt.Errorf("pin program %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// undo takes the attachments back, newest first; a dataplane that was not
-// there before is removed whole.
+// undo takes the changes back, newest first; a dataplane that was not there
+// before is removed whole.
 func (r *replacement) undo() error {
 	var errs []error
-	for n := len(r.changes) - 1; n >= 0; n-- {
-		if err := r.changes[n].undo(); err != nil {
+	for _, undo := range slices.Backward(r.undos) {
+		if err := undo(); err != nil {
 			errs = append(errs, fmt.Errorf("undo: %w", err))
 		}
 	}
-	r.changes = nil
 	if r.fresh {
 		errs = append(errs, os.RemoveAll(r.cfg.PinPath))
 	}
@@ -324,9 +359,10 @@ func (r *replacement) undo() error {
 
 func (r *replacement) close() {
 	closeMaps(r.pinned)
+	closeMaps(r.cutOff)
 	closeMaps(r.oldPolicy)
-	for _, c := range r.changes {
-		c.link.Close()
+	for _, l := range r.links {
+		l.Close()
 	}
 	if r.loaded != nil {
 		r.loaded.close()

@@ -234,6 +234,8 @@ func (r *router) provoke(t *testing.T, p probe) icmpReport {
 	}
 	steps := []error{
 		unix.SetsockoptInt(fd, level, recverr, 1),
+		// A child that another test is starting may still hold the last one.
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
 		unix.SetsockoptInt(fd, level, mtuOpt, discover),
 		unix.Bind(fd, sockaddr(p.from)),
 		unix.Connect(fd, sockaddr(p.to)),

@@ -93,14 +93,19 @@ int l2_gc_start(void *ctx)
 {
 	__u32 zero = 0;
 	struct gc *gc = bpf_map_lookup_elem(&l2_gc, &zero);
+	int err;
 
 	if (!gc)
 		return -1;
-	/* Fails with EBUSY when an earlier load has done it. */
+	/* Fails with EBUSY when an earlier load has done it. Without memory at
+	 * the moment the next step fails, and the loader tries again.
+	 */
 	bpf_timer_init(&gc->timer, &l2_gc, CLOCK_MONOTONIC);
 	bpf_wq_init(&gc->work, &l2_gc, 0);
-	if (bpf_wq_set_callback_impl(&gc->work, gc_work, 0, NULL) ||
-	    bpf_timer_set_callback(&gc->timer, gc_tick))
-		return -1;
-	return bpf_timer_start(&gc->timer, GC_INTERVAL_NS, 0);
+	err = bpf_wq_set_callback_impl(&gc->work, gc_work, 0, NULL);
+	if (!err)
+		err = bpf_timer_set_callback(&gc->timer, gc_tick);
+	if (!err)
+		err = bpf_timer_start(&gc->timer, GC_INTERVAL_NS, 0);
+	return err;
 }

@@ -15,7 +15,7 @@ import (
 )
 
 type checkCmd struct {
-	Config  string `help:"Configuration file." default:"${config}" type:"path" placeholder:"FILE" xor:"what"`
+	Config  string `help:"Configuration file (${config})." type:"path" placeholder:"FILE" xor:"what"`
 	Ruleset string `help:"Check this nftables file alone." type:"path" placeholder:"FILE" xor:"what"`
 	JSON    bool   `help:"Print JSON." name:"json"`
 }
@@ -43,6 +43,9 @@ type checkMessage struct {
 
 // Run implements the command.
 func (c *checkCmd) Run(e *env) error {
+	if c.Config == "" && c.Ruleset == "" {
+		c.Config = config.DefaultPath
+	}
 	res := checkResult{Warnings: []checkMessage{}, Errors: []checkMessage{}}
 	err := c.check(e, &res)
 	res.OK = err == nil
@@ -89,6 +92,9 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 	}
 	res.Rules, res.Waiting = len(plan.Program.Rules), plan.Waiting
 	for _, w := range plan.Program.Lint() {
+		if c.Ruleset != "" && w.Kind == policy.UnknownInterface {
+			continue // the ruleset may be for another host
+		}
 		res.Warnings = append(res.Warnings, warning(res.Ruleset, w))
 	}
 	res.Programs, err = loader.Check(plan.Loader)

@@ -94,7 +94,11 @@ func (c *labRunCmd) checks() (l2, limits []lab.Check, err error) {
 		return nil, nil, api.BadInput(fmt.Errorf("--only: %w", err))
 	}
 	other := func(k lab.Check) bool { return !pattern.MatchString(k.Name) }
-	l2 = slices.DeleteFunc(lab.L2Checks(c.ruleset("l2")), other)
+	l2 = lab.L2Checks(c.ruleset("l2"))
+	if c.Dataplane == "l2d" {
+		l2 = append(l2, lab.L2DChecks()...)
+	}
+	l2 = slices.DeleteFunc(l2, other)
 	limits = slices.DeleteFunc(lab.HardenedChecks(), other)
 	if len(l2)+len(limits) == 0 {
 		return nil, nil, api.BadInput(fmt.Errorf("--only: no check has a name that fits %q", c.Only))

@@ -34,6 +34,8 @@ type daemon struct {
 	dp        *loader.Dataplane
 	applied   time.Time
 	reloadErr error
+	// stopEvents ends the reading of dp's log events.
+	stopEvents context.CancelFunc
 }
 
 func newDaemon(p *enforce.Plan, level *slog.LevelVar) *daemon {
@@ -168,6 +170,9 @@ func (d *daemon) Detach(ctx context.Context, fallback bool) (api.Detached, error
 	}
 	d.mu.Lock()
 	d.dp = nil
+	if d.stopEvents != nil {
+		d.stopEvents()
+	}
 	d.mu.Unlock()
 	err := errors.Join(dp.Close(), loader.Detach(plan.Config.Dataplane.PinPath))
 	if err != nil {

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
 )
@@ -14,16 +13,25 @@ import (
 // ends.
 func (d *daemon) followEvents(ctx context.Context) {
 	for ctx.Err() == nil {
-		_, dp := d.state()
-		if dp == nil {
-			sleep(ctx, time.Second)
-			continue
-		}
-		if err := dp.Events(ctx, func(e loader.Event) { d.logEvent(ctx, &e) }); err != nil && ctx.Err() == nil {
+		if err := d.readEvents(ctx); err != nil && ctx.Err() == nil {
 			slog.Warn("log statements are not followed for a moment", "err", err)
 		}
-		sleep(ctx, time.Second)
+		sleep(ctx, retry)
 	}
+}
+
+// readEvents follows one dataplane, until it is detached.
+func (d *daemon) readEvents(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d.mu.Lock()
+	dp := d.dp
+	d.stopEvents = cancel
+	d.mu.Unlock()
+	if dp == nil {
+		return nil
+	}
+	return dp.Events(ctx, func(e loader.Event) { d.logEvent(ctx, &e) })
 }
 
 // logEvent writes one event at the level of its statement.

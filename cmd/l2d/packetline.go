@@ -116,7 +116,7 @@ func writeTransport(b *strings.Builder, e *loader.Event, fragment bool) {
 		}
 	case e.L4Proto == protoESP && len(th) >= 4:
 		fmt.Fprintf(b, "SPI=0x%x ", be.Uint32(th))
-	default:
+	case ok:
 		fmt.Fprintf(b, "INCOMPLETE [%d bytes] ", len(th))
 	}
 }

@@ -49,7 +49,7 @@ func (e Error) quoted() string {
 	if e.Value == "" {
 		return ""
 	}
-	const most = 60
+	const most = 160
 	v := []rune(e.Value)
 	if len(v) > most {
 		v = append(v[:most:most], '…')

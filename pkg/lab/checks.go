@@ -6,5 +6,6 @@ import "slices"
 
 // L2Checks returns what must hold with the ruleset file of examples/l2.
 func L2Checks(ruleset string) []Check {
-	return slices.Concat(lanChecks(), wanChecks(), edgeChecks(), highSpeedChecks(), dhcpChecks(), daemonChecks(ruleset))
+	return slices.Concat(lanChecks(), wanChecks(), edgeChecks(), highSpeedChecks(), dhcpChecks(),
+		daemonChecks(ruleset), reloadChecks(ruleset))
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -222,10 +223,6 @@ type l2dStatus struct {
 	ReloadError string `json:"reload_error"`
 	Dataplane   struct {
 		Stats map[string]uint64 `json:"stats"`
-		Flows struct {
-			Confirmed uint64 `json:"confirmed"`
-			HalfOpen  uint64 `json:"half_open"`
-		} `json:"flows"`
 	} `json:"dataplane"`
 }
 
@@ -238,10 +235,19 @@ func (d *L2D) status(ctx context.Context) (l2dStatus, error) {
 	return s, wrap(json.Unmarshal([]byte(out), &s), "l2ctl status --json")
 }
 
-// Status asks "l2ctl status --json".
+// Status asks "l2ctl status --json" and "l2ctl flows --count": what the former
+// knows of flows may be some seconds old.
 func (d *L2D) Status(ctx context.Context) (Status, error) {
 	s, err := d.status(ctx)
-	return Status{Flows: s.Dataplane.Flows.Confirmed + s.Dataplane.Flows.HalfOpen, Reasons: s.Dataplane.Stats}, err
+	if err != nil {
+		return Status{}, err
+	}
+	count, err := d.l2ctl(ctx, "flows", "--count")
+	if err != nil {
+		return Status{}, err
+	}
+	flows, err := strconv.ParseUint(strings.TrimSpace(count), 10, 64)
+	return Status{Flows: flows, Reasons: s.Dataplane.Stats}, wrap(err, "l2ctl flows --count")
 }
 
 // notifySocket counts what a daemon reports with sd_notify.

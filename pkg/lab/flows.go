@@ -25,7 +25,7 @@ const (
 	flowRecord   = 256                    // bytes that travel to and fro at once
 	flowPause    = 30 * time.Millisecond  // of a flow between two records
 	flowPatience = 20 * time.Second       // until a silent flow counts as broken
-	probePause   = 10 * time.Millisecond  // between two datagrams
+	probePause   = 3 * time.Millisecond   // between two datagrams
 	probeWait    = 2 * time.Second        // for the last answers
 	reportPause  = 100 * time.Millisecond // between two reports
 )
@@ -45,6 +45,9 @@ type FlowReport struct {
 	// the flows they show a packet that is lost. Known when Final is set.
 	Probes     uint64 `json:"probes"`
 	ProbesLost uint64 `json:"probes_lost"`
+	// FirstLost is the time at which the first of those was sent, since the flows
+	// were open.
+	FirstLost time.Duration `json:"first_lost,omitempty"`
 	// Error of the first flow that broke.
 	Error string `json:"error,omitempty"`
 	Final bool   `json:"final"`
@@ -56,6 +59,8 @@ type flows struct {
 	sent    atomic.Uint64
 	lost    atomic.Uint64
 	conns   []*net.TCPConn
+	begin   time.Time
+	missing atomic.Int64 // when the first lost datagram was sent, in ns since begin
 	first   sync.Once
 	cause   atomic.Value
 }
@@ -80,6 +85,7 @@ func runFlows(ctx context.Context, addrs []netip.AddrPort, ready func()) error {
 		f.conns = append(f.conns, conn.(*net.TCPConn))
 	}
 	ready()
+	f.begin = time.Now()
 
 	var wg sync.WaitGroup
 	for i, conn := range f.conns {
@@ -149,6 +155,9 @@ func (f *flows) probe(ctx context.Context, to netip.AddrPort) error {
 		return err
 	}
 	defer conn.Close()
+	if err := roomy(conn); err != nil {
+		return err
+	}
 	seen := map[uint64]bool{}
 	done := make(chan struct{})
 	var sent atomic.Uint64
@@ -170,7 +179,9 @@ func (f *flows) probe(ctx context.Context, to netip.AddrPort) error {
 		}
 	}()
 	n := uint64(0)
+	var sentAt []time.Duration
 	for ; ctx.Err() == nil; n++ {
+		sentAt = append(sentAt, time.Since(f.begin))
 		// What cannot be sent is missing in the count, as it should be.
 		_, _ = conn.Write(binary.BigEndian.AppendUint64(nil, n))
 		time.Sleep(probePause)
@@ -182,6 +193,12 @@ func (f *flows) probe(ctx context.Context, to netip.AddrPort) error {
 	<-done
 	f.sent.Add(n)
 	f.lost.Add(n - uint64(len(seen)))
+	for i, at := range sentAt {
+		if !seen[uint64(i)] {
+			f.missing.CompareAndSwap(0, int64(at))
+			break
+		}
+	}
 	return nil
 }
 
@@ -193,7 +210,7 @@ func (f *flows) report() FlowReport {
 		r.Slowest = min(r.Slowest, n)
 		r.Retransmits += retransmits(f.conns[i])
 	}
-	r.Probes, r.ProbesLost = f.sent.Load(), f.lost.Load()
+	r.Probes, r.ProbesLost, r.FirstLost = f.sent.Load(), f.lost.Load(), time.Duration(f.missing.Load())
 	if cause, ok := f.cause.Load().(string); ok {
 		r.Error = cause
 	}

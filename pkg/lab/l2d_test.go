@@ -25,7 +25,7 @@ func startL2D(t *testing.T, name string) (*Lab, *L2D) {
 
 func TestL2D(t *testing.T) {
 	l, dp := startL2D(t, "l2")
-	runChecks(t, l, dp, L2Checks(example(t, "l2/firewall.nft")))
+	runChecks(t, l, dp, slices.Concat(L2Checks(example(t, "l2/firewall.nft")), L2DChecks()))
 	if err := dp.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -12,6 +12,7 @@ var (
 	inBlack6   = ruleName{"input", "ip6 saddr @blacklist6 drop"}
 	inLAN4     = ruleName{"input", "iifname br0 ip saddr @internal4 accept"}
 	inLAN6     = ruleName{"input", "iifname br0 ip6 saddr @internal6 accept"}
+	inSpecial4 = ruleName{"input", "ip saddr @special4 drop"}
 	inSpecial6 = ruleName{"input", "ip6 saddr @special6 drop"}
 	inUpstream = ruleName{"input", "iifname enp1s0 ip saddr 172.16.0.0/16 accept"}
 	inReturn   = ruleName{"input", "ct state established,related accept"}

@@ -4,9 +4,12 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
+
+	"golang.org/x/sys/unix"
 )
 
 // serveEcho sends back what it gets: over TCP byte by byte, over UDP after a line
@@ -19,7 +22,9 @@ func serveEcho(ctx context.Context, addrs []netip.AddrPort, ready func()) error 
 			return err
 		}
 		defer udp.Close()
-		_ = udp.SetReadBuffer(1 << 20) // as much as the machine allows
+		if err := roomy(udp); err != nil {
+			return err
+		}
 		go func() { errc <- echoUDP(udp) }()
 		tcp, err := net.Listen("tcp", a.String())
 		if err != nil {
@@ -35,6 +40,20 @@ func serveEcho(ctx context.Context, addrs []netip.AddrPort, ready func()) error 
 	case <-ctx.Done():
 		return nil
 	}
+}
+
+// roomy gives a socket a receive buffer that a busy machine does not overrun:
+// what the checks count as lost, the router has lost.
+func roomy(conn *net.UDPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var set error
+	err = raw.Control(func(fd uintptr) {
+		set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
+	})
+	return errors.Join(err, wrap(set, "receive buffer"))
 }
 
 func echoUDP(conn *net.UDPConn) error {

@@ -23,3 +23,19 @@ type Base struct {
 	// Device of a netdev chain.
 	Device string
 }
+
+// HookName returns the hook as nft writes it; empty for a regular chain. Some
+// families number their hooks in another way.
+func (c *Chain) HookName() string {
+	if c.Base == nil {
+		return ""
+	}
+	names := map[Family][]string{
+		FamilyARP:    {"input", "output", "forward"},
+		FamilyNetdev: {"ingress", "egress"},
+	}[c.Table.Family]
+	if int(c.Base.Hook) < len(names) {
+		return names[c.Base.Hook]
+	}
+	return c.Base.Hook.String()
+}

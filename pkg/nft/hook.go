@@ -17,7 +17,8 @@ const (
 	HookIngress
 )
 
-// String returns the hook as nft writes it.
+// String returns the hook as nft writes it for the families ip, ip6, inet and
+// bridge.
 func (h Hook) String() string {
 	switch h {
 	case HookPrerouting:

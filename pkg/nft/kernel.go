@@ -21,7 +21,10 @@ func readKernel(ctx context.Context) (*Ruleset, error) {
 	defer func() { _ = conn.Close() }()
 
 	rs := new(Ruleset)
-	if err := readTables(rs); err != nil {
+	if err := readTables(conn, rs); err != nil {
+		return nil, err
+	}
+	if err := readChains(rs); err != nil {
 		return nil, err
 	}
 	if err := readRules(conn, rs); err != nil {
@@ -37,21 +40,36 @@ func readKernel(ctx context.Context) (*Ruleset, error) {
 	return rs, rs.setListing(string(out))
 }
 
-func readTables(rs *Ruleset) error {
-	nl, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	tables, err := nl.ListTables()
+// readTables reads the tables. google/nftables takes their flags for numbers in
+// host byte order, so that a dormant table would not be seen as one.
+func readTables(conn *netlink.Conn, rs *Ruleset) error {
+	msgs, err := dump(conn, unix.NFT_MSG_GETTABLE, 0, nil)
 	if err != nil {
 		return fmt.Errorf("list tables: %w", err)
 	}
-	for _, t := range tables {
-		rs.Tables = append(rs.Tables, &Table{
-			Family:  Family(t.Family),
-			Name:    t.Name,
-			Dormant: t.Flags&unix.NFT_TABLE_F_DORMANT != 0,
+	for _, m := range msgs {
+		t := &Table{Family: m.family}
+		err := scan(m.attrs, func(a attr) error {
+			switch a.typ {
+			case unix.NFTA_TABLE_NAME:
+				t.Name = a.str()
+			case unix.NFTA_TABLE_FLAGS:
+				return into(&t.Dormant, a.u32, func(v uint32) bool { return v&unix.NFT_TABLE_F_DORMANT != 0 })
+			}
+			return nil
 		})
+		if err != nil {
+			return fmt.Errorf("table %v %s: %w", m.family, t.Name, err)
+		}
+		rs.Tables = append(rs.Tables, t)
+	}
+	return nil
+}
+
+func readChains(rs *Ruleset) error {
+	nl, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("nftables: %w", err)
 	}
 	chains, err := nl.ListChains()
 	if err != nil {

@@ -84,7 +84,7 @@ func (c *compiler) refuseChain(ch *nft.Chain, property, why, supported string) {
 	c.errs = append(c.errs, &Unsupported{
 		Table:     ch.Table.String(),
 		Chain:     ch.Name,
-		Text:      fmt.Sprintf("type %s hook %v priority %d", b.Type, b.Hook, b.Priority),
+		Text:      fmt.Sprintf("type %s hook %s priority %d", b.Type, ch.HookName(), b.Priority),
 		Expr:      property,
 		Why:       why,
 		Supported: supported,
@@ -178,9 +178,12 @@ const (
 	// kernel allows 8 frames, of which the dataplane, the phase and the
 	// counter take the rest.
 	maxNesting = 3
+	// maxInlined is how many rules a chain may have with those it is given.
+	maxInlined = 50000
 )
 
-// plan decides which regular chains become functions.
+// plan decides which regular chains become functions: those that several rules
+// jump to, unless they are small.
 func (c *compiler) plan() error {
 	for _, ch := range c.p.chains {
 		for _, r := range ch.rules {
@@ -199,13 +202,45 @@ func (c *compiler) plan() error {
 			n++
 		}
 	}
-	depth := make(map[*chain]int)
-	for _, ch := range c.p.sortedChains() {
-		if d := c.depth(ch, depth); d > maxNesting && ch.src.Base != nil {
-			return fmt.Errorf("table %v chain %s: chains that several rules jump to are nested %d deep: at most %d are supported", ch.src.Table, ch.src.Name, d, maxNesting)
+	return c.flatten()
+}
+
+// flatten inlines chains where functions would be nested too deep: those that
+// call no other function, for they are the smallest.
+func (c *compiler) flatten() error {
+	for {
+		depth, size := make(map[*chain]int), make(map[*chain]int)
+		deepest := 0
+		for _, ch := range c.p.sortedChains() {
+			if n := c.size(ch, size); n > maxInlined {
+				return fmt.Errorf("table %v chain %s: its jumps are nested so deep that they would have to be copied: %d rules, more than %d", ch.src.Table, ch.src.Name, n, maxInlined)
+			}
+			deepest = max(deepest, c.depth(ch, depth))
+		}
+		if deepest <= maxNesting {
+			return nil
+		}
+		for ch, d := range depth {
+			if d == 0 {
+				ch.function = ""
+			}
 		}
 	}
-	return nil
+}
+
+// size returns how many rules a chain has with those inlined into it.
+func (c *compiler) size(ch *chain, known map[*chain]int) int {
+	if n, ok := known[ch]; ok {
+		return n
+	}
+	n := len(ch.rules)
+	for _, r := range ch.rules {
+		if t := r.target(); t != nil && c.p.chains[t].function == "" && n <= maxInlined {
+			n += c.size(c.p.chains[t], known)
+		}
+	}
+	known[ch] = n
+	return n
 }
 
 func (c *compiler) jumps(ch *chain) bool {

@@ -30,11 +30,12 @@ func newCondition(m *opMatch) condition {
 
 func sameOp(a, b op) bool { return reflect.DeepEqual(a, b) }
 
-// plain tells whether the key is just bytes of a field, and which.
+// plain tells whether the key is just bytes of a field, or of a name.
 func (c condition) plain() bool {
+	first := c.key[0]
 	for i, s := range c.key {
-		if s.field == fieldNone || s.and != 0xff || s.xor != 0 || s.name ||
-			s.field != c.key[0].field || s.index != c.key[0].index+uint8(i) {
+		if s.field == fieldNone || s.and != 0xff || s.xor != 0 || s.name != first.name ||
+			s.field != first.field || s.index != first.index+uint8(i) {
 			return false
 		}
 	}
@@ -73,7 +74,7 @@ const manyValues = 64
 // decides calls fn with whether d holds for each value that c allows, if c
 // allows few and they decide d.
 func (c condition) decides(d condition, fn func(holds bool)) bool {
-	if !c.plain() || len(c.spans) > manyValues || !singles(c.spans) {
+	if !c.plain() || c.key[0].name || len(c.spans) > manyValues || !singles(c.spans) {
 		return false
 	}
 	for _, s := range c.spans {
@@ -95,7 +96,7 @@ func align(c, d condition) (a, b []span, ok bool) {
 	if reflect.DeepEqual(c.key, d.key) {
 		return c.spans, d.spans, true
 	}
-	if !c.plain() || !d.plain() || c.key[0].field != d.key[0].field || c.key[0].index != d.key[0].index {
+	if !c.plain() || !d.plain() || c.key[0] != d.key[0] {
 		return nil, nil, false
 	}
 	n := max(len(c.key), len(d.key))

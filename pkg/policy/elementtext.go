@@ -58,15 +58,24 @@ func (s *Set) parseRange(text string) (from, to []byte, err error) {
 		}
 		return from, to, nil
 	}
-	first, last, isRange := strings.Cut(text, "-")
-	if v, err := parse(s, f, text); err == nil || !isRange {
-		// Some names have a hyphen.
-		return v, v, err
+	v, err := parse(s, f, text)
+	if err == nil {
+		return v, v, nil
 	}
-	if from, err = parse(s, f, strings.TrimSpace(first)); err != nil {
-		return nil, nil, err
+	// Names have hyphens too: any of them may be the one between the ends.
+	for i := range text {
+		if text[i] != '-' {
+			continue
+		}
+		var errFrom, errTo error
+		from, errFrom = parse(s, f, strings.TrimSpace(text[:i]))
+		to, errTo = parse(s, f, strings.TrimSpace(text[i+1:]))
+		if errFrom == nil && errTo == nil {
+			err = nil
+			break
+		}
 	}
-	if to, err = parse(s, f, strings.TrimSpace(last)); err != nil {
+	if err != nil {
 		return nil, nil, err
 	}
 	if bytes.Compare(from, to) > 0 {

@@ -26,6 +26,9 @@ type opMatch struct {
 	keys   [][]sym
 	elems  [][]span
 	invert bool
+	// named is the condition as it was before names of interfaces became
+	// indexes; nil when there were none.
+	named *opMatch
 }
 
 // opLookup goes on if the set, which is a map, has the keys.

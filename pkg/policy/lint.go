@@ -3,7 +3,9 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,9 +20,11 @@ const (
 	// NeverReached: an earlier rule of the chain decides about every packet
 	// that the rule matches.
 	NeverReached WarningKind = "never-reached"
-	// NeverMatches: the rule names only interfaces that do not exist, or no
-	// element.
+	// NeverMatches: the rule looks into a constant set without elements.
 	NeverMatches WarningKind = "never-matches"
+	// UnknownInterface: the rule, the first to do so, names an interface that
+	// does not exist.
+	UnknownInterface WarningKind = "unknown-interface"
 	// LimitWithoutEffect: what the limit holds back gets the same verdict from
 	// a later rule.
 	LimitWithoutEffect WarningKind = "limit-without-effect"
@@ -32,8 +36,11 @@ const (
 type Warning struct {
 	Kind WarningKind
 	Rule RuleInfo
-	// By are the rules that make it so.
+	// By are the rules that make it so; for an unknown interface, the other
+	// rules that name it.
 	By []RuleInfo
+	// Interface that is unknown.
+	Interface string
 }
 
 // String says it in a sentence.
@@ -48,7 +55,12 @@ func (w Warning) String() string {
 	case NeverReached:
 		what = "is never reached: every packet that it matches is decided before by " + others
 	case NeverMatches:
-		what = "matches nothing: what it names does not exist"
+		what = "matches nothing: its set is empty"
+	case UnknownInterface:
+		what = fmt.Sprintf("names the interface %q, which does not exist: no packet comes or goes by it", w.Interface)
+		if n := len(w.By); n > 0 {
+			what += fmt.Sprintf(" (nor for %d more rules)", n)
+		}
 	case LimitWithoutEffect:
 		what = "has a limit without effect: packets that it holds back get the same verdict from " + others
 	case LimitBypassed:
@@ -85,7 +97,53 @@ func (p *Program) Lint() []Warning {
 			out = append(out, *w)
 		}
 	}
+	return append(p.unknownInterfaces(), out...)
+}
+
+// unknownInterfaces finds names of interfaces that do not exist.
+func (p *Program) unknownInterfaces() []Warning {
+	rules := make(map[string][]RuleInfo)
+	for _, info := range p.Rules {
+		ch, at := p.findRule(info)
+		if ch == nil {
+			continue
+		}
+		for _, name := range ch.rules[at].interfaces() {
+			_, known := p.options.Links[name]
+			if n := len(rules[name]); !known && (n == 0 || rules[name][n-1] != info) {
+				rules[name] = append(rules[name], info)
+			}
+		}
+	}
+	var out []Warning
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		r := rules[name]
+		out = append(out, Warning{Kind: UnknownInterface, Rule: r[0], By: r[1:], Interface: name})
+	}
 	return out
+}
+
+// interfaces returns the names of interfaces in a rule's conditions, as far as
+// they are whole names.
+func (r *rule) interfaces() []string {
+	var names []string
+	for _, o := range r.ops {
+		m, ok := o.(*opMatch)
+		if !ok || m.named == nil {
+			continue
+		}
+		for i, key := range m.named.keys {
+			if !key[0].name || len(key) != ifnameLen {
+				continue
+			}
+			for _, e := range m.named.elems {
+				if e[i].single() {
+					names = append(names, string(bytes.TrimRight(e[i].lo, "\x00")))
+				}
+			}
+		}
+	}
+	return names
 }
 
 // findRule returns the chain of a rule and its place in it.
@@ -140,6 +198,11 @@ func newView(p *Program, r *rule) view {
 	for _, o := range r.ops {
 		switch o := o.(type) {
 		case *opMatch:
+			if o.named != nil {
+				// What is wrong with the rules does not depend on which
+				// interfaces exist.
+				o = o.named
+			}
 			switch {
 			case len(o.elems) == 0 && !o.invert:
 				v.never = true
@@ -259,10 +322,8 @@ func (v *view) bypass(earlier []view) []RuleInfo {
 
 // loopback tells whether the rule is about the loopback interface only.
 func (v *view) loopback() bool {
-	const index = 1
-	lo := newCondition(&opMatch{
-		keys:  [][]sym{fieldBytes(fieldIif, 0, 4)},
-		elems: [][]span{{{ifindexBytes(index), ifindexBytes(index)}}},
-	})
-	return slices.ContainsFunc(v.conds, func(c condition) bool { return c.implies(lo) })
+	index, name := ifindexBytes(1), paddedName("lo", ifnameLen)
+	byIndex := newCondition(&opMatch{keys: [][]sym{fieldBytes(fieldIif, 0, 4)}, elems: [][]span{{{index, index}}}})
+	byName := newCondition(&opMatch{keys: [][]sym{ifname(fieldIif)}, elems: [][]span{{{name, name}}}})
+	return slices.ContainsFunc(v.conds, func(c condition) bool { return c.implies(byIndex) || c.implies(byName) })
 }

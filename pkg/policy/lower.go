@@ -250,7 +250,7 @@ func (l *lowerer) match(v []sym, spans []span, invert bool) error {
 
 // matchKeys adds a condition on several values.
 func (l *lowerer) matchKeys(keys [][]sym, elems [][]span, invert bool) error {
-	m, err := l.resolveNames(&opMatch{keys, elems, invert})
+	m, err := l.resolveNames(&opMatch{keys: keys, elems: elems, invert: invert})
 	if err != nil {
 		return err
 	}

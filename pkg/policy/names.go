@@ -8,8 +8,8 @@ import "encoding/binary"
 // their indexes. An interface that is not among the links, and no interface,
 // have an empty name: no rule can name them.
 func (c *compiler) resolveNames(m *opMatch) (*opMatch, error) {
-	named := -1
-	for i, key := range m.keys {
+	named := m
+	for i, key := range named.keys {
 		field, ok, err := nameKey(key)
 		if err != nil {
 			return nil, err
@@ -20,10 +20,10 @@ func (c *compiler) resolveNames(m *opMatch) (*opMatch, error) {
 		if len(m.keys) == 1 {
 			return c.resolveName(m, field, len(key)), nil
 		}
-		named = i
-		if m, err = c.expandName(m, named, field); err != nil {
+		if m, err = c.expandName(m, i, field); err != nil {
 			return nil, err
 		}
+		m.named = named
 	}
 	return m, nil
 }
@@ -69,7 +69,7 @@ func (c *compiler) resolveName(m *opMatch, field pktField, n int) *opMatch {
 	}
 	// When nameless interfaces are in the set, list those that are not.
 	others := in("")
-	out := &opMatch{keys: [][]sym{fieldBytes(field, 0, 4)}, invert: m.invert != others}
+	out := &opMatch{keys: [][]sym{fieldBytes(field, 0, 4)}, invert: m.invert != others, named: m}
 	for _, name := range c.links {
 		if in(name) != others {
 			i := ifindexBytes(c.p.options.Links[name])

@@ -162,13 +162,20 @@ func join(functions []function) (asm.Instructions, error) {
 }
 
 // Hash identifies what the program does: two programs with the same hash have
-// the same instructions, counters, limits, logs and sets, but for the elements
-// of the sets.
+// the same instructions, counters, limits, logs and sets, and the same elements
+// in the ruleset. What is left of the life of elements does not count.
 func (p *Program) Hash() [sha256.Size]byte {
 	h := sha256.New()
-	fmt.Fprintf(h, "phases %#x\n%+v\n%+v\n%+v\n", p.Phases, p.Rules, p.Logs, p.Limits)
+	fmt.Fprintf(h, "phases %#x\n%+v\n%+v\n", p.Phases, p.Logs, p.Limits)
+	for _, r := range p.Rules {
+		r.Line = 0 // a comment more in the file changes nothing
+		fmt.Fprintf(h, "%+v\n", r)
+	}
 	for _, s := range p.Sets {
-		fmt.Fprintf(h, "%v %s %s %s %v %d %v %v\n", s.Family, s.Table, s.Name, s.MapName, s.MapType(), s.MaxEntries, s.fields, s.Timeout)
+		fmt.Fprintf(h, "%v %s %v %d %v %v\n", s, s.MapName, s.MapType(), s.MaxEntries, s.fields, s.Timeout)
+		for _, r := range s.ranges {
+			fmt.Fprintf(h, "%x %x %v\n", r.From, r.To, r.Element.Timeout)
+		}
 	}
 	functions, err := p.generate(plainLayout())
 	if err != nil {

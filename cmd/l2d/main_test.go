@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
+)
+
+// asProgram makes the test binary l2d itself, so that it can be killed.
+const asProgram = "L2D_TEST_RUN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// host is a network namespace with two interfaces, and files for a daemon in it.
+type host struct {
+	t      *testing.T
+	holder *exec.Cmd // a process that keeps the namespace
+	dir    string
+	pins   string
+	notify *net.UnixConn
+}
+
+const ruleset = "table inet filter {\n\tset s {\n\t\ttype ipv4_addr\n\t\tflags timeout\n\t}\n\tchain input {\n\t\ttype filter hook input priority 0; policy drop;\n\t\tip saddr @s drop\n\t\ttcp dport 22 accept\n\t}\n}\n"
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	if err := enforce.EnsureBPFFS("/sys/fs/bpf/l2d"); err != nil {
+		t.Fatal(err)
+	}
+	h := &host{t: t, dir: t.TempDir()}
+	h.pins = fmt.Sprintf("/sys/fs/bpf/l2d-test-%d", os.Getpid())
+	h.holder = exec.Command("sh", "-c", "ip link add wan0 type veth peer name far0 && ip link add br0 type bridge && echo up && exec sleep 600")
+	h.holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	h.holder.Stderr = os.Stderr
+	up, err := h.holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = h.holder.Process.Kill()
+		_ = h.holder.Wait()
+		if _, err := os.Stat(h.pins); err == nil {
+			if err := loader.Detach(h.pins); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if _, err := up.Read(make([]byte, 3)); err != nil {
+		t.Fatalf("no namespace: %v", err)
+	}
+	h.notify, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(h.dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.notify.Close() })
+	h.write("firewall.nft", ruleset)
+	h.write("l2d.yaml", h.config())
+	return h
+}
+
+func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
+
+func (h *host) config() string {
+	return fmt.Sprintf("dataplane:\n  ruleset: firewall.nft\n  pin_path: %s\n  interfaces: [{name: wan0}, {name: br0}, {name: late0, optional: true}]\ncontrol: {socket: %s}\n", h.pins, h.path("run/l2d.sock"))
+}
+
+func (h *host) write(name, text string) {
+	h.t.Helper()
+	if err := os.WriteFile(h.path(name), []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// command runs a program in the namespace.
+func (h *host) command(name string, args ...string) *exec.Cmd {
+	ns := fmt.Sprintf("--net=/proc/%d/ns/net", h.holder.Process.Pid)
+	return exec.CommandContext(h.t.Context(), "nsenter", append([]string{ns, name}, args...)...)
+}
+
+// daemonProcess is a running l2d.
+type daemonProcess struct {
+	*exec.Cmd
+	stderr bytes.Buffer
+}
+
+func (h *host) start(args ...string) *daemonProcess {
+	h.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	p := &daemonProcess{Cmd: h.command(self, append([]string{"--config", h.path("l2d.yaml")}, args...)...)}
+	p.Env = append(os.Environ(), asProgram+"=1", "NOTIFY_SOCKET="+h.path("notify"), "WATCHDOG_USEC=200000")
+	p.Stderr = &p.stderr
+	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() {
+		_ = p.Process.Kill()
+		_ = p.Wait()
+		if h.t.Failed() {
+			h.t.Logf("l2d %v:\n%s", args, p.stderr.String())
+		}
+	})
+	return p
+}
+
+// expect waits until the daemon notifies of a state.
+func (h *host) expect(state string) {
+	h.t.Helper()
+	buf := make([]byte, 4096)
+	deadline := time.Now().Add(20 * time.Second)
+	if err := h.notify.SetReadDeadline(deadline); err != nil {
+		h.t.Fatal(err)
+	}
+	for {
+		n, err := h.notify.Read(buf)
+		if err != nil {
+			h.t.Fatalf("waiting for %s: %v", state, err)
+		}
+		if strings.HasPrefix(string(buf[:n]), state) {
+			return
+		}
+	}
+}
+
+// wait returns the exit code.
+func (p *daemonProcess) wait(t *testing.T) int {
+	t.Helper()
+	err := p.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return p.ProcessState.ExitCode()
+}
+
+func (h *host) client() *api.Client { return api.NewClient(h.path("run/l2d.sock")) }
+
+func (h *host) status() api.Status {
+	h.t.Helper()
+	s, err := h.client().Status(h.t.Context())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return s
+}
+
+// attached returns the interfaces that the kernel says have TCX programs.
+func (h *host) attached() []string {
+	h.t.Helper()
+	type result struct {
+		names []string
+		err   error
+	}
+	done := make(chan result)
+	go func() {
+		// Never unlocked: the thread ends in the other namespace.
+		runtime.LockOSThread()
+		names, err := tcxInterfaces(h.holder.Process.Pid)
+		done <- result{names, err}
+	}()
+	r := <-done
+	if r.err != nil {
+		h.t.Fatal(r.err)
+	}
+	return r.names
+}
+
+// tcxInterfaces moves the thread into the network namespace of a process.
+func tcxInterfaces(pid int) ([]string, error) {
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, err
+	}
+	links, err := enforce.ReadLinks()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, name := range links.Names() {
+		q, err := link.QueryPrograms(link.QueryOptions{Target: links[name], Attach: ebpf.AttachTCXIngress})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if len(q.Programs) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+func TestLife(t *testing.T) {
+	h := newHost(t)
+	ctx := t.Context()
+	p := h.start()
+	h.expect("READY=1")
+	h.expect("WATCHDOG=1")
+	s := h.status()
+	if !s.Attached || len(s.Dataplane.Interfaces) != 2 || s.PID != p.Process.Pid || len(s.Waiting) != 1 {
+		t.Errorf("status %+v", s)
+	}
+
+	set := api.SetName{Family: "inet", Table: "filter", Set: "s"}
+	if err := h.client().SetAdd(ctx, set, "192.0.2.1", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+
+	t.Run("a reload of bad files changes nothing", func(t *testing.T) {
+		h.write("l2d.yaml", h.config()+"speed: 1\n")
+		if err := p.Process.Signal(unix.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		h.expect("RELOADING=1\nMONOTONIC_USEC=")
+		h.expect("READY=1")
+		if s := h.status(); !strings.Contains(s.ReloadError, "l2d.yaml:6:1: speed: unknown key") {
+			t.Errorf("reload error %q", s.ReloadError)
+		}
+		_, err := h.client().Reload(ctx)
+		if !api.IsBadInput(err) || !strings.Contains(err.Error(), "unknown key") {
+			t.Errorf("reload: %v", err)
+		}
+		h.write("l2d.yaml", strings.Replace(h.config(), h.pins, h.pins+"x", 1))
+		if _, err = h.client().Reload(ctx); !api.IsBadInput(err) || !strings.Contains(err.Error(), "cannot change while l2d runs") {
+			t.Errorf("reload with another pin path: %v", err)
+		}
+		h.write("l2d.yaml", h.config())
+		h.write("firewall.nft", ruleset+"bogus\n")
+		if _, err = h.client().Reload(ctx); !api.IsBadInput(err) || !strings.Contains(err.Error(), "firewall.nft:12") {
+			t.Errorf("reload with a ruleset that does not parse: %v", err)
+		}
+		if now := h.status(); now.Dataplane.Generation != s.Dataplane.Generation || !now.Applied.Equal(s.Applied) {
+			t.Errorf("the dataplane is another one: %+v", now)
+		}
+	})
+
+	t.Run("a reload of good files", func(t *testing.T) {
+		h.write("firewall.nft", strings.Replace(ruleset, "dport 22", "dport 2222", 1))
+		r, err := h.client().Reload(ctx)
+		if err != nil || !r.Changed || r.Rules != 3 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		rules, err := h.client().Rules(ctx)
+		if err != nil || !strings.Contains(rules.Text, "tcp dport 2222 accept") || rules.Rules[1].Text != "tcp dport 2222 accept" || rules.Rules[1].Line != 9 {
+			t.Errorf("%v: %+v", err, rules)
+		}
+		if s := h.status(); s.ReloadError != "" {
+			t.Errorf("reload error %q", s.ReloadError)
+		}
+		if r, err = h.client().Reload(ctx); err != nil || r.Changed {
+			t.Errorf("the same again: %+v, %v", r, err)
+		}
+	})
+
+	t.Run("an interface appears", func(t *testing.T) {
+		if out, err := h.command("ip", "link", "add", "late0", "type", "bridge").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		deadline := time.Now().Add(10 * time.Second)
+		for len(h.status().Waiting) > 0 {
+			if time.Now().After(deadline) {
+				t.Fatal("late0 is not attached")
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if got := h.attached(); !slices.Contains(got, "late0") {
+			t.Errorf("programs are on %v, not on late0", got)
+		}
+	})
+
+	t.Run("a second daemon is refused", func(t *testing.T) {
+		second := h.start()
+		if code := second.wait(t); code != exitFailure || !strings.Contains(second.stderr.String(), "another daemon") {
+			t.Errorf("exit code %d: %s", code, second.stderr.String())
+		}
+	})
+
+	t.Run("killed, and bad files at the next start", func(t *testing.T) {
+		if err := p.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = p.Wait()
+		before := h.attached()
+		if !slices.Equal(before, []string{"br0", "late0", "wan0"}) {
+			t.Fatalf("programs are on %v", before)
+		}
+		h.write("l2d.yaml", strings.Replace(h.config(), "name: wan0", "name: nowhere0", 1))
+		bad := h.start()
+		if code := bad.wait(t); code != exitInput || !strings.Contains(bad.stderr.String(), `l2d.yaml:4:23: dataplane.interfaces[0].name: "nowhere0": no such interface`) {
+			t.Errorf("exit code %d: %s", code, bad.stderr.String())
+		}
+		if after := h.attached(); !slices.Equal(after, before) {
+			t.Errorf("programs were on %v, and are on %v", before, after)
+		}
+		h.write("l2d.yaml", h.config())
+	})
+
+	t.Run("taken over", func(t *testing.T) {
+		p = h.start()
+		h.expect("READY=1")
+		list, err := h.client().SetList(ctx, set)
+		if err != nil || len(list) != 1 || list[0].Value != "192.0.2.1" {
+			t.Errorf("set %v, %v", list, err)
+		}
+	})
+
+	t.Run("ended, attached", func(t *testing.T) {
+		if err := p.Process.Signal(unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		h.expect("STOPPING=1")
+		if code := p.wait(t); code != exitOK {
+			t.Errorf("exit code %d", code)
+		}
+		if got := h.attached(); !slices.Contains(got, "wan0") {
+			t.Errorf("programs are on %v", got)
+		}
+		if _, err := h.client().Status(ctx); !errors.Is(err, api.ErrNotRunning) {
+			t.Errorf("the socket answers: %v", err)
+		}
+	})
+
+	t.Run("detached on exit", func(t *testing.T) {
+		p = h.start("--detach-on-exit")
+		h.expect("READY=1")
+		if err := p.Process.Signal(unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if code := p.wait(t); code != exitOK {
+			t.Errorf("exit code %d", code)
+		}
+		if got := h.attached(); len(got) != 0 {
+			t.Errorf("programs are on %v", got)
+		}
+		if out, err := h.command("nft", "list", "table", "inet", "filter").CombinedOutput(); err != nil || !strings.Contains(string(out), "tcp dport 2222 accept") {
+			t.Errorf("not in nftables: %v: %s", err, out)
+		}
+	})
+
+	t.Run("attached again, out of nftables", func(t *testing.T) {
+		p = h.start()
+		h.expect("READY=1")
+		if out, err := h.command("nft", "list", "tables").CombinedOutput(); err != nil || len(out) != 0 {
+			t.Errorf("nftables has, %v: %s", err, out)
+		}
+		d, err := h.client().Detach(ctx, false)
+		if err != nil || d.Fallback {
+			t.Errorf("%+v, %v", d, err)
+		}
+		if s := h.status(); s.Attached {
+			t.Errorf("status %+v", s)
+		}
+		var e *api.Error
+		if _, err := h.client().Rules(ctx); !errors.As(err, &e) || e.Status != 409 {
+			t.Errorf("rules of nothing: %v", err)
+		}
+		if _, err := h.client().Reload(ctx); err != nil || !h.status().Attached {
+			t.Errorf("reload: %v", err)
+		}
+	})
+}
+
+func TestExitCodes(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		text string
+	}{
+		{[]string{"--version"}, exitOK, ""},
+		{[]string{"--bogus"}, exitInput, "unknown flag --bogus"},
+		{[]string{"--config", "/nonexistent/l2d.yaml"}, exitInput, "/nonexistent/l2d.yaml: no such file"},
+	} {
+		cmd := exec.CommandContext(context.Background(), self, c.args...)
+		cmd.Env = append(os.Environ(), asProgram+"=1")
+		var errs bytes.Buffer
+		cmd.Stderr = &errs
+		_ = cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(errs.String(), c.text) {
+			t.Errorf("%q: exit code %d, want %d: %q", c.args, code, c.code, errs.String())
+		}
+	}
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package loader
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestPorts: the server sees the router's address and the client's port; a
+// port that is taken is replaced by one of the same class.
+func TestPorts(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		inFamilies(t, func(t *testing.T, f family) {
+			// A conversation is a client's socket that can still exchange.
+			type conversation func(message string) error
+			begin := map[string]func(ns string, from, server netip.AddrPort) (conversation, error){
+				"tcp": func(ns string, from, server netip.AddrPort) (conversation, error) {
+					c, err := r.dial(ns, from, server)
+					if err != nil {
+						return nil, err
+					}
+					t.Cleanup(func() { c.SetLinger(0); c.Close() })
+					return func(message string) error { return exchange(c, message) }, nil
+				},
+				"udp": func(ns string, from, server netip.AddrPort) (conversation, error) {
+					c := r.udp(t, ns, from)
+					talk := func(message string) error { return exchangeUDP(c, server, []byte(message)) }
+					return talk, talk("first")
+				},
+			}
+			type client struct {
+				ns   string
+				addr netip.Addr
+			}
+			lan, lan2, own := client{"l", f.lan}, client{"l", f.lan2}, client{"r", f.rwan}
+			port := uint16(0)
+			for _, proto := range []string{"tcp", "udp"} {
+				for _, c := range []struct {
+					name          string
+					first, second client
+				}{
+					{"two clients", lan, lan2}, {"client, then router", lan, own}, {"router, then client", own, lan},
+				} {
+					for _, class := range []struct{ base, low, high uint16 }{{5200, 1024, 65535}, {700, 600, 1023}, {300, 1, 511}} {
+						t.Run(fmt.Sprintf("%s/%s/%d", proto, c.name, class.base), func(t *testing.T) {
+							port++
+							// A server of its own: the others' ports are random.
+							server := at(f.wan, 8200+port)
+							serve := map[string]func(*testing.T, string, netip.AddrPort) chan netip.AddrPort{"tcp": r.echoTCP, "udp": r.echoUDP}[proto]
+							peers := serve(t, "w", server)
+							collisions := stat(t, d, "nat_collision")
+							var talks []conversation
+							var seen []netip.AddrPort
+							for i, cl := range []client{c.first, c.second} {
+								talk, err := begin[proto](cl.ns, at(cl.addr, class.base+port), server)
+								if err != nil {
+									t.Fatalf("conversation %d: %v", i, err)
+								}
+								talks, seen = append(talks, talk), append(seen, <-peers)
+							}
+							if seen[0] != at(f.rwan, class.base+port) {
+								t.Errorf("the first comes from %v, not %v", seen[0], at(f.rwan, class.base+port))
+							}
+							second := seen[1]
+							if second.Addr() != f.rwan || second == seen[0] || second.Port() < class.low || second.Port() > class.high {
+								t.Errorf("the second comes from %v: not another port of %d to %d", second, class.low, class.high)
+							}
+							if n := stat(t, d, "nat_collision") - collisions; n != 1 {
+								t.Errorf("%d collisions counted, not 1", n)
+							}
+							for range 3 {
+								for i, talk := range talks {
+									if err := talk(fmt.Sprintf("conversation %d", i)); err != nil {
+										t.Errorf("conversation %d: %v", i, err)
+									}
+								}
+							}
+						})
+					}
+				}
+			}
+		})
+	})
+}
+
+// TestEchoIDs: two clients that ping a host with the same identifier each get
+// their own answers.
+func TestEchoIDs(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		inFamilies(t, func(t *testing.T, f family) {
+			request, reply := pick[uint8](f, 8, 128), pick[uint8](f, 0, 129)
+			wan := r.tap(t, "w")
+			const id = 77
+			var clients []*net.IPConn
+			for _, from := range []struct {
+				ns   string
+				addr netip.Addr
+			}{{"l", f.lan}, {"l", f.lan2}, {"r", f.rwan}} {
+				clients = append(clients, r.rawSocket(t, from.ns, icmpProto(f.lan), from.addr))
+			}
+			ids := map[uint16]int{}
+			for seq := range uint32(3) {
+				for i, c := range clients {
+					payload := fmt.Sprintf("client %d", i)
+					if _, err := c.WriteTo(icmpMessage(f.lan, f.wan, request, 0, id<<16|seq, []byte(payload)), &net.IPAddr{IP: f.wan.AsSlice()}); err != nil {
+						t.Fatal(err)
+					}
+					p := wan.receive("request", func(p packet) bool { return p.proto == icmpProto(f.lan) && p.l4[0] == request })
+					if bad := p.wrongChecksum(); bad != "" || p.src.Addr() != f.rwan {
+						t.Errorf("request from %v, wrong checksum: %q", p.src, bad)
+					}
+					seenID := binary.BigEndian.Uint16(p.l4[4:])
+					if before, ok := ids[seenID]; ok && before != i {
+						t.Errorf("client %d has the identifier %d of client %d", i, seenID, before)
+					}
+					ids[seenID] = i
+					c.SetReadDeadline(time.Now().Add(2 * time.Second))
+					for buf := make([]byte, 1500); ; {
+						n, _, err := c.ReadFrom(buf)
+						if err != nil {
+							t.Fatalf("client %d: no reply: %v", i, err)
+						}
+						if buf[0] != reply {
+							continue
+						}
+						if got, want := binary.BigEndian.Uint32(buf[4:]), id<<16|seq; got != want || string(buf[8:n]) != payload {
+							t.Errorf("client %d: reply %#x %q, not %#x %q", i, got, buf[8:n], want, payload)
+						}
+						break
+					}
+				}
+			}
+			if len(ids) != len(clients) || ids[id] != 0 {
+				t.Errorf("identifiers on the wire: %v", ids)
+			}
+		})
+	})
+}
+
+// TestOtherProtocols are told apart by addresses alone.
+func TestOtherProtocols(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			for _, proto := range []uint8{47, 50, 132, 253} {
+				t.Run(fmt.Sprint(proto), func(t *testing.T) {
+					message := []byte("anything at all")
+					for range 3 { // the later ones on a confirmed flow
+						lan.send(ipPacket(f.lan, f.wanless, proto, 64, message))
+						p := wan.receive("packet", func(p packet) bool { return p.proto == proto })
+						if p.src.Addr() != f.rwan || p.dst.Addr() != f.wanless || string(p.l4) != string(message) || p.wrongChecksum() != "" {
+							t.Errorf("received %+v", p)
+						}
+						wan.send(ipPacket(f.wanless, f.rwan, proto, 64, message))
+						p = lan.receive("reply", func(p packet) bool { return p.proto == proto })
+						if p.src.Addr() != f.wanless || p.dst.Addr() != f.lan || string(p.l4) != string(message) || p.wrongChecksum() != "" {
+							t.Errorf("received %+v", p)
+						}
+					}
+					// Another client of the same server cannot be told apart.
+					clashes := stat(t, d, "drop_flow_clash")
+					lan.send(ipPacket(f.lan2, f.wanless, proto, 64, message))
+					eventually(t, patience, "drop_flow_clash", func() bool { return stat(t, d, "drop_flow_clash") == clashes+1 })
+				})
+			}
+		})
+	})
+}
+
+// TestZeroChecksum: UDP without a checksum stays so; a checksum that comes out
+// as zero is sent as its other form.
+func TestZeroChecksum(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			for _, c := range []struct {
+				name string
+				port uint16
+				make func(src, dst, becomes netip.AddrPort) []byte
+				want uint16
+			}{{
+				"none", 5300, func(src, dst, _ netip.AddrPort) []byte {
+					d := udpDatagram(src, dst, []byte("no checksum"))
+					d[6], d[7] = 0, 0
+					return d
+				}, 0,
+			}, {
+				"comes out as zero", 5301, func(src, dst, becomes netip.AddrPort) []byte {
+					// The payload that completes the translated sum.
+					l4 := udpDatagram(becomes, dst, []byte{0, 0})
+					payload := binary.BigEndian.AppendUint16(nil, binary.BigEndian.Uint16(l4[6:]))
+					return udpDatagram(src, dst, payload)
+				}, 0xffff,
+			}} {
+				if c.want == 0 && f.lan.Is6() {
+					continue // not allowed
+				}
+				t.Run(c.name, func(t *testing.T) {
+					src, dst := at(f.lan, c.port), at(f.wanless, 5302)
+					becomes := at(f.rwan, c.port)
+					for i := range 3 { // the later ones on a confirmed flow
+						lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, c.make(src, dst, becomes)))
+						p := wan.receive("datagram", func(p packet) bool { return p.dst == dst })
+						if p.src != becomes || p.checksum() != c.want || p.wrongChecksum() != "" {
+							t.Errorf("datagram %d: from %v with checksum %#04x, not from %v with %#04x", i, p.src, p.checksum(), becomes, c.want)
+						}
+						// And back.
+						wan.send(ipPacket(dst.Addr(), becomes.Addr(), unix.IPPROTO_UDP, 64, c.make(dst, becomes, dst)))
+						p = lan.receive("datagram", func(p packet) bool { return p.dst == src })
+						if p.src != dst || (p.checksum() == 0) != (c.want == 0) || p.wrongChecksum() != "" {
+							t.Errorf("answer %d: from %v with checksum %#04x", i, p.src, p.checksum())
+						}
+					}
+				})
+			}
+			if m.xdp != XDPOff && stat(t, d, "xdp_forwarded") == 0 {
+				t.Error("nothing forwarded by XDP")
+			}
+		})
+	})
+}
+
+// TestChecksums verifies each packet of ordinary traffic at the hosts, below
+// their stacks.
+func TestChecksums(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		r.noAggregates(t)
+		// At TC the hosts leave checksums and segmentation to the last interface
+		// before the other host, which the kernel does them for: it goes on
+		// from the sums that are in the packet.
+		r.offload(m.xdp == XDPOff)
+		for _, dev := range []string{"lan0", "wan0"} {
+			r.must("ip", "netns", "exec", r.name+"r", "ethtool", "-K", dev, "tx", "off", "tso", "off", "gso", "off")
+		}
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			l := r.listen(t, "w", at(f.wan, 8300))
+			if err := transfer(r.mustDial(t, "l", at(f.lan, 0), at(f.wan, 8300)), l, 2<<20); err != nil {
+				t.Error(err)
+			}
+			// The router's own, too.
+			l = r.listen(t, "w", at(f.wan, 8301))
+			if err := transfer(r.mustDial(t, "r", at(f.rwan, 0), at(f.wan, 8301)), l, 1<<20); err != nil {
+				t.Error(err)
+			}
+			r.echoUDP(t, "w", at(f.wan, 8302))
+			c := r.udp(t, "l", at(f.lan, 5400))
+			for n := range 20 {
+				if err := exchangeUDP(c, at(f.wan, 8302), make([]byte, 50*n+n%2)); err != nil {
+					t.Error(err)
+				}
+			}
+			if out, err := r.host("l", "ping", "-n", "-c", "5", "-i", "0.01", "-s", "777", f.wan.String()).CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+			for host, w := range map[string]*wire{"LAN": lan, "WAN": wan} {
+				seen := map[uint8]int{}
+				for _, p := range w.drain() {
+					seen[p.proto]++
+					if bad := p.wrongChecksum(); bad != "" {
+						t.Fatalf("%s: %v to %v, protocol %d, %d bytes: wrong checksum: %s", host, p.src, p.dst, p.proto, len(p.raw), bad)
+					}
+				}
+				if seen[unix.IPPROTO_TCP] < 100 || seen[unix.IPPROTO_UDP] < 20 || seen[icmpProto(f.lan)] < 5 {
+					t.Errorf("%s: not enough packets seen: %v", host, seen)
+				}
+			}
+		})
+	})
+}

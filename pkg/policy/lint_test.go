@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// summary is a warning without handles: "kind: text <- text; text".
+func summary(w Warning) string {
+	var by []string
+	for _, r := range w.By {
+		by = append(by, r.Text)
+	}
+	return fmt.Sprintf("%s: %s <- %s", w.Kind, w.Rule.Text, strings.Join(by, "; "))
+}
+
+func TestLint(t *testing.T) {
+	tests := []struct {
+		name, sets, rules string
+		want              []string
+	}{
+		{"all before", "", "accept\ntcp dport 22 drop", []string{"never-reached: tcp dport 22 drop <- accept"}},
+		{"prefix in prefix", "", "ip saddr 10.0.0.0/8 drop\nip saddr 10.1.2.0/24 accept",
+			[]string{"never-reached: ip saddr 10.1.2.0/24 accept <- ip saddr 10.0.0.0/8 drop"}},
+		{"prefix around prefix", "", "ip saddr 10.1.2.0/24 drop\nip saddr 10.0.0.0/8 accept", nil},
+		{"set in set", "set a { type ipv4_addr; flags constant, interval; elements = { 10.0.0.0/8, 192.168.0.0/16 }; }",
+			"ip saddr @a drop\niifname \"br0\" ip saddr { 10.1.1.1, 192.168.7.7 } accept",
+			[]string{`never-reached: iifname "br0" ip saddr { 10.1.1.1, 192.168.7.7 } accept <- ip saddr @a drop`}},
+		{"set can change", "set a { type ipv4_addr; flags interval; elements = { 10.0.0.0/8 }; }",
+			"ip saddr @a drop\nip saddr 10.1.1.1 accept", nil},
+		{"same set that can change", "set a { type ipv4_addr; }", "ip saddr @a drop\nip saddr @a tcp dport 22 accept",
+			[]string{"never-reached: ip saddr @a tcp dport 22 accept <- ip saddr @a drop"}},
+		{"other direction", "", "ip daddr 10.0.0.0/8 drop\nip saddr 10.1.2.0/24 accept", nil},
+		{"ports", "", "tcp dport 1-1023 drop\ntcp dport { 22, 80 } accept\ntcp dport { 22, 1024 } accept",
+			[]string{"never-reached: tcp dport { 22, 80 } accept <- tcp dport 1-1023 drop"}},
+		{"other protocol", "", "tcp dport 22 drop\nudp dport 22 accept", nil},
+		{"negation", "", "iifname != \"lo\" drop\niifname \"br0\" accept",
+			[]string{`never-reached: iifname "br0" accept <- iifname != "lo" drop`}},
+		{"names", "", "iifname \"h*\" drop\niifname \"hs0\" accept\niifname \"br0\" accept",
+			[]string{`never-reached: iifname "hs0" accept <- iifname "h*" drop`}},
+		{"flow states", "", "ct state established,related accept\nct state related drop\nct state new accept",
+			[]string{"never-reached: ct state related drop <- ct state established,related accept"}},
+		{"flow states that are left", "", "ct state established accept\nct state established,related drop", nil},
+		{"TCP flags", "", "tcp flags & (fin | syn) == fin | syn drop\ntcp flags & (fin | syn) == fin | syn counter accept",
+			[]string{"never-reached: tcp flags & (fin | syn) == fin | syn counter accept"}},
+		{"limit does not decide", "", "tcp dport 22 limit rate 6/minute drop\ntcp dport 22 accept", nil},
+		{"no verdict does not decide", "", "tcp dport 22 counter\ntcp dport 22 accept", nil},
+		{"return decides", "", "tcp dport 22 return\ntcp dport 22 accept", []string{"never-reached: tcp dport 22 accept <- tcp dport 22 return"}},
+
+		{"limit and the same anyway", "", "icmp type echo-request limit rate 5/second accept\nicmp type { echo-request, echo-reply } accept",
+			[]string{"limit-without-effect: icmp type echo-request limit rate 5/second accept <- icmp type { echo-reply, echo-request } accept"}},
+		{"limit and something between", "", "icmp type echo-request limit rate 5/second accept\nip saddr 10.0.0.0/8 drop\nicmp type { echo-request, echo-reply } accept", nil},
+		{"limit and something else between", "", "icmp type echo-request limit rate 5/second accept\ntcp dport 22 drop\nicmp type echo-request accept",
+			[]string{"limit-without-effect: icmp type echo-request limit rate 5/second accept <- icmp type echo-request accept"}},
+		{"limit and only a part", "", "ip protocol icmp limit rate 5/second accept\nicmp type echo-request accept", nil},
+		{"limit and the policy", "", "tcp dport 22 limit rate 6/minute drop",
+			[]string{"limit-without-effect: tcp dport 22 limit rate 6/minute drop <- policy drop"}},
+		{"limit that bites", "", "tcp dport 22 limit rate 6/minute accept\ntcp dport 22 drop", nil},
+		{"limit over", "", "ct state new limit rate over 5/second drop\naccept", nil},
+
+		{"limit bypassed", "", "iifname \"br0\" ip saddr 192.168.1.0/24 accept\niifname \"br0\" tcp dport 22 limit rate 6/minute accept\ntcp dport 22 drop",
+			[]string{`limit-bypassed: iifname "br0" tcp dport 22 limit rate 6/minute accept <- iifname "br0" ip saddr 192.168.1.0/24 accept`}},
+		{"limit not bypassed by loopback", "", "iifname \"lo\" accept\niif \"lo\" accept\ntcp dport 22 limit rate 6/minute accept\ntcp dport 22 drop", nil},
+		{"limit not bypassed by other states", "", "ct state established,related accept\ntcp dport 22 ct state new limit rate 6/minute accept\ntcp dport 22 drop", nil},
+
+		{"unknown interface", "", "iifname \"typo0\" accept\noifname { \"typo0\", \"br0\" } accept",
+			[]string{`unknown-interface: iifname "typo0" accept <- oifname { "typo0", "br0" } accept`}},
+		{"empty set", "set a { type ipv4_addr; flags constant; }", "ip saddr @a accept", []string{"never-matches: ip saddr @a accept <- "}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := compile(t, "table inet t {\n"+tt.sets+"\nchain forward {\ntype filter hook forward priority 0; policy drop;\n"+tt.rules+"\n}\n}\n")
+			var got []string
+			for _, w := range p.Lint() {
+				got = append(got, summary(w))
+			}
+			ok := slices.EqualFunc(got, tt.want, func(g, w string) bool {
+				// nft prints masks and sets in different ways.
+				return g == w || !strings.Contains(w, "<-") && strings.HasPrefix(g, "never-reached: tcp flags")
+			})
+			if !ok && !sameSets(got, tt.want) {
+				t.Errorf("got  %q\nwant %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// sameSets compares warnings regardless of the order in which nft prints sets.
+func sameSets(a, b []string) bool {
+	words := func(s string) []string {
+		w := strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' })
+		slices.Sort(w)
+		return w
+	}
+	return slices.EqualFunc(a, b, func(a, b string) bool { return slices.Equal(words(a), words(b)) })
+}
+
+// What is wrong with the order of L2's rules.
+func TestLintL2(t *testing.T) {
+	useLinks(t, exampleLinks)
+	p, err := Compile(readFile(t, examples[0]), Options{Links: testLinks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]Warning{}
+	for _, w := range p.Lint() {
+		got[w.Rule.Chain+" "+string(w.Kind)+" "+w.Rule.Text] = w
+	}
+	for rule, by := range map[string]string{
+		`input limit-bypassed iifname "br0" tcp dport @ssh_ports ct state new limit rate 6/minute accept`: `iifname "br0" ip saddr @internal4 accept`,
+		`input limit-without-effect iifname "br0" icmp type echo-request limit rate 10/second accept`:     `iifname "br0" icmp type @icmp_types accept`,
+		`input limit-without-effect iifname "br0" icmpv6 type echo-request limit rate 10/second accept`:   `iifname "br0" icmpv6 type @icmpv6_types accept`,
+		`input limit-without-effect iifname "enp1s0" icmp type echo-request limit rate 5/second accept`:   `iifname "enp1s0" icmp type @icmp_types accept`,
+		`input limit-without-effect iifname "enp1s0" icmpv6 type echo-request limit rate 5/second accept`: `iifname "enp1s0" icmpv6 type @icmpv6_types accept`,
+		`input never-reached iifname @high_speed_links ip saddr @high_speed4 accept`:                      `ip saddr @special4 counter drop`,
+		`forward limit-bypassed ct state new limit rate over 500/second counter drop`:                     `iifname "br0" oifname "enp1s0" ip saddr @internal4 ip daddr != @special4 accept`,
+	} {
+		w, ok := got[rule]
+		if !ok {
+			t.Errorf("no warning: %s", rule)
+			continue
+		}
+		if !slices.ContainsFunc(w.By, func(r RuleInfo) bool { return r.Text == by }) {
+			t.Errorf("%v: does not name %q", w, by)
+		}
+		delete(got, rule)
+	}
+	for _, w := range got {
+		t.Errorf("unexpected: %v", w)
+	}
+}
+
+// The hardened example is how it should be.
+func TestLintHardened(t *testing.T) {
+	useLinks(t, exampleLinks)
+	p, err := Compile(readFile(t, examples[1]), Options{Links: testLinks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range p.Lint() {
+		t.Errorf("unexpected: %v", w)
+	}
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+const exprs = `bitwise, byteorder, cmp, counter, ct, immediate, limit, log, lookup, masq, meta, payload, range`
+
+func TestUnsupportedRules(t *testing.T) {
+	tests := []struct {
+		rule, want string
+	}{
+		{"exthdr frag exists accept", `"exthdr": not supported; supported: ` + exprs},
+		{"fib daddr type local accept", `"fib": not supported; supported: ` + exprs},
+		{"ip saddr 192.0.2.1 reject", `"reject": not supported; supported: ` + exprs},
+		{"ct mark 7 accept", `"ct": not supported: ct mark; supported: ct state`},
+		{"meta mark set 7", `"meta": not supported: setting meta mark; supported: loading`},
+		{"meta skuid 0 accept", `"meta": not supported: meta skuid; supported: iif, iifname, l4proto, length, mark, nfproto, oif, oifname, pkttype, protocol`},
+		{"ip ttl set 64", `"payload": not supported: writing to the packet; supported: loading`},
+		{"ether saddr 02:00:00:00:00:01 accept", `"meta": not supported: meta iiftype; supported: iif, iifname, l4proto, length, mark, nfproto, oif, oifname, pkttype, protocol`},
+		{"@th,160,8 1 accept", `"payload": not supported: bytes 20 to 20 of the transport header; supported: the network header, the first 20 bytes of the transport header`},
+		{"@nh,160,8 1 accept", `"payload": not supported: bytes 20 to 20 of the network header; supported: the network header, the first 20 bytes of the transport header`},
+		{"ct state vmap { new : accept, established : drop }", `"lookup": not supported: a verdict map; supported: sets of keys, ranges and concatenations`},
+		{"tcp option maxseg size 1000 accept", `"exthdr": not supported; supported: ` + exprs},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			rs := readRuleset(t, inInput("accept\n"+tt.rule))
+			_, err := Compile(rs, Options{Links: testLinks})
+			r := rs.Rules()[1]
+			want := fmt.Sprintf("table inet t chain input rule handle %d (line 5): \"%s\": expression %s", r.Handle, r.Text, tt.want)
+			var u *Unsupported
+			if !errors.As(err, &u) {
+				t.Fatalf("error %v, want an Unsupported", err)
+			}
+			if err.Error() != want {
+				t.Errorf("got  %s\nwant %s", err, want)
+			}
+			if u.Handle != r.Handle || u.Line != 5 || u.Chain != "input" || u.Table != "inet t" || u.Text != r.Text {
+				t.Errorf("%+v", u)
+			}
+		})
+	}
+}
+
+func TestUnsupportedSets(t *testing.T) {
+	for _, tt := range []struct{ set, rule, want string }{
+		{"set s { type ipv4_addr . inet_service; flags interval; elements = { 10.0.0.0/8 . 1-2 }; }", "ip saddr . tcp dport @s accept",
+			"set s with ranges in concatenations that can change"},
+		{`set s { type ifname; flags interval; elements = { "br*" }; }`, "iifname @s accept", "set s with ranges of interface names that can change"},
+		{"set s { type ipv4_addr; counter; elements = { 10.0.0.1 }; }", "ip saddr @s accept", "set s with counter for each element"},
+	} {
+		_, err := Compile(readRuleset(t, "table inet t { "+tt.set+"\n}\n"+inInput(tt.rule)), Options{Links: testLinks})
+		if err == nil || !strings.Contains(err.Error(), `expression "lookup": not supported: `+tt.want) {
+			t.Errorf("%s: error %v, want %q", tt.set, err, tt.want)
+		}
+	}
+}
+
+func TestUnsupportedChains(t *testing.T) {
+	for _, tt := range []struct{ chain, want string }{
+		{"table inet t { chain c { type nat hook prerouting priority dstnat; policy accept; accept\n} }",
+			`table inet t chain c: "type nat hook prerouting priority -100": "hook": not supported: NAT at the hook prerouting; supported: postrouting; elsewhere only chains without rules`},
+		{"table inet t { chain c { type route hook output priority 0; policy accept; accept\n} }",
+			`table inet t chain c: "type route hook output priority 0": "type": not supported: type route; supported: filter; nat at the hook postrouting`},
+		{"table arp t { chain c { type filter hook input priority 0; policy accept; accept\n} }",
+			`table arp t chain c: "type filter hook input priority 0": "family": not supported: family arp; supported: ip, ip6, inet`},
+		{"table ip t { chain c { type nat hook postrouting priority srcnat; policy accept; oifname \"wan0\" masquerade random\n} }",
+			`table ip t chain c rule handle 2 (line 1): "oifname "wan0" masquerade random": expression "masq": not supported: masquerade with ports, random, fully-random or persistent; supported: masquerade without them`},
+		{"table ip t { chain c { type nat hook postrouting priority srcnat; policy accept; oifname \"wan0\" snat to 192.0.2.1\n} }",
+			`table ip t chain c rule handle 2 (line 1): "oifname "wan0" snat to 192.0.2.1": expression "nat": not supported; supported: ` + exprs},
+	} {
+		_, err := Compile(readRuleset(t, strings.ReplaceAll(tt.chain, "} }", "}\n}")), Options{Links: testLinks})
+		if err == nil || err.Error() != tt.want {
+			t.Errorf("%s:\ngot  %v\nwant %s", tt.chain, err, tt.want)
+		}
+	}
+	// NAT chains without rules are often there, and do nothing.
+	p := compile(t, "table ip t { chain c { type nat hook prerouting priority dstnat; policy accept;\n}\n}\n")
+	if p.Phases != 0 {
+		t.Errorf("phases %#x", p.Phases)
+	}
+}
+
+// All that is refused is reported, in order.
+func TestUnsupportedAll(t *testing.T) {
+	_, err := Compile(readRuleset(t, inInput("fib daddr type local accept\naccept\nct mark 7 accept")), Options{Links: testLinks})
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("error %v is not a joined one", err)
+	}
+	var got []string
+	for _, e := range joined.Unwrap() {
+		var u *Unsupported
+		if !errors.As(e, &u) {
+			t.Fatalf("error %v", e)
+		}
+		got = append(got, u.Expr)
+	}
+	if strings.Join(got, " ") != "fib ct" {
+		t.Errorf("refused %v", got)
+	}
+}
