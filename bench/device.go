@@ -24,3 +24,10 @@ type Describer interface {
 	// Describe is called after Setup.
 	Describe(ctx context.Context) ([]Figure, error)
 }
+
+// Verifier is a Device that can tell whether packets went the way that is to be
+// measured.
+type Verifier interface {
+	// Verify is called after each repetition.
+	Verify(ctx context.Context) error
+}

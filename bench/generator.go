@@ -48,6 +48,9 @@ func runLive(p *ebpf.Program, frames uint32) error {
 		data:     uint64(uintptr(unsafe.Pointer(&data[0]))),
 		repeat:   frames,
 		flags:    testLiveFrames,
+		// The most there is. Pages come back in a ring of this size; what
+		// does not fit costs the packet core a trip to the page allocator.
+		batchSize: 256,
 	}
 	_, _, errno := unix.Syscall(unix.SYS_BPF, progTestRun,
 		uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))

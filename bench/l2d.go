@@ -165,13 +165,35 @@ func (d *L2d) ready(ctx context.Context) (err error) {
 	}
 }
 
-// checkPath makes sure that packets go the way that is to be measured.
+// checkPath makes sure that packets can go the way that is to be measured.
 func (d *L2d) checkPath() error {
 	for _, i := range d.status.Dataplane.Interfaces {
 		native := i.XDP == loader.XDPNative && i.XDPRedirect
 		if (i.Name == IngressName || i.Name == EgressName) && native == d.TC {
 			return fmt.Errorf("%s: XDP is %s: %s", i.Name, i.XDP, i.Note)
 		}
+	}
+	return nil
+}
+
+// maxStray is the part of the packets that may go the other way.
+const maxStray = 0.01
+
+// Verify implements [Verifier].
+func (d *L2d) Verify(ctx context.Context) error {
+	before := d.status.Dataplane.Stats
+	if err := d.ready(ctx); err != nil {
+		return err
+	}
+	after := d.status.Dataplane.Stats
+	byXDP := float64(after["xdp_forwarded"] - before["xdp_forwarded"])
+	byTC := float64(after["tc_forwarded"] - before["tc_forwarded"])
+	stray := byTC
+	if d.TC {
+		stray = byXDP
+	}
+	if all := byXDP + byTC; all == 0 || stray > maxStray*all {
+		return fmt.Errorf("%.0f packets were forwarded by XDP, %.0f by TC", byXDP, byTC)
 	}
 	return nil
 }

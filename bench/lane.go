@@ -129,7 +129,11 @@ func (l *lane) measure(ctx context.Context) (Sample, error) {
 	if err := errors.Join(err, <-flood); err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", l.device.Name(), err)
 	}
-	if err := l.checkSamples(); err != nil {
+	err = l.checkSamples()
+	if v, ok := l.device.(Verifier); ok && err == nil {
+		err = v.Verify(ctx)
+	}
+	if err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", l.device.Name(), err)
 	}
 	return newSample(l.device.Name(), before, after), nil

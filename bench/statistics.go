@@ -38,8 +38,8 @@ const (
 	confidence = 0.95
 )
 
-// Ratio compares two devices: the medians, and where 95 % of the ratios lie
-// when rounds are drawn again at random.
+// Ratio compares two devices: the median of the ratios of each round, and where
+// 95 % of such medians lie when rounds are drawn again at random.
 type Ratio struct {
 	To   string  `json:"to"`
 	Mid  float64 `json:"ratio"`
@@ -48,30 +48,33 @@ type Ratio struct {
 }
 
 // ratio compares a with b, which are of the same rounds in the same order: a
-// disturbance that lasts hits both. Nothing in it is left to chance: the same
-// values give the same interval.
+// disturbance that lasts hits both and leaves their ratio alone. Rounds where b
+// is zero say nothing. The same values give the same interval.
 func ratio(to string, a, b []float64) Ratio {
-	n := min(len(a), len(b))
-	if n == 0 || median(b) == 0 {
+	var ratios []float64
+	for i := range min(len(a), len(b)) {
+		if b[i] > 0 {
+			ratios = append(ratios, a[i]/b[i])
+		}
+	}
+	n := len(ratios)
+	if n == 0 {
 		return Ratio{To: to}
 	}
 	random := rand.New(rand.NewPCG(1, uint64(n)))
-	ratios := make([]float64, 0, resamples)
-	x, y := make([]float64, n), make([]float64, n)
-	for range resamples {
-		for i := range n {
-			round := random.IntN(n)
-			x[i], y[i] = a[round], b[round]
+	medians := make([]float64, resamples)
+	drawn := make([]float64, n)
+	for i := range medians {
+		for j := range drawn {
+			drawn[j] = ratios[random.IntN(n)]
 		}
-		if m := median(y); m > 0 {
-			ratios = append(ratios, median(x)/m)
-		}
+		medians[i] = median(drawn)
 	}
-	slices.Sort(ratios)
+	slices.Sort(medians)
 	return Ratio{
 		To:   to,
-		Mid:  median(a) / median(b),
-		Low:  quantile(ratios, (1-confidence)/2),
-		High: quantile(ratios, (1+confidence)/2),
+		Mid:  median(ratios),
+		Low:  quantile(medians, (1-confidence)/2),
+		High: quantile(medians, (1+confidence)/2),
 	}
 }

@@ -62,6 +62,16 @@ func TestRatioInterval(t *testing.T) {
 	}
 }
 
+// A round in which the whole machine was slow counts as much as the others.
+func TestRatioIsPaired(t *testing.T) {
+	r := ratio("b", []float64{2, 1, 2, 1, 1}, []float64{4, 2, 4.2, 2, 2})
+	near(t, "ratio", r.Mid, 0.5)
+	if r.Low < 0.47 || r.High > 0.5 {
+		t.Errorf("interval %g to %g", r.Low, r.High)
+	}
+	near(t, "ratio without an idle round", ratio("b", []float64{3, 5}, []float64{6, 0}).Mid, 0.5)
+}
+
 func TestRatioOfNothing(t *testing.T) {
 	for _, r := range []Ratio{
 		ratio("b", nil, nil),

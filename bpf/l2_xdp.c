@@ -31,7 +31,7 @@ struct {
 static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 {
 	if (p->l4proto != IPPROTO_TCP)
-		return 1;
+		return !flow_contradicts(f, p);
 	return f->state == TCP_ESTABLISHED && tcp_header_valid(p) &&
 	       !(tcp_flags(p) & (TH_SYN | TH_FIN | TH_RST));
 }

@@ -74,7 +74,7 @@ func (h hook) set(pinPath string, i Interface, prog *ebpf.Program) (*change, err
 		l.Close()
 		return nil, fmt.Errorf("pin link %s: %w", path, err)
 	}
-	return &change{link: l, undo: func() error { return errors.Join(l.Unpin(), l.Close()) }}, nil
+	return &change{link: l, undo: func() error { return errors.Join(l.Detach(), l.Unpin()) }}, nil
 }
 
 // errGone is the error of a link whose interface has gone, or is another one
@@ -131,11 +131,26 @@ func detachOthers(pinPath string, keep map[string]bool) error {
 		if keep[e.Name()] {
 			continue
 		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+		if err := detach(filepath.Join(dir, e.Name())); err != nil {
 			errs = append(errs, fmt.Errorf("detach %s: %w", strings.ReplaceAll(e.Name(), "_", " "), err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// detach ends a pinned link at once: without its pin alone it would go when the
+// kernel gets round to it, and when no process has it open.
+func detach(path string) error {
+	l, err := link.LoadPinnedLink(path, nil)
+	if err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	defer l.Close()
+	// ENOLINK: of an interface that has gone.
+	if err := l.Detach(); err != nil && !errors.Is(err, unix.ENOLINK) {
+		return err
+	}
+	return os.Remove(path)
 }
 
 func isFull(err error) bool { return errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOSPC) }

@@ -4,6 +4,7 @@ package loader
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -365,4 +366,48 @@ func TestTCPLife(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestDeletedFlow: a flow that was deleted by hand begins anew.
+func TestDeletedFlow(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		inFamilies(t, func(t *testing.T, f family) {
+			server := at(f.wan, 8500)
+			r.echoUDP(t, "w", server)
+			client, other := r.udp(t, "l", at(f.lan, 7700)), r.udp(t, "l", at(f.lan, 7701))
+			for _, c := range []*net.UDPConn{client, other, client, other} {
+				if err := exchangeUDP(c, server, []byte("x")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			begun := stat(t, d, "flow_new")
+			err := d.Map("l2_flows", func(confirmed *ebpf.Map) error {
+				return d.Map("l2_half_open", func(half *ebpf.Map) error {
+					table, err := flow.NewTable(confirmed, half)
+					if err != nil {
+						return err
+					}
+					n, err := table.Delete(flow.Filter{Port: 7700, Prefix: netip.PrefixFrom(f.lan, f.lan.BitLen())})
+					if err == nil && n != 1 {
+						err = fmt.Errorf("%d flows deleted, not 1", n)
+					}
+					return err
+				})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := len(flows(t, d, flow.Filter{Port: 7700, Prefix: netip.PrefixFrom(f.lan, f.lan.BitLen())})); n != 0 {
+				t.Errorf("%d flows are left", n)
+			}
+			for _, c := range []*net.UDPConn{client, other} {
+				if err := exchangeUDP(c, server, []byte("y")); err != nil {
+					t.Error(err)
+				}
+			}
+			if n := stat(t, d, "flow_new") - begun; n != 1 {
+				t.Errorf("%d flows begun, not 1", n)
+			}
+		})
+	})
 }

@@ -275,3 +275,52 @@ func TestChecksums(t *testing.T) {
 		})
 	})
 }
+
+// TestNeutralAddress: a client whose address sums up to the router's, so that
+// its translation changes no checksum, is translated all the same.
+func TestNeutralAddress(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		f := families[1]
+		client := netip.MustParseAddr("fd07::db9:2300:0")
+		c, w := client.As16(), f.rwan.As16()
+		if sum16(c[:]) != sum16(w[:]) {
+			t.Fatal("another sum")
+		}
+		r.batch("r", fmt.Sprintf("neigh add %s lladdr %s dev lan0", client, r.mac["l/eth0"]))
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		src, dst := at(client, 5700), at(f.wanless, 5701)
+		for range 4 { // the later ones on a confirmed flow
+			lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, []byte("there"))))
+			p := wan.receive("datagram", func(p packet) bool { return p.dst == dst })
+			if p.src != at(f.rwan, 5700) || p.wrongChecksum() != "" {
+				t.Fatalf("from %v, wrong checksum: %q", p.src, p.wrongChecksum())
+			}
+			wan.send(ipPacket(dst.Addr(), f.rwan, unix.IPPROTO_UDP, 64, udpDatagram(dst, at(f.rwan, 5700), []byte("back"))))
+			p = lan.receive("answer", func(p packet) bool { return p.src == dst && p.proto == unix.IPPROTO_UDP })
+			if p.dst != src || p.wrongChecksum() != "" {
+				t.Fatalf("to %v, not %v; wrong checksum: %q", p.dst, src, p.wrongChecksum())
+			}
+		}
+	})
+}
+
+// TestIDLikeType: a query with the identifier that is its own type's
+// number is not an answer. (It is not a new flow either, as it is in the
+// kernel: the two would share their keys.)
+func TestIDLikeType(t *testing.T) {
+	inModes(t, testPolicy{countStates: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			typ := pick[uint8](f, 8, 128)
+			request := func(src, dst netip.Addr) []byte {
+				return ipPacket(src, dst, icmpProto(src), 64, icmpMessage(src, dst, typ, 0, uint32(typ)<<16|1, nil))
+			}
+			if got := counted(t, d, "forward", func() { lan.send(request(f.lanless, f.wanless)) }); got != "new" {
+				t.Errorf("request: %s", got)
+			}
+			if got := counted(t, d, "forward", func() { wan.send(request(f.wanless, f.lanless)) }); got != "invalid" {
+				t.Errorf("request of the other side: %s, not invalid", got)
+			}
+		})
+	})
+}

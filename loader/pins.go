@@ -91,17 +91,20 @@ func pinMaps(dir string, maps map[string]*ebpf.Map) error {
 		return err
 	}
 	for name, m := range maps {
+		if name == identityMap {
+			continue
+		}
 		if err := repin(m, filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("pin map %s: %w", name, err)
 		}
 	}
+	// Last, as it says that all is there.
+	if m := maps[identityMap]; m != nil {
+		if err := repin(m, filepath.Join(dir, identityMap)); err != nil {
+			return fmt.Errorf("pin map %s: %w", identityMap, err)
+		}
+	}
 	return nil
-}
-
-// pinner is a map, a program or a link.
-type pinner interface {
-	Pin(string) error
-	Unpin() error
 }
 
 // repin pins an object at a path, wherever it may have been pinned before: the

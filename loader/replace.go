@@ -27,10 +27,10 @@ const identityMap = "l2_identity"
 type replacement struct {
 	cfg        Config
 	loaded     *loaded
-	pinned     map[string]*ebpf.Map // state maps in force
-	cutOff     map[string]*ebpf.Map // flow tables of a replacement that was cut off, and may run
+	pinned     map[string]*ebpf.Map   // state maps in force
+	cutOff     map[string]*ebpf.Map   // flow tables of a replacement that was cut off, and may run
 	resize     map[string][]*ebpf.Map // sources of the flow tables that are made anew, newest first
-	oldPolicy  map[string]*ebpf.Map // maps of the policy in force
+	oldPolicy  map[string]*ebpf.Map   // maps of the policy in force
 	identity   [32]byte
 	same       bool // the policy in force is this one
 	links      []link.Link

@@ -252,9 +252,9 @@ func TestReplaceUnderLoad(t *testing.T) {
 				t.Errorf("%v", &f)
 			}
 		}
-		for name, n := range map[string]uint64{"flow_new": 50, "drop_policy": 0, "drop_internal": 0} {
-			if got := stat(t, d, name); name == "flow_new" && got < n || name != "flow_new" && got != n {
-				t.Errorf("%s: %d", name, got)
+		for name, want := range map[string]uint64{"flow_new": 50, "drop_policy": 0, "drop_internal": 0} {
+			if got := stat(t, d, name); got != want {
+				t.Errorf("%s: %d, not %d", name, got, want)
 			}
 		}
 	})
@@ -409,6 +409,12 @@ func TestKilled(t *testing.T) {
 				return errors.Join(p.attach(cfg.Interfaces[0]), p.attach(cfg.Interfaces[1]))
 			})
 		}},
+		{"all attached, tables resized", false, func(t *testing.T, r *router, cfg Config) {
+			cfg.MaxFlows *= 2
+			r.cutOff(t, cfg, func(p *replacement) error {
+				return errors.Join(p.copyFlows(), p.attach(cfg.Interfaces[0]), p.attach(cfg.Interfaces[1]), p.copyFlows())
+			})
+		}},
 		{"next policy half pinned", false, func(t *testing.T, r *router, cfg Config) {
 			if err := os.MkdirAll(filepath.Join(r.pin, dirNext), 0o700); err != nil {
 				t.Fatal(err)
@@ -454,9 +460,16 @@ func TestKilled(t *testing.T) {
 			cfg := r.config(testPolicy{id: 2, masquerade: true})
 			c.kill(t, r, cfg)
 			talkAll(t, conns) // the halves get on
+			if !c.fresh {
+				conns = append(conns, r.streams(t, families[1], 9004, 3)...)
+			}
 			for _, next := range []Config{cfg, old} {
 				d := r.mustApply(next)
+				begun := stat(t, d, "flow_new")
 				talkAll(t, conns)
+				if n := stat(t, d, "flow_new") - begun; n != 0 {
+					t.Errorf("%d connections had to be picked up", n)
+				}
 				if err := exchangeThrough(t, r, 9005+uint16(next.Policy.Hash()[0])); err != nil {
 					t.Error(err)
 				}
@@ -502,6 +515,9 @@ func (r *router) cutOff(t *testing.T, cfg Config, f func(*replacement) error) {
 		if err := os.MkdirAll(filepath.Join(cfg.PinPath, dirLinks), 0o700); err != nil {
 			return err
 		}
+		if err := p.stagePins(); err != nil {
+			return err
+		}
 		return f(p)
 	})
 }
@@ -521,7 +537,11 @@ func TestResize(t *testing.T) {
 	for _, size := range []struct{ flows, half uint32 }{{2048, 512}, {2048, 128}, {100, 1024}} {
 		cfg.MaxFlows, cfg.MaxHalfOpen = size.flows, size.half
 		d = r.mustApply(cfg)
+		begun := stat(t, d, "flow_new")
 		talkAll(t, conns)
+		if n := stat(t, d, "flow_new") - begun; n != 0 {
+			t.Errorf("%+v: %d connections had to be picked up", size, n)
+		}
 		if n := len(flows(t, d, flow.Filter{Protocol: "tcp"})); n != len(conns) {
 			t.Errorf("%+v: %d flows, not %d", size, n, len(conns))
 		}

@@ -3,8 +3,8 @@
 package loader
 
 import (
+	"crypto/rand"
 	"fmt"
-	"math/rand"
 	"net/netip"
 	"syscall"
 	"testing"

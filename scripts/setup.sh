@@ -134,6 +134,7 @@ install_go() {
 	mv "$GO_ROOT.part" "$GO_ROOT"
 	rm -rf "$tmp"
 	trap - EXIT INT TERM
+	hash -r # the shell remembers where the older go was
 }
 
 # check_kernel warns: building needs no particular kernel, running does.

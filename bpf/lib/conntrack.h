@@ -152,6 +152,10 @@ static __always_inline void ct_in(struct pkt *p, const struct tuple *key,
 		count(STAT_FLOW_EXPIRED);
 		f = NULL;
 	}
+	if (f && flow_contradicts(f, p)) {
+		p->ct_state = CT_STATE_INVALID;
+		return;
+	}
 	if (f) {
 		state = f->state;
 		if (p->l4proto == IPPROTO_TCP && !is_later_fragment(p))

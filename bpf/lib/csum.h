@@ -72,3 +72,11 @@ static __always_inline __u32 csum_port_diff(__be16 from, __be16 to)
 {
 	return from == to ? 0 : csum_diff16(from, to);
 }
+
+/* The difference that the way back makes. Not 0, which means no change, when
+ * the change happens to leave the sum as it is.
+ */
+static __always_inline __u32 csum_neg(__u32 diff)
+{
+	return diff && ~diff ? ~diff : diff;
+}

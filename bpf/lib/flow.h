@@ -3,6 +3,7 @@
 
 #include "common.h"
 #include "csum.h"
+#include "icmp.h"
 #include "maps.h"
 #include "tcp.h"
 #include "types.h"
@@ -55,8 +56,8 @@ static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
 	r->created = f->created;
 	r->state = f->state;
 	r->flags = f->flags ^ FLOW_REPLY;
-	r->addr_diff = f->addr_diff ? ~f->addr_diff : 0;
-	r->port_diff = f->port_diff ? ~f->port_diff : 0;
+	r->addr_diff = csum_neg(f->addr_diff);
+	r->port_diff = csum_neg(f->port_diff);
 }
 
 /* To be called when out and key are final. */
@@ -67,6 +68,18 @@ static __always_inline void flow_set_diffs(struct flow *f,
 				csum_addr_diff(key->daddr, f->out.daddr));
 	f->port_diff = csum_add(csum_port_diff(key->sport, f->out.sport),
 				csum_port_diff(key->dport, f->out.dport));
+}
+
+/* An ICMP query is no packet of the direction that answers travel in, nor an
+ * answer one of the other: an identifier that is a type's number makes them
+ * look alike.
+ */
+static __always_inline int flow_contradicts(const struct flow *f,
+					    const struct pkt *p)
+{
+	if (p->l4proto != IPPROTO_ICMP && p->l4proto != IPPROTO_ICMPV6)
+		return 0;
+	return icmp_is_query(p) == !!(f->flags & FLOW_REPLY);
 }
 
 static __always_inline __u32 flow_timeout(const struct flow *f, __u8 l4proto,

@@ -4,24 +4,10 @@
 #include "common.h"
 #include "csum.h"
 #include "frag.h"
+#include "icmp.h"
 #include "types.h"
 
 /* Writing a packet's headers: addresses, ports, TTL and their checksums. */
-
-/* Whether a query, rather than its answer, is in a packet of ICMP's. */
-static __always_inline int icmp_is_query(const struct pkt *p)
-{
-	switch (p->th[0]) {
-	case ICMP_ECHO:
-	case ICMP_TIMESTAMP:
-	case ICMP_INFO_REQUEST:
-	case ICMP_ADDRESS:
-		return p->l4proto == IPPROTO_ICMP;
-	case ICMPV6_ECHO_REQUEST:
-		return p->l4proto == IPPROTO_ICMPV6;
-	}
-	return 0;
-}
 
 /* Destination part of a flow's translation, for the chains that follow. */
 static __always_inline void translate_dst(struct pkt *p,

@@ -95,11 +95,11 @@ func (c *labUpCmd) Run(e *env) error {
 	}
 	ctx, stop := hangup(e.ctx)
 	defer stop()
-	l, _, err := c.up(ctx, c.ID, "l2")
+	l, dp, err := c.up(ctx, c.ID, "l2")
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "Lab %s is up, %s routes in it.\n%s", l.ID(), c.Dataplane, l.Enter())
+	fmt.Fprintf(e.out, "Lab %s is up, %s routes in it.\n%s", l.ID(), c.Dataplane, l.Enter(dp, os.Args[0]))
 	return l.Release()
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"slices"
 
@@ -77,7 +78,7 @@ func (c *labRunCmd) Run(e *env) (err error) {
 	case ctx.Err() != nil:
 		return errors.New("interrupted; the lab is removed")
 	case c.Keep:
-		fmt.Fprintf(out, "\nLab %s stays up.\n%s", l.ID(), l.Enter())
+		fmt.Fprintf(out, "\nLab %s stays up.\n%s", l.ID(), l.Enter(dp, os.Args[0]))
 		err = l.Release()
 	}
 	if !pass {

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ type host struct {
 	notify *net.UnixConn
 }
 
-const ruleset = "table inet filter {\n\tset s {\n\t\ttype ipv4_addr\n\t\tflags timeout\n\t}\n\tchain input {\n\t\ttype filter hook input priority 0; policy drop;\n\t\tip saddr @s drop\n\t\ttcp dport 22 accept\n\t}\n}\n"
+const ruleset = "table inet filter {\n\tset s {\n\t\ttype ipv4_addr\n\t\tflags timeout\n\t}\n\tchain input {\n\t\ttype filter hook input priority 0; policy drop;\n\t\tip saddr @s drop\n\t\ttcp dport 22 accept\n\t}\n\tchain output {\n\t\ttype filter hook output priority 0;\n\t\tudp dport 9 log prefix \"discarded: \"\n\t}\n}\n"
 
 func newHost(t *testing.T) *host {
 	t.Helper()
@@ -59,7 +60,15 @@ func newHost(t *testing.T) *host {
 	}
 	h := &host{t: t, dir: t.TempDir()}
 	h.pins = fmt.Sprintf("/sys/fs/bpf/l2d-test-%d", os.Getpid())
-	h.holder = exec.Command("sh", "-c", "ip link add wan0 type veth peer name far0 && ip link add br0 type bridge && echo up && exec sleep 600")
+	h.holder = exec.Command("sh", "-c", `set -e
+ip link add wan0 type veth peer name far0
+ip link add br0 type bridge
+ip link set wan0 up
+ip link set far0 up
+ip addr add 192.0.2.1/24 dev wan0
+ip neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev wan0
+echo up
+exec sleep 600`)
 	h.holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	h.holder.Stderr = os.Stderr
 	up, err := h.holder.StdoutPipe()
@@ -113,7 +122,25 @@ func (h *host) command(name string, args ...string) *exec.Cmd {
 // daemonProcess is a running l2d.
 type daemonProcess struct {
 	*exec.Cmd
-	stderr bytes.Buffer
+	stderr output
+}
+
+// output is a buffer that can be looked into while a process writes to it.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
 }
 
 func (h *host) start(args ...string) *daemonProcess {
@@ -180,6 +207,31 @@ func (h *host) status() api.Status {
 	return s
 }
 
+// expectLog sends a datagram that the ruleset logs, and waits for the line.
+func (h *host) expectLog(p *daemonProcess) {
+	h.t.Helper()
+	before := strings.Count(p.stderr.String(), "discarded: ")
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		// The daemon begins to read a moment after it is ready.
+		if out, err := h.command("bash", "-c", "echo >/dev/udp/192.0.2.2/9").CombinedOutput(); err != nil {
+			h.t.Fatalf("%v: %s", err, out)
+		}
+		time.Sleep(50 * time.Millisecond)
+		switch log := p.stderr.String(); {
+		case strings.Count(log, "discarded: ") > before:
+			const want = `msg="discarded: IN= OUT=wan0 SRC=192.0.2.1 DST=192.0.2.2 LEN=29 TOS=0x00 PREC=0x00 TTL=64 `
+			if !strings.Contains(log, want) || !strings.Contains(log, ` DPT=9 LEN=9" table="inet filter" chain=output handle=`) {
+				h.t.Errorf("the log has no line like %s:\n%s", want, log)
+			}
+			return
+		case time.Now().After(deadline):
+			h.t.Errorf("nothing logged:\n%s", log)
+			return
+		}
+	}
+}
+
 // attached returns the interfaces that the kernel says have TCX programs.
 func (h *host) attached() []string {
 	h.t.Helper()
@@ -239,6 +291,8 @@ func TestLife(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 
+	h.expectLog(p)
+
 	set := api.SetName{Family: "inet", Table: "filter", Set: "s"}
 	if err := h.client().SetAdd(ctx, set, "192.0.2.1", time.Hour); err != nil {
 		t.Fatal(err)
@@ -264,7 +318,7 @@ func TestLife(t *testing.T) {
 		}
 		h.write("l2d.yaml", h.config())
 		h.write("firewall.nft", ruleset+"bogus\n")
-		if _, err = h.client().Reload(ctx); !api.IsBadInput(err) || !strings.Contains(err.Error(), "firewall.nft:12") {
+		if _, err = h.client().Reload(ctx); !api.IsBadInput(err) || !strings.Contains(err.Error(), "firewall.nft:16") {
 			t.Errorf("reload with a ruleset that does not parse: %v", err)
 		}
 		if now := h.status(); now.Dataplane.Generation != s.Dataplane.Generation || !now.Applied.Equal(s.Applied) {
@@ -275,7 +329,7 @@ func TestLife(t *testing.T) {
 	t.Run("a reload of good files", func(t *testing.T) {
 		h.write("firewall.nft", strings.Replace(ruleset, "dport 22", "dport 2222", 1))
 		r, err := h.client().Reload(ctx)
-		if err != nil || !r.Changed || r.Rules != 3 {
+		if err != nil || !r.Changed || r.Rules != 5 {
 			t.Fatalf("%+v, %v", r, err)
 		}
 		rules, err := h.client().Rules(ctx)
@@ -395,6 +449,7 @@ func TestLife(t *testing.T) {
 		if _, err := h.client().Reload(ctx); err != nil || !h.status().Attached {
 			t.Errorf("reload: %v", err)
 		}
+		h.expectLog(p)
 	})
 }
 

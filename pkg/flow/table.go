@@ -52,7 +52,8 @@ func (t *Table) List(filter Filter) ([]Flow, error) {
 	return flows, nil
 }
 
-// Delete ends the flows that a filter selects and returns how many there were.
+// Delete ends the flows that a filter selects and returns how many were
+// living.
 func (t *Table) Delete(filter Filter) (int, error) {
 	now := nowTicks()
 	deleted := 0
@@ -75,7 +76,9 @@ func (t *Table) Delete(filter Filter) (int, error) {
 					return deleted, fmt.Errorf("delete flow: %w", err)
 				}
 			}
-			deleted++
+			if int32(f.Expires-now) >= 0 {
+				deleted++
+			}
 		}
 	}
 	return deleted, nil

@@ -78,17 +78,19 @@ func (t *trial) note(format string, args ...any) {
 // decidedBy runs fn and fails unless each of the named rules has counted at least
 // one packet meanwhile.
 func (t *trial) decidedBy(ctx context.Context, fn func() error, rules ...ruleName) error {
-	before, err := t.dp.Rules(ctx)
+	first, err := takeSample(ctx, t.dp)
 	if err != nil {
 		return err
 	}
-	if err := fn(); err != nil {
+	failed := fn()
+	last, err := takeSample(ctx, t.dp)
+	if failed != nil && err == nil {
+		failed = fmt.Errorf("%w\nmeanwhile dropped: %s", failed, last.drops(first))
+	}
+	if err := errors.Join(failed, err); err != nil {
 		return err
 	}
-	after, err := t.dp.Rules(ctx)
-	if err != nil {
-		return err
-	}
+	before, after := first.rules, last.rules
 	for _, r := range rules {
 		n, err := counted(before, after, r)
 		if err != nil {
@@ -118,29 +120,6 @@ func counted(before, after []Rule, r ruleName) (uint64, error) {
 	return b - a, nil
 }
 
-// changes returns the rules that have counted between two readings, with what
-// they have counted.
-func changes(before, after []Rule) []Rule {
-	type key struct {
-		table, chain, text string
-		handle             uint64
-		policy             bool
-	}
-	id := func(r Rule) key { return key{r.Table, r.Chain, r.Text, r.Handle, r.Policy} }
-	old := map[key]uint64{}
-	for _, r := range before {
-		old[id(r)] = r.Packets
-	}
-	var list []Rule
-	for _, r := range after {
-		if n := r.Packets - old[id(r)]; n != 0 {
-			r.Packets = n
-			list = append(list, r)
-		}
-	}
-	return list
-}
-
 func describe(rules []Rule) string {
 	if len(rules) == 0 {
 		return "none"
@@ -164,7 +143,7 @@ func both(group, name, shows string, run func(ctx context.Context, t *trial, fam
 	return list
 }
 
-// family picks the rule for family 4 or 6.
+// pick picks the rule for family 4 or 6.
 func pick(family int, v4, v6 ruleName) ruleName {
 	if family == 4 {
 		return v4

@@ -48,6 +48,24 @@ func checkFlows(ctx context.Context, t *trial, ruleset string) (err error) {
 	}
 	defer flows.process.Stop()
 
+	var before []Rule
+	kill := func() (err error) {
+		if before, err = t.dp.Rules(ctx); err != nil {
+			return err
+		}
+		return t.dp.Kill(ctx)
+	}
+	startAgain := func() error {
+		if err := t.dp.Start(ctx); err != nil {
+			return err
+		}
+		after, err := t.dp.Rules(ctx)
+		if err == nil && t.dp.Name() == "l2d" {
+			// It goes on with the counters of the daemon before.
+			_, err = counted(before, after, fwOut4)
+		}
+		return err
+	}
 	refused := func(want bool) func() error {
 		return func() error { return t.isRefused(ctx, want) }
 	}
@@ -59,8 +77,8 @@ func checkFlows(ctx context.Context, t *trial, ruleset string) (err error) {
 		test func() error
 	}{
 		{"with the daemon", nil, refused(false)},
-		{"daemon killed", func() error { return t.dp.Kill(ctx) }, func() error { return t.newFlow(ctx) }},
-		{"daemon started again", func() error { return t.dp.Start(ctx) }, func() error { return t.newFlow(ctx) }},
+		{"daemon killed", kill, func() error { return t.newFlow(ctx) }},
+		{"daemon started again", startAgain, func() error { return t.newFlow(ctx) }},
 		{"reloaded with a changed ruleset", func() error { return t.dp.Reload(ctx, changed) }, refused(true)},
 		{"reloaded with the first ruleset", func() error { return t.dp.Reload(ctx, string(original)) }, refused(false)},
 	} {

@@ -37,7 +37,7 @@ const dhcpConfig = `{
 // dhcpScript stands in for the client's own: it changes nothing and says what it
 // was told.
 const dhcpScript = `#!/bin/sh
-echo "$reason ${new_ip_address:-none} router=$new_routers dns=$new_domain_name_servers" >> "$1.events"
+echo "$reason ${new_ip_address:-none} router=$new_routers dns=$new_domain_name_servers" >> '%s'
 `
 
 func dhcpChecks() []Check {
@@ -57,9 +57,13 @@ func (t *trial) lease(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
 
+	dhclient, err := t.tool("dhclient")
+	if err != nil {
+		return err
+	}
 	file := func(name string) string { return filepath.Join(t.dir, "dhclient."+name) }
-	script := strings.Replace(dhcpScript, `"$1.events"`, "'"+file("events")+"'", 1)
-	if err := os.WriteFile(file("script"), []byte(script), 0o755); err != nil {
+	script := filepath.Join(toolDir(t.id), "dhclient-script")
+	if err := os.WriteFile(script, fmt.Appendf(nil, dhcpScript, file("events")), 0o755); err != nil {
 		return err
 	}
 	for _, name := range []string{"events", "conf"} {
@@ -67,8 +71,8 @@ func (t *trial) lease(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	client, err := t.start(Client2, "dhclient", processOptions{}, "dhclient", "-4", "-d", "-v", "-1",
-		"-cf", file("conf"), "-lf", file("leases"), "-pf", file("pid"), "-sf", file("script"), ifHost)
+	client, err := t.start(Client2, "dhclient", processOptions{}, dhclient, "-4", "-d", "-v", "-1",
+		"-cf", file("conf"), "-lf", file("leases"), "-pf", file("pid"), "-sf", script, ifHost)
 	if err != nil {
 		return err
 	}
@@ -101,35 +105,44 @@ func (t *trial) lease(ctx context.Context) (err error) {
 	})
 }
 
-// startDHCPServer starts Kea on the router's bridge, or dnsmasq where there is no
-// Kea. Both listen on packet sockets: the input chain drops what a client without
-// an address sends, and the server must see it all the same.
+// startDHCPServer starts Kea on the router's bridge. It listens on a packet
+// socket: the input chain drops what a client without an address sends, and the
+// server must see it all the same. (dnsmasq, on a UDP socket, does not.)
 func (t *trial) startDHCPServer(ctx context.Context) (*Process, error) {
-	if kea, err := exec.LookPath("kea-dhcp4"); err == nil {
-		config := filepath.Join(t.dir, "kea-dhcp4.json")
-		if err := os.WriteFile(config, []byte(dhcpConfig), 0o644); err != nil {
-			return nil, err
-		}
-		env := []string{"KEA_PIDFILE_DIR=" + t.dir, "KEA_LOCKFILE_DIR=" + t.dir}
-		return t.startReady(ctx, "kea", "DHCP4_STARTED", env, kea, "-c", config)
-	}
-	dnsmasq, err := exec.LookPath("dnsmasq")
-	if err != nil {
-		return nil, errors.New("neither kea-dhcp4 nor dnsmasq is installed")
-	}
-	return t.startReady(ctx, "dnsmasq", "DHCP, IP range", nil, dnsmasq, "--keep-in-foreground", "--log-facility=-", "--log-dhcp",
-		"--conf-file=/dev/null", "--port=0", "--interface="+IfLAN, "--bind-interfaces", "--leasefile-ro", "--user=root", "--pid-file",
-		fmt.Sprintf("--dhcp-range=%s,%s,255.255.255.0,3600", dhcpPool[0], dhcpPool[1]),
-		fmt.Sprintf("--dhcp-option=6,%s", AddrRouterLAN.V4))
-}
-
-func (t *trial) startReady(ctx context.Context, name, text string, env []string, argv ...string) (*Process, error) {
-	p, err := t.start(Router, name, processOptions{env: env}, argv...)
+	kea, err := t.tool("kea-dhcp4")
 	if err != nil {
 		return nil, err
 	}
-	if err := t.ready(ctx, p, text); err != nil {
+	config := filepath.Join(t.dir, "kea-dhcp4.json")
+	if err := os.WriteFile(config, []byte(dhcpConfig), 0o644); err != nil {
+		return nil, err
+	}
+	env := []string{"KEA_PIDFILE_DIR=" + t.dir, "KEA_LOCKFILE_DIR=" + t.dir}
+	p, err := t.start(Router, "kea", processOptions{env: env}, kea, "-c", config)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.ready(ctx, p, "DHCP4_STARTED"); err != nil {
 		return nil, errors.Join(err, p.Stop())
 	}
 	return p, nil
+}
+
+// tool copies an installed program into the lab and returns the path of the copy.
+// Distributions confine the DHCP programs by their path to the files of the host's
+// own services; those of a lab are elsewhere.
+func (l *Lab) tool(name string) (string, error) {
+	installed, err := exec.LookPath(name)
+	if err != nil {
+		return "", err
+	}
+	program, err := os.ReadFile(installed)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(toolDir(l.id), 0o755); err != nil {
+		return "", err
+	}
+	path := filepath.Join(toolDir(l.id), name)
+	return path, os.WriteFile(path, program, 0o755)
 }

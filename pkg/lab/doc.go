@@ -13,7 +13,7 @@
 // well-known global addresses and the servers that the checks talk to. Nothing
 // here can reach, or be reached from, the machine's own network.
 //
-// A lab named ID owns the namespaces l2d-ID-*, the directory /run/l2d-lab/ID and
-// the pins below /sys/fs/bpf/l2d-ID. All of them follow from the name, so that a
-// lab can be removed by a process that did not create it.
+// A lab named ID owns the namespaces l2d-ID-*, the directories /run/l2d-lab/ID and
+// /var/lib/l2d-lab/ID, and the pins below /sys/fs/bpf/l2d-ID. All of them follow
+// from the name, so that a lab can be removed by a process that did not create it.
 package lab

@@ -6,9 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
-	"net/netip"
-	"slices"
 	"strings"
 	"time"
 )
@@ -26,7 +23,7 @@ func Live(ctx context.Context, l *Lab, dp Dataplane, w io.Writer, seconds int) e
 	go l.load(ctx)
 
 	fmt.Fprintf(w, "%12s %12s %8s  %s\n", "packets/s", "Mbit/s", "flows", "drops/s, by reason and by rule")
-	last, err := sample(ctx, dp)
+	last, err := takeSample(ctx, dp)
 	if err != nil {
 		return err
 	}
@@ -36,7 +33,7 @@ func Live(ctx context.Context, l *Lab, dp Dataplane, w io.Writer, seconds int) e
 			return ctx.Err()
 		case <-time.After(time.Second):
 		}
-		now, err := sample(ctx, dp)
+		now, err := takeSample(ctx, dp)
 		if err != nil {
 			return err
 		}
@@ -71,72 +68,18 @@ func (l *Lab) load(ctx context.Context) {
 	}
 }
 
-type sampled struct {
-	at     time.Time
-	rules  []Rule
-	status Status
-}
-
-func sample(ctx context.Context, dp Dataplane) (s sampled, err error) {
-	if s.rules, err = dp.Rules(ctx); err != nil {
-		return s, err
-	}
-	s.status, err = dp.Status(ctx)
-	s.at = time.Now()
-	return s, err
-}
-
-// since describes what happened between two samples.
-func (s sampled) since(before sampled) string {
+// since describes what happened between two samples, per second.
+func (s sample) since(before sample) string {
 	seconds := s.at.Sub(before.at).Seconds()
 	var packets, bytes uint64
-	var drops []string
-	old := map[string]Rule{}
-	for _, r := range before.rules {
-		old[fmt.Sprint(r.Table, r.Chain, r.Handle)] = r
-	}
-	for _, r := range s.rules {
-		o := old[fmt.Sprint(r.Table, r.Chain, r.Handle)]
-		n := r.Packets - o.Packets
-		dropped := strings.HasSuffix(r.Text, "drop")
-		if dropped || strings.HasSuffix(r.Text, "accept") {
-			packets += n
-			bytes += r.Bytes - o.Bytes
-		}
-		if dropped && n > 0 {
-			drops = append(drops, fmt.Sprintf("%q %.0f", r.Chain+": "+plainRule(r.Text), float64(n)/seconds))
+	for _, r := range changes(before.rules, s.rules) {
+		if r.drops() || strings.HasSuffix(r.Text, "accept") {
+			packets += r.Packets
+			bytes += r.Bytes
 		}
 	}
-	var reasons []string
-	for _, name := range slices.Sorted(maps.Keys(s.status.Reasons)) {
-		n := s.status.Reasons[name] - before.status.Reasons[name]
-		if what, ok := strings.CutPrefix(name, "drop_"); ok && n > 0 {
-			reasons = append(reasons, fmt.Sprintf("%s %.0f", what, float64(n)/seconds))
-		}
-	}
-	line := fmt.Sprintf("%12.0f %12.0f %8d  ", float64(packets)/seconds, float64(bytes)*8/1e6/seconds, s.status.Flows)
-	for i, text := range wrapText(strings.Join(append(reasons, drops...), ", "), 63) {
-		if i > 0 {
-			line += "\n" + strings.Repeat(" ", 36)
-		}
-		line += text
-	}
-	return line
-}
-
-// Enter returns the commands with which a person can look around in a lab.
-func (l *Lab) Enter() string {
-	var b strings.Builder
-	for _, e := range []struct{ ns, what string }{
-		{Client1, "a client on br0"},
-		{Router, "the router"},
-		{Inet, "the Internet: HTTP, DNS, echo and iperf3 at " + AddrServer.V4.String() + " and " + AddrServer.V6.String()},
-	} {
-		fmt.Fprintf(&b, "  ip netns exec %s sh    # %s\n", l.ns[e.ns].name, e.what)
-	}
-	fmt.Fprintf(&b, "  ip netns exec %s curl -so /dev/null http://%s/stream?bytes=%d\n", l.ns[Client1].name,
-		netip.AddrPortFrom(AddrServer.V4, portHTTP), DownloadSize)
-	fmt.Fprintf(&b, "  logs are in %s\n", l.dir)
-	fmt.Fprintf(&b, "  l2ctl lab down %s      # remove all of it\n", l.id)
-	return b.String()
+	perSecond := func(n uint64) float64 { return float64(n) / seconds }
+	line := fmt.Sprintf("%12.0f %12.0f %8d  ", perSecond(packets), perSecond(bytes)*8/1e6, s.status.Flows)
+	drops := s.dropped(before, func(n uint64) string { return fmt.Sprintf("%.0f", perSecond(n)) })
+	return line + strings.Join(wrapText(strings.Join(drops, ", "), 63), "\n"+strings.Repeat(" ", 36))
 }

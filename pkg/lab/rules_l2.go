@@ -28,5 +28,4 @@ var (
 	fwHighSpeed = ruleName{"forward", "iifname @high_speed_links accept"}
 	fwRest      = ruleName{"forward", "drop"}
 	outRest     = ruleName{"output", "accept"}
-	outICMP6    = ruleName{"output", "icmpv6 type @icmpv6_types accept"}
 )

@@ -20,6 +20,7 @@ import (
 
 const (
 	stateDir  = "/run/l2d-lab"
+	toolsDir  = "/var/lib/l2d-lab" // executables: /run may be mounted noexec
 	stateFile = "state.json"
 	lockFile  = "lock"
 	bpffs     = "/sys/fs/bpf"
@@ -40,6 +41,7 @@ type State struct {
 func newID() string { return strings.ToLower(rand.Text())[:6] }
 
 func labDir(id string) string   { return filepath.Join(stateDir, id) }
+func toolDir(id string) string  { return filepath.Join(toolsDir, id) }
 func pinDir(id string) string   { return filepath.Join(bpffs, "l2d-"+id) }
 func nsPrefix(id string) string { return "l2d-" + id + "-" }
 
@@ -133,10 +135,12 @@ func Remove(id string) error {
 	for _, name := range names {
 		errs = append(errs, removeNamespace(name))
 	}
-	errs = append(errs, os.RemoveAll(labDir(id)))
-	// The parent goes with its last lab.
-	if err := os.Remove(stateDir); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
-		errs = append(errs, err)
+	errs = append(errs, os.RemoveAll(toolDir(id)), os.RemoveAll(labDir(id)))
+	for _, parent := range []string{toolsDir, stateDir} {
+		// It goes with its last lab.
+		if err := os.Remove(parent); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

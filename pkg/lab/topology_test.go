@@ -42,7 +42,7 @@ func holdMain(id string) int {
 func remains(t *testing.T, id string, inodes map[uint64]bool) []string {
 	t.Helper()
 	var left []string
-	for _, pattern := range []string{filepath.Join(netnsDir, nsPrefix(id)+"*"), labDir(id), pinDir(id)} {
+	for _, pattern := range []string{filepath.Join(netnsDir, nsPrefix(id)+"*"), labDir(id), toolDir(id), pinDir(id)} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -29,8 +29,6 @@ func parseAttrs(b []byte) ([]attr, error) {
 	return out, nil
 }
 
-func (a attr) nested() ([]attr, error) { return parseAttrs(a.data) }
-
 func (a attr) str() string { return string(bytes.TrimRight(a.data, "\x00")) }
 
 func (a attr) u16() (uint16, error) {
@@ -54,8 +52,7 @@ func (a attr) u64() (uint64, error) {
 	return binary.BigEndian.Uint64(a.data), nil
 }
 
-// scan calls fn for each attribute in b; errUnknownAttr from fn is completed
-// with the attribute's number.
+// scan calls fn for each attribute in b.
 func scan(b []byte, fn func(a attr) error) error {
 	as, err := parseAttrs(b)
 	if err != nil {

@@ -130,7 +130,7 @@ func (c *compiler) chain(src *nft.Chain) {
 			c.errs = append(c.errs, err)
 			continue
 		}
-		ch.rules = append(ch.rules, &rule{src: r, ops: ops})
+		ch.rules = append(ch.rules, &rule{src: r, index: index, ops: ops})
 	}
 	if src.Base != nil {
 		ch.policy = c.counter(RuleInfo{

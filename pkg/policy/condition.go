@@ -93,7 +93,7 @@ func (c condition) decides(d condition, fn func(holds bool)) bool {
 // that begin at the same place. What the shorter one does not say can be
 // anything.
 func align(c, d condition) (a, b []span, ok bool) {
-	if reflect.DeepEqual(c.key, d.key) {
+	if slices.Equal(c.key, d.key) {
 		return c.spans, d.spans, true
 	}
 	if !c.plain() || !d.plain() || c.key[0] != d.key[0] {

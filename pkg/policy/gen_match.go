@@ -108,9 +108,8 @@ func masks(key []sym) (and, xor []byte) {
 }
 
 // load puts a key of at most 8 bytes into a register, with its masks applied.
-// When jset is given and bits have to be masked, it leaves that to the caller
-// and returns the mask. Tested for equality, a key is not xored: the constants
-// are.
+// As a little-endian number, which is tested for equality, it is not xored: the
+// constants are.
 func (g *gen) load(dst asm.Register, key []sym, o order) {
 	extra := g.loadNumber(dst, key, o)
 	and, xor := masks(key)
@@ -267,7 +266,6 @@ func (g *gen) matchPair(key []sym, spans []span, yes, no, next label) {
 	spans = slices.Clone(spans)
 	slices.SortFunc(spans, func(a, b span) int { return bytes.Compare(a.lo, b.lo) })
 	g.load(regHigh, high, bigEndian)
-	loaded := false
 	for _, s := range spans {
 		a, b := bigEndian.toNumber(s.lo[:half]), bigEndian.toNumber(s.lo[half:])
 		c, d := bigEndian.toNumber(s.hi[:half]), bigEndian.toNumber(s.hi[half:])
@@ -284,10 +282,8 @@ func (g *gen) matchPair(key []sym, spans []span, yes, no, next label) {
 		if c < ones(half) {
 			g.branch(asm.JGT, regHigh, c, half, another)
 		}
-		if !loaded {
-			// Only some paths come here: load it anew each time.
-			g.load(regLow, low, bigEndian)
-		}
+		// Not all ways lead here: it is loaded anew each time.
+		g.load(regLow, low, bigEndian)
 		if a == c {
 			if b > 0 {
 				g.branch(asm.JLT, regLow, b, len(low), another)

@@ -15,7 +15,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
-//go:generate clang-19 -O2 -g -Wall -Werror -mcpu=v3 -target bpfel -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu -c testdata/harness.c -o testdata/harness.o
+//go:generate clang-19 -O2 -g -Wall -Werror -mcpu=v3 -target bpfel -fdebug-compilation-dir=. -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu -c testdata/harness.c -o testdata/harness.o
 //go:generate llvm-strip-19 -g testdata/harness.o
 
 // The interfaces of the test rulesets.

@@ -70,8 +70,9 @@ func (opVerdict) isOp()    {}
 
 // rule is a lowered rule.
 type rule struct {
-	src *nft.Rule
-	ops []op
+	src   *nft.Rule
+	index uint32 // counter
+	ops   []op
 }
 
 // target returns the chain that the rule jumps or goes to, or nil.

@@ -86,39 +86,43 @@ func (r RuleInfo) reference() string {
 // only what is certain: rules whose conditions it cannot compare are passed
 // over.
 func (p *Program) Lint() []Warning {
-	var out []Warning
-	for i, info := range p.Rules {
-		ch, at := p.findRule(info)
-		if ch == nil {
-			continue
-		}
-		if w := lintRule(ch.views(p), at); w != nil {
-			w.Rule = p.Rules[i]
-			out = append(out, *w)
+	found := make(map[uint32]Warning)
+	for _, ch := range p.chains {
+		rules := ch.views(p)
+		for i, r := range ch.rules {
+			if w := lintRule(rules, i); w != nil {
+				w.Rule = p.Rules[r.index]
+				found[r.index] = *w
+			}
 		}
 	}
-	return append(p.unknownInterfaces(), out...)
+	out := p.unknownInterfaces()
+	for _, index := range slices.Sorted(maps.Keys(found)) {
+		out = append(out, found[index])
+	}
+	return out
 }
 
 // unknownInterfaces finds names of interfaces that do not exist.
 func (p *Program) unknownInterfaces() []Warning {
-	rules := make(map[string][]RuleInfo)
-	for _, info := range p.Rules {
-		ch, at := p.findRule(info)
-		if ch == nil {
-			continue
-		}
-		for _, name := range ch.rules[at].interfaces() {
-			_, known := p.options.Links[name]
-			if n := len(rules[name]); !known && (n == 0 || rules[name][n-1] != info) {
-				rules[name] = append(rules[name], info)
+	rules := make(map[string][]uint32) // counter indexes by name
+	for _, ch := range p.chains {
+		for _, r := range ch.rules {
+			for _, name := range r.interfaces() {
+				if _, known := p.options.Links[name]; !known && !slices.Contains(rules[name], r.index) {
+					rules[name] = append(rules[name], r.index)
+				}
 			}
 		}
 	}
 	var out []Warning
 	for _, name := range slices.Sorted(maps.Keys(rules)) {
-		r := rules[name]
-		out = append(out, Warning{Kind: UnknownInterface, Rule: r[0], By: r[1:], Interface: name})
+		w := Warning{Kind: UnknownInterface, Interface: name}
+		for _, index := range slices.Sorted(slices.Values(rules[name])) {
+			w.By = append(w.By, p.Rules[index])
+		}
+		w.Rule, w.By = w.By[0], w.By[1:]
+		out = append(out, w)
 	}
 	return out
 }
@@ -146,21 +150,6 @@ func (r *rule) interfaces() []string {
 	return names
 }
 
-// findRule returns the chain of a rule and its place in it.
-func (p *Program) findRule(info RuleInfo) (*chain, int) {
-	for src, ch := range p.chains {
-		if src.Table.String() != info.Table || src.Name != info.Chain {
-			continue
-		}
-		for i, r := range ch.rules {
-			if r.src.Handle == info.Handle {
-				return ch, i
-			}
-		}
-	}
-	return nil, 0
-}
-
 // view is a rule as the linter sees it.
 type view struct {
 	info RuleInfo
@@ -181,20 +170,18 @@ type view struct {
 
 // views returns the rules of a chain, and behind them the policy.
 func (ch *chain) views(p *Program) []view {
-	if ch.seen != nil {
-		return ch.seen
-	}
+	var out []view
 	for _, r := range ch.rules {
-		ch.seen = append(ch.seen, newView(p, r))
+		out = append(out, newView(p, r))
 	}
 	if b := ch.src.Base; b != nil {
-		ch.seen = append(ch.seen, view{info: p.Rules[ch.policy], verdict: b.Policy, terminal: true})
+		out = append(out, view{info: p.Rules[ch.policy], verdict: b.Policy, terminal: true})
 	}
-	return ch.seen
+	return out
 }
 
 func newView(p *Program, r *rule) view {
-	var v view
+	v := view{info: p.Rules[r.index]}
 	for _, o := range r.ops {
 		switch o := o.(type) {
 		case *opMatch:
@@ -218,8 +205,6 @@ func newView(p *Program, r *rule) view {
 			v.transport = max(v.transport, o.end)
 		case opLimit:
 			v.limit = &p.Limits[o.index]
-		case opCount:
-			v.info = p.Rules[o.index]
 		case opMasquerade:
 			v.verdict, v.terminal = nft.VerdictAccept, true
 		case opVerdict:

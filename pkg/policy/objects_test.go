@@ -123,7 +123,7 @@ func TestHashElements(t *testing.T) {
 	if one != hash("192.0.2.1") || one == hash("192.0.2.2") || one == hash("192.0.2.1 timeout 1h") {
 		t.Error("the hash does not tell elements apart")
 	}
-	if hash("192.0.2.1 timeout 1h") != hash("192.0.2.1 timeout 1h") {
+	if first, second := hash("192.0.2.1 timeout 1h"), hash("192.0.2.1 timeout 1h"); first != second {
 		t.Error("the hash depends on when the ruleset was read")
 	}
 }

@@ -60,6 +60,4 @@ type chain struct {
 	calls int
 	// function is its name as a BPF function; empty when it is inlined.
 	function string
-	// seen are the rules as the linter sees them.
-	seen []view
 }

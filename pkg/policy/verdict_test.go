@@ -495,11 +495,12 @@ func TestLimit(t *testing.T) {
 
 func TestSetTimeouts(t *testing.T) {
 	p := compile(t, `table inet t {
-		set bad { type ipv4_addr; flags timeout; elements = { 192.168.1.7 timeout 1h, 203.0.113.9 }; }
+		set bad { type ipv4_addr; flags timeout; elements = { 192.168.1.7 timeout 1h, 10.7.7.7 timeout 1h expires 30m, 203.0.113.9 }; }
 		set bad6 { type ipv6_addr; flags timeout, interval; timeout 2h; elements = { fd00::/64 }; }
 	}
 	`+inInput("ip saddr @bad drop\nip6 saddr @bad6 drop\naccept"))
 	h := newHarness(t, p)
+	expiring := with(lanSSH, func(p *packet) { p.src = "10.7.7.7" })
 	now := Now()
 	for _, tt := range []struct {
 		packet packet
@@ -509,6 +510,8 @@ func TestSetTimeouts(t *testing.T) {
 		{lanSSH, 0, false},
 		{lanSSH, 59 * time.Minute, false},
 		{lanSSH, 61 * time.Minute, true},
+		{expiring, 29 * time.Minute, false},
+		{expiring, 31 * time.Minute, true},
 		{wanDNS, 1000 * time.Hour, false},
 		{lan6, 119 * time.Minute, false},
 		{lan6, 121 * time.Minute, true},

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "types.h"
+
+/* Whether a query, rather than its answer, is in a packet of ICMP's. */
+static __always_inline int icmp_is_query(const struct pkt *p)
+{
+	switch (p->th[0]) {
+	case ICMP_ECHO:
+	case ICMP_TIMESTAMP:
+	case ICMP_INFO_REQUEST:
+	case ICMP_ADDRESS:
+		return p->l4proto == IPPROTO_ICMP;
+	case ICMPV6_ECHO_REQUEST:
+		return p->l4proto == IPPROTO_ICMPV6;
+	}
+	return 0;
+}

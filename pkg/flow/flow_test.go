@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package flow
+
+import (
+	"encoding/json"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestTicks(t *testing.T) {
+	const tick = 1 << tickShift * time.Nanosecond
+	for d, want := range map[time.Duration]uint32{
+		0: 0, 1: 1, tick - 1: 1, tick: 1, tick + 1: 2, time.Second: 8, 30 * time.Second: 224, 24 * time.Hour: 643731,
+		// More than any timeout, and still less than half of the clock's range.
+		365 * 24 * time.Hour: 234961510,
+	} {
+		got := Ticks(d)
+		if got != want {
+			t.Errorf("Ticks(%v) = %d, not %d", d, got, want)
+		}
+		// Never early, and less than a tick late.
+		if back := FromTicks(got); back < d || back >= d+tick {
+			t.Errorf("%v is %v in ticks", d, back)
+		}
+	}
+}
+
+func TestDefaultTimeouts(t *testing.T) {
+	d := DefaultTimeouts()
+	// RFC 5382 REQ-5, RFC 4787 REQ-5: at least.
+	if d.TCPEstablished < 2*time.Hour+4*time.Minute || d.UDPStream < 2*time.Minute {
+		t.Errorf("%+v", d)
+	}
+}
+
+func example() Flow {
+	return Flow{
+		Protocol: "tcp", State: "ESTABLISHED", Confirmed: true, Replied: true, Expires: 3600 * time.Second, Age: time.Minute,
+		Original: Direction{Src: netip.MustParseAddrPort("192.168.7.2:5000"), Dst: netip.MustParseAddrPort("198.51.7.2:80"), Packets: 3, Bytes: 180},
+		Reply:    Direction{Src: netip.MustParseAddrPort("198.51.7.2:80"), Dst: netip.MustParseAddrPort("198.51.7.1:6000"), Packets: 2, Bytes: 120},
+	}
+}
+
+func TestFilter(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		filter Filter
+		want   bool
+	}{
+		{"all", Filter{}, true},
+		{"client", Filter{Prefix: netip.MustParsePrefix("192.168.7.2/32")}, true},
+		{"network of the server", Filter{Prefix: netip.MustParsePrefix("198.51.7.0/24")}, true},
+		{"translated address", Filter{Prefix: netip.MustParsePrefix("198.51.7.1/32")}, true},
+		{"another address", Filter{Prefix: netip.MustParsePrefix("192.168.7.3/32")}, false},
+		{"of the other family", Filter{Prefix: netip.MustParsePrefix("::/0")}, false},
+		{"port", Filter{Port: 5000}, true},
+		{"translated port", Filter{Port: 6000}, true},
+		{"another port", Filter{Port: 5001}, false},
+		{"protocol", Filter{Protocol: "TCP"}, true},
+		{"another protocol", Filter{Protocol: "udp"}, false},
+		{"state", Filter{State: "established"}, true},
+		{"another state", Filter{State: "TIME_WAIT"}, false},
+		{"all of it", Filter{netip.MustParsePrefix("0.0.0.0/0"), 80, "tcp", "ESTABLISHED"}, true},
+		{"all but one", Filter{netip.MustParsePrefix("0.0.0.0/0"), 81, "tcp", "ESTABLISHED"}, false},
+	} {
+		f := example()
+		if got := c.filter.match(&f); got != c.want {
+			t.Errorf("%s: %v, not %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestString(t *testing.T) {
+	tcp := example()
+	unreplied := example()
+	unreplied.Protocol, unreplied.State, unreplied.Replied, unreplied.Confirmed = "gre", "", false, false
+	for _, d := range []*Direction{&unreplied.Original, &unreplied.Reply} {
+		d.Src, d.Dst = netip.AddrPortFrom(d.Src.Addr(), 0), netip.AddrPortFrom(d.Dst.Addr(), 0)
+	}
+	for _, c := range []struct {
+		f    Flow
+		want string
+	}{
+		{tcp, "tcp      3600 ESTABLISHED src=192.168.7.2 dst=198.51.7.2 sport=5000 dport=80 packets=3 bytes=180 src=198.51.7.2 dst=198.51.7.1 sport=80 dport=6000 packets=2 bytes=120 [CONFIRMED]"},
+		{unreplied, "gre      3600 src=192.168.7.2 dst=198.51.7.2 packets=3 bytes=180 [UNREPLIED] src=198.51.7.2 dst=198.51.7.1 packets=2 bytes=120"},
+	} {
+		if got := c.f.String(); got != c.want {
+			t.Errorf("%s\nnot\n%s", got, c.want)
+		}
+	}
+}
+
+func TestNAT(t *testing.T) {
+	f := example()
+	if !f.NAT() {
+		t.Error("translated, and NAT is false")
+	}
+	f.Reply.Dst = f.Original.Src
+	if f.NAT() {
+		t.Error("not translated, and NAT is true")
+	}
+	f.Reply.Src = netip.MustParseAddrPort("10.0.0.1:80")
+	if !f.NAT() {
+		t.Error("destination translated, and NAT is false")
+	}
+}
+
+func TestJSON(t *testing.T) {
+	f := example()
+	b, err := json.Marshal(&f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Flow
+	if err := json.Unmarshal(b, &back); err != nil || back != f {
+		t.Errorf("%+v, %v from %s", back, err, b)
+	}
+}
+
+func TestProtocolName(t *testing.T) {
+	for n, want := range map[uint8]string{6: "tcp", 17: "udp", 1: "icmp", 58: "icmpv6", 47: "gre", 253: "253"} {
+		if got := protocolName(n); got != want {
+			t.Errorf("protocol %d: %s, not %s", n, got, want)
+		}
+	}
+}
