@@ -69,6 +69,7 @@ static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
 
 	p->now = bpf_ktime_get_coarse_ns();
 	p->mark = ctx_mark(skb);
+	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
 	p->pkt_type = ctx_pkt_type(skb);
 	p->l3_off = iface->flags & IFACE_L3 ? 0 : ETH_HLEN;
 	p->protocol = skb->protocol;

@@ -40,6 +40,7 @@ static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 static __always_inline int policy_passes(struct pkt *p, const struct flow *f,
 					 __u32 oif)
 {
+	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
 	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, p))
 		return 0;
 	p->ct_state = CT_STATE_ESTABLISHED;

@@ -324,3 +324,77 @@ func TestIDLikeType(t *testing.T) {
 		})
 	})
 }
+
+// TestHeadersBetween: IPv4 options and IPv6 extension headers stand before the
+// transport header, and stay as they are.
+func TestHeadersBetween(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		// between puts headers before a transport packet.
+		between := func(f family, p []byte, headers []byte) []byte {
+			at := pick(f, 20, 40)
+			p = append(append(append([]byte{}, p[:at]...), headers...), p[at:]...)
+			if f.lan.Is4() {
+				p[0] += byte(len(headers) / 4)
+				binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
+				p[10], p[11] = 0, 0
+				binary.BigEndian.PutUint16(p[10:], ^sum16(p[:20+len(headers)]))
+				return p
+			}
+
+			binary.BigEndian.PutUint16(p[4:], uint16(len(p)-40))
+			return p
+		}
+		pad := func(next byte, n int) []byte { // an options header of n bytes
+			return append([]byte{next, byte(n/8 - 1), 1, byte(n - 4)}, make([]byte, n-4)...)
+		}
+		inFamilies(t, func(t *testing.T, f family) {
+			v4 := map[string][]byte{"no-operation": {1, 1, 1, 1}, "full": append(make([]byte, 0, 40), []byte("\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x00")...)}
+			v6 := map[string][]byte{
+				"hop by hop": append([]byte{0}, pad(17, 8)...), "destination": append([]byte{60}, pad(17, 24)...),
+				"both": append(append([]byte{0}, pad(60, 16)...), pad(17, 8)...), "atomic fragment": {44, 17, 0, 0, 0, 0, 0, 0, 1},
+			}
+			port := uint16(5800)
+			for name, headers := range pick(f, v4, v6) {
+				t.Run(name, func(t *testing.T) {
+					first := byte(17)
+					if f.lan.Is6() {
+						first, headers = headers[0], headers[1:]
+					}
+					port++
+					src, dst := at(f.lan, port), at(f.wanless, 5801)
+					make := func(src, dst netip.AddrPort) []byte {
+						p := between(f, ipPacket(src.Addr(), dst.Addr(), 17, 64, udpDatagram(src, dst, []byte("message"))), headers)
+						if f.lan.Is6() {
+							p[6] = first
+						}
+						return p
+					}
+					for range 3 { // the later ones on a confirmed flow
+						for _, way := range []struct {
+							from, to   *wire
+							sent, want []byte
+						}{
+							{lan, wan, make(src, dst), make(at(f.rwan, port), dst)},
+							{wan, lan, make(dst, at(f.rwan, port)), make(dst, src)},
+						} {
+							// One hop less.
+							if f.lan.Is4() {
+								way.want[8]--
+								way.want[10], way.want[11] = 0, 0
+								binary.BigEndian.PutUint16(way.want[10:], ^sum16(way.want[:20+len(headers)]))
+							} else {
+								way.want[7]--
+							}
+							way.from.send(way.sent)
+							got := way.to.receive("datagram", func(p packet) bool { return len(p.raw) == len(way.want) && (p.proto == first || p.proto == 17) })
+							if string(got.raw) != string(way.want) {
+								t.Fatalf("received\n% x, not\n% x", got.raw, way.want)
+							}
+						}
+					}
+				})
+			}
+		})
+	})
+}

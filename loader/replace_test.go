@@ -20,6 +20,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"golang.org/x/sys/unix"
 )
 
 // attached are the programs that run at the router's interfaces, by interface
@@ -769,5 +770,54 @@ func TestQueueManager(t *testing.T) {
 				t.Errorf("status %+v", w)
 			}
 		})
+	}
+}
+
+// TestPortsCloseQuietly: no packet is lost while XDP learns that it may not
+// send by an interface any more.
+func TestPortsCloseQuietly(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t)
+	cfg := r.config(testPolicy{masquerade: true})
+	d := r.mustApply(cfg)
+	lan, wan := r.tap(t, "l"), r.tap(t, "w")
+	f := families[0]
+	src, dst := at(f.lan, 5610), at(f.wanless, 5611)
+	send := func() {
+		lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, []byte("there"))))
+	}
+	send()
+	wan.receive("datagram", func(p packet) bool { return p.dst == dst })
+	wan.send(ipPacket(dst.Addr(), f.rwan, unix.IPPROTO_UDP, 64, udpDatagram(dst, at(f.rwan, 5610), []byte("back"))))
+	lan.receive("answer", func(p packet) bool { return p.dst == src })
+	for _, aqm := range []bool{true, false, true} {
+		cfg.Interfaces[1].AQM = aqm
+		replaced := make(chan error)
+		go func() { replaced <- r.do("r", func() error { return d.Replace(cfg) }) }()
+		sent := 0
+		for more := 300; more > 0; {
+			select {
+			case err := <-replaced:
+				if err != nil {
+					t.Fatal(err)
+				}
+				replaced = nil
+			case <-time.After(500 * time.Microsecond):
+				send()
+				sent++
+			}
+			if replaced == nil {
+				more--
+			}
+		}
+		got := 0
+		for _, p := range wan.drain() {
+			if p.dst == dst {
+				got++
+			}
+		}
+		if got != sent {
+			t.Errorf("AQM %v: %d of %d packets arrived", aqm, got, sent)
+		}
 	}
 }

@@ -85,11 +85,24 @@ func (r *router) udp(t *testing.T, ns string, at netip.AddrPort) *net.UDPConn {
 	t.Helper()
 	var c *net.UDPConn
 	r.in(ns, func() (err error) {
-		c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
-		return err
+		return bindAgain(func() error {
+			c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+			return err
+		})
 	})
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// bindAgain tries again while a child that another test is starting holds a
+// socket that was closed here.
+func bindAgain(bind func() error) error {
+	for end := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
+		err := bind()
+		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // echoUDP gives back each datagram, and sends its sender on peers.
@@ -234,10 +247,8 @@ func (r *router) provoke(t *testing.T, p probe) icmpReport {
 	}
 	steps := []error{
 		unix.SetsockoptInt(fd, level, recverr, 1),
-		// A child that another test is starting may still hold the last one.
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
 		unix.SetsockoptInt(fd, level, mtuOpt, discover),
-		unix.Bind(fd, sockaddr(p.from)),
+		bindAgain(func() error { return unix.Bind(fd, sockaddr(p.from)) }),
 		unix.Connect(fd, sockaddr(p.to)),
 	}
 	if p.ttl != 0 {

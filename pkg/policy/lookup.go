@@ -4,6 +4,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/randomizedcoder/l2d/pkg/nft"
 )
@@ -129,9 +130,17 @@ func (c *compiler) setMap(s *nft.Set) int {
 	if !ok {
 		index = len(c.p.Sets)
 		c.sets[s] = index
-		c.p.Sets = append(c.p.Sets, newSet(index, s, c.p.options))
+		set := newSet(index, s, c.p.options)
+		for n := 1; c.p.hasMap(set.MapName); n++ {
+			set.MapName = mapName(set, n)
+		}
+		c.p.Sets = append(c.p.Sets, set)
 	}
 	return index
+}
+
+func (p *Program) hasMap(name string) bool {
+	return slices.ContainsFunc(p.Sets, func(s *Set) bool { return s.MapName == name })
 }
 
 // namedSets gives a map to each named set that no rule uses (yet), so that its

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -80,8 +81,7 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 		links:    opt.Links,
 		ranges:   src.Ranges(),
 	}
-	name := fmt.Sprintf("set%d_%s", index, identifier(src.Name))
-	s.MapName = name[:min(len(name), maxName)]
+	s.MapName = mapName(s, 0)
 
 	at := 0
 	for _, f := range src.Fields {
@@ -108,6 +108,17 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 	}
 	s.MaxEntries = max(s.MaxEntries, initial, 1)
 	return s
+}
+
+// mapName is the same for a set of the same name, place and key in the next
+// ruleset: what was added while this one ran is carried over by it. Another
+// attempt makes another name, for when two sets' are the same.
+func mapName(s *Set, attempt int) string {
+	h := fnv.New32a()
+	fmt.Fprintf(h, "%v\x00%s\x00%s\x00%s\x00%t\x00%d", s.Family, s.Table, s.Name, s.KeyType, s.Interval, attempt)
+	suffix := fmt.Sprintf("_%06x", h.Sum32()&0xffffff)
+	name := identifier(s.Name)
+	return name[:min(len(name), maxName-len(suffix))] + suffix
 }
 
 // keySize is the length of a key in bytes, without an LPM trie's prefix length.
