@@ -45,7 +45,7 @@ type host struct {
 	holder *exec.Cmd // a process that keeps the namespace
 	dir    string
 	pins   string
-	notify *net.UnixConn
+	states chan string // notifications of daemons
 }
 
 const ruleset = "table inet filter {\n\tset s {\n\t\ttype ipv4_addr\n\t\tflags timeout\n\t}\n\tchain input {\n\t\ttype filter hook input priority 0; policy drop;\n\t\tip saddr @s drop\n\t\ttcp dport 22 accept\n\t}\n\tchain output {\n\t\ttype filter hook output priority 0;\n\t\tudp dport 9 log prefix \"discarded: \"\n\t}\n}\n"
@@ -90,11 +90,7 @@ exec sleep 600`)
 	if _, err := up.Read(make([]byte, 3)); err != nil {
 		t.Fatalf("no namespace: %v", err)
 	}
-	h.notify, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(h.dir, "notify"), Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.notify.Close() })
+	h.states = readStates(t, h.path("notify"))
 	h.write("firewall.nft", ruleset)
 	h.write("l2d.yaml", h.config())
 	return h
@@ -166,21 +162,41 @@ func (h *host) start(args ...string) *daemonProcess {
 	return p
 }
 
+// readStates makes a notification socket and reads it all the time: a service
+// manager that does not would stop the daemon.
+func readStates(t *testing.T, path string) chan string {
+	t.Helper()
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	states := make(chan string, 1<<16)
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			states <- string(buf[:n])
+		}
+	}()
+	return states
+}
+
 // expect waits until the daemon notifies of a state.
 func (h *host) expect(state string) {
 	h.t.Helper()
-	buf := make([]byte, 4096)
-	deadline := time.Now().Add(20 * time.Second)
-	if err := h.notify.SetReadDeadline(deadline); err != nil {
-		h.t.Fatal(err)
-	}
+	timeout := time.After(20 * time.Second)
 	for {
-		n, err := h.notify.Read(buf)
-		if err != nil {
-			h.t.Fatalf("waiting for %s: %v", state, err)
-		}
-		if strings.HasPrefix(string(buf[:n]), state) {
-			return
+		select {
+		case s := <-h.states:
+			if strings.HasPrefix(s, state) {
+				return
+			}
+		case <-timeout:
+			h.t.Fatalf("no notification of %s", state)
 		}
 	}
 }
