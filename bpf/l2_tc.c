@@ -47,6 +47,22 @@ static __always_inline int pass(struct __sk_buff *skb)
 	return TCX_NEXT;
 }
 
+/*
+ * What the ingress program wrote. A packet keeps its tc_index on the way from
+ * another namespace, where anyone's program may have written it; by a managed
+ * interface it came through ours.
+ */
+static __always_inline int is_marked(struct __sk_buff *skb, __u32 mark)
+{
+	__u32 ifindex = skb->ingress_ifindex;
+	struct iface *iface;
+
+	if (skb->tc_index != mark)
+		return 0;
+	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
+	return iface && iface->flags & IFACE_MANAGED;
+}
+
 static __always_inline struct scratch *way_begin(struct way *w)
 {
 	struct scratch *s = scratch();
@@ -202,9 +218,8 @@ static __always_inline int lookup_route(struct __sk_buff *skb,
 			      FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK);
 }
 
-static __always_inline enum route find_route(struct __sk_buff *skb,
-					     struct pkt *p,
-					     struct bpf_fib_lookup *fib)
+static __always_inline enum route
+find_route(struct __sk_buff *skb, struct pkt *p, struct bpf_fib_lookup *fib)
 {
 	int ret, too_big = 0;
 
@@ -221,8 +236,7 @@ static __always_inline enum route find_route(struct __sk_buff *skb,
 	}
 	switch (ret) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
-		if (p->nfproto == NFPROTO_IPV6 &&
-		    is_link_local(p->tuple.saddr))
+		if (p->nfproto == NFPROTO_IPV6 && is_link_local(p->tuple.saddr))
 			return ROUTE_REFUSED;
 		p->oif = fib->ifindex;
 		return too_big ? ROUTE_TOO_BIG : ROUTE_FORWARD;
@@ -319,6 +333,7 @@ int l2_ingress(struct __sk_buff *skb)
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	if (!iface || !(iface->flags & IFACE_MANAGED))
 		return TCX_NEXT;
+	skb->tc_index = TC_INDEX_NONE;
 	/* Of a VLAN: it comes again by the VLAN's device. For another host:
 	 * the stack does not take it.
 	 */
@@ -404,7 +419,7 @@ int l2_egress(struct __sk_buff *skb)
 	struct way w;
 	struct pkt *p;
 
-	if (skb->tc_index == TC_INDEX_DONE)
+	if (is_marked(skb, TC_INDEX_DONE))
 		return pass(skb);
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	if (!iface || !(iface->flags & IFACE_MANAGED) || skb->vlan_present ||
@@ -425,7 +440,7 @@ int l2_egress(struct __sk_buff *skb)
 		return drop(STAT_DROP_MALFORMED);
 	}
 	p->oif = ifindex;
-	if (skb->tc_index == TC_INDEX_SNAT)
+	if (is_marked(skb, TC_INDEX_SNAT))
 		return finish_snat(skb, p, &w);
 
 	/* Forwarded by the kernel, from an interface that has no program. */

@@ -166,3 +166,20 @@ func ifaceEntry(index int) (l2TCIface, error) {
 	}
 	return e, nil
 }
+
+// managedInterfaces are the indexes of the interfaces that the programs know.
+func managedInterfaces(m *ebpf.Map) ([]uint32, error) {
+	keys, values := make([]uint32, maxIfindex), make([]l2TCIface, maxIfindex)
+	var cursor ebpf.MapBatchCursor
+	n, err := m.BatchLookup(&cursor, keys, values, nil)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, fmt.Errorf("interfaces: %w", err)
+	}
+	var managed []uint32
+	for i := range n {
+		if values[i].Flags&ifaceManaged != 0 {
+			managed = append(managed, keys[i])
+		}
+	}
+	return managed, nil
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+	"github.com/randomizedcoder/l2d/pkg/flow"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,7 +37,8 @@ type replacement struct {
 	links      []link.Link
 	undos      []func() error // of the changes made until now
 	interfaces []InterfaceStatus
-	fresh      bool // nothing was pinned
+	closing    []uint32 // interfaces that are no XDP ports any more
+	fresh      bool     // nothing was pinned
 }
 
 // newReplacement loads everything; it changes nothing that runs.
@@ -151,7 +153,10 @@ func (r *replacement) run() error {
 	if err := r.movePins(); err != nil {
 		return err
 	}
-	return r.forgetOthers()
+	if err := r.forgetOthers(); err != nil {
+		return err
+	}
+	return r.closePorts()
 }
 
 // copyFlows fills the flow tables that are made anew.
@@ -284,8 +289,26 @@ func (r *replacement) setPort(i Interface, entry l2TCIface, status *InterfaceSta
 	if status.XDPRedirect {
 		return nil
 	}
-	if err := r.remove(ports, key); err != nil {
-		return fmt.Errorf("interface %s: XDP redirect: %w", i.Name, err)
+	r.closing = append(r.closing, key)
+	return nil
+}
+
+// closePorts takes away the ports that XDP may not send by any more. It
+// remembers a flow's way for a tick, and drops what it finds no port for: they
+// go when none is remembered.
+func (r *replacement) closePorts() error {
+	ports := r.loaded.maps["l2_xdp_ports"]
+	open := slices.DeleteFunc(r.closing, func(key uint32) bool {
+		v, err := ports.LookupBytes(key)
+		return err == nil && v == nil
+	})
+	if len(open) > 0 {
+		time.Sleep(flow.FromTicks(2))
+	}
+	for _, key := range open {
+		if err := r.remove(ports, key); err != nil {
+			return fmt.Errorf("interface %d: XDP redirect: %w", key, err)
+		}
 	}
 	return nil
 }
@@ -322,22 +345,18 @@ func (r *replacement) forgetOthers() error {
 		keep[s.Name+"_"+hookXDP.name] = s.XDP == XDPNative
 		indexes[uint32(s.Index)] = true
 	}
-	ports := r.loaded.maps["l2_xdp_ports"]
-	var key, value uint32
-	var others []uint32
-	for it := ports.Iterate(); it.Next(&key, &value); {
-		if !indexes[key] {
-			others = append(others, key)
-		}
+	managed, err := managedInterfaces(r.loaded.maps["l2_ifaces"])
+	if err != nil {
+		return err
 	}
-	for _, key := range others {
-		// No more a port first: XDP drops what it finds no port for.
+	for _, key := range managed {
+		if indexes[key] {
+			continue
+		}
 		if err := r.put(r.loaded.maps["l2_ifaces"], key, l2TCIface{}); err != nil {
 			return fmt.Errorf("interface %d: %w", key, err)
 		}
-		if err := r.remove(ports, key); err != nil {
-			return fmt.Errorf("interface %d: XDP redirect: %w", key, err)
-		}
+		r.closing = append(r.closing, key)
 	}
 	return detachOthers(r.cfg.PinPath, keep)
 }

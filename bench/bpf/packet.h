@@ -20,8 +20,8 @@ struct frame {
 	struct iphdr ip;
 	struct udphdr udp;
 	__be32 magic;
-	__u8 fill[FRAME_LEN - sizeof(struct ethhdr) - sizeof(struct iphdr) - sizeof(struct udphdr) -
-		  sizeof(__be32)];
+	__u8 fill[FRAME_LEN - sizeof(struct ethhdr) - sizeof(struct iphdr) -
+		  sizeof(struct udphdr) - sizeof(__be32)];
 } __attribute__((packed, aligned(2)));
 
 _Static_assert(sizeof(struct frame) == FRAME_LEN, "frame");
@@ -33,8 +33,8 @@ static __always_inline struct frame *bench_frame(struct xdp_md *ctx)
 
 	if ((void *)(f + 1) > (void *)(long)ctx->data_end)
 		return NULL;
-	if (f->eth.h_proto != bpf_htons(ETH_P_IP) || f->ip.protocol != IPPROTO_UDP ||
-	    f->magic != MAGIC)
+	if (f->eth.h_proto != bpf_htons(ETH_P_IP) ||
+	    f->ip.protocol != IPPROTO_UDP || f->magic != MAGIC)
 		return NULL;
 	return f;
 }

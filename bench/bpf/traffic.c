@@ -8,15 +8,15 @@
 
 char __license[] SEC("license") = "GPL";
 
-#define MAX_FLOWS    16384
-#define SAMPLES	     16
+#define MAX_FLOWS 16384
+#define SAMPLES 16
 #define SAMPLE_EVERY 0x10000
 
 /* Set before the load. */
 volatile const __u8 template[64]; /* frame of flow 0, UDP checksum for port 0 */
 volatile const __u32 gen_ifindex;
 volatile const __u16 first_port; /* source port of flow 0, host byte order */
-volatile const __u32 flow_mask;	 /* number of flows less one */
+volatile const __u32 flow_mask; /* number of flows less one */
 
 __u64 sent; /* one generator at a time */
 __u64 replies;

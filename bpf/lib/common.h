@@ -73,14 +73,15 @@ struct bpf_map;
 /* A packet pointer of a context, whole: the compiler takes the 32 bits that the
  * member is declared with at their word, and would keep no more than those.
  */
-#define CTX_POINTER(ctx, member)                               \
-	({                                                     \
-		void *pointer;                                 \
-		asm volatile("%[p] = *(u32 *)(%[c] + %[off])"  \
-			     : [p] "=r"(pointer)               \
-			     : [c] "r"(ctx),                   \
-			       [off] "i"(offsetof(typeof(*(ctx)), member))); \
-		pointer;                                       \
+#define CTX_POINTER(ctx, member)                                           \
+	({                                                                 \
+		void *pointer;                                             \
+		asm volatile(                                              \
+			"%[p] = *(u32 *)(%[c] + %[off])"                   \
+			: [p] "=r"(pointer)                                \
+			: [c] "r"(ctx), [off] "i"(offsetof(typeof(*(ctx)), \
+							   member)));      \
+		pointer;                                                   \
 	})
 
 /* Coarse clock of flow entries: 2^27 ns, about 134 ms, wraps after 18 years. */

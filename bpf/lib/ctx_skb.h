@@ -59,13 +59,11 @@ static __always_inline int ctx_csum_update(struct ctx_buff *ctx, __u32 off,
 					   __u32 addr_diff, __u32 port_diff,
 					   __u64 flags)
 {
-	if (addr_diff &&
-	    bpf_l4_csum_replace(ctx, off, 0, addr_diff,
-				flags | BPF_F_PSEUDO_HDR) < 0)
+	if (addr_diff && bpf_l4_csum_replace(ctx, off, 0, addr_diff,
+					     flags | BPF_F_PSEUDO_HDR) < 0)
 		return -1;
 	if (port_diff &&
-	    bpf_l4_csum_replace(ctx, off, 0, port_diff,
-				flags & ~CSUM_IPV6) < 0)
+	    bpf_l4_csum_replace(ctx, off, 0, port_diff, flags & ~CSUM_IPV6) < 0)
 		return -1;
 	return 0;
 }

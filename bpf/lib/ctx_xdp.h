@@ -60,7 +60,7 @@ static __always_inline int ctx_csum_update(struct ctx_buff *ctx, __u32 off,
 		return -1;
 	if (flags & BPF_F_MARK_MANGLED_0 && !*csum)
 		return 0;
-	sum = (__u16)~*csum;
+	sum = (__u16) ~*csum;
 	sum += addr_diff;
 	sum += port_diff;
 	sum = (sum & 0xffffffff) + (sum >> 32);

@@ -19,9 +19,8 @@ static __always_inline int is_later_fragment(const struct pkt *p)
 	return p->fragment != FRAGMENT_NONE && p->fragment != FRAGMENT_FIRST;
 }
 
-static __always_inline void frag_fill_key(struct frag_key *key,
-					  const struct pkt *p, __u32 id,
-					  int egress)
+static __always_inline void
+frag_fill_key(struct frag_key *key, const struct pkt *p, __u32 id, int egress)
 {
 	__builtin_memset(key, 0, sizeof(*key));
 	__builtin_memcpy(key->saddr, p->tuple.saddr, 16);

@@ -231,18 +231,15 @@ static __noinline int icmp_error_rewrite(struct ctx_buff *ctx,
 			     &sum, sizeof(sum)) < 0)
 			return -1;
 		sum = csum_apply(sum, addrs);
-		err |= bpf_skb_store_bytes(ctx,
-					   e->l3_off +
-						   offsetof(struct iphdr, check),
-					   &sum, sizeof(sum), 0);
-		err |= bpf_skb_store_bytes(ctx,
-					   e->l3_off +
-						   offsetof(struct iphdr, saddr),
-					   to->saddr, 4, 0);
-		err |= bpf_skb_store_bytes(ctx,
-					   e->l3_off +
-						   offsetof(struct iphdr, daddr),
-					   to->daddr, 4, 0);
+		err |= bpf_skb_store_bytes(
+			ctx, e->l3_off + offsetof(struct iphdr, check), &sum,
+			sizeof(sum), 0);
+		err |= bpf_skb_store_bytes(
+			ctx, e->l3_off + offsetof(struct iphdr, saddr),
+			to->saddr, 4, 0);
+		err |= bpf_skb_store_bytes(
+			ctx, e->l3_off + offsetof(struct iphdr, daddr),
+			to->daddr, 4, 0);
 	} else {
 		addrs = csum_add(csum_diff(from->saddr, to->saddr, 4),
 				 csum_diff(from->daddr, to->daddr, 4));

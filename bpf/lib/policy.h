@@ -111,18 +111,16 @@ __noinline int nft_log(struct pkt *p, __u32 index)
  * the linker carry them along. The barriers keep the compiler from learning
  * from the stub what the code that replaces it returns and writes.
  */
-#define POLICY_STUB(name)                                 \
-	__noinline int policy_##name(struct pkt *p)       \
-	{                                                 \
-		int verdict = NF_DROP;                    \
-                                                          \
-		nft_count(p, 0);                          \
-		nft_limit(p, 0);                          \
-		nft_log(p, 0);                            \
-		asm volatile("" : "+r"(verdict), "+r"(p)  \
-			     :                            \
-			     : "memory");                 \
-		return verdict;                           \
+#define POLICY_STUB(name)                                               \
+	__noinline int policy_##name(struct pkt *p)                     \
+	{                                                               \
+		int verdict = NF_DROP;                                  \
+                                                                        \
+		nft_count(p, 0);                                        \
+		nft_limit(p, 0);                                        \
+		nft_log(p, 0);                                          \
+		asm volatile("" : "+r"(verdict), "+r"(p) : : "memory"); \
+		return verdict;                                         \
 	}
 
 POLICY_STUB(prerouting_raw)

@@ -44,6 +44,7 @@ enum tcp_verdict {
 #define IV 254 /* invalid */
 #define IG 255 /* let through, leave the state: the other end will judge */
 
+/* clang-format off */
 static const __u8 tcp_next[2 * EVENT_MAX * TCP_STATE_MAX] = {
 	/* original direction
 	 *     NO  SS  SR  ES  FW  CW  LA  TW  CL  S2
@@ -62,6 +63,7 @@ static const __u8 tcp_next[2 * EVENT_MAX * TCP_STATE_MAX] = {
 	/*rst*/ IV, CL, CL, CL, CL, CL, CL, CL, CL, CL,
 	/*nil*/ IV, IV, IV, IV, IV, IV, IV, IV, IV, IV,
 };
+/* clang-format on */
 
 #undef NO
 #undef SS

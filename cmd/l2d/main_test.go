@@ -141,6 +141,9 @@ func (o *output) String() string {
 
 func (h *host) start(args ...string) *daemonProcess {
 	h.t.Helper()
+	for len(h.states) > 0 { // of daemons before
+		<-h.states
+	}
 	self, err := os.Executable()
 	if err != nil {
 		h.t.Fatal(err)

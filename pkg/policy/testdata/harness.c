@@ -13,8 +13,8 @@ struct input {
 
 const struct input *unused_input __attribute__((unused));
 
-#define RUN(PHASE, name)                                 \
-	if (in.phase == PHASE_##PHASE)                   \
+#define RUN(PHASE, name)               \
+	if (in.phase == PHASE_##PHASE) \
 	verdict = policy_accepts(PHASE, name, &in.pkt) ? NF_ACCEPT : NF_DROP
 
 SEC("tc")
