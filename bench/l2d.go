@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -245,8 +246,8 @@ func (d *L2d) flowMemory() (float64, error) {
 	if entries == 0 {
 		return 0, errors.New("the flow table is empty")
 	}
-	return 2*float64(d.empty)/float64(m.MaxEntries()) +
-		2*float64(full-d.empty)/float64(entries), nil
+	return math.Round(2*float64(d.empty)/float64(m.MaxEntries()) +
+		2*float64(full-d.empty)/float64(entries)), nil
 }
 
 // flows opens the table of confirmed flows.

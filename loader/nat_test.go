@@ -63,7 +63,7 @@ func TestPorts(t *testing.T) {
 								if err != nil {
 									t.Fatalf("conversation %d: %v", i, err)
 								}
-								talks, seen = append(talks, talk), append(seen, <-peers)
+								talks, seen = append(talks, talk), append(seen, nextPeer(t, peers))
 							}
 							if seen[0] != at(f.rwan, class.base+port) {
 								t.Errorf("the first comes from %v, not %v", seen[0], at(f.rwan, class.base+port))

@@ -127,6 +127,18 @@ func (r *router) echoUDP(t *testing.T, ns string, at netip.AddrPort) (peers chan
 	return peers
 }
 
+// nextPeer is the next peer of an echo server.
+func nextPeer(t *testing.T, peers chan netip.AddrPort) netip.AddrPort {
+	t.Helper()
+	select {
+	case p := <-peers:
+		return p
+	case <-time.After(patience):
+		t.Fatal("nobody has come to the server")
+		return netip.AddrPort{}
+	}
+}
+
 // exchange sends a message on a connection and wants it back.
 func exchange(c net.Conn, message string) error {
 	c.SetDeadline(time.Now().Add(patience))

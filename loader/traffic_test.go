@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -246,6 +247,7 @@ func TestPathMTU(t *testing.T) {
 					t.Fatal(err)
 				}
 				buf := make([]byte, 100)
+				server.SetReadDeadline(time.Now().Add(patience))
 				_, peer, err := server.ReadFromUDPAddrPort(buf)
 				if err != nil {
 					t.Fatal(err)
@@ -301,4 +303,65 @@ func TestFragmentsInDisorder(t *testing.T) {
 			t.Error("the whole datagram has a wrong checksum")
 		}
 	})
+}
+
+// TestFragmentedOnce: a packet that the kernel fragments meets the ruleset
+// once, whole.
+func TestFragmentedOnce(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true, countStates: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		r.batch("r", "link set wan0 mtu 1000")
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		f := families[0]
+		src, dst := at(f.lan, 4300), at(f.wanless, 4301)
+		for i, want := range []string{"forward new", "forward new"} {
+			before := stateCounters(t, d)
+			lan.send(ipPacket(f.lan, f.wanless, unix.IPPROTO_UDP, 64, udpDatagram(src, dst, make([]byte, 1200))))
+			var payload []byte
+			for range 2 {
+				p := wan.receive("fragment", func(p packet) bool { return p.dst.Addr() == f.wanless })
+				if bad := p.wrongChecksum(); bad != "" || p.src.Addr() != f.rwan || !p.fragment || p.ttl != 63 {
+					t.Errorf("from %v, fragment: %v, TTL %d, wrong checksum: %q", p.src, p.fragment, p.ttl, bad)
+				}
+				payload = append(payload, p.l4...)
+			}
+			if sum := transportSum(f.rwan, f.wanless, unix.IPPROTO_UDP, payload); sum != 0xffff {
+				t.Error("the whole datagram has a wrong checksum")
+			}
+			for name, n := range stateCounters(t, d) {
+				if got := n - before[name]; got != 0 && name != want && name != "input untracked" && name != "output untracked" || name == want && got != 1 {
+					t.Errorf("packet %d: %d times %q", i, got, name)
+				}
+			}
+		}
+	})
+}
+
+// TestOneInterface: with a program at the WAN alone, what the kernel itself
+// forwards from another interface is filtered and translated on its way out.
+func TestOneInterface(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t)
+	cfg := r.config(testPolicy{masquerade: true, countStates: true})
+	cfg.Interfaces = cfg.Interfaces[1:]
+	d := r.mustApply(cfg)
+	inFamilies(t, func(t *testing.T, f family) {
+		l := r.listen(t, "w", at(f.wan, 8400))
+		if err := transfer(r.mustDial(t, "l", at(f.lan, 0), at(f.wan, 8400)), l, 4<<20); err != nil {
+			t.Error(err)
+		}
+		peers := r.echoUDP(t, "w", at(f.wan, 8401))
+		c := r.udp(t, "l", at(f.lan, 4400))
+		for _, size := range []int{10, 4000} {
+			if err := exchangeUDP(c, at(f.wan, 8401), make([]byte, size)); err != nil {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+			if peer := nextPeer(t, peers); peer != at(f.rwan, 4400) {
+				t.Errorf("from %v", peer)
+			}
+		}
+	})
+	counters := stateCounters(t, d)
+	if counters["forward new"] != 4 || counters["forward established"] == 0 || counters["output new"] != 0 {
+		t.Errorf("counters: %v", counters)
+	}
 }

@@ -10,9 +10,10 @@
 #define CTX_XDP 1
 #define ctx_buff xdp_md
 
+/* A program without xdp.frags sees one buffer only, and no call is needed. */
 static __always_inline __u32 ctx_len(struct ctx_buff *ctx)
 {
-	return bpf_xdp_get_buff_len(ctx);
+	return (long)CTX_POINTER(ctx, data_end) - (long)CTX_POINTER(ctx, data);
 }
 
 /* XDP sees headers in the first buffer or not at all. */

@@ -69,7 +69,7 @@ ip addr add 192.0.2.1/24 dev wan0
 ip neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev wan0
 echo up
 exec sleep 600`)
-	h.holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	h.holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	h.holder.Stderr = os.Stderr
 	up, err := h.holder.StdoutPipe()
 	if err != nil {
@@ -151,7 +151,6 @@ func (h *host) start(args ...string) *daemonProcess {
 	p := &daemonProcess{Cmd: h.command(self, append([]string{"--config", h.path("l2d.yaml")}, args...)...)}
 	p.Env = append(os.Environ(), asProgram+"=1", "NOTIFY_SOCKET="+h.path("notify"), "WATCHDOG_USEC=200000")
 	p.Stderr = &p.stderr
-	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.Start(); err != nil {
 		h.t.Fatal(err)
 	}

@@ -77,7 +77,11 @@ func run(ctx context.Context, opt options) error {
 	slog.Info("ready", "version", version, "socket", cfg.Control.Socket)
 	d.wait(ctx)
 	notifyStopping()
-	if !opt.DetachOnExit {
+	switch _, dp := d.state(); {
+	case dp == nil:
+		slog.Info("ending, detached already")
+		return nil
+	case !opt.DetachOnExit:
 		slog.Info("ending, the dataplane stays attached")
 		return nil
 	}

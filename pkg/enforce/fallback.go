@@ -40,13 +40,21 @@ func LoadFallback(ctx context.Context, ruleset string, tables []string, runDir s
 		return err
 	}
 	marker := filepath.Join(runDir, fallbackFile)
+	before, err := os.ReadFile(marker)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	// First the note, then the tables: a note of tables that are not there
 	// does no harm.
 	if err := os.WriteFile(marker, []byte(strings.Join(tables, "\n")+"\n"), 0o600); err != nil {
 		return err
 	}
 	if err := runNFT(ctx, filepath.Dir(abs), b.String()); err != nil {
-		return errors.Join(fmt.Errorf("load the ruleset into nftables: %w", err), os.Remove(marker))
+		undo := os.Remove
+		if before != nil {
+			undo = func(name string) error { return os.WriteFile(name, before, 0o600) }
+		}
+		return errors.Join(fmt.Errorf("load the ruleset into nftables: %w", err), undo(marker))
 	}
 	return nil
 }

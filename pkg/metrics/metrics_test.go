@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package metrics
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/api"
+)
+
+// fixed is a source of fixed values.
+type fixed struct {
+	status api.Status
+	rules  api.Rules
+	err    error
+}
+
+func (f *fixed) Status(context.Context) (api.Status, error) { return f.status, f.err }
+func (f *fixed) Rules(context.Context) (api.Rules, error)   { return f.rules, f.err }
+
+func scrape(t *testing.T, s Source) (int, string) {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(NewCollector(s, slog.New(slog.DiscardHandler)))
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return w.Code, w.Body.String()
+}
+
+func TestScrape(t *testing.T) {
+	f := &fixed{
+		status: api.Status{
+			Version: "v1", Attached: true, Applied: time.UnixMilli(1500), ReloadError: "bad", Waiting: []string{"usb0"},
+			Dataplane: loader.Status{
+				Interfaces: []loader.InterfaceStatus{{Name: "br0", TC: true, XDP: loader.XDPOff}, {Name: "wan0", TC: true, XDP: loader.XDPNative}},
+				Programs:   []loader.Program{{Name: "l2_xdp", VerifiedInstructions: 77}},
+				Flows:      loader.FlowStatus{Confirmed: 1, MaxConfirmed: 2, HalfOpen: 3, MaxHalfOpen: 4, Collected: 5},
+				Stats:      map[string]uint64{"drop_policy": 6},
+			},
+		},
+		rules: api.Rules{Rules: []api.Rule{
+			{Family: "inet", Table: "filter", Chain: "input", Handle: 9, Text: `iifname "lo" accept`, Packets: 10, Bytes: 11},
+			{Family: "inet", Table: "filter", Chain: "input", Text: "policy drop", Policy: true, Packets: 12, Bytes: 13},
+		}},
+	}
+	code, body := scrape(t, f)
+	if code != http.StatusOK {
+		t.Fatalf("status %d: %s", code, body)
+	}
+	for _, line := range []string{
+		`l2d_attached 1`,
+		`l2d_build_info{version="v1"} 1`,
+		`l2d_applied_timestamp_seconds 1.5`,
+		`l2d_last_reload_refused 1`,
+		`l2d_interfaces_waiting 1`,
+		`l2d_interface_attached{hook="tc",interface="br0"} 1`,
+		`l2d_interface_attached{hook="xdp",interface="br0"} 0`,
+		`l2d_interface_attached{hook="xdp",interface="wan0"} 1`,
+		`l2d_program_verified_instructions{program="l2_xdp"} 77`,
+		`l2d_flows{tier="confirmed"} 1`,
+		`l2d_flows_max{tier="confirmed"} 2`,
+		`l2d_flows{tier="half_open"} 3`,
+		`l2d_flows_max{tier="half_open"} 4`,
+		`l2d_flow_entries_collected_total 5`,
+		`l2d_events_total{event="drop_policy"} 6`,
+		`l2d_rule_packets_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 10`,
+		`l2d_rule_bytes_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 11`,
+		`l2d_rule_packets_total{chain="input",family="inet",handle="0",rule="policy drop",table="filter"} 12`,
+	} {
+		if !strings.Contains("\n"+body, "\n"+line+"\n") {
+			t.Errorf("no line %s in:\n%s", line, body)
+		}
+	}
+}
+
+func TestScrapeDetached(t *testing.T) {
+	code, body := scrape(t, &fixed{})
+	if code != http.StatusOK || !strings.Contains(body, "\nl2d_attached 0\n") || strings.Contains(body, "l2d_rule_packets_total") {
+		t.Errorf("status %d: %s", code, body)
+	}
+}
+
+func TestScrapeFails(t *testing.T) {
+	if code, body := scrape(t, &fixed{err: errors.New("no such map")}); code != http.StatusInternalServerError || !strings.Contains(body, "no such map") {
+		t.Errorf("status %d: %s", code, body)
+	}
+}
