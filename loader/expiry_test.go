@@ -116,6 +116,26 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
+// TestShortTimeout: a flow whose packets come more often than its timeout
+// lives, however short that is.
+func TestShortTimeout(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t)
+	cfg := r.config(testPolicy{})
+	cfg.Timeouts.UDPUnreplied = time.Second
+	d := r.mustApply(cfg)
+	lan := r.tap(t, "l")
+	f := families[0]
+	for range 8 {
+		src, dst := at(f.lanless, 6010), at(f.wanless, 80)
+		lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
+		time.Sleep(400 * time.Millisecond)
+	}
+	if n := stat(t, d, "flow_new"); n != 1 {
+		t.Errorf("%d flows begun, not 1", n)
+	}
+}
+
 // TestFlood: what begins many connections does not end those there are.
 func TestFlood(t *testing.T) {
 	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, _ *Dataplane, m mode) {

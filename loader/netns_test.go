@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -32,7 +34,39 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
+	// Of runs that were killed; and of this one, when it is.
+	sweep(func(pid int) bool {
+		_, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) // a zombie has none
+		return err != nil
+	})
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, unix.SIGTERM)
+	go func() {
+		<-signals
+		for range 3 { // while the tests go on making them
+			sweep(func(pid int) bool { return pid == os.Getpid() })
+		}
+		os.Exit(1)
+	}()
 	os.Exit(m.Run())
+}
+
+// sweep removes the routers of processes.
+func sweep(of func(pid int) bool) {
+	for _, pattern := range []string{"/run/netns/l2d-t*", "/sys/fs/bpf/l2d-t*"} {
+		paths, _ := filepath.Glob(pattern) // the pattern is right
+		for _, path := range paths {
+			var pid int
+			if _, err := fmt.Sscanf(filepath.Base(path), "l2d-t%d-", &pid); err != nil || !of(pid) {
+				continue
+			}
+			if filepath.Dir(path) == "/sys/fs/bpf" {
+				os.RemoveAll(path)
+			} else {
+				exec.Command("ip", "netns", "del", filepath.Base(path)).Run()
+			}
+		}
+	}
 }
 
 // router is a router in a namespace of its own between two hosts in theirs:

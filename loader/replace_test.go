@@ -504,6 +504,27 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// TestKilledBetweenDirectories: of the one moment in which there is no policy
+// directory, nothing is lost either.
+func TestKilledBetweenDirectories(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t)
+	cfg := r.config(testPolicy{masquerade: true, countStates: true})
+	d := r.mustApply(cfg)
+	if err := exchangeThrough(t, r, 9020); err != nil {
+		t.Fatal(err)
+	}
+	before := stateCounters(t, d)
+	d.Close()
+	if err := os.Rename(filepath.Join(r.pin, dirPolicy), filepath.Join(r.pin, dirNext)); err != nil {
+		t.Fatal(err)
+	}
+	d = r.mustApply(cfg)
+	if after := stateCounters(t, d); before["forward new"] != 2 || after["forward new"] != 2 {
+		t.Errorf("counters %v, before %v", after, before)
+	}
+}
+
 // cutOff does an Apply as far as f does, and lets go of everything.
 func (r *router) cutOff(t *testing.T, cfg Config, f func(*replacement) error) {
 	t.Helper()
@@ -592,7 +613,7 @@ func TestChangedLayout(t *testing.T) {
 	}
 	programs, pins := r.attached(t), r.pins(t)
 	cfg.Policy = testPolicy{id: 9}
-	if _, err := r.apply(cfg); err == nil || !strings.Contains(err.Error(), "l2_frags") || !strings.Contains(err.Error(), "44") {
+	if _, err := r.apply(cfg); err == nil || !strings.Contains(err.Error(), "l2_frags") || !strings.Contains(err.Error(), "44") || !strings.Contains(err.Error(), "l2ctl detach") {
 		t.Errorf("error %v", err)
 	}
 	if !maps.Equal(programs, r.attached(t)) || !maps.Equal(pins, r.pins(t)) {

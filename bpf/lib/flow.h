@@ -134,17 +134,23 @@ static __noinline int flow_sync(const struct tuple *key, struct flow *f,
 		      bpf_map_update_elem(&l2_flows, &rkey, &made, BPF_NOEXIST);
 }
 
-/* Counts the packet; writes the expiry, in both entries, once a second. */
+/* Counts the packet; writes the expiry, in both entries, once a second, for
+ * short timeouts more often: a flow in use does not expire.
+ */
 static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
 				       const struct pkt *p, int half,
 				       int changed)
 {
 	__u32 now = ns_to_ticks(p->now);
-	__u32 expires = now + flow_timeout(f, p->l4proto, now);
+	__u32 timeout = flow_timeout(f, p->l4proto, now);
+	__u32 expires = now + timeout;
+	__s32 lag = timeout / 4;
 
 	f->packets++;
 	f->bytes += p->len;
-	if (!changed && (__s32)(expires - f->expires) < TICKS_PER_SEC)
+	if (lag > TICKS_PER_SEC)
+		lag = TICKS_PER_SEC;
+	if (!changed && (__s32)(expires - f->expires) < lag)
 		return;
 	WRITE_ONCE(f->expires, expires);
 	flow_sync(key, f, half);
