@@ -285,13 +285,16 @@ static __always_inline int to_kernel(struct __sk_buff *skb, struct pkt *p,
 				     struct way *w)
 {
 	struct endpoints arrived;
+	int snat;
 
 	__builtin_memcpy(&arrived, w->key, sizeof(arrived));
+	snat = p->tuple.sport != arrived.sport ||
+	       __builtin_memcmp(p->tuple.saddr, arrived.saddr, 16);
 	translate_src(p, &arrived);
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_TO_KERNEL);
-	skb->tc_index = TC_INDEX_SNAT;
+	skb->tc_index = snat ? TC_INDEX_SNAT : TC_INDEX_DONE;
 	return TCX_NEXT;
 }
 
@@ -398,15 +401,15 @@ static __always_inline int finish_snat(struct __sk_buff *skb, struct pkt *p,
 {
 	struct flow *f = bpf_map_lookup_elem(&l2_flows, w->key);
 
-	skb->tc_index = TC_INDEX_NONE;
 	if (!f)
 		f = bpf_map_lookup_elem(&l2_half_open, w->key);
-	if (f) {
-		translate_src(p, &f->out);
-		if (write_headers(skb, p, w, 0) < 0)
-			return drop(STAT_DROP_INTERNAL);
-	}
-	return TCX_NEXT;
+	/* Evicted meanwhile: never out without its translation. */
+	if (!f)
+		return drop(STAT_DROP_INTERNAL);
+	translate_src(p, &f->out);
+	if (write_headers(skb, p, w, 0) < 0)
+		return drop(STAT_DROP_INTERNAL);
+	return pass(skb);
 }
 
 SEC("tcx/egress")

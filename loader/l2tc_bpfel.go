@@ -71,8 +71,8 @@ type l2TCFragKey struct {
 type l2TCGc struct {
 	_     structs.HostLayout
 	Timer struct {
-		_ structs.HostLayout
-		_ [16]byte
+		_      structs.HostLayout
+		Opaque [2]uint64
 	}
 	Work struct {
 		_      structs.HostLayout

@@ -2,7 +2,14 @@
 #pragma once
 
 #include <stddef.h>
+/* Headers differ in these, or lack them: gc.h has its own, for the same object
+ * whatever the headers.
+ */
+#define bpf_timer bpf_timer_uapi
+#define bpf_wq bpf_wq_uapi
 #include <linux/bpf.h>
+#undef bpf_timer
+#undef bpf_wq
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/in.h>

@@ -14,6 +14,10 @@
 #define GC_INTERVAL_NS (10ULL * 1000000000)
 #define CLOCK_MONOTONIC 1
 
+struct bpf_timer {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
 struct bpf_wq {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
