@@ -4,13 +4,13 @@ package loader
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -389,6 +389,4 @@ func (r *replacement) close() {
 }
 
 // generation is for log lines and status: the first bytes of the identity.
-func generation(id [32]byte) string {
-	return strconv.FormatUint(uint64(id[0])<<24|uint64(id[1])<<16|uint64(id[2])<<8|uint64(id[3]), 16)
-}
+func generation(id [32]byte) string { return hex.EncodeToString(id[:4]) }
