@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // DefaultPath is where the daemon looks for its file when it is not told.
@@ -82,27 +84,9 @@ type Conntrack struct {
 	MaxFlows uint32 `json:"max_flows"`
 	// MaxHalfOpen is the number of flows without a reply. The oldest makes
 	// room for the newest.
-	MaxHalfOpen uint32   `json:"max_half_open"`
-	Timeouts    Timeouts `json:"timeouts"`
-}
-
-// Timeouts are the times after which an idle flow is forgotten, in whole
-// seconds. The defaults are those of nf_conntrack but for an established TCP
-// flow: one day, where the kernel has five.
-type Timeouts struct {
-	TCPSynSent        time.Duration `json:"tcp_syn_sent"`
-	TCPSynRecv        time.Duration `json:"tcp_syn_recv"`
-	TCPEstablished    time.Duration `json:"tcp_established"`
-	TCPFinWait        time.Duration `json:"tcp_fin_wait"`
-	TCPCloseWait      time.Duration `json:"tcp_close_wait"`
-	TCPLastAck        time.Duration `json:"tcp_last_ack"`
-	TCPTimeWait       time.Duration `json:"tcp_time_wait"`
-	TCPClose          time.Duration `json:"tcp_close"`
-	TCPUnacknowledged time.Duration `json:"tcp_unacknowledged"`
-	UDPUnreplied      time.Duration `json:"udp_unreplied"`
-	UDPStream         time.Duration `json:"udp_stream"`
-	ICMP              time.Duration `json:"icmp"`
-	Generic           time.Duration `json:"generic"`
+	MaxHalfOpen uint32 `json:"max_half_open"`
+	// Timeouts are in whole seconds.
+	Timeouts flow.Timeouts `json:"timeouts"`
 }
 
 // Control is the socket that l2ctl talks to.
@@ -143,21 +127,7 @@ func Default() Config {
 		Conntrack: Conntrack{
 			MaxFlows:    262144,
 			MaxHalfOpen: 65536,
-			Timeouts: Timeouts{
-				TCPSynSent:        120 * time.Second,
-				TCPSynRecv:        60 * time.Second,
-				TCPEstablished:    24 * time.Hour,
-				TCPFinWait:        120 * time.Second,
-				TCPCloseWait:      60 * time.Second,
-				TCPLastAck:        30 * time.Second,
-				TCPTimeWait:       120 * time.Second,
-				TCPClose:          10 * time.Second,
-				TCPUnacknowledged: 300 * time.Second,
-				UDPUnreplied:      30 * time.Second,
-				UDPStream:         180 * time.Second,
-				ICMP:              30 * time.Second,
-				Generic:           600 * time.Second,
-			},
+			Timeouts:    flow.DefaultTimeouts(),
 		},
 		Control: Control{Socket: DefaultSocket},
 		Log:     Log{Level: LogInfo, Format: LogText},

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // least is the smallest valid file. Cases append to it or replace it.
@@ -71,7 +73,7 @@ log: {level: debug, format: json}
 		t.Fatal(err)
 	}
 	s := time.Second
-	want := Timeouts{1 * s, 2 * s, 3 * time.Hour, 4 * s, 5 * s, 6 * s, 7 * s, 8 * s, 9 * time.Minute, 10 * s, 11 * s, 12 * s, 8760 * time.Hour}
+	want := flow.Timeouts{1 * s, 2 * s, 3 * time.Hour, 4 * s, 5 * s, 6 * s, 7 * s, 8 * s, 9 * time.Minute, 10 * s, 11 * s, 12 * s, 8760 * time.Hour}
 	if cfg.Conntrack.Timeouts != want {
 		t.Errorf("timeouts %+v, want %+v", cfg.Conntrack.Timeouts, want)
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // decoder collects the problems of one file.
@@ -162,7 +164,7 @@ func (d *decoder) conntrack(v node, c *Conntrack) {
 	})
 }
 
-func (d *decoder) timeouts(v node, t *Timeouts) {
+func (d *decoder) timeouts(v node, t *flow.Timeouts) {
 	v.mapping(map[string]field{
 		"tcp_syn_sent":       func(v node) { v.seconds(&t.TCPSynSent) },
 		"tcp_syn_recv":       func(v node) { v.seconds(&t.TCPSynRecv) },

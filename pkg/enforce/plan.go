@@ -7,7 +7,6 @@ import (
 
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/config"
-	"github.com/randomizedcoder/l2d/pkg/flow"
 	"github.com/randomizedcoder/l2d/pkg/nft"
 	"github.com/randomizedcoder/l2d/pkg/policy"
 )
@@ -82,7 +81,7 @@ func newPlan(ctx context.Context, cfg *config.Config, links Links) (*Plan, error
 		PinPath:     cfg.Dataplane.PinPath,
 		MaxFlows:    cfg.Conntrack.MaxFlows,
 		MaxHalfOpen: cfg.Conntrack.MaxHalfOpen,
-		Timeouts:    flow.Timeouts(cfg.Conntrack.Timeouts),
+		Timeouts:    cfg.Conntrack.Timeouts,
 		Policy:      p.Program,
 	}
 	return p, nil

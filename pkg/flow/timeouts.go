@@ -11,19 +11,19 @@ import "time"
 // established TCP timeout, which is a day; RFC 5382 REQ-5 asks for at least
 // 2 h 4 min.
 type Timeouts struct {
-	TCPSynSent        time.Duration
-	TCPSynRecv        time.Duration
-	TCPEstablished    time.Duration
-	TCPFinWait        time.Duration
-	TCPCloseWait      time.Duration
-	TCPLastAck        time.Duration
-	TCPTimeWait       time.Duration
-	TCPClose          time.Duration
-	TCPUnacknowledged time.Duration
-	UDPUnreplied      time.Duration
-	UDPStream         time.Duration
-	ICMP              time.Duration
-	Generic           time.Duration
+	TCPSynSent        time.Duration `json:"tcp_syn_sent"`
+	TCPSynRecv        time.Duration `json:"tcp_syn_recv"`
+	TCPEstablished    time.Duration `json:"tcp_established"`
+	TCPFinWait        time.Duration `json:"tcp_fin_wait"`
+	TCPCloseWait      time.Duration `json:"tcp_close_wait"`
+	TCPLastAck        time.Duration `json:"tcp_last_ack"`
+	TCPTimeWait       time.Duration `json:"tcp_time_wait"`
+	TCPClose          time.Duration `json:"tcp_close"`
+	TCPUnacknowledged time.Duration `json:"tcp_unacknowledged"`
+	UDPUnreplied      time.Duration `json:"udp_unreplied"`
+	UDPStream         time.Duration `json:"udp_stream"`
+	ICMP              time.Duration `json:"icmp"`
+	Generic           time.Duration `json:"generic"`
 }
 
 // DefaultTimeouts returns the timeouts of a new configuration.
