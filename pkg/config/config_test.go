@@ -73,7 +73,21 @@ log: {level: debug, format: json}
 		t.Fatal(err)
 	}
 	s := time.Second
-	want := flow.Timeouts{1 * s, 2 * s, 3 * time.Hour, 4 * s, 5 * s, 6 * s, 7 * s, 8 * s, 9 * time.Minute, 10 * s, 11 * s, 12 * s, 8760 * time.Hour}
+	want := flow.Timeouts{
+		TCPSynSent:        1 * s,
+		TCPSynRecv:        2 * s,
+		TCPEstablished:    3 * time.Hour,
+		TCPFinWait:        4 * s,
+		TCPCloseWait:      5 * s,
+		TCPLastAck:        6 * s,
+		TCPTimeWait:       7 * s,
+		TCPClose:          8 * s,
+		TCPUnacknowledged: 9 * time.Minute,
+		UDPUnreplied:      10 * s,
+		UDPStream:         11 * s,
+		ICMP:              12 * s,
+		Generic:           8760 * time.Hour,
+	}
 	if cfg.Conntrack.Timeouts != want {
 		t.Errorf("timeouts %+v, want %+v", cfg.Conntrack.Timeouts, want)
 	}
