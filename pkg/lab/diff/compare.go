@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package diff
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// names maps the ports that one router chose for translated flows to numbers
+// that are the same for both routers.
+type names map[netip.AddrPort]uint16
+
+// portsAt is where a transport packet has what NAT translates as its source and
+// its destination port; -1: nowhere.
+func portsAt(proto byte, th []byte) (src, dst int) {
+	switch proto {
+	case unix.IPPROTO_TCP, unix.IPPROTO_UDP:
+		if len(th) >= 4 {
+			return 0, 2
+		}
+	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
+		if len(th) < 6 {
+			break
+		}
+		switch th[0] {
+		case echoRequest, echoRequest6:
+			return 4, -1
+		case echoReply6:
+			return -1, 4
+		case echoReply:
+			if proto == unix.IPPROTO_ICMP {
+				return -1, 4
+			}
+		}
+	}
+	return -1, -1
+}
+
+// sourceOf is a packet's source with its port.
+func sourceOf(p parsed) (netip.AddrPort, bool) {
+	src, _ := portsAt(p.proto, p.th)
+	if src < 0 || p.offset != 0 {
+		return netip.AddrPort{}, false
+	}
+	return netip.AddrPortFrom(p.src, binary.BigEndian.Uint16(p.th[src:])), true
+}
+
+// neutral replaces a packet's free choices in place: the names of translated
+// ports, checksums, which it verifies, and identifications other than ids.
+func (n names) neutral(b []byte, ids []uint32, quoted bool) error {
+	p, ok := parse(b)
+	if !ok {
+		return nil
+	}
+	if bad := p.checksums(); bad != "" && !quoted {
+		return fmt.Errorf("wrong checksum of the %s", bad)
+	}
+	if p.src.Is4() {
+		binary.BigEndian.PutUint16(b[10:], 0)
+		if !quoted && !slices.Contains(ids, p.id) {
+			binary.BigEndian.PutUint16(b[4:], 0)
+		}
+	}
+	if p.offset != 0 {
+		return nil
+	}
+	src, dst := portsAt(p.proto, p.th)
+	if src >= 0 {
+		n.replace(p.src, p.th[src:])
+	}
+	if dst >= 0 {
+		n.replace(p.dst, p.th[dst:])
+	}
+	if at := checksumAt(p.proto); at >= 0 && len(p.th) >= at+2 {
+		binary.BigEndian.PutUint16(p.th[at:], 0)
+	}
+	if p.isError() && !quoted {
+		return n.neutral(p.th[8:], ids, true)
+	}
+	return nil
+}
+
+func (n names) replace(addr netip.Addr, field []byte) {
+	if name, ok := n[netip.AddrPortFrom(addr, binary.BigEndian.Uint16(field))]; ok {
+		binary.BigEndian.PutUint16(field, name)
+	}
+}
+
+// image is what a router did, in a form that can be compared.
+func (n names) image(r *router, s seen, ids []uint32) ([]string, error) {
+	var list []string
+	for _, f := range assemble(s.frames) {
+		b := append([]byte(nil), f.frame...)
+		if p, ok := parse(b[etherHeader:]); ok {
+			b = b[:etherHeader+len(p.ip)] // without the padding
+		}
+		if err := n.neutral(b[etherHeader:], ids, false); err != nil {
+			return nil, fmt.Errorf("out by %s: %w", r.ports[f.port].name, err)
+		}
+		list = append(list, fmt.Sprintf("out by %s: %x", r.ports[f.port].name, b))
+	}
+	for _, d := range s.local {
+		b := d.packet()
+		if err := n.neutral(b, ids, false); err != nil {
+			return nil, fmt.Errorf("delivered: %w", err)
+		}
+		list = append(list, fmt.Sprintf("delivered from %d: %x", d.ifindex, b))
+	}
+	slices.Sort(list) // by interface; all is of one moment
+	return list, nil
+}
+
+// packet is a delivered packet with a network header; that of IPv6, which the
+// kernel has taken off, is made from what it told.
+func (d *delivered) packet() []byte {
+	if d.version == 0 {
+		return append([]byte(nil), d.data...)
+	}
+	return ipHeader{src: d.src, dst: d.dst, proto: d.proto}.wrap(d.data)
+}
+
+// assemble puts datagrams together whose fragments all arrived: routers may cut
+// them differently.
+func assemble(frames []arrived) []arrived {
+	type key struct {
+		port     int
+		src, dst netip.Addr
+		id       uint32
+	}
+	parts := map[key][]parsed{}
+	var out []arrived
+	for _, f := range frames {
+		p, ok := parse(f.frame[etherHeader:])
+		if !ok || !p.fragment {
+			out = append(out, f)
+			continue
+		}
+		k := key{f.port, p.src, p.dst, p.id}
+		parts[k] = append(parts[k], p)
+		if whole := join(parts[k]); whole != nil {
+			delete(parts, k)
+			out = append(out, arrived{f.port, append(append([]byte(nil), f.frame[:etherHeader]...), whole...)})
+		}
+	}
+	for k, list := range parts {
+		for _, p := range list {
+			out = append(out, arrived{k.port, append(make([]byte, etherHeader), p.ip...)})
+		}
+	}
+	return out
+}
+
+// join returns the datagram of all its fragments, or nil.
+func join(list []parsed) []byte {
+	slices.SortFunc(list, func(a, b parsed) int { return a.offset - b.offset })
+	var th []byte
+	for _, p := range list {
+		if p.offset != len(th) {
+			return nil
+		}
+		th = append(th, p.th...)
+	}
+	if !list[len(list)-1].last {
+		return nil
+	}
+	p := list[0]
+	h := ipHeader{src: p.src, dst: p.dst, proto: p.proto}
+	if p.src.Is4() {
+		h.ttl, h.tos, h.id = p.ip[8], p.ip[1], uint16(p.id)
+	} else {
+		h.ttl, h.tos = p.ip[7], p.ip[0]<<4|p.ip[1]>>4
+	}
+	return h.wrap(th)
+}
+
+// learn gives names to the ports that the routers chose for a flow: both
+// changed the source of the packet sent.
+func learn(both [2]names, sent []byte, s [2]seen, next *uint16) {
+	in, ok := parse(sent)
+	if !ok {
+		return
+	}
+	from, ok := sourceOf(in)
+	if !ok {
+		return
+	}
+	var to [2]netip.AddrPort
+	for i := range s {
+		frames := assemble(s[i].frames)
+		if len(frames) != 1 {
+			return
+		}
+		p, ok := parse(frames[0].frame[etherHeader:])
+		if !ok || p.proto != in.proto || p.dst != in.dst {
+			return
+		}
+		if to[i], ok = sourceOf(p); !ok || to[i].Port() == from.Port() || to[i].Addr() == from.Addr() {
+			return
+		}
+	}
+	if both[0][to[0]] == 0 || both[0][to[0]] != both[1][to[1]] {
+		*next++
+		both[0][to[0]], both[1][to[1]] = *next, *next
+	}
+}
+
+// describe decodes an IP packet for people.
+func describe(b []byte) string {
+	p, ok := parse(b)
+	if !ok {
+		return fmt.Sprintf("no IP packet: %x", b)
+	}
+	var s strings.Builder
+	ttl := p.ip[7]
+	if p.src.Is4() {
+		ttl = p.ip[8]
+	}
+	fmt.Fprintf(&s, "%s > %s, %d bytes, ttl %d", p.src, p.dst, len(p.ip), ttl)
+	if p.fragment {
+		fmt.Fprintf(&s, ", fragment id %d at %d last %v", p.id, p.offset, p.last)
+	}
+	switch {
+	case p.offset != 0:
+		fmt.Fprintf(&s, ", protocol %d", p.proto)
+	case p.proto == unix.IPPROTO_TCP && len(p.th) >= 20:
+		fmt.Fprintf(&s, ", tcp %d > %d [%s] seq %d ack %d, %d bytes of data", be16(p.th), be16(p.th[2:]), flagText(p.th[13]),
+			binary.BigEndian.Uint32(p.th[4:]), binary.BigEndian.Uint32(p.th[8:]), len(p.th)-20)
+	case p.proto == unix.IPPROTO_UDP && len(p.th) >= 8:
+		fmt.Fprintf(&s, ", udp %d > %d, length %d", be16(p.th), be16(p.th[2:]), be16(p.th[4:]))
+	case p.isError():
+		fmt.Fprintf(&s, ", icmp error %d/%d about (%s)", p.th[0], p.th[1], describe(p.th[8:]))
+	case p.proto == icmpProto(version(p.src)) && len(p.th) >= 8:
+		fmt.Fprintf(&s, ", icmp %d/%d id %d seq %d", p.th[0], p.th[1], be16(p.th[4:]), be16(p.th[6:]))
+	default:
+		fmt.Fprintf(&s, ", protocol %d: %x", p.proto, p.th)
+	}
+	if bad := p.checksums(); bad != "" {
+		fmt.Fprintf(&s, ", wrong checksum: %s", bad)
+	}
+	return s.String()
+}
+
+func be16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }
+
+func flagText(f byte) string {
+	var s strings.Builder
+	for i, c := range "FSRPAU" {
+		if f&(1<<i) != 0 {
+			s.WriteRune(c)
+		}
+	}
+	return s.String()
+}
+
+// describe says what a router did with a packet.
+func (s seen) describe(r *router) []string {
+	var list []string
+	for _, f := range s.frames {
+		list = append(list, fmt.Sprintf("out by %s: %s", r.ports[f.port].name, describe(f.frame[etherHeader:])))
+	}
+	for _, d := range s.local {
+		list = append(list, "delivered: "+describe(d.packet()))
+	}
+	if len(list) == 0 {
+		list = append(list, "nothing")
+	}
+	return list
+}

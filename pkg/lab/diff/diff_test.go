@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package diff
+
+import (
+	"flag"
+	"os"
+	"testing"
+	"time"
+)
+
+var (
+	seedFlag = flag.Uint64("diff.seed", 0, "seed of the traffic; 0: a new one")
+	packets  = flag.Int("diff.packets", 1000, "packets through each ruleset")
+)
+
+func newRig(t *testing.T) *Rig {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: network namespaces and BPF")
+	}
+	r, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func seedOf() uint64 {
+	if *seedFlag != 0 {
+		return *seedFlag
+	}
+	return uint64(time.Now().UnixNano()) % 1e9
+}
+
+func TestExamples(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"l2", "hardened"} {
+		t.Run(name, func(t *testing.T) {
+			seed := seedOf()
+			for i := range uint64(2) { // XDP and TC
+				begin := time.Now()
+				res, err := r.Run(t.Context(), "../../../examples/"+name+"/firewall.nft", Options{Packets: *packets, Seed: seed + i, Fragments: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				m := res.Mismatch
+				res.Mismatch = nil
+				t.Logf("%+v in %v", *res, time.Since(begin))
+				res.Mismatch = m
+				if res.Mismatch != nil {
+					t.Errorf("l2ctl lab diff --ruleset examples/%s/firewall.nft --packets %d --seed %d\n%s", name, *packets, seed+i, res.Mismatch)
+				}
+			}
+		})
+	}
+}
