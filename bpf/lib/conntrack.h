@@ -139,7 +139,7 @@ static __always_inline void ct_in(struct pkt *p, const struct tuple *key,
 				  struct ct *ct)
 {
 	struct flow *f, *confirmed;
-	__u8 state, flags, changed;
+	__u8 state, flags, changed, refused;
 	int verdict = TCP_KEEP;
 
 	f = bpf_map_lookup_elem(&l2_flows, key);
@@ -180,6 +180,8 @@ static __always_inline void ct_in(struct pkt *p, const struct tuple *key,
 	}
 
 	flags = f->flags;
+	refused = p->l4proto == IPPROTO_TCP && !is_later_fragment(p) &&
+		  tcp_flags(p) & TH_RST && !(flags & FLOW_SEEN_REPLY);
 	if (flags & FLOW_REPLY)
 		flags |= FLOW_SEEN_REPLY;
 	changed = state != f->state || flags != f->flags;
@@ -197,6 +199,13 @@ static __always_inline void ct_in(struct pkt *p, const struct tuple *key,
 		}
 	}
 	flow_touch(key, f, p, ct->half, changed);
+	if (refused) {
+		/* A reset before any reply: there is no connection, and the
+		 * next packet is of none. This one still is of the flow.
+		 */
+		WRITE_ONCE(f->expires, ns_to_ticks(p->now) - 1);
+		flow_sync(key, f, ct->half);
+	}
 	ct->flow = f;
 	p->ct_state = flags & FLOW_SEEN_REPLY ? CT_STATE_ESTABLISHED :
 						CT_STATE_NEW;
