@@ -105,7 +105,9 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 	struct icmp_error *error = w->error;
 
 	w->error = NULL;
-	if (ct_untracked(p)) {
+	if (ct_is_short(p)) {
+		p->ct_state = CT_STATE_INVALID;
+	} else if (ct_untracked(p)) {
 		p->ct_state = CT_STATE_UNTRACKED;
 	} else if (ct_is_icmp_error(p)) {
 		w->error = error;

@@ -25,6 +25,19 @@ static __always_inline int ct_untracked(const struct pkt *p)
 	return (p->th[0] >= 130 && p->th[0] <= 136) || p->th[0] == 143;
 }
 
+/* Without what makes a tuple, or its like. */
+static __always_inline int ct_is_short(const struct pkt *p)
+{
+	switch (p->l4proto) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return p->th_len < 8;
+	}
+	return 0;
+}
+
 static __always_inline int ct_is_icmp_error(const struct pkt *p)
 {
 	if (p->l4proto == IPPROTO_ICMPV6 && p->nfproto == NFPROTO_IPV6)
@@ -65,7 +78,8 @@ static __always_inline int ct_may_begin(const struct pkt *p, __u8 *state)
 		}
 		return 0;
 	case IPPROTO_ICMPV6:
-		return p->th[0] == ICMPV6_ECHO_REQUEST;
+		return p->th[0] == ICMPV6_ECHO_REQUEST ||
+		       p->th[0] == ICMPV6_NI_QUERY;
 	}
 	return 1;
 }
