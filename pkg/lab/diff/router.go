@@ -37,6 +37,7 @@ var routerSysctls = []string{
 	"ipv4/conf/all/rp_filter=0", "ipv4/conf/default/rp_filter=0",
 	"ipv4/conf/all/send_redirects=0", "ipv4/conf/default/send_redirects=0",
 	"ipv6/conf/default/accept_dad=0", "ipv6/conf/default/router_solicitations=0", "ipv6/conf/default/addr_gen_mode=1",
+	"ipv6/conf/default/mldv1_unsolicited_report_interval=1", "ipv6/conf/default/mldv2_unsolicited_report_interval=1",
 	"ipv6/conf/all/accept_ra=0", "ipv6/auto_flowlabels=0",
 	"ipv4/icmp_ratelimit=0", "ipv6/icmp/ratelimit=0", "ipv4/icmp_msgs_per_sec=1000000", "ipv4/icmp_msgs_burst=100000",
 	"ipv4/icmp_echo_ignore_broadcasts=1", "ipv4/tcp_invalid_ratelimit=0",
@@ -170,6 +171,9 @@ func (r *router) buildOutside() error {
 	return err
 }
 
+// reportTime is what the stack takes to tell of the groups that it has joined.
+const reportTime = 50 * time.Millisecond
+
 // waitUp waits for the wires to carry frames in both directions.
 func (r *router) waitUp() error {
 	r.patience = 20 * time.Millisecond
@@ -184,6 +188,7 @@ func (r *router) waitUp() error {
 			i++
 		}
 	}
+	time.Sleep(reportTime)
 	return nil
 }
 

@@ -72,10 +72,10 @@ type session struct {
 	at     [2]view // as the second end saw the last packet, by router
 	script []func() error
 	// TCP
-	seq    [2]uint32
-	last   func() error // what sent the last packet
-	ipID   uint16
-	lastIP [2][]byte // the last packet of the first end as b saw it
+	seq   [2]uint32
+	last  func() error // what sent the last packet
+	ipID  uint16
+	reset bool // an end has sent RST
 }
 
 func choose[T any](t *trial, from []T) T { return from[t.IntN(len(from))] }
@@ -127,7 +127,8 @@ func (t *trial) newSession() *session {
 	}
 	s.b.num = choose(t, t.numbers)
 	switch n := t.IntN(100); {
-	case n < 50:
+	case n < 50 && !t.tuples[s.tuple()]:
+		t.tuples[s.tuple()] = true
 		s.proto = unix.IPPROTO_TCP
 		s.seq = [2]uint32{t.Uint32(), t.Uint32()}
 		s.scriptTCP()
@@ -142,6 +143,15 @@ func (t *trial) newSession() *session {
 		s.scriptOther()
 	}
 	return s
+}
+
+// tcpTuple names a TCP connection: no two sessions have the same.
+type tcpTuple struct {
+	a, b netip.AddrPort
+}
+
+func (s *session) tuple() tcpTuple {
+	return tcpTuple{netip.AddrPortFrom(s.a.addr, s.a.num), netip.AddrPortFrom(s.b.addr, s.b.num)}
 }
 
 func (t *trial) otherPort(p int) int {
@@ -169,7 +179,8 @@ func (s *session) fromA(th func(sport, dport uint16) []byte) error {
 	if err != nil {
 		return err
 	}
-	s.last = func() error { _, err := s.t.fire(shot{port: s.a.port, ip: [2][][]byte{{ip}, {ip}}}); return err }
+	s.again(shot{port: s.a.port, ip: [2][][]byte{{ip}, {ip}}})
+	s.watch(saw[0])
 	var at [2]view
 	for i, r := range s.t.routers {
 		at[i] = viewOf(r, saw[i], s.proto, h.dst)
@@ -178,6 +189,28 @@ func (s *session) fromA(th func(sport, dport uint16) []byte) error {
 		s.at = at
 	}
 	return nil
+}
+
+// again makes a packet the one that is sent twice.
+func (s *session) again(p shot) {
+	reset := s.reset
+	s.last = func() error {
+		if s.reset && !reset {
+			return nil // it may be a SYN
+		}
+		saw, err := s.t.fire(p)
+		s.watch(saw[0])
+		return err
+	}
+}
+
+// watch looks for resets that the router itself sends.
+func (s *session) watch(saw seen) {
+	for _, f := range saw.frames {
+		if p, ok := parse(f.frame[etherHeader:]); ok && p.proto == unix.IPPROTO_TCP && len(p.th) > 13 && p.th[13]&rst != 0 {
+			s.reset = true
+		}
+	}
 }
 
 // viewOf finds the packet for dst among what a router did.
@@ -222,8 +255,9 @@ func (s *session) fromB(th func(sport, dport uint16) []byte) error {
 	if shots.port < 0 && s.a.port < 0 {
 		return nil
 	}
-	s.last = func() error { _, err := s.t.fire(shots); return err }
-	_, err := s.t.fire(shots)
+	s.again(shots)
+	saw, err := s.t.fire(shots)
+	s.watch(saw[0])
 	return err
 }
 
@@ -252,8 +286,9 @@ func (s *session) errorFrom(addr netip.Addr) error {
 		}
 		shots.ip[i] = [][]byte{h.packetOf(icmpMessage(typ, code, 0, bytes.Clone(quote)))}
 	}
-	s.last = func() error { _, err := s.t.fire(shots); return err }
-	_, err := s.t.fire(shots)
+	s.again(shots)
+	saw, err := s.t.fire(shots)
+	s.watch(saw[0])
 	return err
 }
 
@@ -345,6 +380,10 @@ func (s *session) scriptEcho() {
 // segment returns a step that sends a TCP segment from end 0 or 1.
 func (s *session) segment(from int, flags byte, size int) func() error {
 	return func() error {
+		if s.reset && flags&(syn|rst) == syn {
+			return nil // reopening: see Differences
+		}
+		s.reset = s.reset || flags&rst != 0
 		seq, ackSeq := s.seq[from], s.seq[1-from]
 		if flags&ack == 0 {
 			ackSeq = 0
