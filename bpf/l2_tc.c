@@ -453,9 +453,12 @@ int l2_egress(struct __sk_buff *skb)
 			!policy_accepts(OUTPUT_RAW, output_raw, p))
 		return drop(STAT_DROP_POLICY);
 	track(skb, p, &w);
+	if (forwarded && !policy_accepts(PREROUTING_EARLY, prerouting_early, p))
+		return drop(STAT_DROP_POLICY);
+	/* An answer to a packet whose source port was taken. */
+	to_dst(p, &w);
 	if (forwarded) {
-		if (!policy_accepts(PREROUTING_EARLY, prerouting_early, p) ||
-		    !policy_accepts(PREROUTING, prerouting, p) ||
+		if (!policy_accepts(PREROUTING, prerouting, p) ||
 		    !policy_accepts(FORWARD, forward, p))
 			return drop(STAT_DROP_POLICY);
 	} else if (!policy_accepts(OUTPUT, output, p)) {

@@ -137,6 +137,7 @@ static __always_inline int parse_ipv4(struct ctx_buff *ctx, struct pkt *p,
 	void *data = CTX_POINTER(ctx, data);
 	void *data_end = CTX_POINTER(ctx, data_end);
 	struct iphdr *ip = data + L3_OFF(p);
+	__u32 options[IPV4_OPTIONS_MAX / 4] = {};
 	__u32 ihl, len;
 
 	if ((void *)(ip + 1) > data_end)
@@ -149,9 +150,14 @@ static __always_inline int parse_ipv4(struct ctx_buff *ctx, struct pkt *p,
 	if (ihl != sizeof(*ip)) {
 		if (CTX_XDP)
 			return PARSE_FOREIGN;
-	} else if (!ipv4_header_valid(ip)) {
-		return PARSE_MALFORMED;
+		barrier_var(ihl);
+		if (ihl <= sizeof(*ip) || ihl > sizeof(*ip) + sizeof(options) ||
+		    ctx_load(ctx, p->l3_off + sizeof(*ip), options,
+			     ihl - sizeof(*ip)) < 0)
+			return PARSE_MALFORMED;
 	}
+	if (!ipv4_header_valid(ip, options, ihl != sizeof(*ip)))
+		return PARSE_MALFORMED;
 
 	p->nfproto = NFPROTO_IPV4;
 	p->len = len;
