@@ -12,9 +12,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// names maps the ports that one router chose for translated flows to numbers
-// that are the same for both routers.
-type names map[netip.AddrPort]uint16
+// natKey is a translated source as the other end of its flow sees it.
+type natKey struct {
+	proto         byte
+	local, remote netip.AddrPort
+}
+
+// choices are what one router chose where it was free to.
+type choices struct {
+	// name of each chosen port: the same for both routers.
+	name map[natKey]uint16
+	// used has the source, before translation, of each tuple in use.
+	used map[natKey]netip.AddrPort
+	// mapped are the ports that each source had before.
+	mapped map[netip.AddrPort]map[uint16]bool
+}
+
+func newChoices() *choices {
+	return &choices{map[natKey]uint16{}, map[natKey]netip.AddrPort{}, map[netip.AddrPort]map[uint16]bool{}}
+}
+
+// keyOf names the tuple of a packet by its source.
+func keyOf(p parsed) (natKey, bool) {
+	src, dst := portsAt(p.proto, p.th)
+	if src < 0 || p.offset != 0 {
+		return natKey{}, false
+	}
+	k := natKey{p.proto, netip.AddrPortFrom(p.src, be16(p.th[src:])), netip.AddrPortFrom(p.dst, 0)}
+	if dst >= 0 {
+		k.remote = netip.AddrPortFrom(p.dst, be16(p.th[dst:]))
+	}
+	return k, true
+}
+
+// replyKey names the tuple of a packet by its destination.
+func replyKey(p parsed) (natKey, bool) {
+	src, dst := portsAt(p.proto, p.th)
+	if dst < 0 || p.offset != 0 {
+		return natKey{}, false
+	}
+	k := natKey{p.proto, netip.AddrPortFrom(p.dst, be16(p.th[dst:])), netip.AddrPortFrom(p.src, 0)}
+	if src >= 0 {
+		k.remote = netip.AddrPortFrom(p.src, be16(p.th[src:]))
+	}
+	return k, true
+}
 
 // portsAt is where a transport packet has what NAT translates as its source and
 // its destination port; -1: nowhere.
@@ -42,18 +84,9 @@ func portsAt(proto byte, th []byte) (src, dst int) {
 	return -1, -1
 }
 
-// sourceOf is a packet's source with its port.
-func sourceOf(p parsed) (netip.AddrPort, bool) {
-	src, _ := portsAt(p.proto, p.th)
-	if src < 0 || p.offset != 0 {
-		return netip.AddrPort{}, false
-	}
-	return netip.AddrPortFrom(p.src, binary.BigEndian.Uint16(p.th[src:])), true
-}
-
 // neutral replaces a packet's free choices in place: the names of translated
 // ports, checksums, which it verifies, and identifications other than ids.
-func (n names) neutral(b []byte, ids []uint32, quoted bool) error {
+func (n *choices) neutral(b []byte, ids []uint32, quoted bool) error {
 	p, ok := parse(b)
 	if !ok {
 		return nil
@@ -71,11 +104,13 @@ func (n names) neutral(b []byte, ids []uint32, quoted bool) error {
 		return nil
 	}
 	src, dst := portsAt(p.proto, p.th)
-	if src >= 0 {
-		n.replace(p.src, p.th[src:])
+	from, isFrom := keyOf(p)
+	to, isTo := replyKey(p)
+	if name, ok := n.name[from]; ok && isFrom {
+		binary.BigEndian.PutUint16(p.th[src:], name)
 	}
-	if dst >= 0 {
-		n.replace(p.dst, p.th[dst:])
+	if name, ok := n.name[to]; ok && isTo {
+		binary.BigEndian.PutUint16(p.th[dst:], name)
 	}
 	if at := checksumAt(p.proto); at >= 0 && len(p.th) >= at+2 {
 		binary.BigEndian.PutUint16(p.th[at:], 0)
@@ -86,14 +121,8 @@ func (n names) neutral(b []byte, ids []uint32, quoted bool) error {
 	return nil
 }
 
-func (n names) replace(addr netip.Addr, field []byte) {
-	if name, ok := n[netip.AddrPortFrom(addr, binary.BigEndian.Uint16(field))]; ok {
-		binary.BigEndian.PutUint16(field, name)
-	}
-}
-
 // image is what a router did, in a form that can be compared.
-func (n names) image(r *router, s seen, ids []uint32) ([]string, error) {
+func (n *choices) image(r *router, s seen, ids []uint32) ([]string, error) {
 	var list []string
 	for _, f := range assemble(s.frames) {
 		b := append([]byte(nil), f.frame...)
@@ -179,34 +208,52 @@ func join(list []parsed) []byte {
 	return h.wrap(th)
 }
 
-// learn gives names to the ports that the routers chose for a flow: both
-// changed the source of the packet sent.
-func learn(both [2]names, sent []byte, s [2]seen, next *uint16) {
+// learn gives names to the ports that the routers chose for a flow. A router
+// may change a source port if another flow has the tuple, or if it changed it
+// for the same source before; what else it changes has to be the other's choice,
+// too.
+func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) {
 	in, ok := parse(sent)
 	if !ok {
 		return
 	}
-	from, ok := sourceOf(in)
+	from, ok := keyOf(in)
 	if !ok {
 		return
 	}
-	var to [2]netip.AddrPort
+	var to [2]natKey
+	var free [2]bool
 	for i := range s {
-		frames := assemble(s[i].frames)
-		if len(frames) != 1 {
+		v := viewOf(r[i], s[i], in.proto, in.dst)
+		p, ok := parse(v.ip)
+		if !v.ok || !ok {
 			return
 		}
-		p, ok := parse(frames[0].frame[etherHeader:])
-		if !ok || p.proto != in.proto || p.dst != in.dst {
+		if to[i], ok = keyOf(p); !ok {
 			return
 		}
-		if to[i], ok = sourceOf(p); !ok || to[i].Port() == from.Port() || to[i].Addr() == from.Addr() {
-			return
+		same := to[i]
+		same.local = netip.AddrPortFrom(same.local.Addr(), from.local.Port())
+		owner, taken := both[i].used[same]
+		free[i] = to[i] != same && (taken && owner != from.local || both[i].mapped[from.local][to[i].local.Port()])
+	}
+	for i, c := range both {
+		c.used[to[i]] = from.local
+		if to[i].local.Port() != from.local.Port() {
+			if c.mapped[from.local] == nil {
+				c.mapped[from.local] = map[uint16]bool{}
+			}
+			c.mapped[from.local][to[i].local.Port()] = true
+		}
+		// Its answers have a tuple that nobody else may take, either.
+		if k, ok := replyKey(in); ok {
+			c.used[k] = netip.AddrPort{}
 		}
 	}
-	if both[0][to[0]] == 0 || both[0][to[0]] != both[1][to[1]] {
+	changed := to[0].local.Port() != from.local.Port() && to[1].local.Port() != from.local.Port()
+	if (changed || free[0] || free[1]) && (both[0].name[to[0]] == 0 || both[0].name[to[0]] != both[1].name[to[1]]) {
 		*next++
-		both[0][to[0]], both[1][to[1]] = *next, *next
+		both[0].name[to[0]], both[1].name[to[1]] = *next, *next
 	}
 }
 

@@ -165,7 +165,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, look func(n int
 
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, look: look, detail: detail,
-		names: [2]names{{}, {}}, tuples: map[tcpTuple]bool{}, numbers: constants(text),
+		chosen: [2]*choices{newChoices(), newChoices()}, tuples: map[tcpTuple]bool{}, numbers: constants(text),
 	}
 	for _, router := range r.routers {
 		if err := router.settle(-1); err != nil {
@@ -223,7 +223,7 @@ type trial struct {
 	e       *enforcement
 	res     *Result
 	look    func(n int) bool
-	names   [2]names
+	chosen  [2]*choices
 	next    uint16 // last name given
 	sent    int
 	history []string
@@ -279,7 +279,7 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 		}
 		sent = append(sent, line)
 	}
-	learn(t.names, s.ip[0][0], saw, &t.next)
+	learn(t.chosen, s.ip[0][0], t.routers, saw, &t.next)
 	t.res.Out += len(saw[0].frames)
 	t.res.Local += len(saw[0].local)
 
@@ -294,7 +294,7 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 	var images [2][]string
 	var errs [2]error
 	for i, r := range t.routers {
-		images[i], errs[i] = t.names[i].image(r, saw[i], ids)
+		images[i], errs[i] = t.chosen[i].image(r, saw[i], ids)
 	}
 	what := ""
 	switch {
@@ -337,11 +337,11 @@ func (t *trial) relevant(sent []string) []string {
 	src, dst := words[i-1]+" ", strings.TrimSuffix(words[i+1], ",")
 	var list []string
 	for _, h := range t.history {
-		if strings.Contains(h, src) && strings.Contains(h, dst) {
+		if strings.Contains(h, src) && strings.Contains(h, dst) || strings.Contains(h, "> "+dst+",") {
 			list = append(list, h)
 		}
 	}
-	return list[max(0, len(list)-12):]
+	return list[max(0, len(list)-20):]
 }
 
 // compareCounters compares all rules at the end.

@@ -219,8 +219,8 @@ func viewOf(r *router, saw seen, proto byte, dst netip.Addr) view {
 		p, ok := parse(f.frame[etherHeader:])
 		if ok && p.proto == proto && p.dst == dst && !p.isError() {
 			v := view{ok: true, port: f.port, src: p.src, dst: p.dst, ip: p.ip}
-			if from, ok := sourceOf(p); ok {
-				v.num = from.Port()
+			if from, ok := keyOf(p); ok {
+				v.num = from.local.Port()
 			}
 			return v
 		}
@@ -230,8 +230,8 @@ func viewOf(r *router, saw seen, proto byte, dst netip.Addr) view {
 		p, ok := parse(b)
 		if ok && p.proto == proto && p.dst == dst && !p.isError() {
 			v := view{ok: true, port: -1, src: p.src, dst: p.dst, ip: b}
-			if from, ok := sourceOf(p); ok {
-				v.num = from.Port()
+			if from, ok := keyOf(p); ok {
+				v.num = from.local.Port()
 			}
 			return v
 		}
