@@ -5,6 +5,7 @@ package diff
 import (
 	"flag"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -12,6 +13,8 @@ import (
 var (
 	seedFlag = flag.Uint64("diff.seed", 0, "seed of the traffic; 0: a new one")
 	packets  = flag.Int("diff.packets", 1000, "packets through each ruleset")
+	budget   = flag.Duration("diff.budget", 20*time.Second, "how long to try random rulesets")
+	forever  = flag.Bool("diff.forever", false, "try random rulesets until a mismatch")
 )
 
 func newRig(t *testing.T) *Rig {
@@ -59,4 +62,31 @@ func TestExamples(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRandom runs random rulesets for a fixed time, or until it is stopped.
+func TestRandom(t *testing.T) {
+	r := newRig(t)
+	seed := seedOf()
+	end := time.Now().Add(*budget)
+	rulesets, sent := 0, 0
+	for ; time.Now().Before(end) || *forever; seed++ {
+		if rulesets > 0 && *seedFlag != 0 && !*forever {
+			break
+		}
+		file := filepath.Join(t.TempDir(), "random.nft")
+		if err := os.WriteFile(file, []byte(r.RandomRuleset(seed)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		res, err := r.Run(t.Context(), file, Options{Packets: *packets, Seed: seed, Fragments: true})
+		if err != nil {
+			t.Fatalf("-diff.seed=%d: %v", seed, err)
+		}
+		rulesets++
+		sent += res.Packets
+		if res.Mismatch != nil {
+			t.Fatalf("go test ./pkg/lab/diff -run TestRandom -diff.seed=%d -diff.packets=%d\n%s", seed, *packets, res.Mismatch)
+		}
+	}
+	t.Logf("%d rulesets, %d packets, the last of seed %d", rulesets, sent, seed-1)
 }
