@@ -157,6 +157,19 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	return 0;
 }
 
+/* A chain behind the NAT refused the first packet: there is no flow. */
+static __always_inline int refuse_late(struct way *w)
+{
+	struct flow *f;
+
+	if (w->ct.first) {
+		f = bpf_map_lookup_elem(&l2_half_open, w->key);
+		if (f)
+			flow_delete(w->key, f);
+	}
+	return drop(STAT_DROP_POLICY);
+}
+
 static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
 					 const struct way *w, int ttl)
 {
@@ -313,7 +326,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, p))
-		return drop(STAT_DROP_POLICY);
+		return refuse_late(w);
 	if (too_big || ttl_expires(p))
 		return to_kernel(skb, p, w);
 	if (write_headers(skb, p, w, 1) < 0)
@@ -470,7 +483,7 @@ int l2_egress(struct __sk_buff *skb)
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, p))
-		return drop(STAT_DROP_POLICY);
+		return refuse_late(&w);
 	if (write_headers(skb, p, &w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);
