@@ -78,7 +78,7 @@ func TestRandom(t *testing.T) {
 		if err := os.WriteFile(file, []byte(r.RandomRuleset(seed)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		res, err := r.Run(t.Context(), file, Options{Packets: *packets, Seed: seed, Fragments: true})
+		res, err := r.Run(t.Context(), file, Options{Packets: *packets, Seed: seed})
 		if err != nil {
 			t.Fatalf("-diff.seed=%d: %v", seed, err)
 		}

@@ -72,7 +72,8 @@ type Options struct {
 	Packets int
 	// Seed of all that is random.
 	Seed uint64
-	// Fragments adds fragmented datagrams, after the counters were compared.
+	// Fragments adds fragmented datagrams, after the counters were compared. Rules
+	// about lengths, and limits, may see them differently.
 	Fragments bool
 }
 
@@ -334,10 +335,10 @@ func (t *trial) relevant(sent []string) []string {
 	if i < 1 || i+1 >= len(words) {
 		return nil
 	}
-	src, dst := words[i-1]+" ", strings.TrimSuffix(words[i+1], ",")
+	src, dst := words[i-1], strings.TrimSuffix(words[i+1], ",")
 	var list []string
 	for _, h := range t.history {
-		if strings.Contains(h, src) && strings.Contains(h, dst) || strings.Contains(h, "> "+dst+",") {
+		if strings.Contains(h, " "+src+" > "+dst+",") || strings.Contains(h, " "+dst+" > "+src+",") {
 			list = append(list, h)
 		}
 	}
