@@ -257,6 +257,34 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 	}
 }
 
+// learnTarget gives names to the ports that a packet is sent to, where they are
+// the routers' choices and the packets left with them: the flow has gone.
+func learnTarget(both [2]*choices, sent [2][]byte, r [2]*router, s [2]seen, next *uint16) {
+	var to, now [2]natKey
+	for i := range s {
+		in, ok := parse(sent[i])
+		if !ok {
+			return
+		}
+		v := viewOf(r[i], s[i], in.proto, in.dst)
+		out, ok := parse(v.ip)
+		if !v.ok || !ok {
+			return
+		}
+		var ok1, ok2 bool
+		if to[i], ok1 = replyKey(in); !ok1 {
+			return
+		}
+		if now[i], ok2 = replyKey(out); !ok2 || now[i].local != to[i].local {
+			return
+		}
+	}
+	if to[0].local != to[1].local && both[0].name[now[0]] == 0 && both[1].name[now[1]] == 0 {
+		*next++
+		both[0].name[now[0]], both[1].name[now[1]] = *next, *next
+	}
+}
+
 // describe decodes an IP packet for people.
 func describe(b []byte) string {
 	p, ok := parse(b)

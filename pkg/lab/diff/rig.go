@@ -281,6 +281,7 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 		sent = append(sent, line)
 	}
 	learn(t.chosen, s.ip[0][0], t.routers, saw, &t.next)
+	learnTarget(t.chosen, [2][]byte{s.ip[0][0], s.ip[1][0]}, t.routers, saw, &t.next)
 	t.res.Out += len(saw[0].frames)
 	t.res.Local += len(saw[0].local)
 
