@@ -43,7 +43,11 @@ func (t *trial) oddity() error {
 		ip = h.packetOf(th)
 	case 4: // any ICMP message
 		h.proto = icmpProto(v)
-		ip = h.packetOf(icmpMessage(t.icmpType(v), byte(t.IntN(3)), t.Uint32(), []byte("payload")))
+		typ, code := t.icmpType(v), byte(t.IntN(3))
+		if isQuery(v, typ) {
+			code = 0 // see Differences
+		}
+		ip = h.packetOf(icmpMessage(typ, code, t.Uint32(), []byte("payload")))
 	case 5: // from where it cannot be
 		h.proto, h.src = unix.IPPROTO_UDP, choose(t, t.ports[other].hosts[v])
 		if h.src == h.dst {
@@ -91,6 +95,14 @@ func (t *trial) icmpType(v int) byte {
 		}
 		return n
 	}
+}
+
+// isQuery tells ICMP queries and their answers.
+func isQuery(v int, typ byte) bool {
+	if v == 0 {
+		return typ == echoReply || typ == echoRequest || typ >= 13 && typ <= 18
+	}
+	return typ == echoRequest6 || typ == echoReply6 || typ == 139 || typ == 140
 }
 
 func broadcast(p netip.Prefix) netip.Addr {
