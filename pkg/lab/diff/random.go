@@ -25,5 +25,6 @@ func (r *Rig) RandomRuleset(seed uint64) string {
 	g.IP4, g.IP6 = address(0), address(1)
 	g.Port = func() int { return int(nftrand.Pick(rnd, append(commonPorts, clientPorts...))) }
 	g.Interface = func() string { return r.ports[rnd.IntN(len(r.ports))].name }
-	return g.Router(r.ports[1].name)
+	// Ready to be used as it is: not all that nft lists can it read again.
+	return counted(g.Router(r.ports[1].name))
 }

@@ -53,13 +53,20 @@ func (r *router) kernelRules(file string) (string, error) {
 	if _, err := r.nft("", "-f", file); err != nil {
 		return "", err
 	}
-	listing, err := r.nft("", "list", "ruleset")
+	source, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
-	text := counted(listing)
-	if _, err := r.nft("flush ruleset\n"+text, "-f", "-"); err != nil {
-		return "", err
+	text := string(source)
+	if counted(text) != text {
+		listing, err := r.nft("", "list", "ruleset")
+		if err != nil {
+			return "", err
+		}
+		text = counted(listing)
+		if _, err := r.nft("flush ruleset\n"+text, "-f", "-"); err != nil {
+			return "", err
+		}
 	}
 	return text, r.self.do(func() error {
 		return netlink.ConntrackTableFlush(netlink.ConntrackTable)

@@ -204,8 +204,12 @@ func (s *session) again(p shot) {
 	}
 }
 
-// watch looks for resets that the router itself sends.
+// watch looks for resets that the router itself sends: its ports are closed. The
+// ruleset may drop them after nf_conntrack has seen them.
 func (s *session) watch(saw seen) {
+	for _, d := range saw.local {
+		s.reset = s.reset || d.proto == unix.IPPROTO_TCP
+	}
 	for _, f := range saw.frames {
 		if p, ok := parse(f.frame[etherHeader:]); ok && p.proto == unix.IPPROTO_TCP && len(p.th) > 13 && p.th[13]&rst != 0 {
 			s.reset = true
