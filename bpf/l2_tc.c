@@ -215,6 +215,9 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 		reason = flow_begin(p, w->key, w->ct.state);
 		if (reason)
 			return drop(reason);
+	} else if (w->ct.flow) {
+		/* Its port, if that was taken when the flow began. */
+		translate_src(p, &w->ct.flow->out);
 	}
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
