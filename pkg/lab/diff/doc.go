@@ -23,7 +23,7 @@ var Differences = []Difference{
 	{"sources that no host may have (127.0.0.0/8, multicast, ...)", "the kernel's routing drops them between prerouting and input or forward; l2d shows them to the chains first"},
 	{"multicast", "the kernel drops what nobody has joined before the input chains; l2d leaves that to the stack behind them"},
 	{"counters of fragmented datagrams", "the kernel puts a datagram together and counts it once; l2d counts each fragment"},
-	{"TCP segments out of the window", "l2d does not track windows; the kernel's router runs with nf_conntrack_tcp_be_liberal"},
+	{"TCP segments out of the window", "l2d does not track windows, also not those of resets; the kernel's router runs with nf_conntrack_tcp_be_liberal"},
 	{"wrong transport checksums", "nf_conntrack calls them invalid; l2d does not verify what it does not write"},
 	{"forwarding back by the interface of arrival", "the kernel also sends an ICMPv6 redirect"},
 	{"addresses without a neighbour", "the kernels' timers decide when they give up"},

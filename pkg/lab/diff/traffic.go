@@ -76,6 +76,7 @@ type session struct {
 	last  func() error // what sent the last packet
 	ipID  uint16
 	reset bool // an end has sent RST
+	begun bool // a segment has been sent
 }
 
 func choose[T any](t *trial, from []T) T { return from[t.IntN(len(from))] }
@@ -387,6 +388,11 @@ func (s *session) segment(from int, flags byte, size int) func() error {
 		if s.reset && flags&(syn|rst) == syn {
 			return nil // reopening: see Differences
 		}
+		toRouter := []end{s.b, s.a}[from].port < 0
+		if toRouter && s.begun && flags&(ack|rst) == 0 {
+			return nil // the stack's reset is out of the window: see Differences
+		}
+		s.begun = true
 		s.reset = s.reset || flags&rst != 0
 		seq, ackSeq := s.seq[from], s.seq[1-from]
 		if flags&ack == 0 {
