@@ -29,6 +29,8 @@ var Differences = []Difference{
 	{"addresses without a neighbour", "the kernels' timers decide when they give up"},
 	{"a SYN for a connection that was reset", "nf_conntrack reopens it if the reset came last and from the same end, or after a FIN, else it lets the SYN pass; l2d always reopens it"},
 	{"ICMP queries and answers with a code other than 0", "nf_conntrack has the code in its tuple, so an answer with another code is invalid; l2d does not look at it"},
+	{"two flows of a protocol without ports that masquerading makes one", "both drop the second; the kernel does so behind the last chain, l2d before the postrouting chains after NAT"},
+	{"rules about a port that NAT chose", "the choice is free: where chains see it, clients have different ports"},
 	{"traffic over lo", "l2d does not filter it"},
 	{"the policies' own counters", "nftables has none"},
 	{"limits per second, minute and hour", "the verdict would depend on the moment; the rig makes them limits per day, with the same burst"},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -166,7 +167,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, look func(n int
 
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, look: look, detail: detail,
-		chosen: [2]*choices{newChoices(), newChoices()}, tuples: map[tcpTuple]bool{}, numbers: constants(text),
+		chosen: [2]*choices{newChoices(), newChoices()}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), numbers: constants(text),
 	}
 	for _, router := range r.routers {
 		if err := router.settle(-1); err != nil {
@@ -230,9 +231,15 @@ type trial struct {
 	history []string
 	tuples  map[tcpTuple]bool // that sessions have had
 	numbers []uint16          // ports near the ruleset's own
-	detail  bool              // look at statistics, too
-	before  [2]map[ruleKey]count
-	stats   map[string]uint64
+	// others have a flow of a protocol without ports.
+	others map[netip.Addr]bool
+	// portsShow: rules can match on the routers' free choice of a port, so that
+	// clients do without the same ports.
+	portsShow bool
+	client    uint16 // the last client's port
+	detail    bool   // look at statistics, too
+	before    [2]map[ruleKey]count
+	stats     map[string]uint64
 }
 
 // shot is a packet, or the fragments of one: the same for both routers but for

@@ -83,6 +83,20 @@ func choose[T any](t *trial, from []T) T { return from[t.IntN(len(from))] }
 
 var commonPorts = []uint16{22, 53, 67, 80, 443, 547, 7, 9, 1024, 65535}
 
+// early finds base chains that see source ports as NAT chose them: before the
+// destination's translation, or after the source's.
+var early = regexp.MustCompile(`hook prerouting|hook output priority (?:raw|-)|hook postrouting priority (?:1[0-9]{2}|srcnat \+)`)
+
+// portsShow tells whether one of them is not that of a NAT table.
+func portsShow(ruleset string) bool {
+	for _, line := range regexp.MustCompile(`type filter [^;]*;`).FindAllString(ruleset, -1) {
+		if early.MatchString(line) {
+			return true
+		}
+	}
+	return false
+}
+
 // constants are the numbers of a ruleset that can be ports, and those beside
 // them.
 func constants(ruleset string) []uint16 {
@@ -126,6 +140,10 @@ func (t *trial) newSession() *session {
 	if t.IntN(4) == 0 {
 		s.a.num = uint16(1024 + t.IntN(60000))
 	}
+	if t.portsShow {
+		t.client++
+		s.a.num = 1024 + t.client%60000
+	}
 	s.b.num = choose(t, t.numbers)
 	switch n := t.IntN(100); {
 	case n < 50 && !t.tuples[s.tuple()]:
@@ -139,7 +157,8 @@ func (t *trial) newSession() *session {
 	case n < 96:
 		s.proto = icmpProto(s.v)
 		s.scriptEcho()
-	default:
+	case !t.others[s.a.addr] && !t.others[s.b.addr]: // more than one would clash
+		t.others[s.a.addr], t.others[s.b.addr] = true, true
 		s.proto = protoOther
 		s.scriptOther()
 	}
@@ -247,6 +266,9 @@ func viewOf(r *router, saw seen, proto byte, dst netip.Addr) view {
 // fromB sends a packet back: to where the second end saw the last one come
 // from, or to where it would come from without translation.
 func (s *session) fromB(th func(sport, dport uint16) []byte) error {
+	if s.t.portsShow && s.at[0].num != s.at[1].num {
+		return nil
+	}
 	shots := shot{port: s.b.port}
 	h := s.header()
 	for i := range s.at {
@@ -269,7 +291,7 @@ func (s *session) fromB(th func(sport, dport uint16) []byte) error {
 // errorFrom sends an ICMP error about the last packet of the first end, from
 // the second one or a router on the way.
 func (s *session) errorFrom(addr netip.Addr) error {
-	if !s.at[0].ok || !s.at[1].ok || s.at[0].port < 0 {
+	if !s.at[0].ok || !s.at[1].ok || s.at[0].port < 0 || s.t.portsShow && s.at[0].num != s.at[1].num {
 		return nil
 	}
 	h := s.header()
