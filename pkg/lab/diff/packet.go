@@ -161,7 +161,6 @@ type parsed struct {
 	last     bool // of a fragmented datagram
 	offset   int  // of the fragment
 	id       uint32
-	quoted   bool // may be cut off
 }
 
 func parse(b []byte) (p parsed, ok bool) {

@@ -150,7 +150,7 @@ type enforcement struct {
 	rules []rule
 }
 
-// xdp modes by turns.
+// modeOf is how the dataplane forwards.
 func modeOf(xdp bool) string {
 	if xdp {
 		return loader.XDPNative
