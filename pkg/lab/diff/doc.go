@@ -31,6 +31,7 @@ var Differences = []Difference{
 	{"ICMP queries and answers with a code other than 0", "nf_conntrack has the code in its tuple, so an answer with another code is invalid; l2d does not look at it"},
 	{"two flows of a protocol without ports that masquerading makes one", "both drop the second; the kernel does so behind the last chain, l2d before the postrouting chains after NAT"},
 	{"rules about a port that NAT chose", "the choice is free: where chains see it, clients have different ports"},
+	{"ICMP errors of a third party about a flow of which only a port was translated", "the kernel also puts the flow's address in the place of the sender's, l2d only where the address is translated"},
 	{"traffic over lo", "l2d does not filter it"},
 	{"the policies' own counters", "nftables has none"},
 	{"limits per second, minute and hour", "the verdict would depend on the moment; the rig makes them limits per day, with the same burst"},
