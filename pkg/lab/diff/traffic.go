@@ -372,7 +372,12 @@ func (s *session) scriptUDP() {
 
 func (s *session) scriptOther() {
 	a := func() error { return s.fromA(func(uint16, uint16) []byte { return []byte("of no known protocol") }) }
-	b := func() error { return s.fromB(func(uint16, uint16) []byte { return []byte("an answer of it") }) }
+	b := func() error {
+		if !s.at[0].ok {
+			return nil // no answer, but a flow that may clash
+		}
+		return s.fromB(func(uint16, uint16) []byte { return []byte("an answer of it") })
+	}
 	s.add(a, b, a)
 	s.disturb(a, b)
 }
