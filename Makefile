@@ -39,6 +39,10 @@ test: setup-test ## install what the tests need and run them all
 test-race: setup-test ## the tests of concurrent packages under the race detector
 	CGO_ENABLED=1 $(GO) test -count=1 -race $(RACE)
 
+.PHONY: fuzz-diff
+fuzz-diff: setup-test ## random rulesets and packets through nftables and l2d, until they differ
+	$(GO) test -count=1 -timeout 0 -run TestRandom -v ./pkg/lab/diff -diff.seed 0 -diff.forever -diff.packets 5000
+
 .PHONY: build
 build: ## bin/l2d and bin/l2ctl, static
 	$(GOBUILD) -o bin/ ./cmd/l2d ./cmd/l2ctl

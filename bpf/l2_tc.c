@@ -105,7 +105,9 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 	struct icmp_error *error = w->error;
 
 	w->error = NULL;
-	if (ct_untracked(p)) {
+	if (ct_is_short(p)) {
+		p->ct_state = CT_STATE_INVALID;
+	} else if (ct_untracked(p)) {
 		p->ct_state = CT_STATE_UNTRACKED;
 	} else if (ct_is_icmp_error(p)) {
 		w->error = error;
@@ -155,6 +157,19 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	return 0;
 }
 
+/* A chain behind the NAT refused the first packet: there is no flow. */
+static __always_inline int refuse_late(struct way *w)
+{
+	struct flow *f;
+
+	if (w->ct.first) {
+		f = bpf_map_lookup_elem(&l2_half_open, w->key);
+		if (f)
+			flow_delete(w->key, f);
+	}
+	return drop(STAT_DROP_POLICY);
+}
+
 static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
 					 const struct way *w, int ttl)
 {
@@ -200,6 +215,9 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 		reason = flow_begin(p, w->key, w->ct.state);
 		if (reason)
 			return drop(reason);
+	} else if (w->ct.flow) {
+		/* Its port, if that was taken when the flow began. */
+		translate_src(p, &w->ct.flow->out);
 	}
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
@@ -314,7 +332,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, p))
-		return drop(STAT_DROP_POLICY);
+		return refuse_late(w);
 	if (too_big || ttl_expires(p))
 		return to_kernel(skb, p, w);
 	if (write_headers(skb, p, w, 1) < 0)
@@ -454,9 +472,12 @@ int l2_egress(struct __sk_buff *skb)
 			!policy_accepts(OUTPUT_RAW, output_raw, p))
 		return drop(STAT_DROP_POLICY);
 	track(skb, p, &w);
+	if (forwarded && !policy_accepts(PREROUTING_EARLY, prerouting_early, p))
+		return drop(STAT_DROP_POLICY);
+	/* An answer to a packet whose source port was taken. */
+	to_dst(p, &w);
 	if (forwarded) {
-		if (!policy_accepts(PREROUTING_EARLY, prerouting_early, p) ||
-		    !policy_accepts(PREROUTING, prerouting, p) ||
+		if (!policy_accepts(PREROUTING, prerouting, p) ||
 		    !policy_accepts(FORWARD, forward, p))
 			return drop(STAT_DROP_POLICY);
 	} else if (!policy_accepts(OUTPUT, output, p)) {
@@ -468,7 +489,7 @@ int l2_egress(struct __sk_buff *skb)
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, p))
-		return drop(STAT_DROP_POLICY);
+		return refuse_late(&w);
 	if (write_headers(skb, p, &w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);

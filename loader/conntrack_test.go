@@ -269,7 +269,7 @@ func TestTCPLife(t *testing.T) {
 		from   string // lan or wan; "": wait
 		flags  byte
 		want   string // ct state
-		state  string // then, of the flow
+		state  string // then, of the flow; "": there is none
 		expire time.Duration
 	}
 	const syn, ack, fin, rst = flagSYN, flagACK, flagFIN, flagRST
@@ -310,7 +310,8 @@ func TestTCPLife(t *testing.T) {
 						step{"lan", syn, "new", "SYN_SENT", to.TCPSynSent}),
 					"refused": {
 						{"lan", syn, "new", "SYN_SENT", to.TCPSynSent},
-						{"wan", rst | ack, "established", "CLOSE", to.TCPClose},
+						{"wan", rst | ack, "established", "", 0},
+						{"wan", rst | ack, "invalid", "", 0},
 						{"lan", syn, "new", "SYN_SENT", to.TCPSynSent}},
 					"picked up": {
 						{"lan", ack, "new", "ESTABLISHED", to.TCPUnacknowledged},
@@ -346,10 +347,17 @@ func TestTCPLife(t *testing.T) {
 								t.Fatalf("step %d: %s, not %s", i, got, s.want)
 							}
 							var list []flow.Flow
-							eventually(t, patience, fmt.Sprintf("step %d: one flow", i), func() bool {
+							want := 1
+							if s.state == "" {
+								want = 0
+							}
+							eventually(t, patience, fmt.Sprintf("step %d: %d flows", i, want), func() bool {
 								list = flows(t, d, flow.Filter{Port: port, Prefix: netip.PrefixFrom(f.lanless, f.lanless.BitLen())})
-								return len(list) == 1
+								return len(list) == want
 							})
+							if want == 0 {
+								continue
+							}
 							fl := list[0]
 							if fl.State != s.state {
 								t.Fatalf("step %d: %s, not %s", i, fl.State, s.state)
@@ -366,6 +374,25 @@ func TestTCPLife(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCutOff: a transport header that is not whole belongs to no flow, and the
+// chains decide.
+func TestCutOff(t *testing.T) {
+	inModes(t, testPolicy{countStates: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan := r.tap(t, "l")
+		inFamilies(t, func(t *testing.T, f family) {
+			for _, proto := range []uint8{unix.IPPROTO_UDP, unix.IPPROTO_TCP, icmpProto(f.lan)} {
+				got := counted(t, d, "forward", func() { lan.send(ipPacket(f.lan, f.wanless, proto, 64, make([]byte, 4))) })
+				if got != "invalid" {
+					t.Errorf("protocol %d: %s, not invalid", proto, got)
+				}
+			}
+			if n := len(flows(t, d, flow.Filter{})); n != 0 {
+				t.Errorf("%d flows", n)
+			}
+		})
+	})
 }
 
 // TestDeletedFlow: a flow that was deleted by hand begins anew.

@@ -25,6 +25,19 @@ static __always_inline int ct_untracked(const struct pkt *p)
 	return (p->th[0] >= 130 && p->th[0] <= 136) || p->th[0] == 143;
 }
 
+/* Without what makes a tuple, or its like. */
+static __always_inline int ct_is_short(const struct pkt *p)
+{
+	switch (p->l4proto) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return p->th_len < 8;
+	}
+	return 0;
+}
+
 static __always_inline int ct_is_icmp_error(const struct pkt *p)
 {
 	if (p->l4proto == IPPROTO_ICMPV6 && p->nfproto == NFPROTO_IPV6)
@@ -65,7 +78,8 @@ static __always_inline int ct_may_begin(const struct pkt *p, __u8 *state)
 		}
 		return 0;
 	case IPPROTO_ICMPV6:
-		return p->th[0] == ICMPV6_ECHO_REQUEST;
+		return p->th[0] == ICMPV6_ECHO_REQUEST ||
+		       p->th[0] == ICMPV6_NI_QUERY;
 	}
 	return 1;
 }
@@ -139,7 +153,7 @@ static __always_inline void ct_in(struct pkt *p, const struct tuple *key,
 				  struct ct *ct)
 {
 	struct flow *f, *confirmed;
-	__u8 state, flags, changed;
+	__u8 state, flags, changed, refused;
 	int verdict = TCP_KEEP;
 
 	f = bpf_map_lookup_elem(&l2_flows, key);
@@ -180,6 +194,8 @@ static __always_inline void ct_in(struct pkt *p, const struct tuple *key,
 	}
 
 	flags = f->flags;
+	refused = p->l4proto == IPPROTO_TCP && !is_later_fragment(p) &&
+		  tcp_flags(p) & TH_RST && !(flags & FLOW_SEEN_REPLY);
 	if (flags & FLOW_REPLY)
 		flags |= FLOW_SEEN_REPLY;
 	changed = state != f->state || flags != f->flags;
@@ -197,6 +213,13 @@ static __always_inline void ct_in(struct pkt *p, const struct tuple *key,
 		}
 	}
 	flow_touch(key, f, p, ct->half, changed);
+	if (refused) {
+		/* A reset before any reply: there is no connection, and the
+		 * next packet is of none. This one still is of the flow.
+		 */
+		WRITE_ONCE(f->expires, ns_to_ticks(p->now) - 1);
+		flow_sync(key, f, ct->half);
+	}
 	ct->flow = f;
 	p->ct_state = flags & FLOW_SEEN_REPLY ? CT_STATE_ESTABLISHED :
 						CT_STATE_NEW;

@@ -51,12 +51,21 @@ static __always_inline __u16 csum_apply(__u16 csum, __u32 diff)
 	return ~csum_fold(csum_add((__u16)~csum, diff));
 }
 
-/* Whether an IPv4 header without options sums up; 16-bit aligned. */
-static __always_inline int ipv4_header_valid(const void *header)
+#define IPV4_OPTIONS_MAX 40
+
+/* Whether an IPv4 header sums up; 16-bit aligned. Its options, if it has any,
+ * are filled up with zeros.
+ */
+static __always_inline int
+ipv4_header_valid(const void *header, const __u32 *options, int has_options)
 {
 	const __u32 *w = header;
 	__u64 sum = (__u64)w[0] + w[1] + w[2] + w[3] + w[4];
+	int i;
 
+	if (has_options)
+		for (i = 0; i < IPV4_OPTIONS_MAX / 4; i++)
+			sum += options[i];
 	return csum_fold(csum_fold64(sum)) == 0xffff;
 }
 

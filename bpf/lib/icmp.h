@@ -4,6 +4,10 @@
 #include "common.h"
 #include "types.h"
 
+/* RFC 4620, not in the kernel's headers for programs. */
+#define ICMPV6_NI_QUERY 139
+#define ICMPV6_NI_REPLY 140
+
 /* Whether a query, rather than its answer, is in a packet of ICMP's. */
 static __always_inline int icmp_is_query(const struct pkt *p)
 {
@@ -14,6 +18,7 @@ static __always_inline int icmp_is_query(const struct pkt *p)
 	case ICMP_ADDRESS:
 		return p->l4proto == IPPROTO_ICMP;
 	case ICMPV6_ECHO_REQUEST:
+	case ICMPV6_NI_QUERY:
 		return p->l4proto == IPPROTO_ICMPV6;
 	}
 	return 0;

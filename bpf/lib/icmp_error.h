@@ -41,8 +41,13 @@ static __always_inline int icmp_quoted_ports(struct ctx_buff *ctx,
 		case ICMP_INFO_REQUEST:
 		case ICMP_ADDRESS:
 		case ICMPV6_ECHO_REQUEST:
+		case ICMPV6_NI_QUERY:
 			t->sport = th[2];
 			t->dport = bpf_htons(*(__u8 *)th);
+			break;
+		case ICMPV6_NI_REPLY:
+			t->sport = bpf_htons(ICMPV6_NI_QUERY);
+			t->dport = th[2];
 			break;
 		case ICMPV6_ECHO_REPLY:
 			t->sport = bpf_htons(ICMPV6_ECHO_REQUEST);

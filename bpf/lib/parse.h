@@ -79,7 +79,7 @@ static __always_inline int parse_ports(struct pkt *p)
 		}
 		break;
 	case IPPROTO_ICMPV6:
-		if (p->th_len < 4)
+		if (p->th_len < 8)
 			return -1;
 		switch (p->th[0]) {
 		case ICMPV6_ECHO_REQUEST:
@@ -88,6 +88,14 @@ static __always_inline int parse_ports(struct pkt *p)
 			break;
 		case ICMPV6_ECHO_REPLY:
 			t->sport = bpf_htons(ICMPV6_ECHO_REQUEST);
+			t->dport = *(__be16 *)&p->th[4];
+			break;
+		case ICMPV6_NI_QUERY:
+			t->sport = *(__be16 *)&p->th[4];
+			t->dport = bpf_htons(ICMPV6_NI_QUERY);
+			break;
+		case ICMPV6_NI_REPLY:
+			t->sport = bpf_htons(ICMPV6_NI_QUERY);
 			t->dport = *(__be16 *)&p->th[4];
 			break;
 		}
@@ -129,6 +137,7 @@ static __always_inline int parse_ipv4(struct ctx_buff *ctx, struct pkt *p,
 	void *data = CTX_POINTER(ctx, data);
 	void *data_end = CTX_POINTER(ctx, data_end);
 	struct iphdr *ip = data + L3_OFF(p);
+	__u32 options[IPV4_OPTIONS_MAX / 4] = {};
 	__u32 ihl, len;
 
 	if ((void *)(ip + 1) > data_end)
@@ -141,9 +150,14 @@ static __always_inline int parse_ipv4(struct ctx_buff *ctx, struct pkt *p,
 	if (ihl != sizeof(*ip)) {
 		if (CTX_XDP)
 			return PARSE_FOREIGN;
-	} else if (!ipv4_header_valid(ip)) {
-		return PARSE_MALFORMED;
+		barrier_var(ihl);
+		if (ihl <= sizeof(*ip) || ihl > sizeof(*ip) + sizeof(options) ||
+		    ctx_load(ctx, p->l3_off + sizeof(*ip), options,
+			     ihl - sizeof(*ip)) < 0)
+			return PARSE_MALFORMED;
 	}
+	if (!ipv4_header_valid(ip, options, ihl != sizeof(*ip)))
+		return PARSE_MALFORMED;
 
 	p->nfproto = NFPROTO_IPV4;
 	p->len = len;
@@ -288,5 +302,12 @@ static __always_inline int parse(struct ctx_buff *ctx, struct pkt *p,
 		p->fragment = FRAGMENT_FIRST;
 		frag_remember(p, l4.id, egress);
 	}
-	return parse_ports(p) < 0 ? PARSE_MALFORMED : PARSE_OK;
+	if (likely(parse_ports(p) == 0))
+		return PARSE_OK;
+	/* Cut off: the chains see it, conntrack calls it invalid. A fragment
+	 * that small is made to get past filters.
+	 */
+	if (p->fragment)
+		return PARSE_MALFORMED;
+	return CTX_XDP ? PARSE_FOREIGN : PARSE_OK;
 }

@@ -25,6 +25,7 @@ type LabCmd struct {
 	Up   labUpCmd   `cmd:"" help:"Build a lab, start the router in it and leave it running."`
 	Run  labRunCmd  `cmd:"" help:"Build a lab, check the router in it with real traffic, and remove it."`
 	Down labDownCmd `cmd:"" help:"Remove labs."`
+	Diff labDiffCmd `cmd:"" help:"Send the same packets through nftables and l2d with a ruleset, and compare what they do."`
 	// The lab starts its servers with it.
 	Serve labServeCmd `cmd:"" hidden:"" help:"Run one of the lab's servers."`
 }

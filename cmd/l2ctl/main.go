@@ -10,12 +10,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/lab/diff"
 )
 
 // version is set by the linker.
@@ -64,7 +66,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&c,
 		kong.Name("l2ctl"),
 		kong.Description("Checks rulesets and controls a running l2d."),
-		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath},
+		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath, "interfaces": strings.Join(diff.DefaultInterfaces, ",")},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
 	)

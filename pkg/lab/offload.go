@@ -77,3 +77,19 @@ func ethtoolSet(fd int, link string, o offload) error {
 	}
 	return nil
 }
+
+// PlainWire makes an interface of the calling thread's network namespace send
+// what a wire carries: single segments with complete checksums.
+func PlainWire(link string) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("ethtool socket: %w", err)
+	}
+	defer unix.Close(fd)
+	for _, o := range realWire {
+		if err := ethtoolSet(fd, link, o); err != nil {
+			return fmt.Errorf("%s: %s: %w", link, o.what, err)
+		}
+	}
+	return nil
+}

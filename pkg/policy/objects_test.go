@@ -84,7 +84,8 @@ func (p *Program) mapNames() []string {
 
 // The same ruleset and interfaces give the same instructions and indexes.
 func TestDeterminism(t *testing.T) {
-	text := random{newRand(7)}.ruleset()
+	r := newRandom(newRand(7))
+	text := r.Forward()
 	var hash [32]byte
 	var code []function
 	for i := range 4 {

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package diff
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// natKey is a translated source as the other end of its flow sees it.
+type natKey struct {
+	proto         byte
+	local, remote netip.AddrPort
+}
+
+// choices are what one router chose where it was free to.
+type choices struct {
+	// name of each chosen port: the same for both routers.
+	name map[natKey]uint16
+	// used has the source, before translation, of each tuple in use.
+	used map[natKey]netip.AddrPort
+	// mapped are the ports that each source had before.
+	mapped map[netip.AddrPort]map[uint16]bool
+}
+
+func newChoices() *choices {
+	return &choices{map[natKey]uint16{}, map[natKey]netip.AddrPort{}, map[netip.AddrPort]map[uint16]bool{}}
+}
+
+// keyOf names the tuple of a packet by its source.
+func keyOf(p parsed) (natKey, bool) {
+	src, dst := portsAt(p.proto, p.th)
+	if src < 0 || p.offset != 0 {
+		return natKey{}, false
+	}
+	k := natKey{p.proto, netip.AddrPortFrom(p.src, be16(p.th[src:])), netip.AddrPortFrom(p.dst, 0)}
+	if dst >= 0 {
+		k.remote = netip.AddrPortFrom(p.dst, be16(p.th[dst:]))
+	}
+	return k, true
+}
+
+// replyKey names the tuple of a packet by its destination.
+func replyKey(p parsed) (natKey, bool) {
+	src, dst := portsAt(p.proto, p.th)
+	if dst < 0 || p.offset != 0 {
+		return natKey{}, false
+	}
+	k := natKey{p.proto, netip.AddrPortFrom(p.dst, be16(p.th[dst:])), netip.AddrPortFrom(p.src, 0)}
+	if src >= 0 {
+		k.remote = netip.AddrPortFrom(p.src, be16(p.th[src:]))
+	}
+	return k, true
+}
+
+// portsAt is where a transport packet has what NAT translates as its source and
+// its destination port; -1: nowhere.
+func portsAt(proto byte, th []byte) (src, dst int) {
+	switch proto {
+	case unix.IPPROTO_TCP, unix.IPPROTO_UDP:
+		if len(th) >= 4 {
+			return 0, 2
+		}
+	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
+		if len(th) < 6 {
+			break
+		}
+		switch th[0] {
+		case echoRequest, echoRequest6:
+			return 4, -1
+		case echoReply6:
+			return -1, 4
+		case echoReply:
+			if proto == unix.IPPROTO_ICMP {
+				return -1, 4
+			}
+		}
+	}
+	return -1, -1
+}
+
+// neutral replaces a packet's free choices in place: the names of translated
+// ports, checksums, which it verifies, and identifications other than ids.
+func (n *choices) neutral(b []byte, ids []uint32, quoted bool) error {
+	p, ok := parse(b)
+	if !ok {
+		return nil
+	}
+	if bad := p.checksums(); bad != "" && !quoted {
+		return fmt.Errorf("wrong checksum of the %s", bad)
+	}
+	if p.src.Is4() {
+		binary.BigEndian.PutUint16(b[10:], 0)
+		if !quoted && !slices.Contains(ids, p.id) {
+			binary.BigEndian.PutUint16(b[4:], 0)
+		}
+	}
+	if p.offset != 0 {
+		return nil
+	}
+	src, dst := portsAt(p.proto, p.th)
+	from, isFrom := keyOf(p)
+	to, isTo := replyKey(p)
+	if name, ok := n.name[from]; ok && isFrom {
+		binary.BigEndian.PutUint16(p.th[src:], name)
+	}
+	if name, ok := n.name[to]; ok && isTo {
+		binary.BigEndian.PutUint16(p.th[dst:], name)
+	}
+	if at := checksumAt(p.proto); at >= 0 && len(p.th) >= at+2 {
+		binary.BigEndian.PutUint16(p.th[at:], 0)
+	}
+	if p.isError() && !quoted {
+		return n.neutral(p.th[8:], ids, true)
+	}
+	return nil
+}
+
+// image is what a router did, in a form that can be compared.
+func (n *choices) image(r *router, s seen, ids []uint32) ([]string, error) {
+	var list []string
+	for _, f := range assemble(s.frames) {
+		b := append([]byte(nil), f.frame...)
+		if p, ok := parse(b[etherHeader:]); ok {
+			b = b[:etherHeader+len(p.ip)] // without the padding
+		}
+		if err := n.neutral(b[etherHeader:], ids, false); err != nil {
+			return nil, fmt.Errorf("out by %s: %w", r.ports[f.port].name, err)
+		}
+		list = append(list, fmt.Sprintf("out by %s: %x", r.ports[f.port].name, b))
+	}
+	for _, d := range s.local {
+		b := d.packet()
+		if err := n.neutral(b, ids, false); err != nil {
+			return nil, fmt.Errorf("delivered: %w", err)
+		}
+		list = append(list, fmt.Sprintf("delivered from %d: %x", d.ifindex, b))
+	}
+	slices.Sort(list) // by interface; all is of one moment
+	return list, nil
+}
+
+// packet is a delivered packet with a network header; that of IPv6, which the
+// kernel has taken off, is made from what it told.
+func (d *delivered) packet() []byte {
+	if d.version == 0 {
+		return append([]byte(nil), d.data...)
+	}
+	return ipHeader{src: d.src, dst: d.dst, proto: d.proto}.wrap(d.data)
+}
+
+// assemble puts datagrams together whose fragments all arrived: routers may cut
+// them differently.
+func assemble(frames []arrived) []arrived {
+	type key struct {
+		port     int
+		src, dst netip.Addr
+		id       uint32
+	}
+	parts := map[key][]parsed{}
+	var out []arrived
+	for _, f := range frames {
+		p, ok := parse(f.frame[etherHeader:])
+		if !ok || !p.fragment {
+			out = append(out, f)
+			continue
+		}
+		k := key{f.port, p.src, p.dst, p.id}
+		parts[k] = append(parts[k], p)
+		if whole := join(parts[k]); whole != nil {
+			delete(parts, k)
+			out = append(out, arrived{f.port, append(append([]byte(nil), f.frame[:etherHeader]...), whole...)})
+		}
+	}
+	for k, list := range parts {
+		for _, p := range list {
+			out = append(out, arrived{k.port, append(make([]byte, etherHeader), p.ip...)})
+		}
+	}
+	return out
+}
+
+// join returns the datagram of all its fragments, or nil.
+func join(list []parsed) []byte {
+	slices.SortFunc(list, func(a, b parsed) int { return a.offset - b.offset })
+	var th []byte
+	for _, p := range list {
+		if p.offset != len(th) {
+			return nil
+		}
+		th = append(th, p.th...)
+	}
+	if !list[len(list)-1].last {
+		return nil
+	}
+	p := list[0]
+	h := ipHeader{src: p.src, dst: p.dst, proto: p.proto}
+	if p.src.Is4() {
+		h.ttl, h.tos, h.id = p.ip[8], p.ip[1], uint16(p.id)
+	} else {
+		h.ttl, h.tos = p.ip[7], p.ip[0]<<4|p.ip[1]>>4
+	}
+	return h.wrap(th)
+}
+
+// learn gives names to the ports that the routers chose for a flow. A router
+// may change a source port if another flow has the tuple, or if it changed it
+// for the same source before; what else it changes has to be the other's choice,
+// too.
+func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) {
+	in, ok := parse(sent)
+	if !ok {
+		return
+	}
+	from, ok := keyOf(in)
+	if !ok {
+		return
+	}
+	var to [2]natKey
+	var free [2]bool
+	for i := range s {
+		v := viewOf(r[i], s[i], in.proto, in.dst)
+		p, ok := parse(v.ip)
+		if !v.ok || !ok {
+			return
+		}
+		if to[i], ok = keyOf(p); !ok {
+			return
+		}
+		same := to[i]
+		same.local = netip.AddrPortFrom(same.local.Addr(), from.local.Port())
+		owner, taken := both[i].used[same]
+		free[i] = to[i] != same && (taken && owner != from.local || both[i].mapped[from.local][to[i].local.Port()])
+	}
+	for i, c := range both {
+		c.used[to[i]] = from.local
+		if to[i].local.Port() != from.local.Port() {
+			if c.mapped[from.local] == nil {
+				c.mapped[from.local] = map[uint16]bool{}
+			}
+			c.mapped[from.local][to[i].local.Port()] = true
+		}
+		// Its answers have a tuple that nobody else may take, either.
+		if k, ok := replyKey(in); ok {
+			c.used[k] = netip.AddrPort{}
+		}
+	}
+	changed := to[0].local.Port() != from.local.Port() && to[1].local.Port() != from.local.Port()
+	if (changed || free[0] || free[1]) && (both[0].name[to[0]] == 0 || both[0].name[to[0]] != both[1].name[to[1]]) {
+		*next++
+		both[0].name[to[0]], both[1].name[to[1]] = *next, *next
+	}
+}
+
+// learnTarget gives names to the ports that a packet is sent to, where they are
+// the routers' choices and the packets left with them: the flow has gone.
+func learnTarget(both [2]*choices, sent [2][]byte, r [2]*router, s [2]seen, next *uint16) {
+	var to, now [2]natKey
+	for i := range s {
+		in, ok := parse(sent[i])
+		if !ok {
+			return
+		}
+		v := viewOf(r[i], s[i], in.proto, in.dst)
+		out, ok := parse(v.ip)
+		if !v.ok || !ok {
+			return
+		}
+		var ok1, ok2 bool
+		if to[i], ok1 = replyKey(in); !ok1 {
+			return
+		}
+		if now[i], ok2 = replyKey(out); !ok2 || now[i].local != to[i].local {
+			return
+		}
+	}
+	if to[0].local != to[1].local && both[0].name[now[0]] == 0 && both[1].name[now[1]] == 0 {
+		*next++
+		both[0].name[now[0]], both[1].name[now[1]] = *next, *next
+	}
+}
+
+// describe decodes an IP packet for people.
+func describe(b []byte) string {
+	p, ok := parse(b)
+	if !ok {
+		return fmt.Sprintf("no IP packet: %x", b)
+	}
+	var s strings.Builder
+	ttl := p.ip[7]
+	if p.src.Is4() {
+		ttl = p.ip[8]
+	}
+	fmt.Fprintf(&s, "%s > %s, %d bytes, ttl %d", p.src, p.dst, len(p.ip), ttl)
+	if p.fragment {
+		fmt.Fprintf(&s, ", fragment id %d at %d last %v", p.id, p.offset, p.last)
+	}
+	switch {
+	case p.offset != 0:
+		fmt.Fprintf(&s, ", protocol %d", p.proto)
+	case p.proto == unix.IPPROTO_TCP && len(p.th) >= 20:
+		fmt.Fprintf(&s, ", tcp %d > %d [%s] seq %d ack %d, %d bytes of data", be16(p.th), be16(p.th[2:]), flagText(p.th[13]),
+			binary.BigEndian.Uint32(p.th[4:]), binary.BigEndian.Uint32(p.th[8:]), len(p.th)-20)
+	case p.proto == unix.IPPROTO_UDP && len(p.th) >= 8:
+		fmt.Fprintf(&s, ", udp %d > %d, length %d", be16(p.th), be16(p.th[2:]), be16(p.th[4:]))
+	case p.isError():
+		fmt.Fprintf(&s, ", icmp error %d/%d about (%s)", p.th[0], p.th[1], describe(p.th[8:]))
+	case p.proto == icmpProto(version(p.src)) && len(p.th) >= 8:
+		fmt.Fprintf(&s, ", icmp %d/%d id %d seq %d", p.th[0], p.th[1], be16(p.th[4:]), be16(p.th[6:]))
+	default:
+		fmt.Fprintf(&s, ", protocol %d: %x", p.proto, p.th)
+	}
+	if bad := p.checksums(); bad != "" {
+		fmt.Fprintf(&s, ", wrong checksum: %s", bad)
+	}
+	return s.String()
+}
+
+func be16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }
+
+func flagText(f byte) string {
+	var s strings.Builder
+	for i, c := range "FSRPAU" {
+		if f&(1<<i) != 0 {
+			s.WriteRune(c)
+		}
+	}
+	return s.String()
+}
+
+// describe says what a router did with a packet.
+func (s seen) describe(r *router) []string {
+	var list []string
+	for _, f := range s.frames {
+		list = append(list, fmt.Sprintf("out by %s: %s", r.ports[f.port].name, describe(f.frame[etherHeader:])))
+	}
+	for _, d := range s.local {
+		list = append(list, "delivered: "+describe(d.packet()))
+	}
+	if len(list) == 0 {
+		list = append(list, "nothing")
+	}
+	return list
+}

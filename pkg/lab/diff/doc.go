@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+// Package diff compares two routers packet by packet: one with the kernel's
+// nftables and nf_conntrack, one with l2d. Both have the same interfaces,
+// addresses, neighbours and ruleset, and get the same packets by the same
+// interfaces. What leaves them, what is delivered to them and what their rules
+// count has to be the same, but for free choices: a translated source port, the
+// identification of a packet that the router itself makes.
+//
+// Everything lives in network namespaces without a name and on a BPF file
+// system without a mount point, so nothing is left when the process ends.
+package diff
+
+// Difference is a known one between l2d and the kernel. Traffic that meets one
+// is not generated; the comparison itself knows no exceptions.
+type Difference struct {
+	What, Why string
+}
+
+// Differences lists what the rig keeps away from.
+var Differences = []Difference{
+	{"TTL or hop limit of 1, packets over the path's MTU", "the kernel answers them between prerouting and forward; l2d asks the ruleset first"},
+	{"sources that no host may have (127.0.0.0/8, multicast, ...)", "the kernel's routing drops them between prerouting and input or forward; l2d shows them to the chains first"},
+	{"multicast", "the kernel drops what nobody has joined before the input chains; l2d leaves that to the stack behind them"},
+	{"counters of fragmented datagrams", "the kernel puts a datagram together and counts it once; l2d counts each fragment"},
+	{"TCP segments out of the window", "l2d does not track windows, also not those of resets; the kernel's router runs with nf_conntrack_tcp_be_liberal"},
+	{"wrong transport checksums", "nf_conntrack calls them invalid; l2d does not verify what it does not write"},
+	{"forwarding back by the interface of arrival", "the kernel also sends an ICMPv6 redirect"},
+	{"addresses without a neighbour", "the kernels' timers decide when they give up"},
+	{"a SYN for a connection that was reset", "nf_conntrack reopens it if the reset came last and from the same end, or after a FIN, else it lets the SYN pass; l2d always reopens it"},
+	{"ICMP queries and answers with a code other than 0", "nf_conntrack has the code in its tuple, so an answer with another code is invalid; l2d does not look at it"},
+	{"two flows of a protocol without ports that masquerading makes one", "both drop the second; the kernel does so behind the last chain, l2d before the postrouting chains after NAT"},
+	{"rules about a port that NAT chose", "the choice is free: where chains see it, clients have different ports"},
+	{"ICMP errors of a third party about a flow of which only a port was translated", "the kernel also puts the flow's address in the place of the sender's, l2d only where the address is translated"},
+	{"traffic over lo", "l2d does not filter it"},
+	{"the policies' own counters", "nftables has none"},
+	{"limits per second, minute and hour", "the verdict would depend on the moment; the rig makes them limits per day, with the same burst"},
+}

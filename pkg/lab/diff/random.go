@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package diff
+
+import (
+	"math/rand/v2"
+
+	"github.com/randomizedcoder/l2d/internal/nftrand"
+)
+
+// RandomRuleset returns the text of a random ruleset about the rig's interfaces
+// and the addresses behind them.
+func (r *Rig) RandomRuleset(seed uint64) string {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	g := nftrand.Generator{Rand: rnd}
+	address := func(v int) func() string {
+		return func() string {
+			p := r.ports[rnd.IntN(len(r.ports))]
+			if rnd.IntN(4) == 0 {
+				return p.addrs[v].Addr().String()
+			}
+			return nftrand.Pick(rnd, p.hosts[v]).String()
+		}
+	}
+	g.IP4, g.IP6 = address(0), address(1)
+	g.Port = func() int { return int(nftrand.Pick(rnd, append(commonPorts, clientPorts...))) }
+	g.Interface = func() string { return r.ports[rnd.IntN(len(r.ports))].name }
+	// Ready to be used as it is: not all that nft lists can it read again.
+	return counted(g.Router(r.ports[1].name))
+}
