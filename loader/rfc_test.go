@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package loader
+
+import (
+	"bytes"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
+	"golang.org/x/sys/unix"
+)
+
+// What docs/rfc-compliance.md claims and no other test shows.
+
+// TestMappingAndFiltering: while its port is free, a client's socket has the
+// same one towards all servers (RFC 4787 REQ-1, as far as it goes), and only
+// those that it has sent to can answer (REQ-8).
+func TestMappingAndFiltering(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		inFamilies(t, func(t *testing.T, f family) {
+			lan, wan := r.tap(t, "l"), r.tap(t, "w")
+			client, outside := at(f.lanless, 5950), at(f.rwan, 5950)
+			for _, server := range []netip.AddrPort{at(f.wanless, 80), at(f.wanless, 81), at(f.wan, 80)} {
+				lan.send(ipPacket(client.Addr(), server.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(client, server, nil)))
+				p := wan.receive("datagram", func(p packet) bool { return p.dst == server })
+				if p.src != outside {
+					t.Errorf("%v sees %v, not %v", server, p.src, outside)
+				}
+			}
+			for _, c := range []struct {
+				from netip.AddrPort
+				ok   bool
+			}{{at(f.wanless, 82), false}, {at(f.wan, 81), false}, {at(f.wanless, 81), true}} {
+				wan.send(ipPacket(c.from.Addr(), outside.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(c.from, outside, nil)))
+				arrived := false
+				for _, p := range lan.drain() {
+					arrived = arrived || p.src == c.from && p.dst == client
+				}
+				if arrived != c.ok {
+					t.Errorf("from %v: reaches the client: %v", c.from, arrived)
+				}
+			}
+		})
+	})
+}
+
+// TestErrorsEndNothing: an ICMP error neither ends the flow that it is about
+// nor lets it live longer (RFC 4787 REQ-12, RFC 5382 REQ-10, RFC 5508 REQ-6).
+func TestErrorsEndNothing(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			for i, proto := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, icmpProto(f.lan)} {
+				port := uint16(5960 + i)
+				find := func() flow.Flow {
+					t.Helper()
+					list := flows(t, d, flow.Filter{Port: port, Prefix: netip.PrefixFrom(f.lanless, f.lanless.BitLen())})
+					if len(list) != 1 {
+						t.Fatalf("protocol %d: %d flows, not 1", proto, len(list))
+					}
+					return list[0]
+				}
+				lan.send(ipPacket(f.lanless, f.wanless, proto, 64, transportOf(proto, at(f.lanless, port), at(f.wanless, 7))))
+				arrived := wan.receive("packet", func(p packet) bool { return p.proto == proto && p.dst.Addr() == f.wanless })
+				before := find()
+				time.Sleep(1200 * time.Millisecond) // more than an expiry is written late by
+				for _, typ := range pick(f, []uint8{3, 4, 11, 12}, []uint8{1, 2, 3, 4}) {
+					// From a router on the way, whose address is another one.
+					wan.send(ipPacket(f.wan, f.rwan, icmpProto(f.wan), 64, icmpMessage(f.wan, f.rwan, typ, 0, 1400, arrived.raw)))
+					lan.receive("error", func(p packet) bool {
+						return p.proto == icmpProto(f.lan) && p.l4[0] == typ && p.src.Addr() == f.wan && p.dst.Addr() == f.lanless
+					})
+				}
+				after := find()
+				if gone := before.Expires - after.Expires; gone < time.Second || after.State != before.State || after.Original != before.Original {
+					t.Errorf("protocol %d: was %v, and is %v", proto, &before, &after)
+				}
+			}
+		})
+	})
+}
+
+// TestNotForwarded: what a router keeps to itself (RFC 1812 4.2.2.9, 5.3.4,
+// 5.3.5.2; RFC 4291 2.5.6).
+func TestNotForwarded(t *testing.T) {
+	inModes(t, testPolicy{}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		everyone := net.HardwareAddr{255, 255, 255, 255, 255, 255}
+		v4, v6 := families[0], families[1]
+		linkLocal := netip.MustParseAddr("fe80::50")
+		for _, c := range []struct {
+			name     string
+			from, to *wire
+			mac      net.HardwareAddr
+			src, dst netip.Addr
+		}{
+			{"frame for everyone", lan, wan, everyone, v4.lan, v4.wanless},
+			{"frame for everyone, IPv6", lan, wan, everyone, v6.lan, v6.wanless},
+			{"the LAN's broadcast address, from the WAN", wan, lan, nil, v4.wan, netip.MustParseAddr("192.168.7.255")},
+			{"limited broadcast", lan, wan, nil, v4.lan, netip.MustParseAddr("255.255.255.255")},
+			{"link-local source", lan, wan, nil, linkLocal, v6.wanless},
+			{"loopback source", lan, wan, nil, netip.MustParseAddr("127.0.0.2"), v4.wanless},
+			{"loopback source, IPv6", lan, wan, nil, netip.IPv6Loopback(), v6.wanless},
+			{"unspecified source", lan, wan, nil, netip.IPv4Unspecified(), v4.wanless},
+			{"unspecified source, IPv6", lan, wan, nil, netip.IPv6Unspecified(), v6.wanless},
+			{"multicast source", lan, wan, nil, netip.MustParseAddr("224.0.0.5"), v4.wanless},
+			{"loopback destination", lan, wan, nil, v4.lan, netip.MustParseAddr("127.0.0.2")},
+			{"loopback destination, IPv6", lan, wan, nil, v6.lan, netip.IPv6Loopback()},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				src, dst := at(c.src, 5970), at(c.dst, 5971)
+				mac := c.mac
+				if mac == nil {
+					mac = c.from.router
+				}
+				ip := ipPacket(c.src, c.dst, unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil))
+				if _, err := unix.Write(c.from.fd, frame(c.from.from, mac, ip)); err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range c.to.drain() {
+					if p.dst.Port() == 5971 {
+						t.Errorf("forwarded: %v to %v", p.src, p.dst)
+					}
+				}
+			})
+		}
+		// The same way, an ordinary packet is forwarded.
+		src, dst := at(v4.lan, 5970), at(v4.wanless, 5971)
+		lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
+		wan.receive("ordinary packet", func(p packet) bool { return p.dst == dst })
+	})
+}
+
+// TestLastHop: a packet for the router itself may come with a TTL of 1
+// (RFC 1812 5.3.1), and one that is forwarded keeps its traffic class and flow
+// label.
+func TestLastHop(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			lan.send(ipPacket(f.lan, f.rlan, icmpProto(f.lan), 1, icmpMessage(f.lan, f.rlan, pick[uint8](f, 8, 128), 0, 5980<<16, nil)))
+			lan.receive("echo reply", func(p packet) bool {
+				return p.proto == icmpProto(f.lan) && p.l4[0] == pick[uint8](f, 0, 129) && p.src.Addr() == f.rlan
+			})
+			src, dst := at(f.lan, 5981), at(f.wanless, 5982)
+			p := ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil))
+			first := pick(f, []byte{0x45, 0xb9}, []byte{0x6b, 0x9a, 0xbc, 0xde})
+			copy(p, first)
+			if f.lan.Is4() {
+				p[10], p[11] = 0, 0
+				sum := ^sum16(p[:20])
+				p[10], p[11] = byte(sum>>8), byte(sum)
+			}
+			for range 3 {
+				lan.send(p)
+				got := wan.receive("datagram", func(p packet) bool { return p.dst == dst })
+				if !bytes.HasPrefix(got.raw, first) || got.ttl != 63 || got.wrongChecksum() != "" {
+					t.Errorf("received % x", got.raw)
+				}
+			}
+		})
+	})
+}
