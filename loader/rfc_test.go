@@ -164,3 +164,55 @@ func TestLastHop(t *testing.T) {
 		})
 	})
 }
+
+// TestQuotes: an error may quote a header with options, and have extensions
+// behind the quote (RFC 5508 REQ-3; RFC 4884).
+func TestQuotes(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		f := families[0]
+		client, server := at(f.lan, 5990), at(f.wanless, 5991)
+		lan.send(ipPacket(client.Addr(), server.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(client, server, make([]byte, 60))))
+		arrived := wan.receive("datagram", func(p packet) bool { return p.dst == server })
+		// quote is the datagram as either side knows it, with options.
+		quote := func(src netip.AddrPort, ttl uint8, options []byte) []byte {
+			p := ipPacket(src.Addr(), server.Addr(), unix.IPPROTO_UDP, ttl, udpDatagram(src, server, make([]byte, 60)))
+			p = append(append(append([]byte{}, p[:20]...), options...), p[20:]...)
+			p[0] += byte(len(options) / 4)
+			p[10], p[11] = 0, 0
+			sum := ^sum16(p[:20+len(options)])
+			p[10], p[11] = byte(sum>>8), byte(sum)
+			return p
+		}
+		// An MPLS label stack, behind a quote of 128 bytes; RFC 4950.
+		extension := []byte{0x20, 0, 0, 0, 0, 8, 1, 1, 0, 1, 0xf1, 0x01}
+		sum := ^sum16(extension)
+		extension[2], extension[3] = byte(sum>>8), byte(sum)
+		for name, c := range map[string]struct {
+			options, extension []byte
+		}{
+			"plain":     {},
+			"options":   {options: bytes.Repeat([]byte{1}, 40)},
+			"extension": {extension: extension},
+			"both":      {options: bytes.Repeat([]byte{1}, 4), extension: extension},
+		} {
+			t.Run(name, func(t *testing.T) {
+				payload := func(q []byte) (rest uint32, _ []byte) {
+					if c.extension == nil {
+						return 0, q
+					}
+					return 128 / 4 << 16, append(append(q, make([]byte, 128-len(q))...), c.extension...)
+				}
+				rest, sent := payload(quote(arrived.src, 63, c.options))
+				wan.send(ipPacket(f.wan, f.rwan, unix.IPPROTO_ICMP, 64, icmpMessage(f.wan, f.rwan, 11, 0, rest, sent)))
+				got := lan.receive("error", func(p packet) bool { return p.proto == unix.IPPROTO_ICMP && p.l4[0] == 11 && p.dst.Addr() == f.lan })
+				if bad := got.wrongChecksum(); bad != "" {
+					t.Errorf("wrong checksum: %s", bad)
+				}
+				if _, want := payload(quote(client, 63, c.options)); !bytes.Equal(got.l4[8:], want) {
+					t.Errorf("quotes\n% x, not\n% x", got.l4[8:], want)
+				}
+			})
+		}
+	})
+}
