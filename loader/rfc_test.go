@@ -116,6 +116,7 @@ func TestNotForwarded(t *testing.T) {
 				if mac == nil {
 					mac = c.from.router
 				}
+				before := stat(t, d, "tc_forwarded") + stat(t, d, "xdp_forwarded")
 				ip := ipPacket(c.src, c.dst, unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil))
 				if _, err := unix.Write(c.from.fd, frame(c.from.from, mac, ip)); err != nil {
 					t.Fatal(err)
@@ -124,6 +125,9 @@ func TestNotForwarded(t *testing.T) {
 					if p.dst.Port() == 5971 {
 						t.Errorf("forwarded: %v to %v", p.src, p.dst)
 					}
+				}
+				if n := stat(t, d, "tc_forwarded") + stat(t, d, "xdp_forwarded") - before; n != 0 {
+					t.Errorf("%d packets counted as forwarded", n)
 				}
 			})
 		}
