@@ -220,3 +220,70 @@ func TestQuotes(t *testing.T) {
 		}
 	})
 }
+
+// TestQueries: all queries of ICMP pass, not echo alone (RFC 5508 REQ-1).
+func TestQueries(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		f := families[0]
+		for _, query := range []uint8{8, 13, 15, 17} {
+			answer := query + 1
+			if query == 8 {
+				answer = 0
+			}
+			isType := func(typ uint8) func(packet) bool {
+				return func(p packet) bool { return p.proto == unix.IPPROTO_ICMP && p.l4[0] == typ }
+			}
+			for i, client := range []netip.Addr{f.lan, f.lanless} { // with the same identifier
+				for range 2 {
+					lan.send(ipPacket(client, f.wanless, unix.IPPROTO_ICMP, 64, icmpMessage(client, f.wanless, query, 0, 5995<<16|1, make([]byte, 12))))
+					p := wan.receive("query", isType(query))
+					if same := p.l4[4] == 5995>>8 && p.l4[5] == 5995&0xff; p.src.Addr() != f.rwan || p.wrongChecksum() != "" || same != (i == 0) {
+						t.Errorf("type %d of %v: from %v, % x", query, client, p.src, p.l4)
+					}
+					p.l4[0] = answer
+					wan.send(ipPacket(f.wanless, f.rwan, unix.IPPROTO_ICMP, 64, withChecksum(f.wanless, f.rwan, unix.IPPROTO_ICMP, p.l4)))
+					p = lan.receive("answer", isType(answer))
+					if p.dst.Addr() != client || p.wrongChecksum() != "" || p.l4[4] != 5995>>8 || p.l4[5] != 5995&0xff {
+						t.Errorf("type %d: to %v, not %v: % x", answer, p.dst, client, p.l4)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestTCPThroughNAT: a simultaneous open, and a RST, are translated (RFC 5382
+// REQ-2a, RFC 7857 2.2).
+func TestTCPThroughNAT(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			client, outside, server := at(f.lanless, 5996), at(f.rwan, 5996), at(f.wanless, 80)
+			for i, s := range []struct {
+				out   bool
+				flags byte
+				state string
+			}{
+				{true, flagSYN, "SYN_SENT"}, {false, flagSYN, "SYN_SENT2"},
+				{true, flagSYN | flagACK, "SYN_RECV"}, {false, flagSYN | flagACK, "SYN_RECV"},
+				{true, flagACK, "ESTABLISHED"}, {false, flagACK, "ESTABLISHED"},
+				{false, flagRST, "CLOSE"}, {true, flagRST, "CLOSE"},
+			} {
+				from, to, src, dst, wantSrc, wantDst := wan, lan, server, outside, server, client
+				if s.out {
+					from, to, src, dst, wantSrc, wantDst = lan, wan, client, server, outside, server
+				}
+				from.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_TCP, 64, tcpSegment(src, dst, s.flags)))
+				p := to.receive("segment", func(p packet) bool { return p.src == wantSrc && p.dst == wantDst })
+				if p.l4[13] != s.flags || p.wrongChecksum() != "" {
+					t.Errorf("step %d: flags %06b, wrong checksum: %q", i, p.l4[13], p.wrongChecksum())
+				}
+				list := flows(t, d, flow.Filter{Port: 5996, Prefix: netip.PrefixFrom(f.lanless, f.lanless.BitLen())})
+				if len(list) != 1 || list[0].State != s.state {
+					t.Fatalf("step %d: %v, not one in %s", i, list, s.state)
+				}
+			}
+		})
+	})
+}
