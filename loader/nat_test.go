@@ -149,7 +149,7 @@ func TestOtherProtocols(t *testing.T) {
 	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
 		lan, wan := r.tap(t, "l"), r.tap(t, "w")
 		inFamilies(t, func(t *testing.T, f family) {
-			for _, proto := range []uint8{47, 50, 132, 253} {
+			for _, proto := range []uint8{47, 50, 59, 132, 253} {
 				t.Run(fmt.Sprint(proto), func(t *testing.T) {
 					message := []byte("anything at all")
 					for range 3 { // the later ones on a confirmed flow

@@ -38,7 +38,7 @@ type cli struct {
 
 	Check  checkCmd  `cmd:"" help:"Check a configuration and its ruleset, up to the kernel's verifier. Changes nothing."`
 	Status statusCmd `cmd:"" help:"Show the daemon and its dataplane."`
-	Flows  flowsCmd  `cmd:"" help:"List tracked flows."`
+	Flows  flowsCmd  `cmd:"" help:"List and delete tracked flows."`
 	Rules  rulesCmd  `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`
 	Set    setCmd    `cmd:"" help:"Change and list sets of the ruleset."`
 	Reload reloadCmd `cmd:"" help:"Have the daemon read its files again. Bad files change nothing."`

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/cilium/ebpf"
 
@@ -12,26 +13,50 @@ import (
 )
 
 // Flows implements api.Service.
-func (d *daemon) Flows(_ context.Context, f flow.Filter) ([]flow.Flow, error) {
+func (d *daemon) Flows(_ context.Context, f flow.Filter) (list []flow.Flow, err error) {
+	err = d.withFlows(func(t *flow.Table) (err error) {
+		list, err = t.List(f)
+		return err
+	})
+	return list, err
+}
+
+// DeleteFlows implements api.Service.
+func (d *daemon) DeleteFlows(_ context.Context, f flow.Filter) (n int, err error) {
+	// A change of the tables' sizes copies the flows to new ones.
+	d.change.Lock()
+	defer d.change.Unlock()
+	err = d.withFlows(func(t *flow.Table) (err error) {
+		n, err = t.Delete(f)
+		return err
+	})
+	if err == nil {
+		slog.Info("flows deleted", "flows", n)
+	}
+	return n, err
+}
+
+// withFlows calls do with the flow tables of the dataplane.
+func (d *daemon) withFlows(do func(*flow.Table) error) error {
 	_, dp := d.state()
 	if dp == nil {
-		return nil, errDetached
+		return errDetached
 	}
 	confirmed, err := cloneMap(dp, "l2_flows")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer confirmed.Close()
 	halfOpen, err := cloneMap(dp, "l2_half_open")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer halfOpen.Close()
 	t, err := flow.NewTable(confirmed, halfOpen)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return t.List(f)
+	return do(t)
 }
 
 // cloneMap returns a descriptor that stays valid when the dataplane is replaced.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +27,7 @@ import (
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // asProgram makes the test binary l2d itself, so that it can be killed.
@@ -311,6 +313,52 @@ func TestLife(t *testing.T) {
 
 	h.expectLog(p)
 
+	t.Run("flows are deleted", func(t *testing.T) {
+		discard := flow.Filter{Port: 9, Prefix: netip.MustParsePrefix("192.0.2.2/32"), Protocol: "udp"}
+		before, err := h.client().CountFlows(ctx, discard)
+		if err != nil || before == 0 {
+			t.Fatalf("%d flows, %v", before, err)
+		}
+		if n, err := h.client().DeleteFlows(ctx, flow.Filter{Port: 10}, false); n != 0 || err != nil {
+			t.Errorf("%d deleted that are others, %v", n, err)
+		}
+		if n, err := h.client().DeleteFlows(ctx, flow.Filter{}, false); !api.IsBadInput(err) {
+			t.Errorf("without a filter: %d deleted, %v", n, err)
+		}
+		if n, err := h.client().CountFlows(ctx, discard); n != before || err != nil {
+			t.Errorf("%d flows, %v, not %d", n, err, before)
+		}
+		if n, err := h.client().DeleteFlows(ctx, discard, false); n != before || err != nil {
+			t.Errorf("%d deleted, %v, not %d", n, err, before)
+		}
+		if n, err := h.client().CountFlows(ctx, discard); n != 0 || err != nil {
+			t.Errorf("%d flows are left, %v", n, err)
+		}
+		// The same by hand.
+		l2ctl := h.path("l2ctl")
+		if out, err := exec.CommandContext(ctx, "go", "build", "-o", l2ctl, "../l2ctl").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for _, c := range []struct{ args, want string }{
+			{"--port 9 --addr 192.0.2.0/24", "flows deleted: %d\n"},
+			{"--port 9 --proto udp --json", "{\n  \"deleted\": %d\n}\n"},
+		} {
+			h.expectLog(p) // begins a flow for each datagram that it needs
+			n, err := h.client().CountFlows(ctx, discard)
+			if err != nil || n == 0 {
+				t.Fatalf("%d flows, %v", n, err)
+			}
+			args := append([]string{"--socket", h.path("run/l2d.sock"), "flows", "delete"}, strings.Fields(c.args)...)
+			if out, err := exec.CommandContext(ctx, l2ctl, args...).CombinedOutput(); err != nil || string(out) != fmt.Sprintf(c.want, n) {
+				t.Errorf("%s: %v, %q, not %d deleted", c.args, err, out, n)
+			}
+		}
+		h.expectLog(p)
+		if n, err := h.client().DeleteFlows(ctx, flow.Filter{}, true); n == 0 || err != nil {
+			t.Errorf("all: %d deleted, %v", n, err)
+		}
+	})
+
 	set := api.SetName{Family: "inet", Table: "filter", Set: "s"}
 	if err := h.client().SetAdd(ctx, set, "192.0.2.1", time.Hour); err != nil {
 		t.Fatal(err)
@@ -463,6 +511,9 @@ func TestLife(t *testing.T) {
 		var e *api.Error
 		if _, err := h.client().Rules(ctx); !errors.As(err, &e) || e.Status != 409 {
 			t.Errorf("rules of nothing: %v", err)
+		}
+		if _, err := h.client().DeleteFlows(ctx, flow.Filter{}, true); !errors.As(err, &e) || e.Status != 409 {
+			t.Errorf("flows of nothing: %v", err)
 		}
 		if _, err := h.client().Reload(ctx); err != nil || !h.status().Attached {
 			t.Errorf("reload: %v", err)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -43,6 +44,9 @@ func (m *memory) Rules(context.Context) (Rules, error) {
 }
 func (m *memory) Flows(_ context.Context, f flow.Filter) ([]flow.Flow, error) {
 	return m.flows, m.note("flows %v %d %s %s", f.Prefix, f.Port, f.Protocol, f.State)
+}
+func (m *memory) DeleteFlows(_ context.Context, f flow.Filter) (int, error) {
+	return 12, m.note("delete flows %v %d %s %s", f.Prefix, f.Port, f.Protocol, f.State)
 }
 func (m *memory) SetList(_ context.Context, s SetName) ([]Element, error) {
 	return nil, m.note("list %s", s)
@@ -96,6 +100,10 @@ func TestCalls(t *testing.T) {
 		{func() (any, error) { return nil, c.SetAdd(ctx, set, "2001:db8::/32 . 1-5", 90*time.Second) }, "add {inet filter a b/c?d} 2001:db8::/32 . 1-5 1m30s", nil},
 		{func() (any, error) { return nil, c.SetAdd(ctx, set, "%2F", 0) }, "add {inet filter a b/c?d} %2F 0s", nil},
 		{func() (any, error) { return nil, c.SetDelete(ctx, set, "10.0.0.0/8") }, "delete {inet filter a b/c?d} 10.0.0.0/8", nil},
+		{func() (any, error) {
+			return c.DeleteFlows(ctx, flow.Filter{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Port: 53, Protocol: "udp", State: "x"}, false)
+		}, "delete flows 10.0.0.0/8 53 udp x", 12},
+		{func() (any, error) { return c.DeleteFlows(ctx, flow.Filter{}, true) }, "delete flows invalid Prefix 0  ", 12},
 		{func() (any, error) { r, err := c.Rules(ctx); return r.Rules[0].Packets, err }, "rules", uint64(1 << 60)},
 	} {
 		got, err := call.do()
@@ -181,6 +189,12 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/v1/flows", "port=0", 422, "want a number from 1 to 65535"},
 		{"GET", "/v1/flows/count", "addr=10.0.0.256", 422, "want an address or a prefix"},
 		{"GET", "/v1/flows", "adr=10.0.0.1", 422, "want addr, port, proto or state"},
+		{"DELETE", "/v1/flows", "", 422, "or all=true"},
+		{"DELETE", "/v1/flows", "proto=", 422, "or all=true"},
+		{"DELETE", "/v1/flows", "all=false", 422, "or all=true"},
+		{"DELETE", "/v1/flows", "all=true&port=53", 422, "without them"},
+		{"DELETE", "/v1/flows", "all=yes", 422, "want true or false"},
+		{"DELETE", "/v1/flows", "prot=53", 422, "want addr, port, proto or state"},
 		{"PUT", "/v1/sets/ip/t/s/e", "timeout=5", 422, "want a duration"},
 		{"PUT", "/v1/sets/ip/t/s/e", "timeout=-5s", 422, "want a duration"},
 		{"POST", "/v1/detach", "fallback=maybe", 422, "want true or false"},
@@ -188,11 +202,11 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/v2/status", "", 404, "not known to this daemon"},
 	} {
 		m.asked = ""
-		q := map[string][]string{}
-		if k, v, ok := strings.Cut(r.query, "="); ok {
-			q[k] = []string{v}
+		q, err := url.ParseQuery(r.query)
+		if err != nil {
+			t.Fatal(err)
 		}
-		_, err := c.do(t.Context(), r.method, r.path, q)
+		_, err = c.do(t.Context(), r.method, r.path, q)
 		var ae *Error
 		if !errors.As(err, &ae) || ae.Status != r.status || !strings.Contains(ae.Message, r.text) {
 			t.Errorf("%s %s?%s: %#v", r.method, r.path, r.query, err)

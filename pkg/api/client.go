@@ -79,6 +79,19 @@ func (c *Client) CountFlows(ctx context.Context, f flow.Filter) (int, error) {
 	return n.Flows, c.call(ctx, http.MethodGet, "/v1/flows/count", query(f), &n)
 }
 
+// DeleteFlows ends the flows that pass the filter, and returns how many were
+// living. A filter that selects all is refused, unless all is true; another one
+// is refused if all is true.
+func (c *Client) DeleteFlows(ctx context.Context, f flow.Filter, all bool) (int, error) {
+	q := query(f)
+	if all {
+		q.Set("all", "true")
+	}
+	var d DeletedFlows
+	err := c.call(ctx, http.MethodDelete, "/v1/flows", q, &d)
+	return d.Deleted, err
+}
+
 // SetList returns the elements of a set.
 func (c *Client) SetList(ctx context.Context, s SetName) ([]Element, error) {
 	var list []Element

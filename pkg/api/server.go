@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // Server answers requests with a Service. Its ReadHeaderTimeout is set; the
@@ -41,6 +43,7 @@ func handler(s Service, log *slog.Logger) http.Handler {
 	handle("GET /v1/status", func(r *http.Request) (any, error) { return s.Status(r.Context()) })
 	handle("GET /v1/rules", func(r *http.Request) (any, error) { return s.Rules(r.Context()) })
 	handle("GET /v1/flows/count", func(r *http.Request) (any, error) { return countFlows(s, r) })
+	handle("DELETE /v1/flows", func(r *http.Request) (any, error) { return deleteFlows(s, r) })
 	mux.HandleFunc("GET /v1/flows", func(w http.ResponseWriter, r *http.Request) { listFlows(s, log, w, r) })
 
 	const set = "/v1/sets/{family}/{table}/{set}"
@@ -87,6 +90,26 @@ func countFlows(s Service, r *http.Request) (any, error) {
 	}
 	list, err := s.Flows(r.Context(), f)
 	return Count{len(list)}, err
+}
+
+// deleteFlows wants either a filter or all=true: a filter that got lost on the
+// way here must not end every connection.
+func deleteFlows(s Service, r *http.Request) (any, error) {
+	all, err := boolOf(r, "all", false)
+	if err != nil {
+		return nil, err
+	}
+	q := r.URL.Query()
+	q.Del("all")
+	f, err := parseFilter(q)
+	if err != nil {
+		return nil, err
+	}
+	if none := f == (flow.Filter{}); none != all {
+		return nil, BadInput(errors.New("delete flows: want addr, port, proto or state, or all=true without them"))
+	}
+	n, err := s.DeleteFlows(r.Context(), f)
+	return DeletedFlows{n}, err
 }
 
 // listFlows writes one JSON object a line: neither side needs the text of a full

@@ -23,6 +23,9 @@ type Service interface {
 	Status(ctx context.Context) (Status, error)
 	Rules(ctx context.Context) (Rules, error)
 	Flows(ctx context.Context, f flow.Filter) ([]flow.Flow, error)
+	// DeleteFlows ends the flows that pass the filter, and returns how many
+	// were living. A zero filter ends all.
+	DeleteFlows(ctx context.Context, f flow.Filter) (int, error)
 
 	SetList(ctx context.Context, s SetName) ([]Element, error)
 	// SetAdd adds an element, or renews it. A timeout of 0 is the set's own.

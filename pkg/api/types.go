@@ -67,6 +67,12 @@ type Count struct {
 	Flows int `json:"flows"`
 }
 
+// DeletedFlows is the outcome of a deletion of flows.
+type DeletedFlows struct {
+	// Deleted flows were living until then.
+	Deleted int `json:"deleted"`
+}
+
 // Reloaded is the outcome of a reload.
 type Reloaded struct {
 	// Changed is false when the files say what was in force already.
