@@ -187,7 +187,7 @@ const (
 func (c *compiler) plan() error {
 	for _, ch := range c.p.chains {
 		for _, r := range ch.rules {
-			if t := r.target(); t != nil {
+			for _, t := range r.targets() {
 				c.p.chains[t].calls++
 			}
 		}
@@ -235,8 +235,10 @@ func (c *compiler) size(ch *chain, known map[*chain]int) int {
 	}
 	n := len(ch.rules)
 	for _, r := range ch.rules {
-		if t := r.target(); t != nil && c.p.chains[t].function == "" && n <= maxInlined {
-			n += c.size(c.p.chains[t], known)
+		for _, t := range r.targets() {
+			if c.p.chains[t].function == "" && n <= maxInlined {
+				n += c.size(c.p.chains[t], known)
+			}
 		}
 	}
 	known[ch] = n
@@ -245,7 +247,7 @@ func (c *compiler) size(ch *chain, known map[*chain]int) int {
 
 func (c *compiler) jumps(ch *chain) bool {
 	for _, r := range ch.rules {
-		if r.target() != nil {
+		if len(r.targets()) > 0 {
 			return true
 		}
 	}
@@ -260,7 +262,7 @@ func (c *compiler) depth(ch *chain, known map[*chain]int) int {
 	}
 	deepest := 0
 	for _, r := range ch.rules {
-		if t := r.target(); t != nil {
+		for _, t := range r.targets() {
 			callee := c.p.chains[t]
 			d := c.depth(callee, known)
 			if callee.function != "" {

@@ -114,7 +114,9 @@ func (g *gen) rule(r *rule, sc *scope) {
 			)
 			sc.done()
 		case opVerdict:
-			g.verdict(o, next, sc)
+			g.verdict(o, next, next, sc)
+		case *opVerdictMap:
+			g.verdictMap(o, next, sc)
 		default:
 			panic(fmt.Sprintf("policy: operation %T", o))
 		}
@@ -123,7 +125,9 @@ func (g *gen) rule(r *rule, sc *scope) {
 	g.bind(next)
 }
 
-func (g *gen) verdict(v opVerdict, next label, sc *scope) {
+// verdict generates a verdict of a rule behind which next is where its chain
+// goes on; follows is the label of the next instruction.
+func (g *gen) verdict(v opVerdict, next, follows label, sc *scope) {
 	switch v.code {
 	case nft.VerdictAccept:
 		sc.accept()
@@ -145,7 +149,7 @@ func (g *gen) verdict(v opVerdict, next label, sc *scope) {
 		inner := *sc
 		inner.end = after
 		g.rules(target.rules, &inner)
-		g.fallTo(after, next)
+		g.fallTo(after, follows)
 	default:
 		panic(fmt.Sprintf("policy: verdict %v", v.code))
 	}

@@ -11,14 +11,26 @@ import (
 
 // lookup generates a lookup in a map. What follows is reached when it holds.
 func (g *gen) lookup(m *opLookup, fail label) {
-	s := g.p.Sets[m.set]
+	if !m.invert {
+		g.find(m.set, m.keys, fail)
+		return
+	}
+	absent := g.newLabel()
+	g.find(m.set, m.keys, absent)
+	g.goTo(fail)
+	g.bind(absent)
+}
+
+// find looks for an element. R0 points to its value in what follows.
+func (g *gen) find(set int, keys [][]sym, absent label) {
+	s := g.p.Sets[set]
 	var key []sym
 	if s.Interval {
 		key = constants(binary.NativeEndian.AppendUint32(nil, uint32(8*s.keySize())))
 	}
-	for _, k := range m.keys {
+	for _, k := range keys {
 		key = append(key, k...)
-		if len(m.keys) > 1 {
+		if len(keys) > 1 {
 			for len(key)%4 != 0 {
 				key = append(key, constant(0))
 			}
@@ -34,10 +46,6 @@ func (g *gen) lookup(m *opLookup, fail label) {
 	)
 
 	found := g.newLabel()
-	absent := fail
-	if m.invert {
-		absent = g.newLabel()
-	}
 	g.jump(asm.JEq.Imm(asm.R0, 0, ""), absent)
 	if s.Timeouts {
 		g.emit(asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord))
@@ -46,10 +54,6 @@ func (g *gen) lookup(m *opLookup, fail label) {
 		g.jump(asm.JLE.Reg(asm.R1, asm.R2, ""), absent)
 	}
 	g.bind(found)
-	if m.invert {
-		g.goTo(fail)
-		g.bind(absent)
-	}
 }
 
 // spill writes a key to the stack, which is aligned to 8 bytes.

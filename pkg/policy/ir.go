@@ -75,12 +75,24 @@ type rule struct {
 	ops   []op
 }
 
-// target returns the chain that the rule jumps or goes to, or nil.
-func (r *rule) target() *nft.Chain {
-	if len(r.ops) > 0 {
-		if v, ok := r.ops[len(r.ops)-1].(opVerdict); ok {
-			return v.chain
+// targets returns the chains that the rule jumps or goes to, as often as it
+// does.
+func (r *rule) targets() []*nft.Chain {
+	var out []*nft.Chain
+	add := func(v opVerdict) {
+		if v.chain != nil {
+			out = append(out, v.chain)
 		}
 	}
-	return nil
+	for _, o := range r.ops {
+		switch o := o.(type) {
+		case opVerdict:
+			add(o)
+		case *opVerdictMap:
+			for _, v := range o.verdicts {
+				add(v)
+			}
+		}
+	}
+	return out
 }

@@ -132,10 +132,21 @@ func (p *Program) unknownInterfaces() []Warning {
 func (r *rule) interfaces() []string {
 	var names []string
 	for _, o := range r.ops {
-		m, ok := o.(*opMatch)
-		if !ok || m.named == nil {
-			continue
+		switch o := o.(type) {
+		case *opMatch:
+			names = append(names, o.interfaces()...)
+		case *opVerdictMap:
+			for _, c := range o.cases {
+				names = append(names, c.match.interfaces()...)
+			}
 		}
+	}
+	return names
+}
+
+func (m *opMatch) interfaces() []string {
+	var names []string
+	if m.named != nil {
 		for i, key := range m.named.keys {
 			if !key[0].name || len(key) != ifnameLen {
 				continue
@@ -205,6 +216,8 @@ func newView(p *Program, r *rule) view {
 			v.transport = max(v.transport, o.end)
 		case opLimit:
 			v.limit = &p.Limits[o.index]
+		case *opVerdictMap:
+			v.jumps = true
 		case opMasquerade:
 			v.verdict, v.terminal = nft.VerdictAccept, true
 		case opVerdict:

@@ -16,15 +16,12 @@ const (
 )
 
 func (l *lowerer) lookup(e *nft.ExprLookup) error {
-	t := l.rule.Chain.Table
-	s := t.Set(e.Set)
+	s := l.rule.Chain.Table.Set(e.Set)
 	switch {
 	case s == nil:
-		return fmt.Errorf("table %v chain %s rule handle %d: no set %q", t, l.rule.Chain.Name, l.rule.Handle, e.Set)
-	case e.Map && e.Dst == nft.RegVerdict:
-		return refuse(supportedSets, "a verdict map")
-	case e.Map:
-		return refuse(supportedSets, "a map")
+		return l.errorf("no set %q", e.Set)
+	case e.Map && e.Dst != nft.RegVerdict:
+		return refuse(supportedSets, "a map of data")
 	}
 	if err := checkSet(s); err != nil {
 		return err
@@ -39,13 +36,14 @@ func (l *lowerer) lookup(e *nft.ExprLookup) error {
 		keys[i] = v[f.Offset : f.Offset+f.Len]
 	}
 
+	if e.Map {
+		return l.verdictMap(s, keys)
+	}
 	if isCode(s) {
 		ranges := s.Ranges()
 		elems := make([][]span, len(ranges))
 		for i, r := range ranges {
-			for _, f := range s.Fields {
-				elems[i] = append(elems[i], span{r.From[f.Offset : f.Offset+f.Len], r.To[f.Offset : f.Offset+f.Len]})
-			}
+			elems[i] = fieldSpans(s, r)
 		}
 		return l.matchKeys(keys, elems, e.Invert)
 	}
@@ -55,13 +53,13 @@ func (l *lowerer) lookup(e *nft.ExprLookup) error {
 	return l.lookupMap(s, keys, e.Invert)
 }
 
-const supportedSets = "sets of keys, ranges and concatenations"
+const supportedSets = "sets and verdict maps of keys, ranges and concatenations"
 
 // checkSet refuses sets of a kind that is not known.
 func checkSet(s *nft.Set) error {
 	switch {
-	case s.Has(nft.SetMap) || s.Has(nft.SetObject):
-		return refuse(supportedSets, "a map")
+	case s.Has(nft.SetObject):
+		return refuse(supportedSets, "a map of objects")
 	case s.Fields == nil:
 		return refuse(supportedSets, "set %s of type %s", s.Name, s.KeyType)
 	case len(s.Exprs) > 0:
@@ -69,8 +67,10 @@ func checkSet(s *nft.Set) error {
 	}
 	for _, el := range s.Elements {
 		switch {
-		case el.CatchAll:
+		case el.CatchAll && !s.Has(nft.SetMap):
 			return refuse(supportedSets, "set %s with a catch-all element", s.Name)
+		case el.CatchAll && (el.Timeout > 0 || s.Timeout > 0):
+			return refuse(supportedSets, "map %s with a catch-all element that expires", s.Name)
 		case len(el.Exprs) > 0:
 			return refuse(supportedSets, "set %s with %s in an element", s.Name, el.Exprs[0].ExprName())
 		}
@@ -110,18 +110,27 @@ func checkMap(s *nft.Set) error {
 
 // lookupMap adds a lookup in a set that is a map.
 func (l *lowerer) lookupMap(s *nft.Set, keys [][]sym, invert bool) error {
+	keys, err := mapKeys(keys)
+	if err == nil {
+		l.ops = append(l.ops, &opLookup{keys, l.setMap(s), invert})
+	}
+	return err
+}
+
+// mapKeys returns the keys that a map is asked for: interfaces are known by
+// their indexes.
+func mapKeys(keys [][]sym) ([][]sym, error) {
+	keys = slices.Clone(keys)
 	for i, key := range keys {
 		field, ok, err := nameKey(key)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !ok {
-			continue
+		if ok {
+			keys[i] = fieldBytes(field, 0, 4)
 		}
-		keys[i] = fieldBytes(field, 0, 4)
 	}
-	l.ops = append(l.ops, &opLookup{keys, l.setMap(s), invert})
-	return nil
+	return keys, nil
 }
 
 // setMap returns the index of the set that is a map.
@@ -151,6 +160,7 @@ func (c *compiler) namedSets(t *nft.Table) {
 		case s.Has(nft.SetAnonymous):
 		case isFixed(s):
 			c.p.fixed = append(c.p.fixed, fmt.Sprintf("%v %s", t, s.Name))
+		case s.Has(nft.SetMap):
 		case checkSet(s) == nil && checkMap(s) == nil:
 			c.setMap(s)
 		}

@@ -98,12 +98,21 @@ func (l *lowerer) count() {
 	}
 	at := 0
 	for i, o := range l.ops {
-		switch o.(type) {
+		switch o := o.(type) {
+		case *opVerdictMap:
+			// The verdict follows the match: it counts in between.
+			o.count = int(l.index)
+			return
 		case *opMatch, *opLookup, opTransport, opLimit:
 			at = i + 1
 		}
 	}
 	l.ops = slices.Insert(l.ops, at, op(opCount{int(l.index)}))
+}
+
+// errorf says what is wrong with a ruleset that no kernel would take.
+func (l *lowerer) errorf(format string, args ...any) error {
+	return fmt.Errorf("table %v chain %s rule handle %d: %s", l.rule.Chain.Table, l.rule.Chain.Name, l.rule.Handle, fmt.Sprintf(format, args...))
 }
 
 func (l *lowerer) store(reg nft.Register, v []sym) error {
@@ -316,20 +325,11 @@ func (l *lowerer) immediate(e *nft.ExprImmediate) error {
 	if e.Verdict == nil {
 		return l.store(e.Reg, constants(e.Data))
 	}
-	v := opVerdict{code: e.Verdict.Code}
-	switch v.code {
-	case nft.VerdictAccept, nft.VerdictDrop, nft.VerdictReturn:
-	case nft.VerdictContinue:
-		return nil
-	case nft.VerdictJump, nft.VerdictGoto:
-		if v.chain = l.rule.Chain.Table.Chain(e.Verdict.Chain); v.chain == nil {
-			return fmt.Errorf("table %v chain %s rule handle %d: no chain %q", l.rule.Chain.Table, l.rule.Chain.Name, l.rule.Handle, e.Verdict.Chain)
-		}
-	default:
-		return refuse("accept, drop, jump, goto, return, continue", "verdict %v", v.code)
+	v, err := l.verdict(e.Verdict)
+	if err == nil && v.code != nft.VerdictContinue {
+		l.ops = append(l.ops, v)
 	}
-	l.ops = append(l.ops, v)
-	return nil
+	return err
 }
 
 func (l *lowerer) counter(*nft.ExprCounter) error {

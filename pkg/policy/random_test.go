@@ -225,6 +225,9 @@ const randomSets = `
 	set marks { type mark; elements = { 1, 0x100, 0xffff0000 }; }
 	set markranges { type mark; flags interval; elements = { 0x80-0x1ff }; }
 	set concat4 { type ipv4_addr . ipv4_addr . inet_service; elements = { %[5]s }; }
+	map names_vmap { type ifname : verdict; elements = { "br0" : accept, "hs1" : drop, "lo" : return }; }
+	map hash_vmap { type ipv4_addr : verdict; elements = { %[7]s }; }
+	map lpm_vmap { type ipv4_addr : verdict; flags interval; elements = { 10.0.0.0/16 : accept, 10.168.0.0-192.168.0.77 : drop, 192.168.2.0/25 : continue }; }
 	set concat6 { type ipv6_addr . ifname; elements = { %[6]s }; }
 `
 
@@ -235,7 +238,8 @@ func (r random) ruleset() string {
 		r.elements(5, func() string { return fmt.Sprintf("%s/%d", r.ip4(), 8+r.IntN(25)) }), r.elements(20, r.ip4),
 		r.elements(5, func() string { return fmt.Sprintf("%s/%d", r.ip6(), 10+r.IntN(119)) }), r.elements(20, r.ip6),
 		r.elements(40, func() string { return fmt.Sprintf("%s . %s . %d", r.ip4(), r.ip4(), r.port()) }),
-		r.elements(20, func() string { return fmt.Sprintf("%s . %q", r.ip6(), r.iface()) }))
+		r.elements(20, func() string { return fmt.Sprintf("%s . %q", r.ip6(), r.iface()) }),
+		strings.ReplaceAll(r.elements(20, r.ip4), ", ", " : drop, ")+" : accept")
 	// Chains only jump to those before them.
 	for c := range 4 {
 		fmt.Fprintf(&b, "\tchain c%d {\n", c)
@@ -248,6 +252,59 @@ func (r random) ruleset() string {
 	r.rules(&b, 4, 4)
 	b.WriteString("\t}\n}\n")
 	return b.String()
+}
+
+// verdictMap returns a statement that ends with a verdict map.
+func (r random) verdictMap(family, transport string, chains int) string {
+	verdict := func() string {
+		v := pick(r, []string{"accept", "drop", "return", "continue", "jump", "goto"})
+		if v != "jump" && v != "goto" {
+			return v
+		}
+		if chains == 0 {
+			return "accept"
+		}
+		return fmt.Sprintf("%s c%d", v, r.IntN(chains))
+	}
+	// Elements of one map with the same key, or with ranges that overlap, are
+	// refused: each value is used once.
+	elements := func(n int, value func() string) string {
+		var out []string
+		for _, v := range strings.Split(r.elements(n, value), ", ") {
+			out = append(out, v+" : "+verdict())
+		}
+		if r.IntN(3) == 0 {
+			out = append(out, "* : "+verdict())
+		}
+		return " vmap { " + strings.Join(out, ", ") + " }"
+	}
+	choices := []func() string{
+		func() string { return "iifname" + elements(4, func() string { return fmt.Sprintf("%q", r.iface()) }) },
+		func() string {
+			return "ct state" + elements(4, func() string { return pick(r, []string{"new", "established", "related", "invalid"}) })
+		},
+		func() string { return "meta mark" + elements(12, func() string { return fmt.Sprint(r.IntN(3) * 255) }) },
+		func() string { return "oifname vmap @names_vmap" },
+	}
+	if family != "6" && !strings.HasPrefix(transport, "icmp") {
+		choices = append(choices,
+			func() string { return "ip saddr" + elements(40, r.ip4) },
+			func() string { return "ip daddr vmap @hash_vmap" },
+			func() string { return "ip saddr vmap @lpm_vmap" },
+		)
+	}
+	if family != "4" && !strings.HasPrefix(transport, "icmp") {
+		choices = append(choices, func() string { return "ip6 saddr" + elements(10, r.ip6) })
+	}
+	if transport == "" || transport == "tcp" {
+		choices = append(choices,
+			func() string { return "tcp dport" + elements(12, func() string { return fmt.Sprint(r.port()) }) },
+			func() string {
+				return "tcp dport" + elements(4, func() string { p := r.IntN(4); return fmt.Sprintf("%d-%d", p*100, p*100+20+p*13) })
+			},
+		)
+	}
+	return pick(r, choices)()
 }
 
 func (r random) rules(b *strings.Builder, n, chains int) {
@@ -263,8 +320,10 @@ func (r random) rules(b *strings.Builder, n, chains int) {
 			family, transport = family+strings.TrimPrefix(f, family), transport+strings.TrimPrefix(t, transport)
 			b.WriteString(m + " ")
 		}
-		verdict := pick(r, []string{"accept", "drop", "accept", "drop", "return", "counter", "counter accept", "jump", "jump", "goto"})
+		verdict := pick(r, []string{"accept", "drop", "accept", "drop", "return", "counter", "counter accept", "jump", "jump", "goto", "vmap"})
 		switch {
+		case verdict == "vmap":
+			verdict = r.verdictMap(family, transport, chains)
 		case verdict != "jump" && verdict != "goto":
 		case chains == 0:
 			verdict = "drop"

@@ -175,6 +175,9 @@ func (p *Program) Hash() [sha256.Size]byte {
 		fmt.Fprintf(h, "%v %s %v %d %v %v\n", s, s.MapName, s.MapType(), s.MaxEntries, s.fields, s.Timeout)
 		for _, r := range s.ranges {
 			fmt.Fprintf(h, "%x %x %v\n", r.From, r.To, r.Element.Timeout)
+			if v := r.Element.Verdict; v != nil {
+				fmt.Fprintf(h, "%v\n", *v)
+			}
 		}
 	}
 	functions, err := p.generate(plainLayout())

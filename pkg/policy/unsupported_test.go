@@ -25,7 +25,7 @@ func TestUnsupportedRules(t *testing.T) {
 		{"ether saddr 02:00:00:00:00:01 accept", `"meta": not supported: meta iiftype; supported: iif, iifname, l4proto, length, mark, nfproto, oif, oifname, pkttype, protocol`},
 		{"@th,160,8 1 accept", `"payload": not supported: bytes 20 to 20 of the transport header; supported: the network header, the first 20 bytes of the transport header`},
 		{"@nh,160,8 1 accept", `"payload": not supported: bytes 20 to 20 of the network header; supported: the network header, the first 20 bytes of the transport header`},
-		{"ct state vmap { new : accept, established : drop }", `"lookup": not supported: a verdict map; supported: sets of keys, ranges and concatenations`},
+		{"ct mark set ip saddr map { 10.0.0.1 : 1 }", `"lookup": not supported: a map of data; supported: sets and verdict maps of keys, ranges and concatenations`},
 		{"tcp option maxseg size 1000 accept", `"exthdr": not supported; supported: ` + exprs},
 	}
 	for _, tt := range tests {
