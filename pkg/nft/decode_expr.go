@@ -15,6 +15,8 @@ const (
 	attrBitwiseData = 7
 	attrMasqRegMin  = 2
 	attrMasqRegMax  = 3
+
+	attrNumgenOffset = 4
 )
 
 var decoders = map[string]func([]byte) (Expr, error){
@@ -31,6 +33,7 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"log":       decodeLog,
 	"immediate": decodeImmediate,
 	"masq":      decodeMasq,
+	"numgen":    decodeNumgen,
 }
 
 // decodeExprs decodes a list of expressions.
@@ -349,6 +352,23 @@ func decodeMasq(b []byte) (Expr, error) {
 			return u32to(&e.PortMin, a)
 		case attrMasqRegMax:
 			return u32to(&e.PortMax, a)
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeNumgen(b []byte) (Expr, error) {
+	e := new(ExprNumgen)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_NG_DREG:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_NG_MODULUS:
+			return u32to(&e.Modulus, a)
+		case unix.NFTA_NG_TYPE:
+			return into(&e.Random, a.u32, func(v uint32) bool { return v == unix.NFT_NG_RANDOM })
+		case attrNumgenOffset:
+			return u32to(&e.Offset, a)
 		}
 		return errAttr(a)
 	})

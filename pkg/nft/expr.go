@@ -217,6 +217,18 @@ type ExprImmediate struct {
 // ExprName implements [Expr].
 func (*ExprImmediate) ExprName() string { return "immediate" }
 
+// ExprNumgen loads a number from Offset up to Offset+Modulus-1, in host byte
+// order.
+type ExprNumgen struct {
+	Reg             Register
+	Modulus, Offset uint32
+	// Random tells a random number from the one after the last.
+	Random bool
+}
+
+// ExprName implements [Expr].
+func (*ExprNumgen) ExprName() string { return "numgen" }
+
 // ExprMasq translates the source to an address of the interface that the
 // packet leaves by.
 type ExprMasq struct {

@@ -20,6 +20,8 @@ const (
 	MetaNfproto  MetaKey = 15
 	MetaL4proto  MetaKey = 16
 	MetaPkttype  MetaKey = 19
+	MetaCPU      MetaKey = 20
+	MetaRandom   MetaKey = 24
 )
 
 var metaNames = []string{

@@ -25,6 +25,8 @@ type lowerer struct {
 	// v6 tells that only IPv6 packets come this far, v4 that only IPv4 does.
 	v4, v6  bool
 	counted bool
+	// locals is how many slots of the stack hold computed values.
+	locals int
 }
 
 // The expressions that can be lowered, by the name they have in the kernel.
@@ -45,6 +47,7 @@ func init() {
 		"limit":     as((*lowerer).limit),
 		"log":       as((*lowerer).log),
 		"masq":      as((*lowerer).masq),
+		"numgen":    as((*lowerer).numgen),
 	}
 }
 
@@ -153,9 +156,15 @@ func (l *lowerer) meta(e *nft.ExprMeta) error {
 	if e.Set {
 		return refuse("loading", "setting meta %v", e.Key)
 	}
+	switch e.Key {
+	case nft.MetaCPU:
+		return l.compute(e.Reg, &opCompute{kind: computeCPU})
+	case nft.MetaRandom:
+		return l.compute(e.Reg, &opCompute{kind: computeRandom})
+	}
 	v, ok := metaKeys[e.Key]
 	if !ok {
-		var keys []string
+		keys := []string{nft.MetaCPU.String(), nft.MetaRandom.String()}
 		for k := range metaKeys {
 			keys = append(keys, k.String())
 		}

@@ -84,6 +84,8 @@ type Program struct {
 	// is used.
 	Phases uint32
 
+	numgens int // numbers that count up
+
 	options Options
 	fixed   []string // named sets that are code
 	chains  map[*nft.Chain]*chain

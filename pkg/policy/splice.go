@@ -17,6 +17,7 @@ import (
 const (
 	countersMap    = "l2_counters"
 	limitsMap      = "l2_limits"
+	numgensMap     = "l2_numgens"
 	phasesVariable = "policy_phases"
 )
 
@@ -60,6 +61,12 @@ func (p *Program) maps(spec *ebpf.CollectionSpec) error {
 			return err
 		}
 		limits.Contents = append(limits.Contents, ebpf.MapKV{Key: l.Index, Value: value})
+	}
+	if p.numgens > 0 {
+		spec.Maps[numgensMap] = &ebpf.MapSpec{
+			Name: numgensMap, Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: uint32(p.numgens),
+			Key: btfU32, Value: btfU64,
+		}
 	}
 	now := Now()
 	for _, s := range p.Sets {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-const exprs = `bitwise, byteorder, cmp, counter, ct, immediate, limit, log, lookup, masq, meta, payload, range`
+const exprs = `bitwise, byteorder, cmp, counter, ct, immediate, limit, log, lookup, masq, meta, numgen, payload, range`
 
 func TestUnsupportedRules(t *testing.T) {
 	tests := []struct {
@@ -20,9 +20,9 @@ func TestUnsupportedRules(t *testing.T) {
 		{"ip saddr 192.0.2.1 reject", `"reject": not supported; supported: ` + exprs},
 		{"ct mark 7 accept", `"ct": not supported: ct mark; supported: ct state`},
 		{"meta mark set 7", `"meta": not supported: setting meta mark; supported: loading`},
-		{"meta skuid 0 accept", `"meta": not supported: meta skuid; supported: iif, iifname, l4proto, length, mark, nfproto, oif, oifname, pkttype, protocol`},
+		{"meta skuid 0 accept", `"meta": not supported: meta skuid; supported: cpu, iif, iifname, l4proto, length, mark, nfproto, oif, oifname, pkttype, protocol, random`},
 		{"ip ttl set 64", `"payload": not supported: writing to the packet; supported: loading`},
-		{"ether saddr 02:00:00:00:00:01 accept", `"meta": not supported: meta iiftype; supported: iif, iifname, l4proto, length, mark, nfproto, oif, oifname, pkttype, protocol`},
+		{"ether saddr 02:00:00:00:00:01 accept", `"meta": not supported: meta iiftype; supported: cpu, iif, iifname, l4proto, length, mark, nfproto, oif, oifname, pkttype, protocol, random`},
 		{"@th,160,8 1 accept", `"payload": not supported: bytes 20 to 20 of the transport header; supported: the network header, the first 20 bytes of the transport header`},
 		{"@nh,160,8 1 accept", `"payload": not supported: bytes 20 to 20 of the network header; supported: the network header, the first 20 bytes of the transport header`},
 		{"ct mark set ip saddr map { 10.0.0.1 : 1 }", `"lookup": not supported: a map of data; supported: sets and verdict maps of keys, ranges and concatenations`},
