@@ -35,14 +35,12 @@ func (*opCompute) isOp() {}
 const (
 	localSlot  = 8
 	localBelow = 72
-	maxLocals  = 8
+	maxLocals  = 4
 )
 
-// localOffset is where a byte of the slots is, from the frame pointer.
-func localOffset(index int) int {
-	slot := index / localSlot
-	return -localBelow - localSlot*(slot+1) + index%localSlot
-}
+// localOffset is where a byte of the slots is, from the frame pointer: a value
+// of several slots lies in one piece.
+func localOffset(index int) int { return -localBelow - localSlot*maxLocals + index }
 
 // compute adds the computation of a number of 32 bits.
 func (l *lowerer) compute(reg nft.Register, o *opCompute) error {

@@ -98,6 +98,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 		case opTransport:
 			g.emit(asm.LoadMem(regHigh, regPkt, int16(g.layout.offsets[fieldThLen]), asm.Byte))
 			g.jump(asm.JLT.Imm32(regHigh, int32(o.end), ""), next)
+		case *opFact:
+			g.fact(o, next)
 		case *opCompute:
 			g.compute(o)
 		case opCount:

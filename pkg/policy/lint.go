@@ -227,6 +227,8 @@ func newView(p *Program, r *rule) view {
 				v.chance = true
 			}
 			v.opaque = append(v.opaque, o)
+		case *opFact:
+			v.chance = true
 		case opTransport:
 			v.transport = max(v.transport, o.end)
 		case opLimit:

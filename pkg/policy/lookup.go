@@ -36,6 +36,9 @@ func (l *lowerer) lookup(e *nft.ExprLookup) error {
 		keys[i] = v[f.Offset : f.Offset+f.Len]
 	}
 
+	if err := l.checkStatus(keys); err != nil {
+		return err
+	}
 	if e.Map {
 		return l.verdictMap(s, keys)
 	}

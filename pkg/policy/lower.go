@@ -27,6 +27,10 @@ type lowerer struct {
 	counted bool
 	// locals is how many slots of the stack hold computed values.
 	locals int
+	// status are the slots of ct status.
+	status []int
+	// ports tells that only TCP and UDP come this far.
+	ports bool
 }
 
 // The expressions that can be lowered, by the name they have in the kernel.
@@ -106,7 +110,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, opTransport, opLimit:
+		case *opMatch, *opLookup, *opFact, opTransport, opLimit:
 			at = i + 1
 		}
 	}
@@ -172,16 +176,6 @@ func (l *lowerer) meta(e *nft.ExprMeta) error {
 		return refuse(strings.Join(keys, ", "), "meta %v", e.Key)
 	}
 	return l.store(e.Reg, v)
-}
-
-func (l *lowerer) ct(e *nft.ExprCt) error {
-	switch {
-	case e.Set:
-		return refuse("ct state", "setting ct %v", e.Key)
-	case e.Key != nft.CtState || e.Direction >= 0:
-		return refuse("ct state", "ct %v", e.Key)
-	}
-	return l.store(e.Reg, fieldBytes(fieldCtState, 0, 4))
 }
 
 // Lengths of the headers that struct pkt holds, in bytes.
@@ -268,12 +262,16 @@ func (l *lowerer) match(v []sym, spans []span, invert bool) error {
 
 // matchKeys adds a condition on several values.
 func (l *lowerer) matchKeys(keys [][]sym, elems [][]span, invert bool) error {
+	if err := l.checkStatus(keys); err != nil {
+		return err
+	}
 	m, err := l.resolveNames(&opMatch{keys: keys, elems: elems, invert: invert})
 	if err != nil {
 		return err
 	}
 	l.ops = append(l.ops, m)
 	l.learn(m)
+	l.learnPorts(m)
 	return nil
 }
 

@@ -84,7 +84,8 @@ type Program struct {
 	// is used.
 	Phases uint32
 
-	numgens int // numbers that count up
+	numgens int    // numbers that count up
+	facts   uint32 // value of policy_facts
 
 	options Options
 	fixed   []string // named sets that are code

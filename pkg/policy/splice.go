@@ -18,7 +18,9 @@ const (
 	countersMap    = "l2_counters"
 	limitsMap      = "l2_limits"
 	numgensMap     = "l2_numgens"
+	factsMap       = "l2_facts"
 	phasesVariable = "policy_phases"
+	factsVariable  = "policy_facts"
 )
 
 // Splice puts the ruleset into an object: it replaces the policy functions in
@@ -26,12 +28,14 @@ const (
 // latter, adds a map for each set and tells the object which phases are used.
 // It may be used for several objects, which can then share the maps by name.
 func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
-	v := spec.Variables[phasesVariable]
-	if v == nil {
-		return fmt.Errorf("policy: the object has no variable %s", phasesVariable)
-	}
-	if err := v.Set(p.Phases); err != nil {
-		return fmt.Errorf("policy: %s: %w", phasesVariable, err)
+	for name, value := range map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts} {
+		v := spec.Variables[name]
+		if v == nil {
+			return fmt.Errorf("policy: the object has no variable %s", name)
+		}
+		if err := v.Set(value); err != nil {
+			return fmt.Errorf("policy: %s: %w", name, err)
+		}
 	}
 	if err := p.maps(spec); err != nil {
 		return fmt.Errorf("policy: %w", err)
@@ -173,7 +177,7 @@ func join(functions []function) (asm.Instructions, error) {
 // in the ruleset. What is left of the life of elements does not count.
 func (p *Program) Hash() [sha256.Size]byte {
 	h := sha256.New()
-	fmt.Fprintf(h, "phases %#x\n%+v\n%+v\n", p.Phases, p.Logs, p.Limits)
+	fmt.Fprintf(h, "phases %#x facts %#x\n%+v\n%+v\n", p.Phases, p.facts, p.Logs, p.Limits)
 	for _, r := range p.Rules {
 		r.Line = 0 // a comment more in the file changes nothing
 		fmt.Fprintf(h, "%+v\n", r)
