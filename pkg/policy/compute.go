@@ -3,6 +3,8 @@
 package policy
 
 import (
+	"slices"
+
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/randomizedcoder/l2d/pkg/nft"
@@ -19,6 +21,8 @@ const (
 	// computeNext is the number after the last of its kind, modulo modulus,
 	// plus offset.
 	computeNext
+	// computeShift is key, shifted to the left by shift, or to the right.
+	computeShift
 )
 
 // opCompute puts a number, in host byte order, into a slot of the stack.
@@ -27,6 +31,8 @@ type opCompute struct {
 	slot            int
 	modulus, offset uint32
 	index           int // of computeNext in the map of its counters
+	key             []sym
+	shift           int
 }
 
 func (*opCompute) isOp() {}
@@ -65,6 +71,29 @@ func (l *lowerer) numgen(e *nft.ExprNumgen) error {
 	return l.compute(e.Reg, o)
 }
 
+// shift shifts a number of 32 bits, as nft_bitwise_eval_lshift() and
+// nft_bitwise_eval_rshift() do with the words of a register.
+func (l *lowerer) shift(e *nft.ExprBitwise) error {
+	if e.Len != 4 || e.Shift > 31 {
+		return refuse("shifts of 4 bytes", "a shift of %d bytes by %d bits", e.Len, e.Shift)
+	}
+	v, err := l.load(e.Src, 4)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(v, func(s sym) bool { return s.name }) {
+		return refuse("comparisons and sets", "bits of an interface name")
+	}
+	if err := l.checkStatus([][]sym{v}); err != nil {
+		return err
+	}
+	o := &opCompute{kind: computeShift, key: v, shift: int(e.Shift)}
+	if e.Op == nft.BitwiseRshift {
+		o.shift = -o.shift
+	}
+	return l.compute(e.Dst, o)
+}
+
 // compute generates the computation. The kernel's are nft_meta_get_eval(),
 // nft_ng_inc_eval() and nft_ng_random_eval().
 func (g *gen) compute(o *opCompute) {
@@ -93,6 +122,18 @@ func (g *gen) compute(o *opCompute) {
 			asm.Mod.Reg(asm.R0, asm.R1),
 		)
 		g.bind(absent)
+	case computeShift:
+		// Loading needs two registers besides, but not this one.
+		g.load(asm.R0, o.key, littleEndian)
+		_, xor := masks(o.key)
+		if x := littleEndian.toNumber(xor); x != 0 {
+			g.emit(asm.Xor.Imm32(asm.R0, int32(uint32(x))))
+		}
+		if o.shift < 0 {
+			g.emit(asm.RSh.Imm32(asm.R0, int32(-o.shift)))
+		} else {
+			g.emit(asm.LSh.Imm32(asm.R0, int32(o.shift)))
+		}
 	}
 	if o.offset != 0 {
 		g.emit(asm.Add.Imm32(asm.R0, int32(o.offset)))

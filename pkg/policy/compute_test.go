@@ -3,9 +3,13 @@
 package policy
 
 import (
+	"encoding/binary"
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
 // count runs a packet n times and returns how often it was accepted.
@@ -56,6 +60,30 @@ func TestMetaCPU(t *testing.T) {
 	}
 	if n := newHarness(t, compile(t, inInput("meta cpu > 4095 accept"))).count(lanSSH, 10); n != 0 {
 		t.Errorf("%d of 10 accepted on a CPU that is not there", n)
+	}
+}
+
+// nft writes shifts into maps and statements; of a comparison it shifts the
+// constant.
+func TestShifts(t *testing.T) {
+	for _, tt := range []struct {
+		op    nft.BitwiseOp
+		shift uint32
+		want  uint32 // of 60
+	}{{nft.BitwiseLshift, 4, 960}, {nft.BitwiseLshift, 28, 0xc0000000}, {nft.BitwiseRshift, 3, 7}, {nft.BitwiseRshift, 0, 60}} {
+		rs := readRuleset(t, inInput("meta length 60 accept"))
+		r := rs.Rules()[0]
+		load, cmp := r.Exprs[0].(*nft.ExprMeta), r.Exprs[1].(*nft.ExprCmp)
+		binary.NativeEndian.PutUint32(cmp.Data, tt.want)
+		r.Exprs = slices.Insert(r.Exprs, 1, nft.Expr(&nft.ExprBitwise{Op: tt.op, Src: load.Reg, Dst: cmp.Reg, Len: 4, Shift: tt.shift}))
+		p, err := Compile(rs, Options{Links: testLinks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := newHarness(t, p)
+		if !h.run("policy_input", &lanSSH).accept || h.run("policy_input", &wanDNS).accept {
+			t.Errorf("%+v: does not tell 60 from 200", tt)
+		}
 	}
 }
 

@@ -89,24 +89,27 @@ func isFixed(s *nft.Set) bool {
 // concatRanges tells whether the fields of a concatenation are ranges.
 func concatRanges(s *nft.Set) bool { return s.Has(nft.SetInterval) && len(s.Fields) > 1 }
 
+// nameRanges tells whether a set has ranges of interface names.
+func nameRanges(s *nft.Set) bool {
+	return s.Has(nft.SetInterval) && slices.ContainsFunc(s.Fields, func(f nft.Field) bool { return f.Type == "ifname" })
+}
+
+// onlyCode tells whether no map can hold a set.
+func onlyCode(s *nft.Set) bool { return concatRanges(s) || nameRanges(s) }
+
 // isCode tells whether a set becomes code.
 func isCode(s *nft.Set) bool {
 	n := len(s.Ranges())
-	return isFixed(s) && (n <= codeElements || concatRanges(s) && n <= codeConcatElements)
+	return isFixed(s) && n <= codeElements || onlyCode(s) && !s.Has(nft.SetTimeout) && n <= codeConcatElements
 }
 
 // checkMap refuses sets that cannot be maps.
 func checkMap(s *nft.Set) error {
 	switch {
-	case concatRanges(s) && isFixed(s):
-		return refuse(supportedSets, "set %s with %d ranges in concatenations, more than %d", s.Name, len(s.Ranges()), codeConcatElements)
-	case concatRanges(s):
-		return refuse(supportedSets+" (with ranges only if the set is constant)", "set %s with ranges in concatenations that can change", s.Name)
-	}
-	for _, f := range s.Fields {
-		if f.Type == "ifname" && s.Has(nft.SetInterval) {
-			return refuse("ranges of names in constant sets", "set %s with ranges of interface names that can change", s.Name)
-		}
+	case onlyCode(s) && s.Has(nft.SetTimeout):
+		return refuse(supportedSets, "set %s with ranges in concatenations, or of interface names, that expire", s.Name)
+	case onlyCode(s):
+		return refuse(supportedSets, "set %s with %d ranges in concatenations, or of interface names, more than %d", s.Name, len(s.Ranges()), codeConcatElements)
 	}
 	return nil
 }
@@ -161,7 +164,7 @@ func (c *compiler) namedSets(t *nft.Table) {
 	for _, s := range t.Sets {
 		switch {
 		case s.Has(nft.SetAnonymous):
-		case isFixed(s):
+		case isFixed(s), onlyCode(s) && isCode(s):
 			c.p.fixed = append(c.p.fixed, fmt.Sprintf("%v %s", t, s.Name))
 		case s.Has(nft.SetMap):
 		case checkSet(s) == nil && checkMap(s) == nil:

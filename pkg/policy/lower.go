@@ -220,8 +220,11 @@ func (l *lowerer) payload(e *nft.ExprPayload) error {
 }
 
 func (l *lowerer) bitwise(e *nft.ExprBitwise) error {
+	if e.Op == nft.BitwiseLshift || e.Op == nft.BitwiseRshift {
+		return l.shift(e)
+	}
 	if e.Op != nft.BitwiseMaskXor || len(e.Mask) != int(e.Len) || len(e.Xor) != int(e.Len) {
-		return refuse("masks", "a shift, or an operation on two registers")
+		return refuse("masks, shifts", "an operation on two registers")
 	}
 	v, err := l.load(e.Src, int(e.Len))
 	if err != nil {
