@@ -34,6 +34,8 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"immediate": decodeImmediate,
 	"masq":      decodeMasq,
 	"numgen":    decodeNumgen,
+	"quota":     decodeQuota,
+	"objref":    decodeObjref,
 }
 
 // decodeExprs decodes a list of expressions.
@@ -371,5 +373,56 @@ func decodeNumgen(b []byte) (Expr, error) {
 			return u32to(&e.Offset, a)
 		}
 		return errAttr(a)
+	})
+}
+
+func decodeQuota(b []byte) (Expr, error) {
+	e := new(ExprQuota)
+	return e, scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_QUOTA_BYTES:
+			e.Bytes, err = a.u64()
+		case unix.NFTA_QUOTA_CONSUMED:
+			e.Consumed, err = a.u64()
+		case unix.NFTA_QUOTA_FLAGS:
+			flags, err := a.u32()
+			if err != nil {
+				return err
+			}
+			if flags&^(quotaOver|quotaDepleted) != 0 {
+				return fmt.Errorf("flags %#x are not known", flags)
+			}
+			e.Over = flags&quotaOver != 0
+		case unix.NFTA_QUOTA_PAD:
+		default:
+			return errAttr(a)
+		}
+		return err
+	})
+}
+
+// NFT_QUOTA_F_*.
+const (
+	quotaOver     = 1 << 0
+	quotaDepleted = 1 << 1
+)
+
+func decodeObjref(b []byte) (Expr, error) {
+	e := new(ExprObjref)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_OBJREF_IMM_TYPE:
+			return u32to(&e.Type, a)
+		case unix.NFTA_OBJREF_IMM_NAME:
+			e.Name = a.str()
+		case unix.NFTA_OBJREF_SET_SREG:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_OBJREF_SET_NAME:
+			e.Set = a.str()
+		case unix.NFTA_OBJREF_SET_ID:
+		default:
+			return errAttr(a)
+		}
+		return nil
 	})
 }

@@ -190,6 +190,27 @@ type ExprLimit struct {
 // ExprName implements [Expr].
 func (*ExprLimit) ExprName() string { return "limit" }
 
+// ExprQuota goes on until Bytes have passed; with Over, from then on.
+type ExprQuota struct {
+	Bytes, Consumed uint64
+	Over            bool
+}
+
+// ExprName implements [Expr].
+func (*ExprQuota) ExprName() string { return "quota" }
+
+// ExprObjref evaluates an object: that of a name, or the one that Set has for
+// the register.
+type ExprObjref struct {
+	Type ObjectType
+	Name string
+	Set  string
+	Reg  Register
+}
+
+// ExprName implements [Expr].
+func (*ExprObjref) ExprName() string { return "objref" }
+
 // ExprLog logs the packet.
 type ExprLog struct {
 	Prefix string

@@ -27,6 +27,8 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 	c := &compiler{
 		p:    &Program{options: opt, chains: make(map[*nft.Chain]*chain)},
 		sets: make(map[*nft.Set]int),
+
+		objects: make(map[*nft.Object]*object),
 	}
 	for name := range opt.Links {
 		c.links = append(c.links, name)
@@ -55,8 +57,10 @@ type compiler struct {
 	p     *Program
 	links []string // names, sorted
 	sets  map[*nft.Set]int
-	bases []*chain
-	errs  []error
+	// objects that rules have asked for.
+	objects map[*nft.Object]*object
+	bases   []*chain
+	errs    []error
 }
 
 var families = []nft.Family{nft.FamilyIPv4, nft.FamilyIPv6, nft.FamilyInet}

@@ -98,6 +98,10 @@ func (g *gen) rule(r *rule, sc *scope) {
 		case opTransport:
 			g.emit(asm.LoadMem(regHigh, regPkt, int16(g.layout.offsets[fieldThLen]), asm.Byte))
 			g.jump(asm.JLT.Imm32(regHigh, int32(o.end), ""), next)
+		case opQuota:
+			g.quota(o, next)
+		case opNamedCount:
+			g.namedCount(o)
 		case *opFact:
 			g.fact(o, next)
 		case *opCompute:
@@ -107,8 +111,7 @@ func (g *gen) rule(r *rule, sc *scope) {
 		case opLog:
 			g.call("nft_log", o.index)
 		case opLimit:
-			g.call("nft_limit", o.index)
-			g.jump(asm.JEq.Imm32(asm.R0, 0, ""), next)
+			g.limit(o, next)
 		case opMasquerade:
 			nat := int16(g.layout.offsets[fieldNat])
 			g.emit(
@@ -127,6 +130,12 @@ func (g *gen) rule(r *rule, sc *scope) {
 	}
 	g.source = ""
 	g.bind(next)
+}
+
+// limit goes on if the limit lets it.
+func (g *gen) limit(o opLimit, fail label) {
+	g.call("nft_limit", o.index)
+	g.jump(asm.JEq.Imm32(asm.R0, 0, ""), fail)
 }
 
 // verdict generates a verdict of a rule behind which next is where its chain

@@ -54,6 +54,16 @@ func (g *gen) verdictMap(m *opVerdictMap, next label, sc *scope) {
 		if m.count >= 0 {
 			g.call("nft_count", m.count)
 		}
+		if v.object != nil {
+			switch o := v.object.op.(type) {
+			case opQuota:
+				g.quota(o, next)
+			case opLimit:
+				g.limit(o, next)
+			case opNamedCount:
+				g.namedCount(o)
+			}
+		}
 		if v.code == nft.VerdictContinue {
 			g.goTo(on)
 			continue

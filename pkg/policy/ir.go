@@ -42,7 +42,11 @@ type opLookup struct {
 type opTransport struct{ end int }
 
 // opLimit goes on if the limit lets it.
-type opLimit struct{ index int }
+type opLimit struct {
+	index int
+	// shared with other rules.
+	shared bool
+}
 
 // opCount counts the packet at the rule.
 type opCount struct{ index int }
@@ -57,6 +61,8 @@ type opMasquerade struct{}
 type opVerdict struct {
 	code  nft.VerdictCode
 	chain *nft.Chain // of jump and goto
+	// object is evaluated before, where a map of objects led to it.
+	object *object
 }
 
 func (*opMatch) isOp()     {}

@@ -227,20 +227,25 @@ func newView(p *Program, r *rule) view {
 				v.chance = true
 			}
 			v.opaque = append(v.opaque, o)
-		case *opFact:
+		case *opFact, opQuota:
 			v.chance = true
 		case opTransport:
 			v.transport = max(v.transport, o.end)
 		case opLimit:
-			v.limit = &p.Limits[o.index]
+			if o.shared {
+				v.chance = true
+			} else {
+				v.limit = &p.Limits[o.index]
+			}
 		case *opVerdictMap:
-			v.jumps = true
+			// What is behind it in the rule is for some packets only.
+			v.jumps, v.chance = true, true
 		case opMasquerade:
 			v.verdict, v.terminal = nft.VerdictAccept, true
 		case opVerdict:
 			v.verdict = o.code
 			v.terminal = o.code != nft.VerdictJump
-			v.jumps = o.chain != nil
+			v.jumps = v.jumps || o.chain != nil
 		}
 	}
 	return v

@@ -23,6 +23,10 @@ func (l *lowerer) lookup(e *nft.ExprLookup) error {
 	case e.Map && e.Dst != nft.RegVerdict:
 		return refuse(supportedSets, "a map of data")
 	}
+	return l.lookupIn(s, e)
+}
+
+func (l *lowerer) lookupIn(s *nft.Set, e *nft.ExprLookup) error {
 	if err := checkSet(s); err != nil {
 		return err
 	}
@@ -61,8 +65,6 @@ const supportedSets = "sets and verdict maps of keys, ranges and concatenations"
 // checkSet refuses sets of a kind that is not known.
 func checkSet(s *nft.Set) error {
 	switch {
-	case s.Has(nft.SetObject):
-		return refuse(supportedSets, "a map of objects")
 	case s.Fields == nil:
 		return refuse(supportedSets, "set %s of type %s", s.Name, s.KeyType)
 	case len(s.Exprs) > 0:
@@ -70,7 +72,7 @@ func checkSet(s *nft.Set) error {
 	}
 	for _, el := range s.Elements {
 		switch {
-		case el.CatchAll && !s.Has(nft.SetMap):
+		case el.CatchAll && !isMap(s):
 			return refuse(supportedSets, "set %s with a catch-all element", s.Name)
 		case el.CatchAll && (el.Timeout > 0 || s.Timeout > 0):
 			return refuse(supportedSets, "map %s with a catch-all element that expires", s.Name)
@@ -80,6 +82,9 @@ func checkSet(s *nft.Set) error {
 	}
 	return nil
 }
+
+// isMap tells whether elements have a verdict, or an object.
+func isMap(s *nft.Set) bool { return s.Has(nft.SetMap) || s.Has(nft.SetObject) }
 
 // isFixed tells whether a set cannot change.
 func isFixed(s *nft.Set) bool {
@@ -166,7 +171,7 @@ func (c *compiler) namedSets(t *nft.Table) {
 		case s.Has(nft.SetAnonymous):
 		case isFixed(s), onlyCode(s) && isCode(s):
 			c.p.fixed = append(c.p.fixed, fmt.Sprintf("%v %s", t, s.Name))
-		case s.Has(nft.SetMap):
+		case isMap(s):
 		case checkSet(s) == nil && checkMap(s) == nil:
 			c.setMap(s)
 		}

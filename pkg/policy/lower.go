@@ -52,6 +52,8 @@ func init() {
 		"log":       as((*lowerer).log),
 		"masq":      as((*lowerer).masq),
 		"numgen":    as((*lowerer).numgen),
+		"quota":     as((*lowerer).quota),
+		"objref":    as((*lowerer).objref),
 	}
 }
 
@@ -110,7 +112,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, opTransport, opLimit:
+		case *opMatch, *opLookup, *opFact, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}
@@ -352,11 +354,19 @@ func (l *lowerer) counter(*nft.ExprCounter) error {
 
 const nanosecond = 1_000_000_000 // in a second
 
-// limit computes the bucket as nft_limit_init() of the kernel does.
 func (l *lowerer) limit(e *nft.ExprLimit) error {
+	o, err := l.newLimit(e)
+	if err == nil {
+		l.ops = append(l.ops, o)
+	}
+	return err
+}
+
+// newLimit computes the bucket as nft_limit_init() of the kernel does.
+func (l *lowerer) newLimit(e *nft.ExprLimit) (opLimit, error) {
 	hi, nsecs := bits.Mul64(e.Unit, nanosecond)
 	if e.Rate == 0 || e.Unit == 0 || hi != 0 {
-		return refuse("", "a rate of %d per %d seconds", e.Rate, e.Unit)
+		return opLimit{}, refuse("", "a rate of %d per %d seconds", e.Rate, e.Unit)
 	}
 	info := LimitInfo{
 		Index: uint32(len(l.p.Limits)),
@@ -376,8 +386,7 @@ func (l *lowerer) limit(e *nft.ExprLimit) error {
 		info.TokensMax = nsecs / e.Rate * burst
 	}
 	l.p.Limits = append(l.p.Limits, info)
-	l.ops = append(l.ops, opLimit{int(info.Index)})
-	return nil
+	return opLimit{index: int(info.Index)}, nil
 }
 
 // defaultBurst is NFT_LIMIT_PKT_BURST_DEFAULT.

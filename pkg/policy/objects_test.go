@@ -44,7 +44,9 @@ func TestDataplaneFeatures(t *testing.T) {
 
 const features = `table inet t {
 	map m { type inet_service : verdict; elements = { 22 : jump c, 23 : drop }; }
-	chain c { numgen inc mod 3 0 accept
+	quota q { 180 bytes }
+	limit l { rate 6/minute burst 4 packets }
+	chain c { limit name "l" quota name tcp dport map { 22 : "q" } numgen inc mod 3 0 accept
 		meta random < 0x1000 ct direction reply accept
 		return
 	}

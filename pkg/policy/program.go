@@ -84,8 +84,9 @@ type Program struct {
 	// is used.
 	Phases uint32
 
-	numgens int    // numbers that count up
-	facts   uint32 // value of policy_facts
+	numgens int      // numbers that count up
+	facts   uint32   // value of policy_facts
+	quotas  []uint64 // bytes consumed
 
 	options Options
 	fixed   []string // named sets that are code

@@ -84,7 +84,7 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 		Timeouts: src.Has(nft.SetTimeout),
 		Timeout:  src.Timeout,
 		links:    opt.Links,
-		isMap:    src.Has(nft.SetMap),
+		isMap:    isMap(src),
 		ranges:   src.Ranges(),
 	}
 	s.MapName = mapName(s, 0)
@@ -251,7 +251,7 @@ func (s *Set) initial() []initialElement {
 		if life == 0 {
 			life = s.Timeout
 		}
-		verdict := slices.IndexFunc(s.verdicts, func(v opVerdict) bool { return v.sameVerdict(r.Element.Verdict) })
+		verdict := slices.IndexFunc(s.verdicts, func(v opVerdict) bool { return v.isOf(r.Element) })
 		if s.Interval {
 			for _, k := range prefixes(r.From, r.To) {
 				out = append(out, initialElement{k, life, verdict})

@@ -19,6 +19,7 @@ const (
 	limitsMap      = "l2_limits"
 	numgensMap     = "l2_numgens"
 	factsMap       = "l2_facts"
+	quotasMap      = "l2_quotas"
 	phasesVariable = "policy_phases"
 	factsVariable  = "policy_facts"
 )
@@ -71,6 +72,16 @@ func (p *Program) maps(spec *ebpf.CollectionSpec) error {
 			Name: numgensMap, Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: uint32(p.numgens),
 			Key: btfU32, Value: btfU64,
 		}
+	}
+	if len(p.quotas) > 0 {
+		m := &ebpf.MapSpec{
+			Name: quotasMap, Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: uint32(len(p.quotas)),
+			Key: btfU32, Value: btfU64,
+		}
+		for i, consumed := range p.quotas {
+			m.Contents = append(m.Contents, ebpf.MapKV{Key: uint32(i), Value: consumed})
+		}
+		spec.Maps[quotasMap] = m
 	}
 	now := Now()
 	for _, s := range p.Sets {
@@ -178,6 +189,7 @@ func join(functions []function) (asm.Instructions, error) {
 func (p *Program) Hash() [sha256.Size]byte {
 	h := sha256.New()
 	fmt.Fprintf(h, "phases %#x facts %#x\n%+v\n%+v\n", p.Phases, p.facts, p.Logs, p.Limits)
+	fmt.Fprintf(h, "%v\n", p.quotas)
 	for _, r := range p.Rules {
 		r.Line = 0 // a comment more in the file changes nothing
 		fmt.Fprintf(h, "%+v\n", r)
@@ -188,6 +200,9 @@ func (p *Program) Hash() [sha256.Size]byte {
 			fmt.Fprintf(h, "%x %x %v\n", r.From, r.To, r.Element.Timeout)
 			if v := r.Element.Verdict; v != nil {
 				fmt.Fprintf(h, "%v\n", *v)
+			}
+			if r.Element.Object != "" {
+				fmt.Fprintf(h, "%s\n", r.Element.Object)
 			}
 		}
 	}

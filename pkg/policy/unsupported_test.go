@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-const exprs = `bitwise, byteorder, cmp, counter, ct, immediate, limit, log, lookup, masq, meta, numgen, payload, range`
+const exprs = `bitwise, byteorder, cmp, counter, ct, immediate, limit, log, lookup, masq, meta, numgen, objref, payload, quota, range`
 
 func TestUnsupportedRules(t *testing.T) {
 	tests := []struct {

@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/randomizedcoder/l2d/pkg/nft"
@@ -53,10 +54,16 @@ func (l *lowerer) verdict(v *nft.Verdict) (opVerdict, error) {
 func (l *lowerer) verdictMap(s *nft.Set, keys [][]sym) error {
 	m := &opVerdictMap{set: -1, otherwise: -1, count: -1}
 	index := func(e nft.Element) (int, error) {
-		if e.Verdict == nil {
-			return 0, l.errorf("map %s: an element without a verdict", s.Name)
+		var v opVerdict
+		var err error
+		switch {
+		case s.Has(nft.SetObject):
+			v, err = l.objectOf(s, e)
+		case e.Verdict == nil:
+			err = l.errorf("map %s: an element without a verdict", s.Name)
+		default:
+			v, err = l.verdict(e.Verdict)
 		}
-		v, err := l.verdict(e.Verdict)
 		if err != nil {
 			return 0, err
 		}
@@ -72,7 +79,9 @@ func (l *lowerer) verdictMap(s *nft.Set, keys [][]sym) error {
 		if err := checkMap(s); err != nil {
 			return err
 		}
-		m.verdicts = slices.Clone(plainVerdicts)
+		if !s.Has(nft.SetObject) {
+			m.verdicts = slices.Clone(plainVerdicts)
+		}
 	}
 	for _, r := range s.Ranges() {
 		v, err := index(r.Element)
@@ -115,16 +124,23 @@ var plainVerdicts = []opVerdict{
 	{code: nft.VerdictAccept}, {code: nft.VerdictDrop}, {code: nft.VerdictReturn}, {code: nft.VerdictContinue},
 }
 
-// String returns the verdict as nft writes it.
+// String returns the verdict, or the name of the object, as nft writes it.
 func (v opVerdict) String() string {
+	if v.object != nil {
+		return fmt.Sprintf("%q", v.object.Name)
+	}
 	if v.chain != nil {
 		return v.code.String() + " " + v.chain.Name
 	}
 	return v.code.String()
 }
 
-// sameVerdict tells whether the verdict is what the ruleset says.
-func (v opVerdict) sameVerdict(w *nft.Verdict) bool {
+// isOf tells whether it is the verdict, or the object, of an element.
+func (v opVerdict) isOf(e nft.Element) bool {
+	if v.object != nil {
+		return v.object.Name == e.Object
+	}
+	w := e.Verdict
 	return w != nil && v.code == w.Code && (v.chain == nil || v.chain.Name == w.Chain)
 }
 
