@@ -38,6 +38,11 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"objref":    decodeObjref,
 }
 
+func init() {
+	// Not above: it decodes expressions itself.
+	decoders["dynset"] = decodeDynset
+}
+
 // decodeExprs decodes a list of expressions.
 func decodeExprs(b []byte) ([]Expr, error) {
 	var exprs []Expr
@@ -420,6 +425,43 @@ func decodeObjref(b []byte) (Expr, error) {
 		case unix.NFTA_OBJREF_SET_NAME:
 			e.Set = a.str()
 		case unix.NFTA_OBJREF_SET_ID:
+		default:
+			return errAttr(a)
+		}
+		return nil
+	})
+}
+
+const attrDynsetExpressions = 10
+
+func decodeDynset(b []byte) (Expr, error) {
+	e := new(ExprDynset)
+	return e, scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_DYNSET_SET_NAME:
+			e.Set = a.str()
+		case unix.NFTA_DYNSET_SET_ID, unix.NFTA_DYNSET_PAD:
+		case unix.NFTA_DYNSET_OP:
+			return u32to(&e.Op, a)
+		case unix.NFTA_DYNSET_SREG_KEY:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_DYNSET_SREG_DATA:
+			e.Data = true
+		case unix.NFTA_DYNSET_TIMEOUT:
+			return into(&e.Timeout, a.u64, milliseconds)
+		case unix.NFTA_DYNSET_FLAGS:
+			flags, err := a.u32()
+			if err != nil {
+				return err
+			}
+			e.Invert = flags&unix.NFT_DYNSET_F_INV != 0
+		case unix.NFTA_DYNSET_EXPR:
+			x, err := decodeExpr(a.data)
+			e.Exprs = append(e.Exprs, x)
+			return err
+		case attrDynsetExpressions:
+			e.Exprs, err = decodeExprs(a.data)
+			return err
 		default:
 			return errAttr(a)
 		}

@@ -2,6 +2,8 @@
 
 package nft
 
+import "time"
+
 // Expr is an expression of a rule: one of the types of this package whose name
 // begins with Expr, or [Unknown].
 type Expr interface {
@@ -210,6 +212,34 @@ type ExprObjref struct {
 
 // ExprName implements [Expr].
 func (*ExprObjref) ExprName() string { return "objref" }
+
+// DynsetOp is what a rule does to a set.
+type DynsetOp uint32
+
+// NFT_DYNSET_OP_*.
+const (
+	DynsetAdd DynsetOp = iota
+	DynsetUpdate
+	DynsetDelete
+)
+
+// ExprDynset adds the register to a set, or takes it away.
+type ExprDynset struct {
+	Op  DynsetOp
+	Set string
+	Reg Register
+	// Data tells that an element gets data.
+	Data bool
+	// Timeout of the element; 0: the set's.
+	Timeout time.Duration
+	// Invert goes on where the element was not added.
+	Invert bool
+	// Exprs are the element's own, evaluated each time.
+	Exprs []Expr
+}
+
+// ExprName implements [Expr].
+func (*ExprDynset) ExprName() string { return "dynset" }
 
 // ExprLog logs the packet.
 type ExprLog struct {

@@ -102,6 +102,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.quota(o, next)
 		case opNamedCount:
 			g.namedCount(o)
+		case *opDynset:
+			g.dynset(o, next)
 		case *opFact:
 			g.fact(o, next)
 		case *opCompute:

@@ -13,6 +13,9 @@ import (
 func (g *gen) lookup(m *opLookup, fail label) {
 	if !m.invert {
 		g.find(m.set, m.keys, fail)
+		if s := g.p.Sets[m.set].state; s != nil {
+			g.elemState(s, fail)
+		}
 		return
 	}
 	absent := g.newLabel()
@@ -21,8 +24,9 @@ func (g *gen) lookup(m *opLookup, fail label) {
 	g.bind(absent)
 }
 
-// find looks for an element. R0 points to its value in what follows.
-func (g *gen) find(set int, keys [][]sym, absent label) {
+// find looks for an element. R0 points to its value in what follows. It returns
+// where the key is on the stack.
+func (g *gen) find(set int, keys [][]sym, absent label) (stack int) {
 	s := g.p.Sets[set]
 	var key []sym
 	if s.Interval {
@@ -36,7 +40,7 @@ func (g *gen) find(set int, keys [][]sym, absent label) {
 			}
 		}
 	}
-	stack := -((len(key) + 7) &^ 7)
+	stack = -((len(key) + 7) &^ 7)
 	g.spill(key, stack)
 	g.emit(
 		asm.LoadMapPtr(asm.R1, 0).WithReference(s.MapName),
@@ -54,6 +58,7 @@ func (g *gen) find(set int, keys [][]sym, absent label) {
 		g.jump(asm.JLE.Reg(asm.R1, asm.R2, ""), absent)
 	}
 	g.bind(found)
+	return stack
 }
 
 // spill writes a key to the stack, which is aligned to 8 bytes.

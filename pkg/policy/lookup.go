@@ -67,7 +67,7 @@ func checkSet(s *nft.Set) error {
 	switch {
 	case s.Fields == nil:
 		return refuse(supportedSets, "set %s of type %s", s.Name, s.KeyType)
-	case len(s.Exprs) > 0:
+	case len(s.Exprs) > 0 && (isMap(s) || len(s.Exprs) > 1 || s.Exprs[0].ExprName() != "counter" && len(s.Elements) > 0):
 		return refuse(supportedSets, "set %s with %s for each element", s.Name, s.Exprs[0].ExprName())
 	}
 	for _, el := range s.Elements {
@@ -76,7 +76,7 @@ func checkSet(s *nft.Set) error {
 			return refuse(supportedSets, "set %s with a catch-all element", s.Name)
 		case el.CatchAll && (el.Timeout > 0 || s.Timeout > 0):
 			return refuse(supportedSets, "map %s with a catch-all element that expires", s.Name)
-		case len(el.Exprs) > 0:
+		case len(el.Exprs) > 0 && len(s.Exprs) == 0:
 			return refuse(supportedSets, "set %s with %s in an element", s.Name, el.Exprs[0].ExprName())
 		}
 	}
@@ -88,7 +88,7 @@ func isMap(s *nft.Set) bool { return s.Has(nft.SetMap) || s.Has(nft.SetObject) }
 
 // isFixed tells whether a set cannot change.
 func isFixed(s *nft.Set) bool {
-	return (s.Has(nft.SetAnonymous) || s.Has(nft.SetConstant)) && !s.Has(nft.SetTimeout)
+	return (s.Has(nft.SetAnonymous) || s.Has(nft.SetConstant)) && !s.Has(nft.SetTimeout) && !s.Has(nft.SetDynamic) && len(s.Exprs) == 0
 }
 
 // concatRanges tells whether the fields of a concatenation are ranges.
@@ -100,7 +100,7 @@ func nameRanges(s *nft.Set) bool {
 }
 
 // onlyCode tells whether no map can hold a set.
-func onlyCode(s *nft.Set) bool { return concatRanges(s) || nameRanges(s) }
+func onlyCode(s *nft.Set) bool { return (concatRanges(s) || nameRanges(s)) && len(s.Exprs) == 0 }
 
 // isCode tells whether a set becomes code.
 func isCode(s *nft.Set) bool {
@@ -111,6 +111,8 @@ func isCode(s *nft.Set) bool {
 // checkMap refuses sets that cannot be maps.
 func checkMap(s *nft.Set) error {
 	switch {
+	case concatRanges(s) && len(s.Exprs) > 0, nameRanges(s) && len(s.Exprs) > 0:
+		return refuse(supportedSets, "set %s with %s for each element and ranges in concatenations, or of interface names", s.Name, s.Exprs[0].ExprName())
 	case onlyCode(s) && s.Has(nft.SetTimeout):
 		return refuse(supportedSets, "set %s with ranges in concatenations, or of interface names, that expire", s.Name)
 	case onlyCode(s):
@@ -151,6 +153,8 @@ func (c *compiler) setMap(s *nft.Set) int {
 		index = len(c.p.Sets)
 		c.sets[s] = index
 		set := newSet(index, s, c.p.options)
+		// checkSet and elemState refuse what this could not be.
+		set.state, _ = c.elemState(s.Exprs)
 		for n := 1; c.p.hasMap(set.MapName); n++ {
 			set.MapName = mapName(set, n)
 		}

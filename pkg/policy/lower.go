@@ -54,6 +54,7 @@ func init() {
 		"numgen":    as((*lowerer).numgen),
 		"quota":     as((*lowerer).quota),
 		"objref":    as((*lowerer).objref),
+		"dynset":    as((*lowerer).dynset),
 	}
 }
 
@@ -112,7 +113,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, opTransport, opLimit, opQuota:
+		case *opMatch, *opLookup, *opFact, *opDynset, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}
@@ -362,20 +363,23 @@ func (l *lowerer) limit(e *nft.ExprLimit) error {
 	return err
 }
 
-// newLimit computes the bucket as nft_limit_init() of the kernel does.
 func (l *lowerer) newLimit(e *nft.ExprLimit) (opLimit, error) {
+	info, err := limitInfo(e)
+	if err != nil {
+		return opLimit{}, err
+	}
+	info.Index, info.Rule = uint32(len(l.p.Limits)), l.index
+	l.p.Limits = append(l.p.Limits, info)
+	return opLimit{index: int(info.Index)}, nil
+}
+
+// limitInfo computes the bucket as nft_limit_init() of the kernel does.
+func limitInfo(e *nft.ExprLimit) (LimitInfo, error) {
 	hi, nsecs := bits.Mul64(e.Unit, nanosecond)
 	if e.Rate == 0 || e.Unit == 0 || hi != 0 {
-		return opLimit{}, refuse("", "a rate of %d per %d seconds", e.Rate, e.Unit)
+		return LimitInfo{}, refuse("", "a rate of %d per %d seconds", e.Rate, e.Unit)
 	}
-	info := LimitInfo{
-		Index: uint32(len(l.p.Limits)),
-		Rule:  l.index,
-		Bytes: e.Bytes,
-		Over:  e.Over,
-		Rate:  e.Rate,
-		Nsecs: nsecs,
-	}
+	info := LimitInfo{Bytes: e.Bytes, Over: e.Over, Rate: e.Rate, Nsecs: nsecs}
 	if e.Bytes {
 		info.TokensMax = nsecs * (e.Rate + uint64(e.Burst)) / e.Rate
 	} else {
@@ -385,8 +389,7 @@ func (l *lowerer) newLimit(e *nft.ExprLimit) (opLimit, error) {
 		}
 		info.TokensMax = nsecs / e.Rate * burst
 	}
-	l.p.Limits = append(l.p.Limits, info)
-	return opLimit{index: int(info.Index)}, nil
+	return info, nil
 }
 
 // defaultBurst is NFT_LIMIT_PKT_BURST_DEFAULT.

@@ -100,14 +100,19 @@ func (l *lowerer) objectOf(s *nft.Set, e nft.Element) (opVerdict, error) {
 func (g *gen) quota(o opQuota, fail label) {
 	g.element(quotasMap, o.index)
 	g.jump(asm.JEq.Imm(asm.R0, 0, ""), fail)
+	g.emit(asm.LoadMem(asm.R2, regPkt, int16(g.layout.offsets[fieldLen]), asm.Word))
+	g.consume(o.bytes, o.over, fail)
+}
+
+// consume adds R2 to what was consumed, at R0, and compares it with a quota.
+func (g *gen) consume(bytes uint64, over bool, fail label) {
 	g.emit(
-		asm.LoadMem(asm.R2, regPkt, int16(g.layout.offsets[fieldLen]), asm.Word),
 		asm.Mov.Reg(asm.R1, asm.R2),
 		fetchAdd(asm.R0, asm.R1),
 		asm.Add.Reg(asm.R1, asm.R2),
-		asm.LoadImm(asm.R2, int64(o.bytes), asm.DWord),
+		asm.LoadImm(asm.R2, int64(bytes), asm.DWord),
 	)
-	if o.over {
+	if over {
 		g.jump(asm.JLE.Reg(asm.R1, asm.R2, ""), fail)
 	} else {
 		g.jump(asm.JGT.Reg(asm.R1, asm.R2, ""), fail)

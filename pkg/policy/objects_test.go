@@ -50,7 +50,10 @@ const features = `table inet t {
 		meta random < 0x1000 ct direction reply accept
 		return
 	}
-	chain rules { meta cpu 0 tcp dport vmap @m
+	set banned { type ipv4_addr . inet_service; size 1000; flags dynamic, timeout; timeout 1h; }
+	chain rules { tcp dport 22 update @banned { ip saddr . tcp dport limit rate over 10/minute burst 5 packets } drop
+		ip saddr . tcp dport @banned meta random < 10 drop
+		meta cpu 0 tcp dport vmap @m
 		ct status snat ct original ip6 saddr fd00::1 tcp dport 5 ct reply proto-src 7 drop
 		ip saddr vmap { 10.0.0.0/8 : goto c, * : continue }
 	}

@@ -48,6 +48,10 @@ type Set struct {
 	// their value.
 	verdicts []opVerdict
 	isMap    bool
+	// state that each element has; nil: none.
+	state *elemState
+	// dynamic tells that rules add elements.
+	dynamic bool
 }
 
 // keyField is a field in the layout of the map's key.
@@ -80,7 +84,7 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 		KeyType:  src.KeyType,
 		Fields:   src.Fields,
 		Interval: src.Has(nft.SetInterval),
-		Constant: src.Has(nft.SetConstant) || src.Has(nft.SetAnonymous),
+		Constant: (src.Has(nft.SetConstant) || src.Has(nft.SetAnonymous)) && !src.Has(nft.SetDynamic),
 		Timeouts: src.Has(nft.SetTimeout),
 		Timeout:  src.Timeout,
 		links:    opt.Links,
@@ -190,6 +194,11 @@ func (s *Set) spec() *ebpf.MapSpec {
 			btf.Member{Name: "verdict", Type: btfU32, Offset: verdictOffset * 8},
 			btf.Member{Name: "unused", Type: btfU32, Offset: (verdictOffset + 4) * 8})
 	}
+	if s.state != nil {
+		value.Name = "stateful_elem"
+		value.Members = append(value.Members,
+			btf.Member{Name: "state", Type: &btf.Array{Index: btfU32, Type: btfU64, Nelems: stateSize / 8}, Offset: stateOffset * 8})
+	}
 	return &ebpf.MapSpec{
 		Name:       s.MapName,
 		Type:       s.MapType(),
@@ -208,8 +217,11 @@ const elemSize = 8
 // valueSize is the size of an element's value: a verdict map's has the index of
 // its verdict behind struct set_elem.
 func (s *Set) valueSize() int {
-	if s.isMap {
+	switch {
+	case s.isMap:
 		return elemSize + 8
+	case s.state != nil:
+		return elemSize + stateSize
 	}
 	return elemSize
 }

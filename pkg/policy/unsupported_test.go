@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-const exprs = `bitwise, byteorder, cmp, counter, ct, immediate, limit, log, lookup, masq, meta, numgen, objref, payload, quota, range`
+const exprs = `bitwise, byteorder, cmp, counter, ct, dynset, immediate, limit, log, lookup, masq, meta, numgen, objref, payload, quota, range`
 
 func TestUnsupportedRules(t *testing.T) {
 	tests := []struct {
@@ -55,7 +55,7 @@ func TestUnsupportedSets(t *testing.T) {
 	for _, tt := range []struct{ set, rule, want string }{
 		{"set s { type ipv4_addr . inet_service; flags interval, timeout; elements = { 10.0.0.0/8 . 1-2 }; }", "ip saddr . tcp dport @s accept",
 			"set s with ranges in concatenations, or of interface names, that expire"},
-		{"set s { type ipv4_addr; counter; elements = { 10.0.0.1 }; }", "ip saddr @s accept", "set s with counter for each element"},
+		{"set s { type ipv4_addr; quota 5 mbytes; elements = { 10.0.0.1 }; }", "ip saddr @s accept", "set s with quota for each element"},
 	} {
 		_, err := Compile(readRuleset(t, "table inet t { "+tt.set+"\n}\n"+inInput(tt.rule)), Options{Links: testLinks})
 		if err == nil || !strings.Contains(err.Error(), `expression "lookup": not supported: `+tt.want) {
