@@ -44,6 +44,7 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 		return nil, errors.Join(c.errs...)
 	}
 	c.order()
+	c.planFrame()
 	if err := c.plan(); err != nil {
 		return nil, err
 	}
@@ -221,7 +222,7 @@ func (c *compiler) flatten() error {
 			}
 			deepest = max(deepest, c.depth(ch, depth))
 		}
-		if deepest <= maxNesting {
+		if deepest <= c.p.frame.nesting() {
 			return nil
 		}
 		for ch, d := range depth {

@@ -37,16 +37,11 @@ type opCompute struct {
 
 func (*opCompute) isOp() {}
 
-// Slots of 8 bytes for computed values lie below the longest key.
+// Computed values have slots of 8 bytes.
 const (
-	localSlot  = 8
-	localBelow = 72
-	maxLocals  = 4
+	localSlot = 8
+	maxLocals = 4 // of a rule
 )
-
-// localOffset is where a byte of the slots is, from the frame pointer: a value
-// of several slots lies in one piece.
-func localOffset(index int) int { return -localBelow - localSlot*maxLocals + index }
 
 // compute adds the computation of a number of 32 bits.
 func (l *lowerer) compute(reg nft.Register, o *opCompute) error {
@@ -55,6 +50,7 @@ func (l *lowerer) compute(reg nft.Register, o *opCompute) error {
 	}
 	o.slot = l.locals
 	l.locals++
+	l.p.frame.locals = max(l.p.frame.locals, l.locals)
 	l.ops = append(l.ops, o)
 	return l.store(reg, fieldBytes(fieldLocal, localSlot*o.slot, 4))
 }
@@ -138,7 +134,7 @@ func (g *gen) compute(o *opCompute) {
 	if o.offset != 0 {
 		g.emit(asm.Add.Imm32(asm.R0, int32(o.offset)))
 	}
-	g.emit(asm.StoreMem(asm.RFP, int16(localOffset(localSlot*o.slot)), asm.R0, asm.DWord))
+	g.emit(asm.StoreMem(asm.RFP, int16(g.p.frame.local(localSlot*o.slot)), asm.R0, asm.DWord))
 }
 
 // fetchAdd adds src to the 8 bytes at dst and puts what they were into src.

@@ -106,6 +106,7 @@ func (l *lowerer) fact(reg nft.Register, o opFact) error {
 	}
 	o.slot = l.locals
 	l.locals += slots
+	l.p.frame.locals = max(l.p.frame.locals, l.locals)
 	l.p.facts |= factsCt
 	l.ops = append(l.ops, &o)
 	return l.store(reg, fieldBytes(fieldLocal, localSlot*o.slot, o.n))
@@ -163,7 +164,7 @@ func (g *gen) fact(o *opFact, fail label) {
 		n := min(o.n-at, localSlot)
 		g.emit(
 			asm.LoadMem(asm.R1, asm.R0, int16(o.from+at), sizes[n]),
-			asm.StoreMem(asm.RFP, int16(localOffset(localSlot*(o.slot+at/localSlot))), asm.R1, asm.DWord),
+			asm.StoreMem(asm.RFP, int16(g.p.frame.local(localSlot*(o.slot+at/localSlot))), asm.R1, asm.DWord),
 		)
 	}
 }

@@ -110,6 +110,7 @@ func (l *lowerer) dynset(e *nft.ExprDynset) error {
 	}
 	if e.Op != nft.DynsetDelete {
 		set.dynamic = true
+		l.p.frame.values = true
 	}
 	timeout := e.Timeout
 	if timeout == 0 {
@@ -119,13 +120,10 @@ func (l *lowerer) dynset(e *nft.ExprDynset) error {
 	return nil
 }
 
-// dynsetValue is where a new element is built on the stack: below the key and
-// the computed values.
-const dynsetValue = -localBelow - localSlot*maxLocals - elemSize - stateSize
-
 // dynset generates what nft_dynset_eval() of the kernel does.
 func (g *gen) dynset(o *opDynset, fail label) {
 	s := g.p.Sets[o.set]
+	value := g.p.frame.value()
 	absent, have, done := g.newLabel(), g.newLabel(), g.newLabel()
 	stack := g.find(o.set, o.keys, absent)
 	call := func(helper asm.BuiltinFunc) {
@@ -161,13 +159,13 @@ func (g *gen) dynset(o *opDynset, fail label) {
 	} else {
 		g.emit(asm.Mov.Imm(asm.R1, 0))
 	}
-	g.emit(asm.StoreMem(asm.RFP, dynsetValue, asm.R1, asm.DWord))
+	g.emit(asm.StoreMem(asm.RFP, int16(value), asm.R1, asm.DWord))
 	if s.state != nil {
 		g.newState(s.state)
 	}
 	g.emit(
 		asm.Mov.Reg(asm.R3, asm.RFP),
-		asm.Add.Imm(asm.R3, dynsetValue),
+		asm.Add.Imm(asm.R3, int32(value)),
 		asm.Mov.Imm(asm.R4, 0),
 	)
 	call(asm.FnMapUpdateElem)
@@ -193,6 +191,7 @@ func (g *gen) expiry(timeout time.Duration) {
 // newState builds the state of a new element on the stack: a limit's bucket is
 // full.
 func (g *gen) newState(s *elemState) {
+	value := g.p.frame.value()
 	g.emit(asm.Mov.Imm(asm.R0, 0))
 	if s.limit != nil {
 		g.emit(
@@ -202,9 +201,9 @@ func (g *gen) newState(s *elemState) {
 		)
 	}
 	g.emit(
-		asm.StoreMem(asm.RFP, dynsetValue+stateOffset, asm.R0, asm.DWord),
+		asm.StoreMem(asm.RFP, int16(value+stateOffset), asm.R0, asm.DWord),
 		asm.Mov.Imm(asm.R0, 0),
-		asm.StoreMem(asm.RFP, dynsetValue+stateOffset+8, asm.R0, asm.DWord),
+		asm.StoreMem(asm.RFP, int16(value+stateOffset+8), asm.R0, asm.DWord),
 	)
 }
 

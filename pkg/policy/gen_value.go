@@ -69,7 +69,7 @@ type run struct {
 func (g *gen) runs(key []sym) []run {
 	pos := func(i int) int {
 		if key[i].field == fieldLocal {
-			return localOffset(int(key[i].index))
+			return g.p.frame.local(int(key[i].index))
 		}
 		return g.layout.offsets[key[i].field] + int(key[i].index)
 	}

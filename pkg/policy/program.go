@@ -87,6 +87,7 @@ type Program struct {
 	numgens int      // numbers that count up
 	facts   uint32   // value of policy_facts
 	quotas  []uint64 // bytes consumed
+	frame   frame
 
 	options Options
 	fixed   []string // named sets that are code
