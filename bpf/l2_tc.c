@@ -83,6 +83,7 @@ static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
 {
 	int ret;
 
+	facts_none();
 	p->now = bpf_ktime_get_coarse_ns();
 	p->mark = ctx_mark(skb);
 	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
@@ -114,6 +115,10 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		icmp_error_track(skb, p, error);
 	} else {
 		ct_in(p, w->key, &w->ct);
+		if (w->ct.flow)
+			facts_flow(w->key, w->ct.flow, w->ct.flow->flags);
+		else if (w->ct.first)
+			facts_first(w->key, (struct endpoints *)w->key);
 	}
 }
 
@@ -154,6 +159,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 		return reason;
 	__builtin_memcpy(&out, &p->tuple, sizeof(out));
 	translate_src(p, &out);
+	facts_first(w->key, &out);
 	return 0;
 }
 

@@ -41,9 +41,11 @@ static __always_inline int policy_passes(struct pkt *p, const struct flow *f,
 					 __u32 oif)
 {
 	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
+	facts_none();
 	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, p))
 		return 0;
 	p->ct_state = CT_STATE_ESTABLISHED;
+	facts_flow(&p->tuple, f, f->flags);
 	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, p))
 		return 0;
 	translate_dst(p, &f->out);

@@ -19,6 +19,16 @@ type l2TCCounter struct {
 	Bytes   uint64
 }
 
+type l2TCCtFacts struct {
+	_         structs.HostLayout
+	Original  l2TCTuple
+	Reply     l2TCTuple
+	Status    uint32
+	Direction uint8
+	There     uint8
+	Unused    uint16
+}
+
 type l2TCFlow struct {
 	_   structs.HostLayout
 	Out struct {
@@ -205,6 +215,7 @@ type l2TCTuple struct {
 const (
 	l2TCMapL2Counters   = "l2_counters"
 	l2TCMapL2Events     = "l2_events"
+	l2TCMapL2Facts      = "l2_facts"
 	l2TCMapL2Flows      = "l2_flows"
 	l2TCMapL2Frags      = "l2_frags"
 	l2TCMapL2Gc         = "l2_gc"
@@ -218,6 +229,7 @@ const (
 	l2TCProgL2GcStart   = "l2_gc_start"
 	l2TCProgL2Ingress   = "l2_ingress"
 	l2TCVarCsumIpv6Flag = "csum_ipv6_flag"
+	l2TCVarPolicyFacts  = "policy_facts"
 	l2TCVarPolicyPhases = "policy_phases"
 	l2TCVarStatMax      = "stat_max"
 )
@@ -275,6 +287,7 @@ type l2TCProgramSpecs struct {
 type l2TCMapSpecs struct {
 	L2Counters *ebpf.MapSpec `ebpf:"l2_counters"`
 	L2Events   *ebpf.MapSpec `ebpf:"l2_events"`
+	L2Facts    *ebpf.MapSpec `ebpf:"l2_facts"`
 	L2Flows    *ebpf.MapSpec `ebpf:"l2_flows"`
 	L2Frags    *ebpf.MapSpec `ebpf:"l2_frags"`
 	L2Gc       *ebpf.MapSpec `ebpf:"l2_gc"`
@@ -291,6 +304,7 @@ type l2TCMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2TCVariableSpecs struct {
 	CsumIpv6Flag *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
+	PolicyFacts  *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases *ebpf.VariableSpec `ebpf:"policy_phases"`
 	StatMax      *ebpf.VariableSpec `ebpf:"stat_max"`
 }
@@ -317,6 +331,7 @@ func (o *l2TCObjects) Close() error {
 type l2TCMaps struct {
 	L2Counters *ebpf.Map `ebpf:"l2_counters"`
 	L2Events   *ebpf.Map `ebpf:"l2_events"`
+	L2Facts    *ebpf.Map `ebpf:"l2_facts"`
 	L2Flows    *ebpf.Map `ebpf:"l2_flows"`
 	L2Frags    *ebpf.Map `ebpf:"l2_frags"`
 	L2Gc       *ebpf.Map `ebpf:"l2_gc"`
@@ -332,6 +347,7 @@ func (m *l2TCMaps) Close() error {
 	return _L2TCClose(
 		m.L2Counters,
 		m.L2Events,
+		m.L2Facts,
 		m.L2Flows,
 		m.L2Frags,
 		m.L2Gc,
@@ -349,6 +365,7 @@ func (m *l2TCMaps) Close() error {
 // It can be passed to loadL2TCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2TCVariables struct {
 	CsumIpv6Flag *ebpf.Variable `ebpf:"csum_ipv6_flag"`
+	PolicyFacts  *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases *ebpf.Variable `ebpf:"policy_phases"`
 	StatMax      *ebpf.Variable `ebpf:"stat_max"`
 }

@@ -19,6 +19,16 @@ type l2XDPCounter struct {
 	Bytes   uint64
 }
 
+type l2XDPCtFacts struct {
+	_         structs.HostLayout
+	Original  l2XDPTuple
+	Reply     l2XDPTuple
+	Status    uint32
+	Direction uint8
+	There     uint8
+	Unused    uint16
+}
+
 type l2XDPFlow struct {
 	_   structs.HostLayout
 	Out struct {
@@ -143,6 +153,7 @@ type l2XDPTuple struct {
 const (
 	l2XDPMapL2Counters   = "l2_counters"
 	l2XDPMapL2Events     = "l2_events"
+	l2XDPMapL2Facts      = "l2_facts"
 	l2XDPMapL2Flows      = "l2_flows"
 	l2XDPMapL2Frags      = "l2_frags"
 	l2XDPMapL2HalfOpen   = "l2_half_open"
@@ -152,6 +163,7 @@ const (
 	l2XDPMapL2Stats      = "l2_stats"
 	l2XDPMapL2XdpPorts   = "l2_xdp_ports"
 	l2XDPProgL2Xdp       = "l2_xdp"
+	l2XDPVarPolicyFacts  = "policy_facts"
 	l2XDPVarPolicyPhases = "policy_phases"
 	l2XDPVarStatMax      = "stat_max"
 )
@@ -207,6 +219,7 @@ type l2XDPProgramSpecs struct {
 type l2XDPMapSpecs struct {
 	L2Counters *ebpf.MapSpec `ebpf:"l2_counters"`
 	L2Events   *ebpf.MapSpec `ebpf:"l2_events"`
+	L2Facts    *ebpf.MapSpec `ebpf:"l2_facts"`
 	L2Flows    *ebpf.MapSpec `ebpf:"l2_flows"`
 	L2Frags    *ebpf.MapSpec `ebpf:"l2_frags"`
 	L2HalfOpen *ebpf.MapSpec `ebpf:"l2_half_open"`
@@ -221,6 +234,7 @@ type l2XDPMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPVariableSpecs struct {
+	PolicyFacts  *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases *ebpf.VariableSpec `ebpf:"policy_phases"`
 	StatMax      *ebpf.VariableSpec `ebpf:"stat_max"`
 }
@@ -247,6 +261,7 @@ func (o *l2XDPObjects) Close() error {
 type l2XDPMaps struct {
 	L2Counters *ebpf.Map `ebpf:"l2_counters"`
 	L2Events   *ebpf.Map `ebpf:"l2_events"`
+	L2Facts    *ebpf.Map `ebpf:"l2_facts"`
 	L2Flows    *ebpf.Map `ebpf:"l2_flows"`
 	L2Frags    *ebpf.Map `ebpf:"l2_frags"`
 	L2HalfOpen *ebpf.Map `ebpf:"l2_half_open"`
@@ -261,6 +276,7 @@ func (m *l2XDPMaps) Close() error {
 	return _L2XDPClose(
 		m.L2Counters,
 		m.L2Events,
+		m.L2Facts,
 		m.L2Flows,
 		m.L2Frags,
 		m.L2HalfOpen,
@@ -276,6 +292,7 @@ func (m *l2XDPMaps) Close() error {
 //
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPVariables struct {
+	PolicyFacts  *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases *ebpf.Variable `ebpf:"policy_phases"`
 	StatMax      *ebpf.Variable `ebpf:"stat_max"`
 }

@@ -4,6 +4,7 @@
 #include "common.h"
 #include "conntrack.h"
 #include "csum.h"
+#include "facts.h"
 #include "rewrite.h"
 #include "scratch.h"
 #include "types.h"
@@ -132,10 +133,14 @@ static __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 	f = icmp_find(&rkey, p->now);
 	if (!f) {
 		/* The router's own error, about a packet before its NAT. */
-		if (icmp_find(q, p->now))
+		f = icmp_find(q, p->now);
+		if (f) {
 			p->ct_state = CT_STATE_RELATED;
+			facts_back(q, f, f->flags);
+		}
 		return 0;
 	}
+	facts_flow(&rkey, f, f->flags);
 	p->ct_state = CT_STATE_RELATED;
 	__builtin_memcpy(now->saddr, f->out.daddr, 16);
 	__builtin_memcpy(now->daddr, f->out.saddr, 16);

@@ -3,6 +3,7 @@
 
 #include "common.h"
 #include "types.h"
+#include "facts.h"
 #include "maps.h"
 
 /*

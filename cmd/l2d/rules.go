@@ -44,7 +44,7 @@ func countedRules(rs *nft.Ruleset, infos []policy.RuleInfo, counters []loader.Co
 		family, table, _ := strings.Cut(info.Table, " ")
 		out.Rules = append(out.Rules, api.Rule{
 			Family: family, Table: table, Chain: info.Chain, Handle: info.Handle, Text: info.Text,
-			Line: info.Line, Packets: c.Packets, Bytes: c.Bytes, Policy: info.Handle == 0,
+			Line: info.Line, Packets: c.Packets, Bytes: c.Bytes, Policy: info.Handle == 0 && info.Chain != "",
 		})
 		if info.Handle != 0 {
 			byRule[ruleKey{info.Table, info.Handle}] = c

@@ -19,6 +19,8 @@ type Generator struct {
 	Port func() int
 	// Interface returns the name of an interface, of at least two bytes.
 	Interface func() string
+	// VerdictMaps has rules end with verdict maps, too.
+	VerdictMaps bool
 }
 
 // Pick returns one of some values.
@@ -158,6 +160,9 @@ func (r *Generator) begin(b *strings.Builder) {
 		r.elements(40, func() string { return fmt.Sprintf("%s . %s . %d", r.IP4(), r.IP4(), r.Port()) }),
 		r.elements(20, func() string { return fmt.Sprintf("%s . %q", r.IP6(), r.Interface()) }),
 		r.interfaceElements())
+	if r.VerdictMaps {
+		r.namedVerdictMaps(b)
+	}
 	// Chains only jump to those before them.
 	for c := range 4 {
 		fmt.Fprintf(b, "\tchain c%d {\n", c)
@@ -191,8 +196,14 @@ func (r *Generator) rules(b *strings.Builder, n, chains int) {
 			family, transport = family+strings.TrimPrefix(f, family), transport+strings.TrimPrefix(t, transport)
 			b.WriteString(m + " ")
 		}
-		verdict := Pick(r.Rand, []string{"accept", "drop", "accept", "drop", "return", "counter", "counter accept", "jump", "jump", "goto"})
+		verdicts := []string{"accept", "drop", "accept", "drop", "return", "counter", "counter accept", "jump", "jump", "goto"}
+		if r.VerdictMaps {
+			verdicts = append(verdicts, "vmap")
+		}
+		verdict := Pick(r.Rand, verdicts)
 		switch {
+		case verdict == "vmap":
+			verdict = r.verdictMap(family, transport, chains)
 		case verdict != "jump" && verdict != "goto":
 		case chains == 0:
 			verdict = "drop"

@@ -15,6 +15,8 @@ const (
 	attrBitwiseData = 7
 	attrMasqRegMin  = 2
 	attrMasqRegMax  = 3
+
+	attrNumgenOffset = 4
 )
 
 var decoders = map[string]func([]byte) (Expr, error){
@@ -31,6 +33,14 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"log":       decodeLog,
 	"immediate": decodeImmediate,
 	"masq":      decodeMasq,
+	"numgen":    decodeNumgen,
+	"quota":     decodeQuota,
+	"objref":    decodeObjref,
+}
+
+func init() {
+	// Not above: it decodes expressions itself.
+	decoders["dynset"] = decodeDynset
 }
 
 // decodeExprs decodes a list of expressions.
@@ -351,5 +361,110 @@ func decodeMasq(b []byte) (Expr, error) {
 			return u32to(&e.PortMax, a)
 		}
 		return errAttr(a)
+	})
+}
+
+func decodeNumgen(b []byte) (Expr, error) {
+	e := new(ExprNumgen)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_NG_DREG:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_NG_MODULUS:
+			return u32to(&e.Modulus, a)
+		case unix.NFTA_NG_TYPE:
+			return into(&e.Random, a.u32, func(v uint32) bool { return v == unix.NFT_NG_RANDOM })
+		case attrNumgenOffset:
+			return u32to(&e.Offset, a)
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeQuota(b []byte) (Expr, error) {
+	e := new(ExprQuota)
+	return e, scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_QUOTA_BYTES:
+			e.Bytes, err = a.u64()
+		case unix.NFTA_QUOTA_CONSUMED:
+			e.Consumed, err = a.u64()
+		case unix.NFTA_QUOTA_FLAGS:
+			flags, err := a.u32()
+			if err != nil {
+				return err
+			}
+			if flags&^(quotaOver|quotaDepleted) != 0 {
+				return fmt.Errorf("flags %#x are not known", flags)
+			}
+			e.Over = flags&quotaOver != 0
+		case unix.NFTA_QUOTA_PAD:
+		default:
+			return errAttr(a)
+		}
+		return err
+	})
+}
+
+// NFT_QUOTA_F_*.
+const (
+	quotaOver     = 1 << 0
+	quotaDepleted = 1 << 1
+)
+
+func decodeObjref(b []byte) (Expr, error) {
+	e := new(ExprObjref)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_OBJREF_IMM_TYPE:
+			return u32to(&e.Type, a)
+		case unix.NFTA_OBJREF_IMM_NAME:
+			e.Name = a.str()
+		case unix.NFTA_OBJREF_SET_SREG:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_OBJREF_SET_NAME:
+			e.Set = a.str()
+		case unix.NFTA_OBJREF_SET_ID:
+		default:
+			return errAttr(a)
+		}
+		return nil
+	})
+}
+
+const attrDynsetExpressions = 10
+
+func decodeDynset(b []byte) (Expr, error) {
+	e := new(ExprDynset)
+	return e, scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case unix.NFTA_DYNSET_SET_NAME:
+			e.Set = a.str()
+		case unix.NFTA_DYNSET_SET_ID, unix.NFTA_DYNSET_PAD:
+		case unix.NFTA_DYNSET_OP:
+			return u32to(&e.Op, a)
+		case unix.NFTA_DYNSET_SREG_KEY:
+			return u32to(&e.Reg, a)
+		case unix.NFTA_DYNSET_SREG_DATA:
+			e.Data = true
+		case unix.NFTA_DYNSET_TIMEOUT:
+			return into(&e.Timeout, a.u64, milliseconds)
+		case unix.NFTA_DYNSET_FLAGS:
+			flags, err := a.u32()
+			if err != nil {
+				return err
+			}
+			e.Invert = flags&unix.NFT_DYNSET_F_INV != 0
+		case unix.NFTA_DYNSET_EXPR:
+			x, err := decodeExpr(a.data)
+			e.Exprs = append(e.Exprs, x)
+			return err
+		case attrDynsetExpressions:
+			e.Exprs, err = decodeExprs(a.data)
+			return err
+		default:
+			return errAttr(a)
+		}
+		return nil
 	})
 }

@@ -40,6 +40,8 @@ func decodeSet(b []byte) (s *Set, table string, err error) {
 			return into(&s.Timeout, a.u64, milliseconds)
 		case unix.NFTA_SET_DESC:
 			lens, err = decodeSetDesc(s, a)
+		case unix.NFTA_SET_OBJ_TYPE:
+			return u32to(&s.ObjectType, a)
 		case attrSetExpr:
 			e, err := decodeExpr(a.data)
 			s.Exprs = append(s.Exprs, e)

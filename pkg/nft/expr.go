@@ -2,6 +2,8 @@
 
 package nft
 
+import "time"
+
 // Expr is an expression of a rule: one of the types of this package whose name
 // begins with Expr, or [Unknown].
 type Expr interface {
@@ -190,6 +192,55 @@ type ExprLimit struct {
 // ExprName implements [Expr].
 func (*ExprLimit) ExprName() string { return "limit" }
 
+// ExprQuota goes on until Bytes have passed; with Over, from then on.
+type ExprQuota struct {
+	Bytes, Consumed uint64
+	Over            bool
+}
+
+// ExprName implements [Expr].
+func (*ExprQuota) ExprName() string { return "quota" }
+
+// ExprObjref evaluates an object: that of a name, or the one that Set has for
+// the register.
+type ExprObjref struct {
+	Type ObjectType
+	Name string
+	Set  string
+	Reg  Register
+}
+
+// ExprName implements [Expr].
+func (*ExprObjref) ExprName() string { return "objref" }
+
+// DynsetOp is what a rule does to a set.
+type DynsetOp uint32
+
+// NFT_DYNSET_OP_*.
+const (
+	DynsetAdd DynsetOp = iota
+	DynsetUpdate
+	DynsetDelete
+)
+
+// ExprDynset adds the register to a set, or takes it away.
+type ExprDynset struct {
+	Op  DynsetOp
+	Set string
+	Reg Register
+	// Data tells that an element gets data.
+	Data bool
+	// Timeout of the element; 0: the set's.
+	Timeout time.Duration
+	// Invert goes on where the element was not added.
+	Invert bool
+	// Exprs are the element's own, evaluated each time.
+	Exprs []Expr
+}
+
+// ExprName implements [Expr].
+func (*ExprDynset) ExprName() string { return "dynset" }
+
 // ExprLog logs the packet.
 type ExprLog struct {
 	Prefix string
@@ -216,6 +267,18 @@ type ExprImmediate struct {
 
 // ExprName implements [Expr].
 func (*ExprImmediate) ExprName() string { return "immediate" }
+
+// ExprNumgen loads a number from Offset up to Offset+Modulus-1, in host byte
+// order.
+type ExprNumgen struct {
+	Reg             Register
+	Modulus, Offset uint32
+	// Random tells a random number from the one after the last.
+	Random bool
+}
+
+// ExprName implements [Expr].
+func (*ExprNumgen) ExprName() string { return "numgen" }
 
 // ExprMasq translates the source to an address of the interface that the
 // packet leaves by.

@@ -30,6 +30,9 @@ func readKernel(ctx context.Context) (*Ruleset, error) {
 	if err := readRules(conn, rs); err != nil {
 		return nil, err
 	}
+	if err := readObjects(conn, rs); err != nil {
+		return nil, err
+	}
 	if err := readSets(conn, rs); err != nil {
 		return nil, err
 	}
@@ -123,6 +126,25 @@ func readRules(conn *netlink.Conn, rs *Ruleset) error {
 			return errChanged
 		}
 		r.Chain.Rules = append(r.Chain.Rules, r)
+	}
+	return nil
+}
+
+func readObjects(conn *netlink.Conn, rs *Ruleset) error {
+	msgs, err := dump(conn, unix.NFT_MSG_GETOBJ, 0, nil)
+	if err != nil {
+		return fmt.Errorf("list objects: %w", err)
+	}
+	for _, m := range msgs {
+		o, table, err := decodeObject(m.attrs)
+		if err != nil {
+			return fmt.Errorf("table %v %s: %w", m.family, table, err)
+		}
+		t := rs.Table(m.family, table)
+		if t == nil {
+			return errChanged
+		}
+		t.Objects = append(t.Objects, o)
 	}
 	return nil
 }

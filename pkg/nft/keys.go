@@ -20,6 +20,8 @@ const (
 	MetaNfproto  MetaKey = 15
 	MetaL4proto  MetaKey = 16
 	MetaPkttype  MetaKey = 19
+	MetaCPU      MetaKey = 20
+	MetaRandom   MetaKey = 24
 )
 
 var metaNames = []string{
@@ -40,8 +42,23 @@ func (k MetaKey) String() string {
 // CtKey is NFT_CT_*.
 type CtKey uint32
 
-// CtState is the state of the packet.
-const CtState CtKey = 0
+// The keys that have a use here.
+const (
+	CtState     CtKey = 0
+	CtDirection CtKey = 1
+	CtStatus    CtKey = 2
+	CtL3proto   CtKey = 7
+	CtSrc       CtKey = 8 // of the length of the table's family
+	CtDst       CtKey = 9
+	CtProtocol  CtKey = 10
+	CtProtoSrc  CtKey = 11
+	CtProtoDst  CtKey = 12
+	CtZone      CtKey = 17
+	CtSrcIP     CtKey = 19
+	CtDstIP     CtKey = 20
+	CtSrcIP6    CtKey = 21
+	CtDstIP6    CtKey = 22
+)
 
 var ctNames = []string{
 	"state", "direction", "status", "mark", "secmark", "expiration", "helper", "l3proto", "src", "dst", "protocol",

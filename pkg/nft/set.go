@@ -39,6 +39,8 @@ type Set struct {
 	Size uint32
 	// Elements as the kernel holds them. See [Set.Ranges].
 	Elements []Element
+	// ObjectType of a map of objects.
+	ObjectType ObjectType
 	// Exprs are evaluated for each element that matched.
 	Exprs []Expr
 }

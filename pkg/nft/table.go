@@ -12,6 +12,19 @@ type Table struct {
 	Chains []*Chain
 	// Sets and maps, anonymous ones included.
 	Sets []*Set
+	// Objects are the named counters, quotas and limits, and others.
+	Objects []*Object
+}
+
+// Object returns the object of that type and name, or nil: each type has names
+// of its own.
+func (t *Table) Object(typ ObjectType, name string) *Object {
+	for _, o := range t.Objects {
+		if o.Type == typ && o.Name == name {
+			return o
+		}
+	}
+	return nil
 }
 
 // String returns "family name".

@@ -27,6 +27,8 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 	c := &compiler{
 		p:    &Program{options: opt, chains: make(map[*nft.Chain]*chain)},
 		sets: make(map[*nft.Set]int),
+
+		objects: make(map[*nft.Object]*object),
 	}
 	for name := range opt.Links {
 		c.links = append(c.links, name)
@@ -42,6 +44,7 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 		return nil, errors.Join(c.errs...)
 	}
 	c.order()
+	c.planFrame()
 	if err := c.plan(); err != nil {
 		return nil, err
 	}
@@ -55,8 +58,10 @@ type compiler struct {
 	p     *Program
 	links []string // names, sorted
 	sets  map[*nft.Set]int
-	bases []*chain
-	errs  []error
+	// objects that rules have asked for.
+	objects map[*nft.Object]*object
+	bases   []*chain
+	errs    []error
 }
 
 var families = []nft.Family{nft.FamilyIPv4, nft.FamilyIPv6, nft.FamilyInet}
@@ -187,7 +192,7 @@ const (
 func (c *compiler) plan() error {
 	for _, ch := range c.p.chains {
 		for _, r := range ch.rules {
-			if t := r.target(); t != nil {
+			for _, t := range r.targets() {
 				c.p.chains[t].calls++
 			}
 		}
@@ -217,7 +222,7 @@ func (c *compiler) flatten() error {
 			}
 			deepest = max(deepest, c.depth(ch, depth))
 		}
-		if deepest <= maxNesting {
+		if deepest <= c.p.frame.nesting() {
 			return nil
 		}
 		for ch, d := range depth {
@@ -235,8 +240,10 @@ func (c *compiler) size(ch *chain, known map[*chain]int) int {
 	}
 	n := len(ch.rules)
 	for _, r := range ch.rules {
-		if t := r.target(); t != nil && c.p.chains[t].function == "" && n <= maxInlined {
-			n += c.size(c.p.chains[t], known)
+		for _, t := range r.targets() {
+			if c.p.chains[t].function == "" && n <= maxInlined {
+				n += c.size(c.p.chains[t], known)
+			}
 		}
 	}
 	known[ch] = n
@@ -245,7 +252,7 @@ func (c *compiler) size(ch *chain, known map[*chain]int) int {
 
 func (c *compiler) jumps(ch *chain) bool {
 	for _, r := range ch.rules {
-		if r.target() != nil {
+		if len(r.targets()) > 0 {
 			return true
 		}
 	}
@@ -260,7 +267,7 @@ func (c *compiler) depth(ch *chain, known map[*chain]int) int {
 	}
 	deepest := 0
 	for _, r := range ch.rules {
-		if t := r.target(); t != nil {
+		for _, t := range r.targets() {
 			callee := c.p.chains[t]
 			d := c.depth(callee, known)
 			if callee.function != "" {

@@ -98,13 +98,22 @@ func (g *gen) rule(r *rule, sc *scope) {
 		case opTransport:
 			g.emit(asm.LoadMem(regHigh, regPkt, int16(g.layout.offsets[fieldThLen]), asm.Byte))
 			g.jump(asm.JLT.Imm32(regHigh, int32(o.end), ""), next)
+		case opQuota:
+			g.quota(o, next)
+		case opNamedCount:
+			g.namedCount(o)
+		case *opDynset:
+			g.dynset(o, next)
+		case *opFact:
+			g.fact(o, next)
+		case *opCompute:
+			g.compute(o)
 		case opCount:
 			g.call("nft_count", o.index)
 		case opLog:
 			g.call("nft_log", o.index)
 		case opLimit:
-			g.call("nft_limit", o.index)
-			g.jump(asm.JEq.Imm32(asm.R0, 0, ""), next)
+			g.limit(o, next)
 		case opMasquerade:
 			nat := int16(g.layout.offsets[fieldNat])
 			g.emit(
@@ -114,7 +123,9 @@ func (g *gen) rule(r *rule, sc *scope) {
 			)
 			sc.done()
 		case opVerdict:
-			g.verdict(o, next, sc)
+			g.verdict(o, next, next, sc)
+		case *opVerdictMap:
+			g.verdictMap(o, next, sc)
 		default:
 			panic(fmt.Sprintf("policy: operation %T", o))
 		}
@@ -123,7 +134,15 @@ func (g *gen) rule(r *rule, sc *scope) {
 	g.bind(next)
 }
 
-func (g *gen) verdict(v opVerdict, next label, sc *scope) {
+// limit goes on if the limit lets it.
+func (g *gen) limit(o opLimit, fail label) {
+	g.call("nft_limit", o.index)
+	g.jump(asm.JEq.Imm32(asm.R0, 0, ""), fail)
+}
+
+// verdict generates a verdict of a rule behind which next is where its chain
+// goes on; follows is the label of the next instruction.
+func (g *gen) verdict(v opVerdict, next, follows label, sc *scope) {
 	switch v.code {
 	case nft.VerdictAccept:
 		sc.accept()
@@ -145,7 +164,7 @@ func (g *gen) verdict(v opVerdict, next label, sc *scope) {
 		inner := *sc
 		inner.end = after
 		g.rules(target.rules, &inner)
-		g.fallTo(after, next)
+		g.fallTo(after, follows)
 	default:
 		panic(fmt.Sprintf("policy: verdict %v", v.code))
 	}

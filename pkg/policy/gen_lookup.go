@@ -11,20 +11,36 @@ import (
 
 // lookup generates a lookup in a map. What follows is reached when it holds.
 func (g *gen) lookup(m *opLookup, fail label) {
-	s := g.p.Sets[m.set]
+	if !m.invert {
+		g.find(m.set, m.keys, fail)
+		if s := g.p.Sets[m.set].state; s != nil {
+			g.elemState(s, fail)
+		}
+		return
+	}
+	absent := g.newLabel()
+	g.find(m.set, m.keys, absent)
+	g.goTo(fail)
+	g.bind(absent)
+}
+
+// find looks for an element. R0 points to its value in what follows. It returns
+// where the key is on the stack.
+func (g *gen) find(set int, keys [][]sym, absent label) (stack int) {
+	s := g.p.Sets[set]
 	var key []sym
 	if s.Interval {
 		key = constants(binary.NativeEndian.AppendUint32(nil, uint32(8*s.keySize())))
 	}
-	for _, k := range m.keys {
+	for _, k := range keys {
 		key = append(key, k...)
-		if len(m.keys) > 1 {
+		if len(keys) > 1 {
 			for len(key)%4 != 0 {
 				key = append(key, constant(0))
 			}
 		}
 	}
-	stack := -((len(key) + 7) &^ 7)
+	stack = -((len(key) + 7) &^ 7)
 	g.spill(key, stack)
 	g.emit(
 		asm.LoadMapPtr(asm.R1, 0).WithReference(s.MapName),
@@ -34,10 +50,6 @@ func (g *gen) lookup(m *opLookup, fail label) {
 	)
 
 	found := g.newLabel()
-	absent := fail
-	if m.invert {
-		absent = g.newLabel()
-	}
 	g.jump(asm.JEq.Imm(asm.R0, 0, ""), absent)
 	if s.Timeouts {
 		g.emit(asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord))
@@ -46,10 +58,7 @@ func (g *gen) lookup(m *opLookup, fail label) {
 		g.jump(asm.JLE.Reg(asm.R1, asm.R2, ""), absent)
 	}
 	g.bind(found)
-	if m.invert {
-		g.goTo(fail)
-		g.bind(absent)
-	}
+	return stack
 }
 
 // spill writes a key to the stack, which is aligned to 8 bytes.

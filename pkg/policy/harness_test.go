@@ -71,6 +71,7 @@ type harness struct {
 	pkt    int // offset of struct pkt in the input, in bytes
 	size   int // of the input
 	rule   int // offset of the member rule
+	ct     int // offset of struct ct_facts in the input
 }
 
 func newHarness(t testing.TB, p *Program) *harness {
@@ -101,6 +102,7 @@ func (h *harness) types(spec *ebpf.CollectionSpec) {
 	}
 	h.size = int(input.Size)
 	h.pkt = int(input.Members[1].Offset.Bytes())
+	h.ct = int(input.Members[2].Offset.Bytes())
 	var fn *btf.Func
 	if err := spec.Types.TypeByName("policy_input", &fn); err != nil {
 		h.t.Fatal(err)
@@ -137,6 +139,9 @@ func (h *harness) run(function string, pk *packet) result {
 		}
 	}
 	pk.write(in[h.pkt:], h.layout)
+	if pk.flow != nil {
+		pk.flow.write(in[h.ct:])
+	}
 	none := ^uint32(0)
 	binary.NativeEndian.PutUint32(in[h.pkt+h.rule:], none)
 	code, out, err := h.coll.Programs["harness"].Test(in)

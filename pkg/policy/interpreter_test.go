@@ -124,6 +124,16 @@ func (in *interpreter) rule(r *nft.Rule) nft.Verdict {
 			}
 		case *nft.ExprLookup:
 			s := r.Chain.Table.Set(e.Set)
+			if e.Map {
+				v := inMap(s, at(e.Reg)[:s.KeyLen])
+				if v == nil {
+					return next
+				}
+				if v.Code != nft.VerdictContinue {
+					return *v
+				}
+				continue
+			}
 			if inSet(s, at(e.Reg)[:s.KeyLen]) == e.Invert {
 				return next
 			}
@@ -142,8 +152,23 @@ func (in *interpreter) rule(r *nft.Rule) nft.Verdict {
 
 func padding(n int) int { return (4 - n%4) % 4 }
 
-// inSet looks for a key among the elements as the kernel listed them.
-func inSet(s *nft.Set, key []byte) bool {
+// inMap looks for the verdict of a key.
+func inMap(s *nft.Set, key []byte) *nft.Verdict {
+	if e := findElement(s, key); e != nil {
+		return e.Verdict
+	}
+	for _, e := range s.Elements {
+		if e.CatchAll {
+			return e.Verdict
+		}
+	}
+	return nil
+}
+
+func inSet(s *nft.Set, key []byte) bool { return findElement(s, key) != nil }
+
+// findElement looks for a key among the elements as the kernel listed them.
+func findElement(s *nft.Set, key []byte) *nft.Element {
 	for _, r := range s.Ranges() {
 		all := true
 		for _, f := range s.Fields {
@@ -151,10 +176,10 @@ func inSet(s *nft.Set, key []byte) bool {
 			all = all && bytes.Compare(v, r.From[f.Offset:f.Offset+f.Len]) >= 0 && bytes.Compare(v, r.To[f.Offset:f.Offset+f.Len]) <= 0
 		}
 		if all {
-			return true
+			return &r.Element
 		}
 	}
-	return false
+	return nil
 }
 
 func (in *interpreter) meta(k nft.MetaKey) []byte {

@@ -42,7 +42,11 @@ type opLookup struct {
 type opTransport struct{ end int }
 
 // opLimit goes on if the limit lets it.
-type opLimit struct{ index int }
+type opLimit struct {
+	index int
+	// shared with other rules.
+	shared bool
+}
 
 // opCount counts the packet at the rule.
 type opCount struct{ index int }
@@ -57,6 +61,8 @@ type opMasquerade struct{}
 type opVerdict struct {
 	code  nft.VerdictCode
 	chain *nft.Chain // of jump and goto
+	// object is evaluated before, where a map of objects led to it.
+	object *object
 }
 
 func (*opMatch) isOp()     {}
@@ -75,12 +81,24 @@ type rule struct {
 	ops   []op
 }
 
-// target returns the chain that the rule jumps or goes to, or nil.
-func (r *rule) target() *nft.Chain {
-	if len(r.ops) > 0 {
-		if v, ok := r.ops[len(r.ops)-1].(opVerdict); ok {
-			return v.chain
+// targets returns the chains that the rule jumps or goes to, as often as it
+// does.
+func (r *rule) targets() []*nft.Chain {
+	var out []*nft.Chain
+	add := func(v opVerdict) {
+		if v.chain != nil {
+			out = append(out, v.chain)
 		}
 	}
-	return nil
+	for _, o := range r.ops {
+		switch o := o.(type) {
+		case opVerdict:
+			add(o)
+		case *opVerdictMap:
+			for _, v := range o.verdicts {
+				add(v)
+			}
+		}
+	}
+	return out
 }

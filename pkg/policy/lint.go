@@ -132,10 +132,21 @@ func (p *Program) unknownInterfaces() []Warning {
 func (r *rule) interfaces() []string {
 	var names []string
 	for _, o := range r.ops {
-		m, ok := o.(*opMatch)
-		if !ok || m.named == nil {
-			continue
+		switch o := o.(type) {
+		case *opMatch:
+			names = append(names, o.interfaces()...)
+		case *opVerdictMap:
+			for _, c := range o.cases {
+				names = append(names, c.match.interfaces()...)
+			}
 		}
+	}
+	return names
+}
+
+func (m *opMatch) interfaces() []string {
+	var names []string
+	if m.named != nil {
 		for i, key := range m.named.keys {
 			if !key[0].name || len(key) != ifnameLen {
 				continue
@@ -166,6 +177,16 @@ type view struct {
 	// jumps tells that what happens depends on another chain.
 	jumps bool
 	never bool
+	// chance tells that the rule has conditions on values that are not the
+	// packet's, and can be other ones a rule later: they are not in conds.
+	chance bool
+}
+
+// onLocal tells whether a key has computed values.
+func onLocal(keys [][]sym) bool {
+	return slices.ContainsFunc(keys, func(key []sym) bool {
+		return slices.ContainsFunc(key, func(s sym) bool { return s.field == fieldLocal })
+	})
 }
 
 // views returns the rules of a chain, and behind them the policy.
@@ -194,23 +215,37 @@ func newView(p *Program, r *rule) view {
 			case len(o.elems) == 0 && !o.invert:
 				v.never = true
 			case len(o.elems) == 0:
+			case onLocal(o.keys):
+				v.chance = true
 			case len(o.keys) == 1:
 				v.conds = append(v.conds, newCondition(o))
 			default:
 				v.opaque = append(v.opaque, o)
 			}
 		case *opLookup:
+			if onLocal(o.keys) {
+				v.chance = true
+			}
 			v.opaque = append(v.opaque, o)
+		case *opFact, *opDynset, opQuota:
+			v.chance = true
 		case opTransport:
 			v.transport = max(v.transport, o.end)
 		case opLimit:
-			v.limit = &p.Limits[o.index]
+			if o.shared {
+				v.chance = true
+			} else {
+				v.limit = &p.Limits[o.index]
+			}
+		case *opVerdictMap:
+			// What is behind it in the rule is for some packets only.
+			v.jumps, v.chance = true, true
 		case opMasquerade:
 			v.verdict, v.terminal = nft.VerdictAccept, true
 		case opVerdict:
 			v.verdict = o.code
 			v.terminal = o.code != nft.VerdictJump
-			v.jumps = o.chain != nil
+			v.jumps = v.jumps || o.chain != nil
 		}
 	}
 	return v
@@ -241,7 +276,7 @@ func lintRule(rules []view, at int) *Warning {
 
 // within tells whether every packet that v matches is one that r matches.
 func (v *view) within(r *view) bool {
-	if r.transport > v.transport {
+	if r.transport > v.transport || r.chance {
 		return false
 	}
 	for _, c := range r.conds {
@@ -292,13 +327,13 @@ func (v *view) sameAnyway(later []view) *view {
 // bypass returns the earlier rules that accept packets for which the limit of v
 // is meant. Traffic of the host with itself does not count.
 func (v *view) bypass(earlier []view) []RuleInfo {
-	if v.verdict == nft.VerdictAccept == v.limit.Over {
+	if v.verdict == nft.VerdictAccept == v.limit.Over || v.chance {
 		return nil
 	}
 	var by []RuleInfo
 	for i := range earlier {
 		r := &earlier[i]
-		if r.terminal && r.limit == nil && r.verdict == nft.VerdictAccept && !r.loopback() && !v.apart(r) {
+		if r.terminal && r.limit == nil && r.verdict == nft.VerdictAccept && !r.loopback() && !r.chance && !v.apart(r) {
 			by = append(by, r.info)
 		}
 	}

@@ -16,16 +16,17 @@ const (
 )
 
 func (l *lowerer) lookup(e *nft.ExprLookup) error {
-	t := l.rule.Chain.Table
-	s := t.Set(e.Set)
+	s := l.rule.Chain.Table.Set(e.Set)
 	switch {
 	case s == nil:
-		return fmt.Errorf("table %v chain %s rule handle %d: no set %q", t, l.rule.Chain.Name, l.rule.Handle, e.Set)
-	case e.Map && e.Dst == nft.RegVerdict:
-		return refuse(supportedSets, "a verdict map")
-	case e.Map:
-		return refuse(supportedSets, "a map")
+		return l.errorf("no set %q", e.Set)
+	case e.Map && e.Dst != nft.RegVerdict:
+		return refuse(supportedSets, "a map of data")
 	}
+	return l.lookupIn(s, e)
+}
+
+func (l *lowerer) lookupIn(s *nft.Set, e *nft.ExprLookup) error {
 	if err := checkSet(s); err != nil {
 		return err
 	}
@@ -39,13 +40,17 @@ func (l *lowerer) lookup(e *nft.ExprLookup) error {
 		keys[i] = v[f.Offset : f.Offset+f.Len]
 	}
 
+	if err := l.checkStatus(keys); err != nil {
+		return err
+	}
+	if e.Map {
+		return l.verdictMap(s, keys)
+	}
 	if isCode(s) {
 		ranges := s.Ranges()
 		elems := make([][]span, len(ranges))
 		for i, r := range ranges {
-			for _, f := range s.Fields {
-				elems[i] = append(elems[i], span{r.From[f.Offset : f.Offset+f.Len], r.To[f.Offset : f.Offset+f.Len]})
-			}
+			elems[i] = fieldSpans(s, r)
 		}
 		return l.matchKeys(keys, elems, e.Invert)
 	}
@@ -55,73 +60,90 @@ func (l *lowerer) lookup(e *nft.ExprLookup) error {
 	return l.lookupMap(s, keys, e.Invert)
 }
 
-const supportedSets = "sets of keys, ranges and concatenations"
+const supportedSets = "sets and verdict maps of keys, ranges and concatenations"
 
 // checkSet refuses sets of a kind that is not known.
 func checkSet(s *nft.Set) error {
 	switch {
-	case s.Has(nft.SetMap) || s.Has(nft.SetObject):
-		return refuse(supportedSets, "a map")
 	case s.Fields == nil:
 		return refuse(supportedSets, "set %s of type %s", s.Name, s.KeyType)
-	case len(s.Exprs) > 0:
+	case len(s.Exprs) > 0 && (isMap(s) || len(s.Exprs) > 1 || s.Exprs[0].ExprName() != "counter" && len(s.Elements) > 0):
 		return refuse(supportedSets, "set %s with %s for each element", s.Name, s.Exprs[0].ExprName())
 	}
 	for _, el := range s.Elements {
 		switch {
-		case el.CatchAll:
+		case el.CatchAll && !isMap(s):
 			return refuse(supportedSets, "set %s with a catch-all element", s.Name)
-		case len(el.Exprs) > 0:
+		case el.CatchAll && (el.Timeout > 0 || s.Timeout > 0):
+			return refuse(supportedSets, "map %s with a catch-all element that expires", s.Name)
+		case len(el.Exprs) > 0 && len(s.Exprs) == 0:
 			return refuse(supportedSets, "set %s with %s in an element", s.Name, el.Exprs[0].ExprName())
 		}
 	}
 	return nil
 }
 
+// isMap tells whether elements have a verdict, or an object.
+func isMap(s *nft.Set) bool { return s.Has(nft.SetMap) || s.Has(nft.SetObject) }
+
 // isFixed tells whether a set cannot change.
 func isFixed(s *nft.Set) bool {
-	return (s.Has(nft.SetAnonymous) || s.Has(nft.SetConstant)) && !s.Has(nft.SetTimeout)
+	return (s.Has(nft.SetAnonymous) || s.Has(nft.SetConstant)) && !s.Has(nft.SetTimeout) && !s.Has(nft.SetDynamic) && len(s.Exprs) == 0
 }
 
 // concatRanges tells whether the fields of a concatenation are ranges.
 func concatRanges(s *nft.Set) bool { return s.Has(nft.SetInterval) && len(s.Fields) > 1 }
 
+// nameRanges tells whether a set has ranges of interface names.
+func nameRanges(s *nft.Set) bool {
+	return s.Has(nft.SetInterval) && slices.ContainsFunc(s.Fields, func(f nft.Field) bool { return f.Type == "ifname" })
+}
+
+// onlyCode tells whether no map can hold a set.
+func onlyCode(s *nft.Set) bool { return (concatRanges(s) || nameRanges(s)) && len(s.Exprs) == 0 }
+
 // isCode tells whether a set becomes code.
 func isCode(s *nft.Set) bool {
 	n := len(s.Ranges())
-	return isFixed(s) && (n <= codeElements || concatRanges(s) && n <= codeConcatElements)
+	return isFixed(s) && n <= codeElements || onlyCode(s) && !s.Has(nft.SetTimeout) && n <= codeConcatElements
 }
 
 // checkMap refuses sets that cannot be maps.
 func checkMap(s *nft.Set) error {
 	switch {
-	case concatRanges(s) && isFixed(s):
-		return refuse(supportedSets, "set %s with %d ranges in concatenations, more than %d", s.Name, len(s.Ranges()), codeConcatElements)
-	case concatRanges(s):
-		return refuse(supportedSets+" (with ranges only if the set is constant)", "set %s with ranges in concatenations that can change", s.Name)
-	}
-	for _, f := range s.Fields {
-		if f.Type == "ifname" && s.Has(nft.SetInterval) {
-			return refuse("ranges of names in constant sets", "set %s with ranges of interface names that can change", s.Name)
-		}
+	case concatRanges(s) && len(s.Exprs) > 0, nameRanges(s) && len(s.Exprs) > 0:
+		return refuse(supportedSets, "set %s with %s for each element and ranges in concatenations, or of interface names", s.Name, s.Exprs[0].ExprName())
+	case onlyCode(s) && s.Has(nft.SetTimeout):
+		return refuse(supportedSets, "set %s with ranges in concatenations, or of interface names, that expire", s.Name)
+	case onlyCode(s):
+		return refuse(supportedSets, "set %s with %d ranges in concatenations, or of interface names, more than %d", s.Name, len(s.Ranges()), codeConcatElements)
 	}
 	return nil
 }
 
 // lookupMap adds a lookup in a set that is a map.
 func (l *lowerer) lookupMap(s *nft.Set, keys [][]sym, invert bool) error {
+	keys, err := mapKeys(keys)
+	if err == nil {
+		l.ops = append(l.ops, &opLookup{keys, l.setMap(s), invert})
+	}
+	return err
+}
+
+// mapKeys returns the keys that a map is asked for: interfaces are known by
+// their indexes.
+func mapKeys(keys [][]sym) ([][]sym, error) {
+	keys = slices.Clone(keys)
 	for i, key := range keys {
 		field, ok, err := nameKey(key)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !ok {
-			continue
+		if ok {
+			keys[i] = fieldBytes(field, 0, 4)
 		}
-		keys[i] = fieldBytes(field, 0, 4)
 	}
-	l.ops = append(l.ops, &opLookup{keys, l.setMap(s), invert})
-	return nil
+	return keys, nil
 }
 
 // setMap returns the index of the set that is a map.
@@ -131,6 +153,8 @@ func (c *compiler) setMap(s *nft.Set) int {
 		index = len(c.p.Sets)
 		c.sets[s] = index
 		set := newSet(index, s, c.p.options)
+		// checkSet and elemState refuse what this could not be.
+		set.state, _ = c.elemState(s.Exprs)
 		for n := 1; c.p.hasMap(set.MapName); n++ {
 			set.MapName = mapName(set, n)
 		}
@@ -149,8 +173,9 @@ func (c *compiler) namedSets(t *nft.Table) {
 	for _, s := range t.Sets {
 		switch {
 		case s.Has(nft.SetAnonymous):
-		case isFixed(s):
+		case isFixed(s), onlyCode(s) && isCode(s):
 			c.p.fixed = append(c.p.fixed, fmt.Sprintf("%v %s", t, s.Name))
+		case isMap(s):
 		case checkSet(s) == nil && checkMap(s) == nil:
 			c.setMap(s)
 		}

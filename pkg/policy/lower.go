@@ -25,6 +25,12 @@ type lowerer struct {
 	// v6 tells that only IPv6 packets come this far, v4 that only IPv4 does.
 	v4, v6  bool
 	counted bool
+	// locals is how many slots of the stack hold computed values.
+	locals int
+	// status are the slots of ct status.
+	status []int
+	// ports tells that only TCP and UDP come this far.
+	ports bool
 }
 
 // The expressions that can be lowered, by the name they have in the kernel.
@@ -45,6 +51,10 @@ func init() {
 		"limit":     as((*lowerer).limit),
 		"log":       as((*lowerer).log),
 		"masq":      as((*lowerer).masq),
+		"numgen":    as((*lowerer).numgen),
+		"quota":     as((*lowerer).quota),
+		"objref":    as((*lowerer).objref),
+		"dynset":    as((*lowerer).dynset),
 	}
 }
 
@@ -98,12 +108,21 @@ func (l *lowerer) count() {
 	}
 	at := 0
 	for i, o := range l.ops {
-		switch o.(type) {
-		case *opMatch, *opLookup, opTransport, opLimit:
+		switch o := o.(type) {
+		case *opVerdictMap:
+			// The verdict follows the match: it counts in between.
+			o.count = int(l.index)
+			return
+		case *opMatch, *opLookup, *opFact, *opDynset, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}
 	l.ops = slices.Insert(l.ops, at, op(opCount{int(l.index)}))
+}
+
+// errorf says what is wrong with a ruleset that no kernel would take.
+func (l *lowerer) errorf(format string, args ...any) error {
+	return fmt.Errorf("table %v chain %s rule handle %d: %s", l.rule.Chain.Table, l.rule.Chain.Name, l.rule.Handle, fmt.Sprintf(format, args...))
 }
 
 func (l *lowerer) store(reg nft.Register, v []sym) error {
@@ -144,9 +163,15 @@ func (l *lowerer) meta(e *nft.ExprMeta) error {
 	if e.Set {
 		return refuse("loading", "setting meta %v", e.Key)
 	}
+	switch e.Key {
+	case nft.MetaCPU:
+		return l.compute(e.Reg, &opCompute{kind: computeCPU})
+	case nft.MetaRandom:
+		return l.compute(e.Reg, &opCompute{kind: computeRandom})
+	}
 	v, ok := metaKeys[e.Key]
 	if !ok {
-		var keys []string
+		keys := []string{nft.MetaCPU.String(), nft.MetaRandom.String()}
 		for k := range metaKeys {
 			keys = append(keys, k.String())
 		}
@@ -154,16 +179,6 @@ func (l *lowerer) meta(e *nft.ExprMeta) error {
 		return refuse(strings.Join(keys, ", "), "meta %v", e.Key)
 	}
 	return l.store(e.Reg, v)
-}
-
-func (l *lowerer) ct(e *nft.ExprCt) error {
-	switch {
-	case e.Set:
-		return refuse("ct state", "setting ct %v", e.Key)
-	case e.Key != nft.CtState || e.Direction >= 0:
-		return refuse("ct state", "ct %v", e.Key)
-	}
-	return l.store(e.Reg, fieldBytes(fieldCtState, 0, 4))
 }
 
 // Lengths of the headers that struct pkt holds, in bytes.
@@ -208,8 +223,11 @@ func (l *lowerer) payload(e *nft.ExprPayload) error {
 }
 
 func (l *lowerer) bitwise(e *nft.ExprBitwise) error {
+	if e.Op == nft.BitwiseLshift || e.Op == nft.BitwiseRshift {
+		return l.shift(e)
+	}
 	if e.Op != nft.BitwiseMaskXor || len(e.Mask) != int(e.Len) || len(e.Xor) != int(e.Len) {
-		return refuse("masks", "a shift, or an operation on two registers")
+		return refuse("masks, shifts", "an operation on two registers")
 	}
 	v, err := l.load(e.Src, int(e.Len))
 	if err != nil {
@@ -250,12 +268,16 @@ func (l *lowerer) match(v []sym, spans []span, invert bool) error {
 
 // matchKeys adds a condition on several values.
 func (l *lowerer) matchKeys(keys [][]sym, elems [][]span, invert bool) error {
+	if err := l.checkStatus(keys); err != nil {
+		return err
+	}
 	m, err := l.resolveNames(&opMatch{keys: keys, elems: elems, invert: invert})
 	if err != nil {
 		return err
 	}
 	l.ops = append(l.ops, m)
 	l.learn(m)
+	l.learnPorts(m)
 	return nil
 }
 
@@ -316,20 +338,11 @@ func (l *lowerer) immediate(e *nft.ExprImmediate) error {
 	if e.Verdict == nil {
 		return l.store(e.Reg, constants(e.Data))
 	}
-	v := opVerdict{code: e.Verdict.Code}
-	switch v.code {
-	case nft.VerdictAccept, nft.VerdictDrop, nft.VerdictReturn:
-	case nft.VerdictContinue:
-		return nil
-	case nft.VerdictJump, nft.VerdictGoto:
-		if v.chain = l.rule.Chain.Table.Chain(e.Verdict.Chain); v.chain == nil {
-			return fmt.Errorf("table %v chain %s rule handle %d: no chain %q", l.rule.Chain.Table, l.rule.Chain.Name, l.rule.Handle, e.Verdict.Chain)
-		}
-	default:
-		return refuse("accept, drop, jump, goto, return, continue", "verdict %v", v.code)
+	v, err := l.verdict(e.Verdict)
+	if err == nil && v.code != nft.VerdictContinue {
+		l.ops = append(l.ops, v)
 	}
-	l.ops = append(l.ops, v)
-	return nil
+	return err
 }
 
 func (l *lowerer) counter(*nft.ExprCounter) error {
@@ -342,20 +355,31 @@ func (l *lowerer) counter(*nft.ExprCounter) error {
 
 const nanosecond = 1_000_000_000 // in a second
 
-// limit computes the bucket as nft_limit_init() of the kernel does.
 func (l *lowerer) limit(e *nft.ExprLimit) error {
+	o, err := l.newLimit(e)
+	if err == nil {
+		l.ops = append(l.ops, o)
+	}
+	return err
+}
+
+func (l *lowerer) newLimit(e *nft.ExprLimit) (opLimit, error) {
+	info, err := limitInfo(e)
+	if err != nil {
+		return opLimit{}, err
+	}
+	info.Index, info.Rule = uint32(len(l.p.Limits)), l.index
+	l.p.Limits = append(l.p.Limits, info)
+	return opLimit{index: int(info.Index)}, nil
+}
+
+// limitInfo computes the bucket as nft_limit_init() of the kernel does.
+func limitInfo(e *nft.ExprLimit) (LimitInfo, error) {
 	hi, nsecs := bits.Mul64(e.Unit, nanosecond)
 	if e.Rate == 0 || e.Unit == 0 || hi != 0 {
-		return refuse("", "a rate of %d per %d seconds", e.Rate, e.Unit)
+		return LimitInfo{}, refuse("", "a rate of %d per %d seconds", e.Rate, e.Unit)
 	}
-	info := LimitInfo{
-		Index: uint32(len(l.p.Limits)),
-		Rule:  l.index,
-		Bytes: e.Bytes,
-		Over:  e.Over,
-		Rate:  e.Rate,
-		Nsecs: nsecs,
-	}
+	info := LimitInfo{Bytes: e.Bytes, Over: e.Over, Rate: e.Rate, Nsecs: nsecs}
 	if e.Bytes {
 		info.TokensMax = nsecs * (e.Rate + uint64(e.Burst)) / e.Rate
 	} else {
@@ -365,9 +389,7 @@ func (l *lowerer) limit(e *nft.ExprLimit) error {
 		}
 		info.TokensMax = nsecs / e.Rate * burst
 	}
-	l.p.Limits = append(l.p.Limits, info)
-	l.ops = append(l.ops, opLimit{int(info.Index)})
-	return nil
+	return info, nil
 }
 
 // defaultBurst is NFT_LIMIT_PKT_BURST_DEFAULT.

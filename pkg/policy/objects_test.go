@@ -32,45 +32,89 @@ func TestDataplaneObjects(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			shared := map[string]*ebpf.Map{}
-			for _, object := range []string{"l2tc_bpfel.o", "l2xdp_bpfel.o"} {
-				spec, err := ebpf.LoadCollectionSpec(filepath.Join("../../loader", object))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := p.Splice(spec); err != nil {
-					t.Fatal(err)
-				}
-				replace := map[string]*ebpf.Map{}
-				for name := range spec.Maps {
-					if shared[name] != nil {
-						replace[name] = shared[name]
-					}
-				}
-				coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace})
-				if err != nil {
-					t.Fatalf("%s: %+v", object, err)
-				}
-				defer coll.Close()
-				for _, name := range append(p.mapNames(), countersMap, limitsMap) {
-					shared[name] = coll.Maps[name]
-				}
-				for name, prog := range coll.Programs {
-					info, err := prog.Info()
-					if err != nil {
-						t.Fatal(err)
-					}
-					n, _ := info.VerifiedInstructions()
-					t.Logf("%s: %d instructions verified", name, n)
-				}
-			}
-			if n := shared[countersMap].MaxEntries(); int(n) != len(p.Rules) {
-				t.Errorf("%d counters for %d rules", n, len(p.Rules))
-			}
-			if n := shared[limitsMap].MaxEntries(); int(n) != max(1, len(p.Limits)) {
-				t.Errorf("%d limits for %d limits", n, len(p.Limits))
-			}
+			loadObjects(t, p)
 		})
+	}
+}
+
+// What the examples do not use passes there too.
+func TestDataplaneFeatures(t *testing.T) {
+	loadObjects(t, compile(t, features))
+}
+
+const features = `table inet t {
+	map m { type inet_service : verdict; elements = { 22 : jump c, 23 : drop }; }
+	quota q { 180 bytes }
+	limit l { rate 6/minute burst 4 packets }
+	chain c { limit name "l" quota name tcp dport map { 22 : "q" } numgen inc mod 3 0 accept
+		meta random < 0x1000 ct direction reply accept
+		return
+	}
+	set banned { type ipv4_addr . inet_service; size 1000; flags dynamic, timeout; timeout 1h; }
+	chain rules { tcp dport 22 update @banned { ip saddr . tcp dport limit rate over 10/minute burst 5 packets } drop
+		ip saddr . tcp dport @banned meta random < 10 drop
+		meta cpu 0 tcp dport vmap @m
+		ct status snat ct original ip6 saddr fd00::1 tcp dport 5 ct reply proto-src 7 drop
+		ip saddr vmap { 10.0.0.0/8 : goto c, * : continue }
+	}
+	chain raw { type filter hook prerouting priority -300; policy accept;
+		jump rules
+	}
+	chain in { type filter hook input priority 0; policy accept;
+		jump rules
+	}
+	chain fw { type filter hook forward priority 0; policy accept;
+		jump rules
+	}
+	chain out { type filter hook output priority 0; policy accept;
+		jump rules
+	}
+	chain post { type filter hook postrouting priority 200; policy accept;
+		jump rules
+	}
+}
+`
+
+// loadObjects loads the programs of the dataplane with a policy.
+func loadObjects(t *testing.T, p *Program) {
+	t.Helper()
+	shared := map[string]*ebpf.Map{}
+	for _, object := range []string{"l2tc_bpfel.o", "l2xdp_bpfel.o"} {
+		spec, err := ebpf.LoadCollectionSpec(filepath.Join("../../loader", object))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Splice(spec); err != nil {
+			t.Fatal(err)
+		}
+		replace := map[string]*ebpf.Map{}
+		for name := range spec.Maps {
+			if shared[name] != nil {
+				replace[name] = shared[name]
+			}
+		}
+		coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace})
+		if err != nil {
+			t.Fatalf("%s: %+v", object, err)
+		}
+		defer coll.Close()
+		for _, name := range append(p.mapNames(), countersMap, limitsMap) {
+			shared[name] = coll.Maps[name]
+		}
+		for name, prog := range coll.Programs {
+			info, err := prog.Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, _ := info.VerifiedInstructions()
+			t.Logf("%s: %d instructions verified", name, n)
+		}
+	}
+	if n := shared[countersMap].MaxEntries(); int(n) != len(p.Rules) {
+		t.Errorf("%d counters for %d rules", n, len(p.Rules))
+	}
+	if n := shared[limitsMap].MaxEntries(); int(n) != max(1, len(p.Limits)) {
+		t.Errorf("%d limits for %d limits", n, len(p.Limits))
 	}
 }
 

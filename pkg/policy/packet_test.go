@@ -20,6 +20,7 @@ type packet struct {
 	fragOff  uint16 // in the IPv4 header, with its flags
 	tos      byte
 	now      uint64
+	flow     *flowFacts
 }
 
 // Values of ct_state.
@@ -53,8 +54,6 @@ func icmp(typ byte) []byte { return []byte{typ, 0, 0, 0, 0, 1, 0, 1} }
 
 const (
 	protoICMP   = 1
-	protoTCP    = 6
-	protoUDP    = 17
 	protoICMPv6 = 58
 )
 

@@ -84,6 +84,11 @@ type Program struct {
 	// is used.
 	Phases uint32
 
+	numgens int      // numbers that count up
+	facts   uint32   // value of policy_facts
+	quotas  []uint64 // bytes consumed
+	frame   frame
+
 	options Options
 	fixed   []string // named sets that are code
 	chains  map[*nft.Chain]*chain

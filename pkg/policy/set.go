@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -43,6 +44,14 @@ type Set struct {
 	fields []keyField
 	links  map[string]int
 	ranges []nft.Range
+	// verdicts that elements of a verdict map can have, by the index that is
+	// their value.
+	verdicts []opVerdict
+	isMap    bool
+	// state that each element has; nil: none.
+	state *elemState
+	// dynamic tells that rules add elements.
+	dynamic bool
 }
 
 // keyField is a field in the layout of the map's key.
@@ -75,10 +84,11 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 		KeyType:  src.KeyType,
 		Fields:   src.Fields,
 		Interval: src.Has(nft.SetInterval),
-		Constant: src.Has(nft.SetConstant) || src.Has(nft.SetAnonymous),
+		Constant: (src.Has(nft.SetConstant) || src.Has(nft.SetAnonymous)) && !src.Has(nft.SetDynamic),
 		Timeouts: src.Has(nft.SetTimeout),
 		Timeout:  src.Timeout,
 		links:    opt.Links,
+		isMap:    isMap(src),
 		ranges:   src.Ranges(),
 	}
 	s.MapName = mapName(s, 0)
@@ -116,6 +126,9 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 func mapName(s *Set, attempt int) string {
 	h := fnv.New32a()
 	fmt.Fprintf(h, "%v\x00%s\x00%s\x00%s\x00%t\x00%d", s.Family, s.Table, s.Name, s.KeyType, s.Interval, attempt)
+	if s.isMap {
+		fmt.Fprint(h, "\x00map")
+	}
 	suffix := fmt.Sprintf("_%06x", h.Sum32()&0xffffff)
 	name := identifier(s.Name)
 	return name[:min(len(name), maxName-len(suffix))] + suffix
@@ -172,24 +185,56 @@ func (s *Set) spec() *ebpf.MapSpec {
 		}
 	}
 	key.Size = uint32(start + s.keySize())
+	value := &btf.Struct{Name: "set_elem", Size: uint32(s.valueSize()), Members: []btf.Member{
+		{Name: "expires", Type: btfU64},
+	}}
+	if s.isMap {
+		value.Name = "verdict_elem"
+		value.Members = append(value.Members,
+			btf.Member{Name: "verdict", Type: btfU32, Offset: verdictOffset * 8},
+			btf.Member{Name: "unused", Type: btfU32, Offset: (verdictOffset + 4) * 8})
+	}
+	if s.state != nil {
+		value.Name = "stateful_elem"
+		value.Members = append(value.Members,
+			btf.Member{Name: "state", Type: &btf.Array{Index: btfU32, Type: btfU64, Nelems: stateSize / 8}, Offset: stateOffset * 8})
+	}
 	return &ebpf.MapSpec{
 		Name:       s.MapName,
 		Type:       s.MapType(),
 		KeySize:    key.Size,
-		ValueSize:  elemSize,
+		ValueSize:  value.Size,
 		MaxEntries: s.MaxEntries,
 		Flags:      unix.BPF_F_NO_PREALLOC,
 		Key:        key,
-		Value: &btf.Struct{Name: "set_elem", Size: elemSize, Members: []btf.Member{
-			{Name: "expires", Type: btfU64},
-		}},
+		Value:      value,
 	}
 }
 
 // elemSize is the size of struct set_elem of bpf/lib/types.h.
 const elemSize = 8
 
-func elemValue(expires uint64) []byte { return binary.NativeEndian.AppendUint64(nil, expires) }
+// valueSize is the size of an element's value: a verdict map's has the index of
+// its verdict behind struct set_elem.
+func (s *Set) valueSize() int {
+	switch {
+	case s.isMap:
+		return elemSize + 8
+	case s.state != nil:
+		return elemSize + stateSize
+	}
+	return elemSize
+}
+
+// value returns the value of an element.
+func (s *Set) value(expires uint64, verdict int) []byte {
+	v := make([]byte, s.valueSize())
+	binary.NativeEndian.PutUint64(v, expires)
+	if s.isMap {
+		binary.NativeEndian.PutUint32(v[verdictOffset:], uint32(verdict))
+	}
+	return v
+}
 
 // Now returns the clock that elements expire by: CLOCK_MONOTONIC in ns.
 func Now() uint64 {
@@ -201,8 +246,9 @@ func Now() uint64 {
 
 // initialElement is an element of the ruleset.
 type initialElement struct {
-	key  []byte
-	life time.Duration // 0: for ever
+	key     []byte
+	life    time.Duration // 0: for ever
+	verdict int
 }
 
 // initial returns the elements of the ruleset. Names of interfaces that do not
@@ -217,14 +263,15 @@ func (s *Set) initial() []initialElement {
 		if life == 0 {
 			life = s.Timeout
 		}
+		verdict := slices.IndexFunc(s.verdicts, func(v opVerdict) bool { return v.isOf(r.Element) })
 		if s.Interval {
 			for _, k := range prefixes(r.From, r.To) {
-				out = append(out, initialElement{k, life})
+				out = append(out, initialElement{k, life, verdict})
 			}
 			continue
 		}
 		if k, ok := s.mapKey(r.From); ok {
-			out = append(out, initialElement{k, life})
+			out = append(out, initialElement{k, life, verdict})
 		}
 	}
 	return out
@@ -255,7 +302,7 @@ func (s *Set) contents(now uint64) []ebpf.MapKV {
 		if e.life > 0 {
 			expires = now + uint64(e.life)
 		}
-		out = append(out, ebpf.MapKV{Key: e.key, Value: elemValue(expires)})
+		out = append(out, ebpf.MapKV{Key: e.key, Value: s.value(expires, e.verdict)})
 	}
 	return out
 }

@@ -39,7 +39,9 @@ func (p *Program) Set(family nft.Family, table, name string) (*Set, error) {
 
 // Add puts an element into the set, whose map is m. It expires after timeout;
 // 0 means what the set says. An element that is there already gets the new
-// timeout; a range that overlaps with another one is refused, as nft does.
+// timeout; a range that overlaps with another one is refused, as nft does. An
+// element of a verdict map is "key : verdict"; jump and goto can only name
+// chains that elements of the ruleset jump or go to.
 func (s *Set) Add(m *ebpf.Map, element string, timeout time.Duration) error {
 	switch {
 	case s.Constant:
@@ -50,6 +52,10 @@ func (s *Set) Add(m *ebpf.Map, element string, timeout time.Duration) error {
 		return fmt.Errorf("set %v: element %q: the set has no flag \"timeout\"", s, element)
 	case timeout == 0:
 		timeout = s.Timeout
+	}
+	element, verdict, err := s.splitVerdict(element)
+	if err != nil {
+		return err
 	}
 	keys, err := s.Encode(element)
 	if err != nil {
@@ -66,7 +72,7 @@ func (s *Set) Add(m *ebpf.Map, element string, timeout time.Duration) error {
 		expires = now + uint64(timeout)
 	}
 	for i, k := range keys {
-		if err := s.update(m, k, expires, now); err != nil {
+		if err := s.update(m, k, s.value(expires, verdict), now); err != nil {
 			for _, done := range keys[:i] {
 				_ = m.Delete(done)
 			}
@@ -77,8 +83,8 @@ func (s *Set) Add(m *ebpf.Map, element string, timeout time.Duration) error {
 }
 
 // update stores a key; when the set is full, expired elements make room.
-func (s *Set) update(m *ebpf.Map, key []byte, expires, now uint64) error {
-	err := m.Put(key, elemValue(expires))
+func (s *Set) update(m *ebpf.Map, key, value []byte, now uint64) error {
+	err := m.Put(key, value)
 	if !isFull(err) {
 		return err
 	}
@@ -87,7 +93,7 @@ func (s *Set) update(m *ebpf.Map, key []byte, expires, now uint64) error {
 		return perr
 	}
 	if n > 0 {
-		err = m.Put(key, elemValue(expires))
+		err = m.Put(key, value)
 	}
 	if isFull(err) {
 		return fmt.Errorf("the set is full: %d elements", s.MaxEntries)
@@ -150,7 +156,7 @@ func (s *Set) Delete(m *ebpf.Map, element string) error {
 		return err
 	}
 	for _, k := range keys {
-		if err := m.Lookup(k, new([elemSize]byte)); err != nil {
+		if err := m.Lookup(k, make([]byte, s.valueSize())); err != nil {
 			return fmt.Errorf("set %v: element %q: %w", s, element, err)
 		}
 	}
@@ -173,7 +179,8 @@ func (s *Set) Flush(m *ebpf.Map) error {
 
 // SetElement is an element of a set as text.
 type SetElement struct {
-	// Element as nft writes it; a range is listed as prefixes.
+	// Element as nft writes it; a range is listed as prefixes, and an element
+	// of a verdict map with its verdict.
 	Element string
 	// Expires is what is left of its life; 0: it does not expire.
 	Expires time.Duration
@@ -196,7 +203,7 @@ func (s *Set) Elements(m *ebpf.Map) ([]SetElement, error) {
 		if err != nil {
 			return err
 		}
-		e := SetElement{Element: text}
+		e := SetElement{Element: text + s.verdictText(value)}
 		if t := binary.NativeEndian.Uint64(value); t != 0 {
 			e.Expires = time.Duration(t - now)
 		}

@@ -17,7 +17,11 @@ import (
 const (
 	countersMap    = "l2_counters"
 	limitsMap      = "l2_limits"
+	numgensMap     = "l2_numgens"
+	factsMap       = "l2_facts"
+	quotasMap      = "l2_quotas"
 	phasesVariable = "policy_phases"
+	factsVariable  = "policy_facts"
 )
 
 // Splice puts the ruleset into an object: it replaces the policy functions in
@@ -25,12 +29,14 @@ const (
 // latter, adds a map for each set and tells the object which phases are used.
 // It may be used for several objects, which can then share the maps by name.
 func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
-	v := spec.Variables[phasesVariable]
-	if v == nil {
-		return fmt.Errorf("policy: the object has no variable %s", phasesVariable)
-	}
-	if err := v.Set(p.Phases); err != nil {
-		return fmt.Errorf("policy: %s: %w", phasesVariable, err)
+	for name, value := range map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts} {
+		v := spec.Variables[name]
+		if v == nil {
+			return fmt.Errorf("policy: the object has no variable %s", name)
+		}
+		if err := v.Set(value); err != nil {
+			return fmt.Errorf("policy: %s: %w", name, err)
+		}
 	}
 	if err := p.maps(spec); err != nil {
 		return fmt.Errorf("policy: %w", err)
@@ -60,6 +66,22 @@ func (p *Program) maps(spec *ebpf.CollectionSpec) error {
 			return err
 		}
 		limits.Contents = append(limits.Contents, ebpf.MapKV{Key: l.Index, Value: value})
+	}
+	if p.numgens > 0 {
+		spec.Maps[numgensMap] = &ebpf.MapSpec{
+			Name: numgensMap, Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: uint32(p.numgens),
+			Key: btfU32, Value: btfU64,
+		}
+	}
+	if len(p.quotas) > 0 {
+		m := &ebpf.MapSpec{
+			Name: quotasMap, Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: uint32(len(p.quotas)),
+			Key: btfU32, Value: btfU64,
+		}
+		for i, consumed := range p.quotas {
+			m.Contents = append(m.Contents, ebpf.MapKV{Key: uint32(i), Value: consumed})
+		}
+		spec.Maps[quotasMap] = m
 	}
 	now := Now()
 	for _, s := range p.Sets {
@@ -166,7 +188,8 @@ func join(functions []function) (asm.Instructions, error) {
 // in the ruleset. What is left of the life of elements does not count.
 func (p *Program) Hash() [sha256.Size]byte {
 	h := sha256.New()
-	fmt.Fprintf(h, "phases %#x\n%+v\n%+v\n", p.Phases, p.Logs, p.Limits)
+	fmt.Fprintf(h, "phases %#x facts %#x\n%+v\n%+v\n", p.Phases, p.facts, p.Logs, p.Limits)
+	fmt.Fprintf(h, "%v\n", p.quotas)
 	for _, r := range p.Rules {
 		r.Line = 0 // a comment more in the file changes nothing
 		fmt.Fprintf(h, "%+v\n", r)
@@ -175,6 +198,12 @@ func (p *Program) Hash() [sha256.Size]byte {
 		fmt.Fprintf(h, "%v %s %v %d %v %v\n", s, s.MapName, s.MapType(), s.MaxEntries, s.fields, s.Timeout)
 		for _, r := range s.ranges {
 			fmt.Fprintf(h, "%x %x %v\n", r.From, r.To, r.Element.Timeout)
+			if v := r.Element.Verdict; v != nil {
+				fmt.Fprintf(h, "%v\n", *v)
+			}
+			if r.Element.Object != "" {
+				fmt.Fprintf(h, "%s\n", r.Element.Object)
+			}
 		}
 	}
 	functions, err := p.generate(plainLayout())

@@ -22,6 +22,9 @@ const (
 	fieldPktType
 	fieldNow
 	fieldCount
+
+	// fieldLocal are values that the rule has computed, on the stack.
+	fieldLocal pktField = 0xff
 )
 
 // Members of struct pkt and their lengths in bytes, as bpf/lib/types.h has them.

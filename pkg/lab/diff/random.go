@@ -12,7 +12,7 @@ import (
 // and the addresses behind them.
 func (r *Rig) RandomRuleset(seed uint64) string {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	g := nftrand.Generator{Rand: rnd}
+	g := nftrand.Generator{Rand: rnd, VerdictMaps: true}
 	address := func(v int) func() string {
 		return func() string {
 			p := r.ports[rnd.IntN(len(r.ports))]

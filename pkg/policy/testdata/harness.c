@@ -9,6 +9,7 @@
 struct input {
 	__u32 phase; /* the bit of PHASE_* */
 	struct pkt pkt;
+	struct ct_facts ct;
 };
 
 const struct input *unused_input __attribute__((unused));
@@ -21,10 +22,12 @@ SEC("tc")
 int harness(struct __sk_buff *skb)
 {
 	int verdict = -1;
+	struct ct_facts *ct = facts();
 	struct input in;
 
-	if (bpf_skb_load_bytes(skb, 0, &in, sizeof(in)))
+	if (!ct || bpf_skb_load_bytes(skb, 0, &in, sizeof(in)))
 		return -1;
+	*ct = in.ct;
 	RUN(PREROUTING_RAW, prerouting_raw);
 	RUN(PREROUTING_EARLY, prerouting_early);
 	RUN(PREROUTING, prerouting);

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"slices"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// Where the members of struct ct_facts of bpf/lib/facts.h are, in bytes.
+const (
+	factReply     = 40 // the original tuple is at 0
+	factStatus    = 80
+	factDirection = 84
+	factThere     = 85
+
+	tupleSrc      = 0
+	tupleDst      = 16
+	tupleSrcPort  = 32
+	tupleDstPort  = 34
+	tupleProtocol = 36
+	tupleFamily   = 37
+	tupleZone     = 38
+)
+
+// factsCt is FACTS_CT of bpf/lib/facts.h.
+const factsCt = 1 << 0
+
+// opFact puts a property of the packet's flow into slots of the stack. Without
+// a flow the rule does not match.
+type opFact struct {
+	slot, from, n int
+	// family that the flow has to have; 0: any.
+	family nft.Family
+}
+
+func (*opFact) isOp() {}
+
+const supportedCt = "ct state, direction, status, protocol, l3proto, zone; original and reply saddr, daddr, proto-src, proto-dst"
+
+func (l *lowerer) ct(e *nft.ExprCt) error {
+	if e.Set {
+		return refuse(supportedCt, "setting ct %v", e.Key)
+	}
+	tuple := factReply * max(e.Direction, 0)
+	family := l.rule.Chain.Table.Family
+	address := func(at int, f nft.Family) error {
+		if e.Direction < 0 {
+			return refuse("ct original, ct reply", "ct %v without a direction", e.Key)
+		}
+		switch f {
+		case nft.FamilyIPv4:
+			return l.fact(e.Reg, opFact{from: tuple + at, n: 4, family: f})
+		case nft.FamilyIPv6:
+			return l.fact(e.Reg, opFact{from: tuple + at, n: 16, family: f})
+		}
+		return refuse("ct original ip saddr and the like", "ct %v of either family", e.Key)
+	}
+	switch e.Key {
+	case nft.CtState:
+		return l.store(e.Reg, fieldBytes(fieldCtState, 0, 4))
+	case nft.CtDirection:
+		return l.fact(e.Reg, opFact{from: factDirection, n: 1})
+	case nft.CtStatus:
+		l.status = append(l.status, l.locals)
+		return l.fact(e.Reg, opFact{from: factStatus, n: 4})
+	case nft.CtL3proto:
+		return l.fact(e.Reg, opFact{from: tupleFamily, n: 1})
+	case nft.CtProtocol:
+		return l.fact(e.Reg, opFact{from: tupleProtocol, n: 1})
+	case nft.CtZone:
+		return l.fact(e.Reg, opFact{from: tupleZone, n: 2})
+	case nft.CtSrc:
+		return address(tupleSrc, family)
+	case nft.CtDst:
+		return address(tupleDst, family)
+	case nft.CtSrcIP:
+		return address(tupleSrc, nft.FamilyIPv4)
+	case nft.CtDstIP:
+		return address(tupleDst, nft.FamilyIPv4)
+	case nft.CtSrcIP6:
+		return address(tupleSrc, nft.FamilyIPv6)
+	case nft.CtDstIP6:
+		return address(tupleDst, nft.FamilyIPv6)
+	case nft.CtProtoSrc, nft.CtProtoDst:
+		// The kernel has types, codes and keys there for other protocols.
+		if !l.ports || e.Direction < 0 {
+			return refuse("ct original and ct reply behind a match on tcp or udp", "ct %v of any protocol", e.Key)
+		}
+		at := tupleSrcPort
+		if e.Key == nft.CtProtoDst {
+			at = tupleDstPort
+		}
+		return l.fact(e.Reg, opFact{from: tuple + at, n: 2})
+	}
+	return refuse(supportedCt, "ct %v", e.Key)
+}
+
+func (l *lowerer) fact(reg nft.Register, o opFact) error {
+	slots := (o.n + localSlot - 1) / localSlot
+	if l.locals+slots > maxLocals {
+		return refuse("", "more than %d computed values in a rule", maxLocals)
+	}
+	o.slot = l.locals
+	l.locals += slots
+	l.p.frame.locals = max(l.p.frame.locals, l.locals)
+	l.p.facts |= factsCt
+	l.ops = append(l.ops, &o)
+	return l.store(reg, fieldBytes(fieldLocal, localSlot*o.slot, o.n))
+}
+
+// exactStatus are the bits of ct status that are known exactly, or never set:
+// expected, seen-reply, confirmed, snat, dnat, seq-adjust; dying.
+var exactStatus = [4]byte{0x7b, 0x02}
+
+// checkStatus refuses conditions on bits of ct status that are not known.
+func (l *lowerer) checkStatus(keys [][]sym) error {
+	for _, s := range slices.Concat(keys...) {
+		if s.field != fieldLocal || !slices.Contains(l.status, int(s.index)/localSlot) {
+			continue
+		}
+		if at := int(s.index) % localSlot; s.and&^exactStatus[at] != 0 {
+			return refuse("expected, seen-reply, confirmed, snat, dnat, dying", "ct status assured, or all bits of ct status")
+		}
+	}
+	return nil
+}
+
+// learnPorts notes that only TCP and UDP come this far.
+func (l *lowerer) learnPorts(m *opMatch) {
+	if m.invert || len(m.keys) != 1 || len(m.keys[0]) != 1 || len(m.elems) == 0 {
+		return
+	}
+	k := m.keys[0][0]
+	protocol := k.field == fieldL4proto || k.field == fieldNH && (k.index == 9 && l.v4 || k.index == 6 && l.v6)
+	if !protocol || k.and != 0xff || k.xor != 0 {
+		return
+	}
+	l.ports = !slices.ContainsFunc(m.elems, func(e []span) bool {
+		return !e[0].single() || e[0].lo[0] != protoTCP && e[0].lo[0] != protoUDP
+	})
+}
+
+// Protocols that have ports.
+const (
+	protoTCP = 6
+	protoUDP = 17
+)
+
+// fact generates the load. The kernel's is nft_ct_get_eval().
+func (g *gen) fact(o *opFact, fail label) {
+	g.element(factsMap, 0)
+	g.jump(asm.JEq.Imm(asm.R0, 0, ""), fail)
+	g.emit(asm.LoadMem(asm.R1, asm.R0, factThere, asm.Byte))
+	g.jump(asm.JEq.Imm32(asm.R1, 0, ""), fail)
+	if o.family != 0 {
+		g.emit(asm.LoadMem(asm.R1, asm.R0, tupleFamily, asm.Byte))
+		g.jump(asm.JNE.Imm32(asm.R1, int32(o.family), ""), fail)
+	}
+	for at := 0; at < o.n; at += localSlot {
+		n := min(o.n-at, localSlot)
+		g.emit(
+			asm.LoadMem(asm.R1, asm.R0, int16(o.from+at), sizes[n]),
+			asm.StoreMem(asm.RFP, int16(g.p.frame.local(localSlot*(o.slot+at/localSlot))), asm.R1, asm.DWord),
+		)
+	}
+}
