@@ -132,8 +132,10 @@ static __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 	rkey.nfproto = q->nfproto;
 	f = icmp_find(&rkey, p->now);
 	if (!f) {
-		/* The router's own error, about a packet before its NAT. */
-		f = icmp_find(q, p->now);
+		/* The router's own error, about a packet before its NAT. From
+		 * anyone else it is about what no flow has sent.
+		 */
+		f = p->iif ? NULL : icmp_find(q, p->now);
 		if (f) {
 			p->ct_state = CT_STATE_RELATED;
 			facts_back(q, f, f->flags);
