@@ -113,3 +113,14 @@ func ports(port uint16, addrs ...netip.Addr) []netip.AddrPort {
 	}
 	return list
 }
+
+// firstError waits for a server's first error, or for the end of ctx, which is
+// none.
+func firstError(ctx context.Context, errc <-chan error) error {
+	select {
+	case err := <-errc:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}

@@ -38,12 +38,7 @@ func serveDNS(ctx context.Context, addrs []netip.AddrPort, ready func()) error {
 		go func() { errc <- dnsOverTCP(tcp) }()
 	}
 	ready()
-	select {
-	case err := <-errc:
-		return err
-	case <-ctx.Done():
-		return nil
-	}
+	return firstError(ctx, errc)
 }
 
 func dnsOverUDP(conn *net.UDPConn) error {

@@ -34,12 +34,7 @@ func serveEcho(ctx context.Context, addrs []netip.AddrPort, ready func()) error 
 		go func() { errc <- serveTCP(tcp, func(c net.Conn) { _, _ = io.Copy(c, c) }) }()
 	}
 	ready()
-	select {
-	case err := <-errc:
-		return err
-	case <-ctx.Done():
-		return nil
-	}
+	return firstError(ctx, errc)
 }
 
 // roomy gives a socket a receive buffer that a busy machine does not overrun:
@@ -83,12 +78,7 @@ func serveSSH(ctx context.Context, addrs []netip.AddrPort, ready func()) error {
 		go func() { errc <- serveTCP(listener, greet) }()
 	}
 	ready()
-	select {
-	case err := <-errc:
-		return err
-	case <-ctx.Done():
-		return nil
-	}
+	return firstError(ctx, errc)
 }
 
 // sshBanner is what serveSSH says.

@@ -79,15 +79,8 @@ func (l *lowerer) dynset(e *nft.ExprDynset) error {
 	if err := checkMap(s); err != nil {
 		return err
 	}
-	v, err := l.load(e.Reg, s.KeyLen)
+	keys, err := l.setKeys(s, e.Reg)
 	if err != nil {
-		return err
-	}
-	keys := make([][]sym, len(s.Fields))
-	for i, f := range s.Fields {
-		keys[i] = v[f.Offset : f.Offset+f.Len]
-	}
-	if err := l.checkStatus(keys); err != nil {
 		return err
 	}
 	if keys, err = mapKeys(keys); err != nil {

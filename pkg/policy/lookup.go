@@ -26,21 +26,26 @@ func (l *lowerer) lookup(e *nft.ExprLookup) error {
 	return l.lookupIn(s, e)
 }
 
-func (l *lowerer) lookupIn(s *nft.Set, e *nft.ExprLookup) error {
-	if err := checkSet(s); err != nil {
-		return err
-	}
-
-	v, err := l.load(e.Reg, s.KeyLen)
+// setKeys are the fields of a set's key, from the registers that hold it.
+func (l *lowerer) setKeys(s *nft.Set, reg nft.Register) ([][]sym, error) {
+	v, err := l.load(reg, s.KeyLen)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	keys := make([][]sym, len(s.Fields))
 	for i, f := range s.Fields {
 		keys[i] = v[f.Offset : f.Offset+f.Len]
 	}
+	return keys, l.checkStatus(keys)
+}
 
-	if err := l.checkStatus(keys); err != nil {
+func (l *lowerer) lookupIn(s *nft.Set, e *nft.ExprLookup) error {
+	if err := checkSet(s); err != nil {
+		return err
+	}
+
+	keys, err := l.setKeys(s, e.Reg)
+	if err != nil {
 		return err
 	}
 	if e.Map {
