@@ -150,7 +150,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	}
 	if (!w->ct.first)
 		return 0;
-	if (!policy_accepts(POSTROUTING_NAT, postrouting_nat, p))
+	if (!policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return STAT_DROP_POLICY;
 	if (p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
 		return STAT_DROP_NAT_NO_ADDRESS;
@@ -211,7 +211,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 {
 	int reason;
 
-	if (!policy_accepts(INPUT, input, p)) {
+	if (!policy_accepts(INPUT, input, skb, p)) {
 		count(STAT_DROP_POLICY);
 		if (!is_dhcp(p) || bpf_skb_change_type(skb, PACKET_OTHERHOST))
 			return TCX_DROP;
@@ -329,15 +329,15 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 {
 	int reason;
 
-	if (!policy_accepts(FORWARD, forward, p) ||
-	    !policy_accepts(POSTROUTING, postrouting, p))
+	if (!policy_accepts(FORWARD, forward, skb, p) ||
+	    !policy_accepts(POSTROUTING, postrouting, skb, p))
 		return drop(STAT_DROP_POLICY);
 	if (is_martian_source(p))
 		return drop(STAT_DROP_MARTIAN);
 	reason = to_src(skb, p, w);
 	if (reason)
 		return drop(reason);
-	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, p))
+	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
 		return refuse_late(w);
 	if (too_big || ttl_expires(p))
 		return to_kernel(skb, p, w);
@@ -382,13 +382,13 @@ int l2_ingress(struct __sk_buff *skb)
 	}
 	p->iif = ifindex;
 
-	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, p))
+	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, skb, p))
 		return drop(STAT_DROP_POLICY);
 	track(skb, p, &w);
-	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, p))
+	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
 		return drop(STAT_DROP_POLICY);
 	to_dst(p, &w);
-	if (!policy_accepts(PREROUTING, prerouting, p))
+	if (!policy_accepts(PREROUTING, prerouting, skb, p))
 		return drop(STAT_DROP_POLICY);
 
 	route = find_route(skb, p, &fib);
@@ -474,27 +474,29 @@ int l2_egress(struct __sk_buff *skb)
 	forwarded = skb->ingress_ifindex != 0;
 	if (forwarded)
 		p->iif = skb->ingress_ifindex;
-	if (forwarded ? !policy_accepts(PREROUTING_RAW, prerouting_raw, p) :
-			!policy_accepts(OUTPUT_RAW, output_raw, p))
+	if (forwarded ?
+		    !policy_accepts(PREROUTING_RAW, prerouting_raw, skb, p) :
+		    !policy_accepts(OUTPUT_RAW, output_raw, skb, p))
 		return drop(STAT_DROP_POLICY);
 	track(skb, p, &w);
-	if (forwarded && !policy_accepts(PREROUTING_EARLY, prerouting_early, p))
+	if (forwarded &&
+	    !policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
 		return drop(STAT_DROP_POLICY);
 	/* An answer to a packet whose source port was taken. */
 	to_dst(p, &w);
 	if (forwarded) {
-		if (!policy_accepts(PREROUTING, prerouting, p) ||
-		    !policy_accepts(FORWARD, forward, p))
+		if (!policy_accepts(PREROUTING, prerouting, skb, p) ||
+		    !policy_accepts(FORWARD, forward, skb, p))
 			return drop(STAT_DROP_POLICY);
-	} else if (!policy_accepts(OUTPUT, output, p)) {
+	} else if (!policy_accepts(OUTPUT, output, skb, p)) {
 		return drop(STAT_DROP_POLICY);
 	}
-	if (!policy_accepts(POSTROUTING, postrouting, p))
+	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
 		return drop(STAT_DROP_POLICY);
 	reason = to_src(skb, p, &w);
 	if (reason)
 		return drop(reason);
-	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, p))
+	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
 		return refuse_late(&w);
 	if (write_headers(skb, p, &w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);

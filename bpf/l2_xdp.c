@@ -37,26 +37,26 @@ static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 }
 
 /* All chains that a forwarded packet meets. */
-static __always_inline int policy_passes(struct pkt *p, const struct flow *f,
-					 __u32 oif)
+static __always_inline int policy_passes(struct ctx_buff *ctx, struct pkt *p,
+					 const struct flow *f, __u32 oif)
 {
 	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
 	facts_none();
-	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, p))
+	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, ctx, p))
 		return 0;
 	p->ct_state = CT_STATE_ESTABLISHED;
 	facts_flow(&p->tuple, f, f->flags);
-	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, p))
+	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, ctx, p))
 		return 0;
 	translate_dst(p, &f->out);
-	if (!policy_accepts(PREROUTING, prerouting, p))
+	if (!policy_accepts(PREROUTING, prerouting, ctx, p))
 		return 0;
 	p->oif = oif;
-	if (!policy_accepts(FORWARD, forward, p) ||
-	    !policy_accepts(POSTROUTING, postrouting, p))
+	if (!policy_accepts(FORWARD, forward, ctx, p) ||
+	    !policy_accepts(POSTROUTING, postrouting, ctx, p))
 		return 0;
 	translate_src(p, &f->out);
-	return policy_accepts(POSTROUTING_LATE, postrouting_late, p);
+	return policy_accepts(POSTROUTING_LATE, postrouting_late, ctx, p);
 }
 
 /*
@@ -141,7 +141,7 @@ int l2_xdp(struct xdp_md *ctx)
 	}
 
 	flow_touch(&p.tuple, f, &p, 0, 0);
-	if (!policy_passes(&p, f, hop.oif)) {
+	if (!policy_passes(ctx, &p, f, hop.oif)) {
 		count(STAT_DROP_POLICY);
 		return XDP_DROP;
 	}

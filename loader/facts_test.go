@@ -68,8 +68,8 @@ func (p factsPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instruct
 func countFacts(offsets map[string]int16) asm.Instructions {
 	return asm.Instructions{
 		asm.Mov.Imm(asm.R0, 0),
-		asm.JEq.Imm(asm.R1, 0, "facts.end"),
-		asm.Mov.Reg(asm.R6, asm.R1),
+		asm.JEq.Imm(asm.R2, 0, "facts.end"),
+		asm.Mov.Reg(asm.R6, asm.R2),
 		asm.StoreImm(asm.RFP, -4, 0, asm.Word),
 		asm.LoadMapPtr(asm.R1, 0).WithReference("l2_facts"),
 		asm.Mov.Reg(asm.R2, asm.RFP),

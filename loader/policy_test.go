@@ -107,7 +107,7 @@ func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructi
 		verdict = 0
 	}
 	end := name + ".end"
-	body := asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.JEq.Imm(asm.R1, 0, end)}
+	body := asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Mov.Reg(asm.R1, asm.R2), asm.JEq.Imm(asm.R1, 0, end)}
 	if p.masquerade && name == "policy_postrouting_nat" {
 		body = append(body, asm.Mov.Imm(asm.R2, 1), asm.StoreMem(asm.R1, nat, asm.R2, asm.Word))
 	}

@@ -112,16 +112,19 @@ __noinline int nft_log(struct pkt *p, __u32 index)
  * the linker carry them along. The barriers keep the compiler from learning
  * from the stub what the code that replaces it returns and writes.
  */
-#define POLICY_STUB(name)                                               \
-	__noinline int policy_##name(struct pkt *p)                     \
-	{                                                               \
-		int verdict = NF_DROP;                                  \
-                                                                        \
-		nft_count(p, 0);                                        \
-		nft_limit(p, 0);                                        \
-		nft_log(p, 0);                                          \
-		asm volatile("" : "+r"(verdict), "+r"(p) : : "memory"); \
-		return verdict;                                         \
+#define POLICY_STUB(name)                                                 \
+	__noinline int policy_##name(struct ctx_buff *ctx, struct pkt *p) \
+	{                                                                 \
+		int verdict = NF_DROP;                                    \
+                                                                          \
+		nft_count(p, 0);                                          \
+		nft_limit(p, 0);                                          \
+		nft_log(p, 0);                                            \
+		asm volatile(""                                           \
+			     : "+r"(verdict), "+r"(p), "+r"(ctx)          \
+			     :                                            \
+			     : "memory");                                 \
+		return verdict;                                           \
 	}
 
 POLICY_STUB(prerouting_raw)
@@ -136,5 +139,5 @@ POLICY_STUB(postrouting_nat)
 POLICY_STUB(postrouting_late)
 
 /* Runs one phase; true when the packet goes on. */
-#define policy_accepts(PHASE, name, p) \
-	(!(policy_phases & PHASE_##PHASE) || policy_##name(p) == NF_ACCEPT)
+#define policy_accepts(PHASE, name, ctx, p) \
+	(!(policy_phases & PHASE_##PHASE) || policy_##name(ctx, p) == NF_ACCEPT)

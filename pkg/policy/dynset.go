@@ -225,7 +225,8 @@ const bucketTries = 4
 // keeps as tokens at a time is kept as the time at which the bucket was empty,
 // which a compare-and-exchange can replace: now minus the tokens.
 func (g *gen) bucket(l *LimitInfo, fail label) {
-	const value, now, cost = asm.R7, asm.R8, asm.R9
+	// No helper is called once cost is there.
+	const value, now, cost = asm.R7, asm.R8, asm.R1
 	within, over := g.newLabel(), g.newLabel()
 	g.emit(asm.Mov.Reg(value, asm.R0), asm.FnKtimeGetNs.Call(), asm.Mov.Reg(now, asm.R0))
 	g.emit(asm.LoadImm(cost, int64(l.Nsecs), asm.DWord))

@@ -40,13 +40,14 @@ func (g *gen) ret(code int32) {
 	g.emit(asm.Mov.Imm(asm.R0, code), asm.Return())
 }
 
-// prologue checks the argument, as a global function has to.
+// prologue keeps the arguments, and checks the packet as a global function has
+// to. The kernel knows the context by its type.
 func (g *gen) prologue() {
 	ok := g.newLabel()
-	g.jump(asm.JNE.Imm(asm.R1, 0, ""), ok)
+	g.jump(asm.JNE.Imm(asm.R2, 0, ""), ok)
 	g.ret(codeDrop)
 	g.bind(ok)
-	g.emit(asm.Mov.Reg(regPkt, asm.R1))
+	g.emit(asm.Mov.Reg(regCtx, asm.R1), asm.Mov.Reg(regPkt, asm.R2))
 }
 
 // call calls a helper function of the object with the packet and an index.
@@ -61,7 +62,7 @@ func (g *gen) call(function string, index int) {
 // callChain calls a function of a chain or a part of one, and goes on behind
 // it, or where its result says.
 func (g *gen) callChain(function string, next label, sc *scope) {
-	g.emit(asm.Mov.Reg(asm.R1, regPkt), asm.Call.Label(function))
+	g.emit(asm.Mov.Reg(asm.R1, regCtx), asm.Mov.Reg(asm.R2, regPkt), asm.Call.Label(function))
 	g.jump(asm.JEq.Imm32(asm.R0, codeNext, ""), next)
 	for _, r := range []struct {
 		code int32

@@ -12,6 +12,7 @@ import (
 // the others are free from one step to the next.
 const (
 	regPkt  = asm.R6
+	regCtx  = asm.R9 // the program's context
 	regHigh = asm.R1 // a value, or its first 8 bytes
 	regLow  = asm.R2 // bytes 9 to 16 of a value
 	regTemp = asm.R3

@@ -31,10 +31,10 @@ func plainLayout() *layout {
 // layoutOf reads the layout from the type of a policy function.
 func layoutOf(fn *btf.Func) (*layout, error) {
 	proto, ok := btf.UnderlyingType(fn.Type).(*btf.FuncProto)
-	if !ok || len(proto.Params) != 1 {
-		return nil, fmt.Errorf("function %s: want one parameter", fn.Name)
+	if !ok || len(proto.Params) != 2 {
+		return nil, fmt.Errorf("function %s: want the context and the packet as parameters", fn.Name)
 	}
-	ptr, ok := btf.UnderlyingType(proto.Params[0].Type).(*btf.Pointer)
+	ptr, ok := btf.UnderlyingType(proto.Params[1].Type).(*btf.Pointer)
 	if !ok {
 		return nil, fmt.Errorf("function %s: the parameter is no pointer", fn.Name)
 	}

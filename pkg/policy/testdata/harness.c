@@ -4,6 +4,7 @@
  * Runs one policy function on a struct pkt that the test gives as the packet's
  * bytes, and writes it back as the function left it.
  */
+#include "../../../bpf/lib/ctx_skb.h"
 #include "../../../bpf/lib/policy.h"
 
 struct input {
@@ -14,9 +15,10 @@ struct input {
 
 const struct input *unused_input __attribute__((unused));
 
-#define RUN(PHASE, name)               \
-	if (in.phase == PHASE_##PHASE) \
-	verdict = policy_accepts(PHASE, name, &in.pkt) ? NF_ACCEPT : NF_DROP
+#define RUN(PHASE, name)                                                  \
+	if (in.phase == PHASE_##PHASE)                                    \
+	verdict = policy_accepts(PHASE, name, skb, &in.pkt) ? NF_ACCEPT : \
+							      NF_DROP
 
 SEC("tc")
 int harness(struct __sk_buff *skb)
