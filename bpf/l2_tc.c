@@ -89,6 +89,8 @@ static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
 	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
 	p->pkt_type = ctx_pkt_type(skb);
 	p->l3_off = iface->flags & IFACE_L3 ? 0 : ETH_HLEN;
+	/* On the way out it is the header that the packet leaves with. */
+	p->ll_len = egress ? 0 : p->l3_off;
 	p->protocol = skb->protocol;
 	if (p->protocol != bpf_htons(ETH_P_IP) &&
 	    p->protocol != bpf_htons(ETH_P_IPV6))
@@ -327,8 +329,10 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 				   const struct bpf_fib_lookup *fib,
 				   int too_big)
 {
-	int reason;
+	int reason, expires = ttl_expires(p);
 
+	if (!expires)
+		ttl_count(p);
 	if (!policy_accepts(FORWARD, forward, skb, p) ||
 	    !policy_accepts(POSTROUTING, postrouting, skb, p))
 		return drop(STAT_DROP_POLICY);
@@ -339,7 +343,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
 		return refuse_late(w);
-	if (too_big || ttl_expires(p))
+	if (too_big || expires)
 		return to_kernel(skb, p, w);
 	if (write_headers(skb, p, w, 1) < 0)
 		return drop(STAT_DROP_INTERNAL);

@@ -121,7 +121,8 @@ type l2XDPScratch struct {
 		Nfproto  uint8
 		ThLen    uint8
 		PktType  uint8
-		_        [4]byte
+		LlLen    uint8
+		_        [3]byte
 		Now      uint64
 		Key      [72]uint8
 		Regs     [64]uint8

@@ -3,6 +3,7 @@
 
 #include "common.h"
 #include "types.h"
+#include "exthdr.h"
 #include "facts.h"
 #include "maps.h"
 
@@ -123,6 +124,11 @@ __noinline int nft_log(struct pkt *p, __u32 index)
 		nft_count(p, 0);                                          \
 		nft_limit(p, 0);                                          \
 		nft_log(p, 0);                                            \
+		nft_payload(ctx, p, 0, 0, 0);                             \
+		nft_exthdr_ipv6(ctx, p, 0, 0, 0);                         \
+		nft_exthdr_ipv4(ctx, p, 0, 0, 0);                         \
+		nft_exthdr_tcp(ctx, p, 0, 0, 0);                          \
+		nft_exthdr_sctp(ctx, p, 0, 0, 0);                         \
 		asm volatile(""                                           \
 			     : "+r"(verdict), "+r"(p), "+r"(ctx)          \
 			     :                                            \

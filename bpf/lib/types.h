@@ -46,6 +46,7 @@ struct pkt {
 	__u8 nfproto;
 	__u8 th_len; /* valid bytes in th */
 	__u8 pkt_type; /* PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST */
+	__u8 ll_len; /* of the link-layer header it arrived with; 0: none */
 	__u64 now; /* CLOCK_MONOTONIC in ns, coarse */
 
 	/*
