@@ -104,6 +104,13 @@ func (d *Dataplane) Map(name string, with func(*ebpf.Map) error) error {
 	return with(m)
 }
 
+// Maps calls with with all maps, by name: as [Dataplane.Map] does.
+func (d *Dataplane) Maps(with func(map[string]*ebpf.Map) error) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return with(d.maps)
+}
+
 // Detach takes the dataplane that is pinned at a path away: links first, so
 // that no program runs on maps that are going. Flows are lost.
 func Detach(pinPath string) error {

@@ -141,7 +141,7 @@ type l2TCScratch struct {
 		Now      uint64
 		Key      [72]uint8
 		Regs     [64]uint8
-		Elem     [96]uint8
+		Elem     [104]uint8
 	}
 	Key   l2TCTuple
 	Error struct {

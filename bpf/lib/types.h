@@ -55,7 +55,7 @@ struct pkt {
 	 */
 	__u8 key[72]; /* of a set's element, behind an LPM trie's prefix length */
 	__u8 regs[64]; /* values that a rule computes */
-	__u8 elem[96]; /* an element that a rule adds to a set */
+	__u8 elem[104]; /* an element that a rule adds to a set */
 };
 
 _Static_assert(offsetof(struct pkt, key) % 8 == 0, "pkt.key is aligned");

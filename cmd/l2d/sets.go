@@ -29,7 +29,7 @@ var families = map[string]nft.Family{
 }
 
 // withSet calls do with a set and its map.
-func (d *daemon) withSet(name api.SetName, do func(*policy.Set, *ebpf.Map) error) error {
+func (d *daemon) withSet(name api.SetName, do func(*policy.Set, policy.Maps) error) error {
 	// A set of a policy that is being replaced would lose the change.
 	d.change.Lock()
 	defer d.change.Unlock()
@@ -45,19 +45,19 @@ func (d *daemon) withSet(name api.SetName, do func(*policy.Set, *ebpf.Map) error
 	if err != nil {
 		return &api.Error{Status: http.StatusNotFound, Message: err.Error()}
 	}
-	return dp.Map(set.MapName, func(m *ebpf.Map) error { return do(set, m) })
+	return dp.Maps(func(m map[string]*ebpf.Map) error { return do(set, m) })
 }
 
 // SetList implements api.Service.
 func (d *daemon) SetList(_ context.Context, name api.SetName) ([]api.Element, error) {
 	var list []api.Element
-	err := d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
+	err := d.withSet(name, func(s *policy.Set, m policy.Maps) error {
 		elements, err := s.Elements(m)
 		if err != nil {
 			return err
 		}
 		for _, e := range elements {
-			list = append(list, api.Element{Value: e.Element, Expires: e.Expires.Seconds()})
+			list = append(list, api.Element{Value: e.Element, Expires: e.Expires.Seconds(), State: e.State})
 		}
 		return nil
 	})
@@ -66,14 +66,14 @@ func (d *daemon) SetList(_ context.Context, name api.SetName) ([]api.Element, er
 
 // SetAdd implements api.Service.
 func (d *daemon) SetAdd(_ context.Context, name api.SetName, element string, timeout time.Duration) error {
-	return d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
+	return d.withSet(name, func(s *policy.Set, m policy.Maps) error {
 		return api.BadInput(s.Add(m, element, timeout))
 	})
 }
 
 // SetDelete implements api.Service.
 func (d *daemon) SetDelete(_ context.Context, name api.SetName, element string) error {
-	return d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
+	return d.withSet(name, func(s *policy.Set, m policy.Maps) error {
 		err := s.Delete(m, element)
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			return &api.Error{Status: http.StatusNotFound, Message: err.Error()}
@@ -110,7 +110,7 @@ func (d *daemon) purgeOnce() error {
 		if !s.Timeouts {
 			continue
 		}
-		errs = append(errs, dp.Map(s.MapName, func(m *ebpf.Map) error {
+		errs = append(errs, dp.Maps(func(m map[string]*ebpf.Map) error {
 			_, err := s.Purge(m)
 			return err
 		}))

@@ -447,6 +447,7 @@ func decodeDynset(b []byte) (Expr, error) {
 			return u32to(&e.Reg, a)
 		case unix.NFTA_DYNSET_SREG_DATA:
 			e.Data = true
+			return u32to(&e.DataReg, a)
 		case unix.NFTA_DYNSET_TIMEOUT:
 			return into(&e.Timeout, a.u64, milliseconds)
 		case unix.NFTA_DYNSET_FLAGS:

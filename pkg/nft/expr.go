@@ -228,8 +228,9 @@ type ExprDynset struct {
 	Op  DynsetOp
 	Set string
 	Reg Register
-	// Data tells that an element gets data.
-	Data bool
+	// Data tells that an element gets the data in DataReg.
+	Data    bool
+	DataReg Register
 	// Timeout of the element; 0: the set's.
 	Timeout time.Duration
 	// Invert goes on where the element was not added.

@@ -45,7 +45,7 @@ func TestDynsetAdd(t *testing.T) {
 			t.Errorf("step %d: accepted %v", i, r.accept)
 		}
 	}
-	elements, err := p.Sets[0].Elements(h.coll.Maps[p.Sets[0].MapName])
+	elements, err := p.Sets[0].Elements(h.coll.Maps)
 	if want := "[{10.0.0.2 0s} {10.0.0.3 0s}]"; err != nil || fmt.Sprint(elements) != want {
 		t.Errorf("elements %v, %v, want %s", elements, err, want)
 	}

@@ -139,6 +139,10 @@ func (r *rule) interfaces() []string {
 			for _, c := range o.cases {
 				names = append(names, c.match.interfaces()...)
 			}
+		case *opData:
+			for _, c := range o.cases {
+				names = append(names, c.match.interfaces()...)
+			}
 		}
 	}
 	return names
@@ -227,7 +231,7 @@ func newView(p *Program, r *rule) view {
 				v.chance = true
 			}
 			v.opaque = append(v.opaque, o)
-		case *opFact, *opDynset, opQuota:
+		case *opFact, *opDynset, *opData, opQuota:
 			v.chance = true
 		case opTransport:
 			v.transport = max(v.transport, o.end)

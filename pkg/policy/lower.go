@@ -113,7 +113,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, *opDynset, opTransport, opLimit, opQuota:
+		case *opMatch, *opLookup, *opFact, *opDynset, *opData, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}

@@ -88,10 +88,7 @@ func (p *Program) maps(spec *ebpf.CollectionSpec) error {
 		}
 		spec.Maps[quotasMap] = m
 	}
-	now := Now()
-	for _, s := range p.Sets {
-		m := s.spec()
-		m.Contents = s.contents(now)
+	for _, m := range p.Maps() {
 		if spec.Maps[m.Name] != nil {
 			return fmt.Errorf("the object has a map %s already", m.Name)
 		}

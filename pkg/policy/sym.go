@@ -48,7 +48,7 @@ var pktFields = [fieldCount]struct {
 	fieldNow:      {"now", 8},
 	fieldRegs:     {"regs", regSlots * regSlot},
 	fieldKey:      {"key", 72},
-	fieldElem:     {"elem", 96},
+	fieldElem:     {"elem", maxValue},
 }
 
 // sym is what is known of a byte: (packet byte & and) ^ xor. A constant has no
