@@ -59,6 +59,8 @@ type chain struct {
 	// size is how many instructions its rules have, without those of the
 	// chains that they jump to.
 	size int
+	// number is its place among the chains.
+	number int
 	// calls is how many rules jump or go to it.
 	calls int
 	// function is its name as a BPF function; empty when it is inlined.
