@@ -75,7 +75,7 @@ func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
 func newRandom(r *rand.Rand) random {
 	g := random{}
-	g.VerdictMaps = true
+	g.Basic = true
 	g.Rand = r
 	g.IP4, g.IP6, g.Port, g.Interface = g.ip4, g.ip6, g.port, g.iface
 	return g
