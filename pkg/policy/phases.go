@@ -63,6 +63,8 @@ type chain struct {
 	number int
 	// calls is how many rules jump or go to it.
 	calls int
+	// lintWrites is what writes() found out.
+	lintWrites *bool
 	// function is its name as a BPF function; empty when it is inlined.
 	function string
 }
