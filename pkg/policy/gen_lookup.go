@@ -18,15 +18,8 @@ func (g *gen) lookup(m *opLookup, fail label) {
 		return
 	}
 	absent := g.newLabel()
-	g.findKey(s, m.keys, absent)
-	if s.catchAll == nil {
-		g.goTo(fail)
-	} else {
-		// As nft_lookup_eval() of the kernel: it goes on with the catch-all
-		// element where it found another one.
-		g.findAny(s, fail)
-		g.elemStates(s, fail)
-	}
+	g.find(m.set, m.keys, absent)
+	g.goTo(fail)
 	g.bind(absent)
 }
 

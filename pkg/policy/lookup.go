@@ -53,7 +53,8 @@ func (l *lowerer) lookupIn(s *nft.Set, e *nft.ExprLookup) error {
 		return l.verdictMap(s, keys)
 	}
 	if isCode(s) && catchAll(s) != nil {
-		return nil // holds everything, and the kernel says so to "not in" as well
+		// It holds everything.
+		return l.matchKeys(keys, nil, !e.Invert)
 	}
 	if isCode(s) {
 		ranges := s.Ranges()
