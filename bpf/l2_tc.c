@@ -69,7 +69,7 @@ static __always_inline struct scratch *way_begin(struct way *w)
 
 	if (!s)
 		return NULL;
-	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
+	pkt_begin(&s->pkt);
 	__builtin_memset(&s->error, 0, sizeof(s->error));
 	__builtin_memset(w, 0, sizeof(*w));
 	w->key = &s->key;

@@ -14,6 +14,7 @@
 #include "lib/parse.h"
 #include "lib/policy.h"
 #include "lib/rewrite.h"
+#include "lib/scratch.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -112,12 +113,13 @@ int l2_xdp(struct xdp_md *ctx)
 	void *data_end = CTX_POINTER(ctx, data_end);
 	__u32 ifindex = ctx->ingress_ifindex;
 	struct ethhdr *eth = data;
-	struct pkt p = {};
 	struct iface *iface;
+	struct scratch *s;
 	struct hop hop;
 	struct flow *f;
+	struct pkt *p;
 
-	if ((void *)(eth + 1) > data_end)
+	if (!policy_xdp || (void *)(eth + 1) > data_end)
 		return XDP_PASS;
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	if (!iface || !(iface->flags & IFACE_MANAGED) ||
@@ -125,27 +127,32 @@ int l2_xdp(struct xdp_md *ctx)
 	    *(__u16 *)&iface->mac[4] != *(__u16 *)&eth->h_dest[4])
 		return XDP_PASS;
 
-	p.now = bpf_ktime_get_coarse_ns();
-	p.iif = ifindex;
-	p.l3_off = sizeof(*eth);
-	p.protocol = eth->h_proto;
-	if (parse(ctx, &p, 0) != PARSE_OK)
+	s = scratch();
+	if (!s)
+		return XDP_PASS;
+	p = &s->pkt;
+	pkt_begin(p);
+	p->now = bpf_ktime_get_coarse_ns();
+	p->iif = ifindex;
+	p->l3_off = sizeof(*eth);
+	p->protocol = eth->h_proto;
+	if (parse(ctx, p, 0) != PARSE_OK)
 		return XDP_PASS; /* the TC program knows why, and counts it */
 
-	f = bpf_map_lookup_elem(&l2_flows, &p.tuple);
-	if (!f || ticks_after(ns_to_ticks(p.now), READ_ONCE(f->expires)) ||
-	    !is_steady(&p, f) || ttl_expires(&p) ||
-	    find_hop(ctx, &p, f, &hop) < 0 || p.len > hop.mtu) {
+	f = bpf_map_lookup_elem(&l2_flows, &p->tuple);
+	if (!f || ticks_after(ns_to_ticks(p->now), READ_ONCE(f->expires)) ||
+	    !is_steady(p, f) || ttl_expires(p) ||
+	    find_hop(ctx, p, f, &hop) < 0 || p->len > hop.mtu) {
 		count(STAT_XDP_PASSED);
 		return XDP_PASS;
 	}
 
-	flow_touch(&p.tuple, f, &p, 0, 0);
-	if (!policy_passes(ctx, &p, f, hop.oif)) {
+	flow_touch(&p->tuple, f, p, 0, 0);
+	if (!policy_passes(ctx, p, f, hop.oif)) {
 		count(STAT_DROP_POLICY);
 		return XDP_DROP;
 	}
-	if (rewrite(ctx, &p, f->addr_diff, f->port_diff, 1) < 0) {
+	if (rewrite(ctx, p, f->addr_diff, f->port_diff, 1) < 0) {
 		count(STAT_DROP_INTERNAL);
 		return XDP_DROP;
 	}

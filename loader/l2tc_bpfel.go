@@ -139,6 +139,9 @@ type l2TCScratch struct {
 		PktType  uint8
 		_        [4]byte
 		Now      uint64
+		Key      [72]uint8
+		Regs     [64]uint8
+		Elem     [96]uint8
 	}
 	Key   l2TCTuple
 	Error struct {
@@ -231,6 +234,7 @@ const (
 	l2TCVarCsumIpv6Flag = "csum_ipv6_flag"
 	l2TCVarPolicyFacts  = "policy_facts"
 	l2TCVarPolicyPhases = "policy_phases"
+	l2TCVarPolicyXdp    = "policy_xdp"
 	l2TCVarStatMax      = "stat_max"
 )
 
@@ -306,6 +310,7 @@ type l2TCVariableSpecs struct {
 	CsumIpv6Flag *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
 	PolicyFacts  *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases *ebpf.VariableSpec `ebpf:"policy_phases"`
+	PolicyXdp    *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	StatMax      *ebpf.VariableSpec `ebpf:"stat_max"`
 }
 
@@ -367,6 +372,7 @@ type l2TCVariables struct {
 	CsumIpv6Flag *ebpf.Variable `ebpf:"csum_ipv6_flag"`
 	PolicyFacts  *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases *ebpf.Variable `ebpf:"policy_phases"`
+	PolicyXdp    *ebpf.Variable `ebpf:"policy_xdp"`
 	StatMax      *ebpf.Variable `ebpf:"stat_max"`
 }
 

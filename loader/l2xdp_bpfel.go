@@ -99,6 +99,55 @@ type l2XDPLimit struct {
 	Nsecs     uint64
 }
 
+type l2XDPScratch struct {
+	_   structs.HostLayout
+	Pkt struct {
+		_        structs.HostLayout
+		Tuple    l2XDPTuple
+		Nh       [40]uint8
+		Th       [20]uint8
+		Iif      uint32
+		Oif      uint32
+		Len      uint32
+		Mark     uint32
+		CtState  uint32
+		Nat      uint32
+		Rule     uint32
+		Protocol uint16
+		Fragment uint16
+		L3Off    uint16
+		L4Off    uint16
+		L4proto  uint8
+		Nfproto  uint8
+		ThLen    uint8
+		PktType  uint8
+		_        [4]byte
+		Now      uint64
+		Key      [72]uint8
+		Regs     [64]uint8
+		Elem     [96]uint8
+	}
+	Key   l2XDPTuple
+	Error struct {
+		_      structs.HostLayout
+		Quoted l2XDPTuple
+		Now    struct {
+			_     structs.HostLayout
+			Saddr [16]uint8
+			Daddr [16]uint8
+			Sport uint16
+			Dport uint16
+		}
+		L3Off         uint16
+		L4Off         uint16
+		LaterFragment uint8
+		Translate     uint8
+		_             [6]byte
+	}
+	Fwd l2XDPFlow
+	Rev l2XDPFlow
+}
+
 type l2XDPSettings struct {
 	_                 structs.HostLayout
 	Tcp               [10]uint32
@@ -159,12 +208,14 @@ const (
 	l2XDPMapL2HalfOpen   = "l2_half_open"
 	l2XDPMapL2Ifaces     = "l2_ifaces"
 	l2XDPMapL2Limits     = "l2_limits"
+	l2XDPMapL2Scratch    = "l2_scratch"
 	l2XDPMapL2Settings   = "l2_settings"
 	l2XDPMapL2Stats      = "l2_stats"
 	l2XDPMapL2XdpPorts   = "l2_xdp_ports"
 	l2XDPProgL2Xdp       = "l2_xdp"
 	l2XDPVarPolicyFacts  = "policy_facts"
 	l2XDPVarPolicyPhases = "policy_phases"
+	l2XDPVarPolicyXdp    = "policy_xdp"
 	l2XDPVarStatMax      = "stat_max"
 )
 
@@ -225,6 +276,7 @@ type l2XDPMapSpecs struct {
 	L2HalfOpen *ebpf.MapSpec `ebpf:"l2_half_open"`
 	L2Ifaces   *ebpf.MapSpec `ebpf:"l2_ifaces"`
 	L2Limits   *ebpf.MapSpec `ebpf:"l2_limits"`
+	L2Scratch  *ebpf.MapSpec `ebpf:"l2_scratch"`
 	L2Settings *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Stats    *ebpf.MapSpec `ebpf:"l2_stats"`
 	L2XdpPorts *ebpf.MapSpec `ebpf:"l2_xdp_ports"`
@@ -236,6 +288,7 @@ type l2XDPMapSpecs struct {
 type l2XDPVariableSpecs struct {
 	PolicyFacts  *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases *ebpf.VariableSpec `ebpf:"policy_phases"`
+	PolicyXdp    *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	StatMax      *ebpf.VariableSpec `ebpf:"stat_max"`
 }
 
@@ -267,6 +320,7 @@ type l2XDPMaps struct {
 	L2HalfOpen *ebpf.Map `ebpf:"l2_half_open"`
 	L2Ifaces   *ebpf.Map `ebpf:"l2_ifaces"`
 	L2Limits   *ebpf.Map `ebpf:"l2_limits"`
+	L2Scratch  *ebpf.Map `ebpf:"l2_scratch"`
 	L2Settings *ebpf.Map `ebpf:"l2_settings"`
 	L2Stats    *ebpf.Map `ebpf:"l2_stats"`
 	L2XdpPorts *ebpf.Map `ebpf:"l2_xdp_ports"`
@@ -282,6 +336,7 @@ func (m *l2XDPMaps) Close() error {
 		m.L2HalfOpen,
 		m.L2Ifaces,
 		m.L2Limits,
+		m.L2Scratch,
 		m.L2Settings,
 		m.L2Stats,
 		m.L2XdpPorts,
@@ -294,6 +349,7 @@ func (m *l2XDPMaps) Close() error {
 type l2XDPVariables struct {
 	PolicyFacts  *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases *ebpf.Variable `ebpf:"policy_phases"`
+	PolicyXdp    *ebpf.Variable `ebpf:"policy_xdp"`
 	StatMax      *ebpf.Variable `ebpf:"stat_max"`
 }
 

@@ -5,10 +5,10 @@
 #include "types.h"
 
 /*
- * Working memory of the TC programs, which the 512 bytes of BPF stack cannot
- * hold beside the ruleset's functions. One of each CPU suffices: the programs
- * run with bottom halves disabled and do not nest; a redirect happens after
- * the program has returned.
+ * Working memory of the programs, which the 512 bytes of BPF stack cannot hold
+ * beside the ruleset's functions. One of each CPU suffices: the programs run
+ * with bottom halves disabled and do not nest; a redirect happens after the
+ * program has returned.
  */
 
 /* An ICMP error's quote: conntrack of errors, icmp_error.h. */
@@ -41,4 +41,9 @@ static __always_inline struct scratch *scratch(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&l2_scratch, &zero);
+}
+
+static __always_inline void pkt_begin(struct pkt *p)
+{
+	__builtin_memset(p, 0, offsetof(struct pkt, key));
 }

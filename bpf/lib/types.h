@@ -47,7 +47,18 @@ struct pkt {
 	__u8 th_len; /* valid bytes in th */
 	__u8 pkt_type; /* PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST */
 	__u64 now; /* CLOCK_MONOTONIC in ns, coarse */
+
+	/*
+	 * Working memory of the ruleset's code, of undefined content between
+	 * two rules: the kernel's stack is too small for it. Nothing above may
+	 * move behind it: pkt_begin() clears what is before. Aligned to 8 bytes.
+	 */
+	__u8 key[72]; /* of a set's element, behind an LPM trie's prefix length */
+	__u8 regs[64]; /* values that a rule computes */
+	__u8 elem[96]; /* an element that a rule adds to a set */
 };
+
+_Static_assert(offsetof(struct pkt, key) % 8 == 0, "pkt.key is aligned");
 
 /* pkt.fragment: a whole packet, a first fragment, or a later one's offset in
  * units of 8 bytes, host order.

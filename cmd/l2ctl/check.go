@@ -26,8 +26,10 @@ type checkResult struct {
 	Config  string `json:"config,omitempty"`
 	Ruleset string `json:"ruleset,omitempty"`
 	// Rules counts rules and the policies of base chains.
-	Rules    int              `json:"rules"`
-	Waiting  []string         `json:"waiting,omitempty"`
+	Rules   int      `json:"rules"`
+	Waiting []string `json:"waiting,omitempty"`
+	// TCOnly are rules because of which XDP leaves all packets to TC.
+	TCOnly   []string         `json:"tc_only,omitempty"`
 	Programs []loader.Program `json:"programs,omitempty"`
 	Warnings []checkMessage   `json:"warnings"`
 	Errors   []checkMessage   `json:"errors"`
@@ -97,6 +99,7 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 		}
 		res.Warnings = append(res.Warnings, warning(res.Ruleset, w))
 	}
+	res.TCOnly = plan.Program.TCOnlyTexts()
 	res.Programs, err = loader.Check(plan.Loader)
 	return err
 }
@@ -108,6 +111,9 @@ func printCheck(e *env, res *checkResult) error {
 	fmt.Fprintf(e.out, "%s: good, %d rules and policies\n", res.Ruleset, res.Rules)
 	for _, name := range res.Waiting {
 		fmt.Fprintf(e.out, "interface %s does not exist yet: it will be attached when it does\n", name)
+	}
+	for _, t := range res.TCOnly {
+		fmt.Fprintf(e.out, "XDP leaves all packets to TC: %s\n", t)
 	}
 	t := newTable(e.out)
 	t.row("PROGRAM", "VERIFIED INSTRUCTIONS", "NATIVE BYTES", "LOAD TIME")

@@ -39,6 +39,9 @@ func printStatus(e *env, s api.Status) error {
 		t.row("dataplane", "detached: l2d enforces nothing")
 		return t.Flush()
 	}
+	if len(s.TCOnly) > 0 {
+		t.row("XDP", "leaves all packets to TC: "+strings.Join(s.TCOnly, "\n\t"))
+	}
 	d := s.Dataplane
 	t.row("dataplane", fmt.Sprintf("%s at %s, since %s", d.Generation, d.PinPath, s.Applied.Format(time.DateTime)))
 	t.row("flows", fmt.Sprintf("%d of %d confirmed, %d of %d half open", d.Flows.Confirmed, d.Flows.MaxConfirmed, d.Flows.HalfOpen, d.Flows.MaxHalfOpen))

@@ -23,7 +23,9 @@ type Status struct {
 	// ReloadError is why the last reload was refused; empty when it was not.
 	ReloadError string `json:"reload_error,omitempty"`
 	// Waiting are interfaces of the configuration that the host does not have.
-	Waiting   []string      `json:"waiting,omitempty"`
+	Waiting []string `json:"waiting,omitempty"`
+	// TCOnly are the rules because of which XDP leaves all packets to TC.
+	TCOnly    []string      `json:"tc_only,omitempty"`
 	Rules     int           `json:"rules"`
 	Dataplane loader.Status `json:"dataplane"`
 }

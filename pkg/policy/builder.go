@@ -84,7 +84,7 @@ func (b *builder) finish() (asm.Instructions, error) {
 		}
 		offset := target - b.slots[i] - 1
 		if offset < math.MinInt16 || offset > math.MaxInt16 {
-			return nil, fmt.Errorf("policy: a jump of %d instructions is too far", offset)
+			return nil, fmt.Errorf("policy: a jump over %d instructions is too far: chains that jump to each other this deep, from so many places, have to be copied too often", offset)
 		}
 		b.insns[i].Offset = int16(offset)
 	}

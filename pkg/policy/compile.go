@@ -44,10 +44,10 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 		return nil, errors.Join(c.errs...)
 	}
 	c.order()
-	c.planFrame()
 	if err := c.plan(); err != nil {
 		return nil, err
 	}
+	c.findTCOnly()
 	if _, err := c.p.generate(plainLayout()); err != nil {
 		return nil, err
 	}
@@ -173,111 +173,6 @@ func (c *compiler) order() {
 		c.p.phases = append(c.p.phases, ph)
 		c.p.Phases |= 1 << info.bit
 	}
-}
-
-// Limits of the inlining of regular chains.
-const (
-	inlineRules = 8 // a chain of at most so many rules may be copied
-	inlineCalls = 8 // to at most so many places
-	// maxNesting is how deep functions of chains may call each other. The
-	// kernel allows 8 frames, of which the dataplane, the phase and the
-	// counter take the rest.
-	maxNesting = 3
-	// maxInlined is how many rules a chain may have with those it is given.
-	maxInlined = 50000
-)
-
-// plan decides which regular chains become functions: those that several rules
-// jump to, unless they are small.
-func (c *compiler) plan() error {
-	for _, ch := range c.p.chains {
-		for _, r := range ch.rules {
-			for _, t := range r.targets() {
-				c.p.chains[t].calls++
-			}
-		}
-	}
-	n := 0
-	for _, ch := range c.p.sortedChains() {
-		if ch.src.Base != nil || ch.calls == 0 {
-			continue
-		}
-		if ch.calls > 1 && (len(ch.rules) > inlineRules || ch.calls > inlineCalls || c.jumps(ch)) {
-			ch.function = fmt.Sprintf("nft_%d_%s", n, identifier(ch.src.Name))
-			n++
-		}
-	}
-	return c.flatten()
-}
-
-// flatten inlines chains where functions would be nested too deep: those that
-// call no other function, for they are the smallest.
-func (c *compiler) flatten() error {
-	for {
-		depth, size := make(map[*chain]int), make(map[*chain]int)
-		deepest := 0
-		for _, ch := range c.p.sortedChains() {
-			if n := c.size(ch, size); n > maxInlined {
-				return fmt.Errorf("table %v chain %s: its jumps are nested so deep that they would have to be copied: %d rules, more than %d", ch.src.Table, ch.src.Name, n, maxInlined)
-			}
-			deepest = max(deepest, c.depth(ch, depth))
-		}
-		if deepest <= c.p.frame.nesting() {
-			return nil
-		}
-		for ch, d := range depth {
-			if d == 0 {
-				ch.function = ""
-			}
-		}
-	}
-}
-
-// size returns how many rules a chain has with those inlined into it.
-func (c *compiler) size(ch *chain, known map[*chain]int) int {
-	if n, ok := known[ch]; ok {
-		return n
-	}
-	n := len(ch.rules)
-	for _, r := range ch.rules {
-		for _, t := range r.targets() {
-			if c.p.chains[t].function == "" && n <= maxInlined {
-				n += c.size(c.p.chains[t], known)
-			}
-		}
-	}
-	known[ch] = n
-	return n
-}
-
-func (c *compiler) jumps(ch *chain) bool {
-	for _, r := range ch.rules {
-		if len(r.targets()) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// depth returns how many frames of functions a chain needs below itself. The
-// kernel has checked that there are no loops.
-func (c *compiler) depth(ch *chain, known map[*chain]int) int {
-	if d, ok := known[ch]; ok {
-		return d
-	}
-	deepest := 0
-	for _, r := range ch.rules {
-		for _, t := range r.targets() {
-			callee := c.p.chains[t]
-			d := c.depth(callee, known)
-			if callee.function != "" {
-				d++
-			}
-			deepest = max(deepest, d)
-		}
-	}
-	known[ch] = deepest
-	return deepest
 }
 
 // sortedChains returns the chains in an order of their names.

@@ -25,7 +25,7 @@ const (
 	computeShift
 )
 
-// opCompute puts a number, in host byte order, into a slot of the stack.
+// opCompute puts a number, in host byte order, into a slot of p->regs.
 type opCompute struct {
 	kind            computed
 	slot            int
@@ -37,22 +37,30 @@ type opCompute struct {
 
 func (*opCompute) isOp() {}
 
-// Computed values have slots of 8 bytes.
+// Computed values have slots of p->regs.
 const (
-	localSlot = 8
-	maxLocals = 4 // of a rule
+	regSlot  = 8 // bytes
+	regSlots = 8
 )
+
+// reserve takes the slots of a value of n bytes and returns the first.
+func (l *lowerer) reserve(n int) (slot int, err error) {
+	slots := (n + regSlot - 1) / regSlot
+	if l.slots+slots > regSlots {
+		return 0, refuse("", "more than %d bytes of computed values in a rule", regSlots*regSlot)
+	}
+	l.slots += slots
+	return l.slots - slots, nil
+}
 
 // compute adds the computation of a number of 32 bits.
 func (l *lowerer) compute(reg nft.Register, o *opCompute) error {
-	if l.locals == maxLocals {
-		return refuse("", "more than %d computed values in a rule", maxLocals)
+	var err error
+	if o.slot, err = l.reserve(4); err != nil {
+		return err
 	}
-	o.slot = l.locals
-	l.locals++
-	l.p.frame.locals = max(l.p.frame.locals, l.locals)
 	l.ops = append(l.ops, o)
-	return l.store(reg, fieldBytes(fieldLocal, localSlot*o.slot, 4))
+	return l.store(reg, fieldBytes(fieldRegs, regSlot*o.slot, 4))
 }
 
 func (l *lowerer) numgen(e *nft.ExprNumgen) error {
@@ -134,7 +142,7 @@ func (g *gen) compute(o *opCompute) {
 	if o.offset != 0 {
 		g.emit(asm.Add.Imm32(asm.R0, int32(o.offset)))
 	}
-	g.emit(asm.StoreMem(asm.RFP, int16(g.p.frame.local(localSlot*o.slot)), asm.R0, asm.DWord))
+	g.emit(asm.StoreMem(regPkt, g.slot(o.slot), asm.R0, asm.DWord))
 }
 
 // fetchAdd adds src to the 8 bytes at dst and puts what they were into src.
@@ -144,6 +152,9 @@ func fetchAdd(dst, src asm.Register) asm.Instruction {
 	ins.Constant = int64(asm.FetchAdd >> 8)
 	return ins
 }
+
+// slot is where a slot of p->regs is.
+func (g *gen) slot(n int) int16 { return int16(g.layout.offsets[fieldRegs] + regSlot*n) }
 
 // element puts the address of a map's element into R0.
 func (g *gen) element(m string, index int) {

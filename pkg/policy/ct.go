@@ -29,7 +29,7 @@ const (
 // factsCt is FACTS_CT of bpf/lib/facts.h.
 const factsCt = 1 << 0
 
-// opFact puts a property of the packet's flow into slots of the stack. Without
+// opFact puts a property of the packet's flow into slots of p->regs. Without
 // a flow the rule does not match.
 type opFact struct {
 	slot, from, n int
@@ -65,7 +65,7 @@ func (l *lowerer) ct(e *nft.ExprCt) error {
 	case nft.CtDirection:
 		return l.fact(e.Reg, opFact{from: factDirection, n: 1})
 	case nft.CtStatus:
-		l.status = append(l.status, l.locals)
+		l.status = append(l.status, l.slots)
 		return l.fact(e.Reg, opFact{from: factStatus, n: 4})
 	case nft.CtL3proto:
 		return l.fact(e.Reg, opFact{from: tupleFamily, n: 1})
@@ -100,16 +100,13 @@ func (l *lowerer) ct(e *nft.ExprCt) error {
 }
 
 func (l *lowerer) fact(reg nft.Register, o opFact) error {
-	slots := (o.n + localSlot - 1) / localSlot
-	if l.locals+slots > maxLocals {
-		return refuse("", "more than %d computed values in a rule", maxLocals)
+	var err error
+	if o.slot, err = l.reserve(o.n); err != nil {
+		return err
 	}
-	o.slot = l.locals
-	l.locals += slots
-	l.p.frame.locals = max(l.p.frame.locals, l.locals)
 	l.p.facts |= factsCt
 	l.ops = append(l.ops, &o)
-	return l.store(reg, fieldBytes(fieldLocal, localSlot*o.slot, o.n))
+	return l.store(reg, fieldBytes(fieldRegs, regSlot*o.slot, o.n))
 }
 
 // exactStatus are the bits of ct status that are known exactly, or never set:
@@ -119,10 +116,10 @@ var exactStatus = [4]byte{0x7b, 0x02}
 // checkStatus refuses conditions on bits of ct status that are not known.
 func (l *lowerer) checkStatus(keys [][]sym) error {
 	for _, s := range slices.Concat(keys...) {
-		if s.field != fieldLocal || !slices.Contains(l.status, int(s.index)/localSlot) {
+		if s.field != fieldRegs || !slices.Contains(l.status, int(s.index)/regSlot) {
 			continue
 		}
-		if at := int(s.index) % localSlot; s.and&^exactStatus[at] != 0 {
+		if at := int(s.index) % regSlot; s.and&^exactStatus[at] != 0 {
 			return refuse("expected, seen-reply, confirmed, snat, dnat, dying", "ct status assured, or all bits of ct status")
 		}
 	}
@@ -160,11 +157,11 @@ func (g *gen) fact(o *opFact, fail label) {
 		g.emit(asm.LoadMem(asm.R1, asm.R0, tupleFamily, asm.Byte))
 		g.jump(asm.JNE.Imm32(asm.R1, int32(o.family), ""), fail)
 	}
-	for at := 0; at < o.n; at += localSlot {
-		n := min(o.n-at, localSlot)
+	for at := 0; at < o.n; at += regSlot {
+		n := min(o.n-at, regSlot)
 		g.emit(
 			asm.LoadMem(asm.R1, asm.R0, int16(o.from+at), sizes[n]),
-			asm.StoreMem(asm.RFP, int16(g.p.frame.local(localSlot*(o.slot+at/localSlot))), asm.R1, asm.DWord),
+			asm.StoreMem(regPkt, g.slot(o.slot+at/regSlot), asm.R1, asm.DWord),
 		)
 	}
 }

@@ -103,7 +103,6 @@ func (l *lowerer) dynset(e *nft.ExprDynset) error {
 	}
 	if e.Op != nft.DynsetDelete {
 		set.dynamic = true
-		l.p.frame.values = true
 	}
 	timeout := e.Timeout
 	if timeout == 0 {
@@ -116,19 +115,11 @@ func (l *lowerer) dynset(e *nft.ExprDynset) error {
 // dynset generates what nft_dynset_eval() of the kernel does.
 func (g *gen) dynset(o *opDynset, fail label) {
 	s := g.p.Sets[o.set]
-	value := g.p.frame.value()
+	value := int16(g.layout.offsets[fieldElem])
 	absent, have, done := g.newLabel(), g.newLabel(), g.newLabel()
-	stack := g.find(o.set, o.keys, absent)
-	call := func(helper asm.BuiltinFunc) {
-		g.emit(
-			asm.LoadMapPtr(asm.R1, 0).WithReference(s.MapName),
-			asm.Mov.Reg(asm.R2, asm.RFP),
-			asm.Add.Imm(asm.R2, int32(stack)),
-			helper.Call(),
-		)
-	}
+	g.find(o.set, o.keys, absent)
 	if o.op == nft.DynsetDelete {
-		call(asm.FnMapDeleteElem)
+		g.callMap(s, asm.FnMapDeleteElem)
 		g.bind(absent)
 		return
 	}
@@ -152,19 +143,19 @@ func (g *gen) dynset(o *opDynset, fail label) {
 	} else {
 		g.emit(asm.Mov.Imm(asm.R1, 0))
 	}
-	g.emit(asm.StoreMem(asm.RFP, int16(value), asm.R1, asm.DWord))
+	g.emit(asm.StoreMem(regPkt, value, asm.R1, asm.DWord))
 	if s.state != nil {
 		g.newState(s.state)
 	}
 	g.emit(
-		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.Mov.Reg(asm.R3, regPkt),
 		asm.Add.Imm(asm.R3, int32(value)),
 		asm.Mov.Imm(asm.R4, 0),
 	)
-	call(asm.FnMapUpdateElem)
+	g.callMap(s, asm.FnMapUpdateElem)
 	g.jump(asm.JNE.Imm(asm.R0, 0, ""), fail)
 	if s.state != nil {
-		call(asm.FnMapLookupElem)
+		g.callMap(s, asm.FnMapLookupElem)
 		g.jump(asm.JEq.Imm(asm.R0, 0, ""), fail)
 		g.bind(have)
 		g.elemState(s.state, fail)
@@ -181,10 +172,9 @@ func (g *gen) expiry(timeout time.Duration) {
 	)
 }
 
-// newState builds the state of a new element on the stack: a limit's bucket is
-// full.
+// newState builds the state of a new element: a limit's bucket is full.
 func (g *gen) newState(s *elemState) {
-	value := g.p.frame.value()
+	state := int16(g.layout.offsets[fieldElem] + stateOffset)
 	g.emit(asm.Mov.Imm(asm.R0, 0))
 	if s.limit != nil {
 		g.emit(
@@ -194,9 +184,9 @@ func (g *gen) newState(s *elemState) {
 		)
 	}
 	g.emit(
-		asm.StoreMem(asm.RFP, int16(value+stateOffset), asm.R0, asm.DWord),
+		asm.StoreMem(regPkt, state, asm.R0, asm.DWord),
 		asm.Mov.Imm(asm.R0, 0),
-		asm.StoreMem(asm.RFP, int16(value+stateOffset+8), asm.R0, asm.DWord),
+		asm.StoreMem(regPkt, state+8, asm.R0, asm.DWord),
 	)
 }
 

@@ -158,7 +158,7 @@ func (g *gen) verdict(v opVerdict, next, follows label, sc *scope) {
 			after = sc.end
 		}
 		target := g.p.chains[v.chain]
-		if target.function != "" {
+		if target.function != "" || g.outline {
 			g.callChain(target.function, after, sc)
 			return
 		}

@@ -24,9 +24,9 @@ func (g *gen) lookup(m *opLookup, fail label) {
 	g.bind(absent)
 }
 
-// find looks for an element. R0 points to its value in what follows. It returns
-// where the key is on the stack.
-func (g *gen) find(set int, keys [][]sym, absent label) (stack int) {
+// find looks for an element. R0 points to its value in what follows, and the
+// key stays in p->key.
+func (g *gen) find(set int, keys [][]sym, absent label) {
 	s := g.p.Sets[set]
 	var key []sym
 	if s.Interval {
@@ -40,14 +40,8 @@ func (g *gen) find(set int, keys [][]sym, absent label) (stack int) {
 			}
 		}
 	}
-	stack = -((len(key) + 7) &^ 7)
-	g.spill(key, stack)
-	g.emit(
-		asm.LoadMapPtr(asm.R1, 0).WithReference(s.MapName),
-		asm.Mov.Reg(asm.R2, asm.RFP),
-		asm.Add.Imm(asm.R2, int32(stack)),
-		asm.FnMapLookupElem.Call(),
-	)
+	g.spill(key)
+	g.callMap(s, asm.FnMapLookupElem)
 
 	found := g.newLabel()
 	g.jump(asm.JEq.Imm(asm.R0, 0, ""), absent)
@@ -58,15 +52,24 @@ func (g *gen) find(set int, keys [][]sym, absent label) (stack int) {
 		g.jump(asm.JLE.Reg(asm.R1, asm.R2, ""), absent)
 	}
 	g.bind(found)
-	return stack
 }
 
-// spill writes a key to the stack, which is aligned to 8 bytes.
-func (g *gen) spill(key []sym, stack int) {
+// callMap calls a helper on the set's map with the key in p->key.
+func (g *gen) callMap(s *Set, helper asm.BuiltinFunc) {
+	g.emit(
+		asm.LoadMapPtr(asm.R1, 0).WithReference(s.MapName),
+		asm.Mov.Reg(asm.R2, regPkt),
+		asm.Add.Imm(asm.R2, int32(g.layout.offsets[fieldKey])),
+		helper.Call(),
+	)
+}
+
+// spill writes a key to p->key.
+func (g *gen) spill(key []sym) {
 	for at := 0; at < len(key); {
 		n := g.spillLen(key, at)
 		part := key[at : at+n]
-		to := int16(stack + at)
+		to := int16(g.layout.offsets[fieldKey] + at)
 		if part[0].field == fieldNone {
 			var b []byte
 			for _, s := range part {
@@ -81,7 +84,7 @@ func (g *gen) spill(key []sym, stack int) {
 				g.emit(asm.LoadImm(regTemp, int64(x), asm.DWord), asm.Xor.Reg(regHigh, regTemp))
 			}
 		}
-		g.emit(asm.StoreMem(asm.RFP, to, regHigh, sizes[n]))
+		g.emit(asm.StoreMem(regPkt, to, regHigh, sizes[n]))
 		at += n
 	}
 }

@@ -23,6 +23,8 @@ type gen struct {
 	*builder
 	p      *Program
 	layout *layout
+	// outline calls all chains, instead of inlining some: to measure one.
+	outline bool
 }
 
 // order is how bytes become a number.
@@ -61,17 +63,13 @@ var sizes = map[int]asm.Size{1: asm.Byte, 2: asm.Half, 4: asm.Word, 8: asm.DWord
 // run is a part of a key whose bytes are consecutive in the packet.
 type run struct {
 	at, n      int // in the key
-	offset     int // of its lowest byte in struct pkt, or on the stack
-	base       asm.Register
+	offset     int // of its lowest byte in struct pkt
 	descending bool
 }
 
 // runs divides a key; bytes that are constant are in none.
 func (g *gen) runs(key []sym) []run {
 	pos := func(i int) int {
-		if key[i].field == fieldLocal {
-			return g.p.frame.local(int(key[i].index))
-		}
 		return g.layout.offsets[key[i].field] + int(key[i].index)
 	}
 	var out []run
@@ -89,10 +87,7 @@ func (g *gen) runs(key []sym) []run {
 			step = d
 			n++
 		}
-		r := run{at: i, n: n, offset: pos(i), base: regPkt, descending: step < 0}
-		if key[i].field == fieldLocal {
-			r.base = asm.RFP
-		}
+		r := run{at: i, n: n, offset: pos(i), descending: step < 0}
 		if r.descending {
 			r.offset = pos(i + n - 1)
 		}
@@ -145,7 +140,7 @@ func (g *gen) loadNumber(dst asm.Register, key []sym, o order) (extra uint64) {
 // loadRun loads a run of at most 8 bytes as a number of its own.
 func (g *gen) loadRun(dst asm.Register, r run, o order) (extra uint64) {
 	w := width(r.n)
-	g.emit(asm.LoadMem(dst, r.base, int16(r.offset), sizes[w]))
+	g.emit(asm.LoadMem(dst, regPkt, int16(r.offset), sizes[w]))
 	// The byte at the lowest address is the lowest of the number now.
 	if r.descending == bool(o) && w > 1 {
 		g.emit(asm.HostTo(asm.BE, dst, sizes[w]))

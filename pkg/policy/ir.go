@@ -11,6 +11,15 @@ import (
 // op is a step of a lowered rule.
 type op interface{ isOp() }
 
+// tcOnly is an op that an XDP program cannot do. A ruleset with one in a chain
+// that forwarded packets meet leaves all packets to TC: half of a way cannot be
+// taken back.
+type tcOnly interface {
+	op
+	// why says what XDP lacks.
+	why() string
+}
+
 // span is a range of byte strings of one length, both ends included.
 type span struct{ lo, hi []byte }
 

@@ -13,6 +13,8 @@ import (
 type layout struct {
 	offsets [fieldCount]int
 	size    int
+	// xdp tells that the code is for an XDP program.
+	xdp bool
 }
 
 // plainLayout puts the members one behind the other: for code that is not
@@ -34,15 +36,15 @@ func layoutOf(fn *btf.Func) (*layout, error) {
 	if !ok || len(proto.Params) != 2 {
 		return nil, fmt.Errorf("function %s: want the context and the packet as parameters", fn.Name)
 	}
-	ptr, ok := btf.UnderlyingType(proto.Params[1].Type).(*btf.Pointer)
-	if !ok {
-		return nil, fmt.Errorf("function %s: the parameter is no pointer", fn.Name)
+	ctx, err := pointee(fn.Name, proto.Params[0])
+	if err != nil {
+		return nil, err
 	}
-	pkt, ok := btf.UnderlyingType(ptr.Target).(*btf.Struct)
-	if !ok {
-		return nil, fmt.Errorf("function %s: the parameter points to no struct", fn.Name)
+	pkt, err := pointee(fn.Name, proto.Params[1])
+	if err != nil {
+		return nil, err
 	}
-	l := &layout{size: int(pkt.Size)}
+	l := &layout{size: int(pkt.Size), xdp: ctx.Name == "xdp_md"}
 	var errs []error
 	for f := fieldNone + 1; f < fieldCount; f++ {
 		if err := l.find(pkt, f); err != nil {
@@ -50,6 +52,19 @@ func layoutOf(fn *btf.Func) (*layout, error) {
 		}
 	}
 	return l, errors.Join(errs...)
+}
+
+// pointee returns the struct that a parameter points to.
+func pointee(function string, p btf.FuncParam) (*btf.Struct, error) {
+	ptr, ok := btf.UnderlyingType(p.Type).(*btf.Pointer)
+	if !ok {
+		return nil, fmt.Errorf("function %s: parameter %s is no pointer", function, p.Name)
+	}
+	s, ok := btf.UnderlyingType(ptr.Target).(*btf.Struct)
+	if !ok {
+		return nil, fmt.Errorf("function %s: parameter %s points to no struct", function, p.Name)
+	}
+	return s, nil
 }
 
 func (l *layout) find(pkt *btf.Struct, f pktField) error {

@@ -185,7 +185,7 @@ type view struct {
 // onLocal tells whether a key has computed values.
 func onLocal(keys [][]sym) bool {
 	return slices.ContainsFunc(keys, func(key []sym) bool {
-		return slices.ContainsFunc(key, func(s sym) bool { return s.field == fieldLocal })
+		return slices.ContainsFunc(key, func(s sym) bool { return s.field == fieldRegs })
 	})
 }
 

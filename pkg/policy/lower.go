@@ -25,8 +25,8 @@ type lowerer struct {
 	// v6 tells that only IPv6 packets come this far, v4 that only IPv4 does.
 	v4, v6  bool
 	counted bool
-	// locals is how many slots of the stack hold computed values.
-	locals int
+	// slots is how many slots of p->regs hold computed values.
+	slots int
 	// status are the slots of ct status.
 	status []int
 	// ports tells that only TCP and UDP come this far.

@@ -56,6 +56,9 @@ type chain struct {
 	rules []*rule
 	// policy is the counter index of a base chain's policy.
 	policy uint32
+	// size is how many instructions its rules have, without those of the
+	// chains that they jump to.
+	size int
 	// calls is how many rules jump or go to it.
 	calls int
 	// function is its name as a BPF function; empty when it is inlined.

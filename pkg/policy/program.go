@@ -86,11 +86,13 @@ type Program struct {
 	// Phases is the value of policy_phases: a bit for each hook function that
 	// is used.
 	Phases uint32
+	// TCOnly are the rules of which XDP cannot do all, with the reasons. When
+	// there are any, it leaves all packets to TC.
+	TCOnly []TCOnly
 
 	numgens int      // numbers that count up
 	facts   uint32   // value of policy_facts
 	quotas  []uint64 // bytes consumed
-	frame   frame
 
 	options Options
 	fixed   []string // named sets that are code

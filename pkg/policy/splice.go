@@ -23,6 +23,7 @@ const (
 	factsMap       = "l2_facts"
 	quotasMap      = "l2_quotas"
 	phasesVariable = "policy_phases"
+	xdpVariable    = "policy_xdp"
 	factsVariable  = "policy_facts"
 )
 
@@ -31,7 +32,11 @@ const (
 // latter, adds a map for each set and tells the object which phases are used.
 // It may be used for several objects, which can then share the maps by name.
 func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
-	for name, value := range map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts} {
+	xdp := uint32(1)
+	if len(p.TCOnly) > 0 {
+		xdp = 0
+	}
+	for name, value := range map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: xdp} {
 		v := spec.Variables[name]
 		if v == nil {
 			return fmt.Errorf("policy: the object has no variable %s", name)
@@ -118,6 +123,9 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 	l, err := layoutOf(stub)
 	if err != nil {
 		return nil, err
+	}
+	if l.xdp && len(p.TCOnly) > 0 {
+		return insns, nil // runs none of it
 	}
 	generated, err := p.generate(l)
 	if err != nil {

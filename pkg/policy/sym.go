@@ -21,10 +21,10 @@ const (
 	fieldThLen
 	fieldPktType
 	fieldNow
+	fieldRegs // values that the rule has computed
+	fieldKey  // where the key of a lookup is built
+	fieldElem // where a new element is built
 	fieldCount
-
-	// fieldLocal are values that the rule has computed, on the stack.
-	fieldLocal pktField = 0xff
 )
 
 // Members of struct pkt and their lengths in bytes, as bpf/lib/types.h has them.
@@ -46,6 +46,9 @@ var pktFields = [fieldCount]struct {
 	fieldThLen:    {"th_len", 1},
 	fieldPktType:  {"pkt_type", 1},
 	fieldNow:      {"now", 8},
+	fieldRegs:     {"regs", regSlots * regSlot},
+	fieldKey:      {"key", 72},
+	fieldElem:     {"elem", 96},
 }
 
 // sym is what is known of a byte: (packet byte & and) ^ xor. A constant has no

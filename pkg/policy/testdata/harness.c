@@ -13,23 +13,30 @@ struct input {
 	struct ct_facts ct;
 };
 
-const struct input *unused_input __attribute__((unused));
+/* Too large for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct input);
+} harness_input SEC(".maps");
 
-#define RUN(PHASE, name)                                                  \
-	if (in.phase == PHASE_##PHASE)                                    \
-	verdict = policy_accepts(PHASE, name, skb, &in.pkt) ? NF_ACCEPT : \
-							      NF_DROP
+#define RUN(PHASE, name)                                                   \
+	if (in->phase == PHASE_##PHASE)                                    \
+	verdict = policy_accepts(PHASE, name, skb, &in->pkt) ? NF_ACCEPT : \
+							       NF_DROP
 
 SEC("tc")
 int harness(struct __sk_buff *skb)
 {
+	__u32 zero = 0;
 	int verdict = -1;
 	struct ct_facts *ct = facts();
-	struct input in;
+	struct input *in = bpf_map_lookup_elem(&harness_input, &zero);
 
-	if (!ct || bpf_skb_load_bytes(skb, 0, &in, sizeof(in)))
+	if (!ct || !in || bpf_skb_load_bytes(skb, 0, in, sizeof(*in)))
 		return -1;
-	*ct = in.ct;
+	*ct = in->ct;
 	RUN(PREROUTING_RAW, prerouting_raw);
 	RUN(PREROUTING_EARLY, prerouting_early);
 	RUN(PREROUTING, prerouting);
@@ -40,7 +47,7 @@ int harness(struct __sk_buff *skb)
 	RUN(POSTROUTING, postrouting);
 	RUN(POSTROUTING_NAT, postrouting_nat);
 	RUN(POSTROUTING_LATE, postrouting_late);
-	if (bpf_skb_store_bytes(skb, 0, &in, sizeof(in), 0))
+	if (bpf_skb_store_bytes(skb, 0, in, sizeof(*in), 0))
 		return -1;
 	return verdict;
 }

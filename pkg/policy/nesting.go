@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"fmt"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// Limits of the inlining of regular chains.
+const (
+	inlineRules = 8 // a chain of at most so many rules may be copied
+	inlineCalls = 8 // to at most so many places
+	// maxNesting is how many functions may be on the stack below that of a
+	// phase: of chains, and of the parts of divided chains. The kernel allows
+	// 8 frames, of which the dataplane, the phase and the counter take the
+	// rest.
+	maxNesting = 5
+	// maxInlined is how many instructions a chain may have with those of the
+	// chains that are inlined into it.
+	maxInlined = 500000
+)
+
+// plan decides which regular chains become functions: those that several rules
+// jump to, unless they are small.
+func (c *compiler) plan() error {
+	m := &module{p: c.p, layout: plainLayout()}
+	for _, ch := range c.p.chains {
+		g := m.gen()
+		g.outline = true
+		g.rules(ch.rules, g.inFunction())
+		ch.size = g.size
+	}
+	for _, ch := range c.p.chains {
+		for _, r := range ch.rules {
+			for _, t := range r.targets() {
+				c.p.chains[t].calls++
+			}
+		}
+	}
+	n := 0
+	for _, ch := range c.p.sortedChains() {
+		if ch.src.Base != nil || ch.calls == 0 {
+			continue
+		}
+		if ch.calls > 1 && (len(ch.rules) > inlineRules || ch.calls > inlineCalls || c.jumps(ch)) {
+			ch.function = fmt.Sprintf("nft_%d_%s", n, identifier(ch.src.Name))
+			n++
+		}
+	}
+	return c.flatten()
+}
+
+// flatten inlines chains where functions would be nested too deep: always the
+// one of a path that is too deep whose copies add least.
+func (c *compiler) flatten() error {
+	for {
+		n := newNesting(c)
+		var cheapest *chain
+		var least int
+		for _, ch := range c.p.sortedChains() {
+			if size := n.size(ch); size > maxInlined {
+				return fmt.Errorf("table %v chain %s: its jumps are nested so deep that they would have to be copied: %d instructions, more than %d", ch.src.Table, ch.src.Name, size, maxInlined)
+			}
+			if ch.function == "" || n.above(ch)+n.below(ch) <= maxNesting {
+				continue
+			}
+			if cost := n.size(ch) * (ch.calls - 1); cheapest == nil || cost < least {
+				cheapest, least = ch, cost
+			}
+		}
+		if cheapest == nil {
+			return nil
+		}
+		cheapest.function = ""
+	}
+}
+
+func (c *compiler) jumps(ch *chain) bool {
+	for _, r := range ch.rules {
+		if len(r.targets()) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// nesting measures how chains call each other, as they are inlined now. The
+// kernel has checked that there are no loops.
+type nesting struct {
+	chains  map[*nft.Chain]*chain
+	callers map[*chain][]*chain
+	sizes   map[*chain]int
+	ups     map[*chain]int
+	downs   map[*chain]int
+}
+
+func newNesting(c *compiler) *nesting {
+	n := &nesting{
+		chains:  c.p.chains,
+		callers: make(map[*chain][]*chain),
+		sizes:   make(map[*chain]int), ups: make(map[*chain]int), downs: make(map[*chain]int),
+	}
+	for _, ch := range c.p.chains {
+		for _, t := range n.callees(ch) {
+			n.callers[t] = append(n.callers[t], ch)
+		}
+	}
+	return n
+}
+
+// callees returns the chains that a chain jumps or goes to, as often as it
+// does.
+func (n *nesting) callees(ch *chain) []*chain {
+	var out []*chain
+	for _, r := range ch.rules {
+		for _, t := range r.targets() {
+			out = append(out, n.chains[t])
+		}
+	}
+	return out
+}
+
+// size returns how many instructions a chain has with those inlined into it.
+func (n *nesting) size(ch *chain) int {
+	return memoize(n.sizes, ch, func() int {
+		size := ch.size
+		for _, t := range n.callees(ch) {
+			if t.function == "" && size <= maxInlined {
+				size += n.size(t)
+			}
+		}
+		return size
+	})
+}
+
+// own returns how many frames a chain takes itself: one as a function, and one
+// for the part of it that runs when it is divided.
+func (n *nesting) own(ch *chain) int {
+	frames := 0
+	if ch.function != "" {
+		frames++
+	}
+	if (ch.src.Base != nil || ch.function != "") && n.size(ch) > maxFunction {
+		frames++
+	}
+	return frames
+}
+
+// above returns how many frames there are at most when a chain runs, with its
+// own.
+func (n *nesting) above(ch *chain) int {
+	return memoize(n.ups, ch, func() int {
+		deepest := 0
+		for _, t := range n.callers[ch] {
+			deepest = max(deepest, n.above(t))
+		}
+		return deepest + n.own(ch)
+	})
+}
+
+// below returns how many frames a chain needs at most below its own.
+func (n *nesting) below(ch *chain) int {
+	return memoize(n.downs, ch, func() int {
+		deepest := 0
+		for _, t := range n.callees(ch) {
+			deepest = max(deepest, n.below(t)+n.own(t))
+		}
+		return deepest
+	})
+}
+
+func memoize(known map[*chain]int, ch *chain, compute func() int) int {
+	if v, ok := known[ch]; ok {
+		return v
+	}
+	v := compute()
+	known[ch] = v
+	return v
+}
