@@ -47,6 +47,7 @@ type Follower struct {
 	conn *netlink.Conn
 	// queue holds the messages that were received and not looked at yet.
 	queue []netlink.Message
+	begun *Transaction // nil between transactions
 }
 
 // Follow subscribes to the changes of the ruleset of the calling process's
@@ -78,26 +79,28 @@ func (f *Follower) Generation() (uint32, error) {
 	return generation(conn)
 }
 
-// Next waits for a transaction to be complete. An error means that changes may
-// have been missed: follow anew, then read the ruleset. Of a cancelled context
-// it is the context's.
+// Next waits for a transaction to be complete. When ctx ends the error is its
+// own, and Next can be called again. Any other error means that changes may have
+// been missed: follow anew, then read the ruleset.
 func (f *Follower) Next(ctx context.Context) (*Transaction, error) {
-	stop := context.AfterFunc(ctx, func() { _ = f.conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	t := &Transaction{Tables: map[TableName]bool{}}
-	for {
-		for len(f.queue) > 0 {
-			m := f.queue[0]
-			f.queue = f.queue[1:]
-			done, err := t.add(m)
-			if err != nil {
-				return nil, fmt.Errorf("changes of nftables: %w", err)
-			}
-			if done {
-				return t, nil
-			}
+	if err := f.conn.SetReadDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = f.conn.SetReadDeadline(time.Unix(1, 0))
+		close(interrupted)
+	})
+	defer func() {
+		if !stop() {
+			<-interrupted
 		}
-		var err error
+	}()
+	for {
+		t, err := f.take()
+		if t != nil || err != nil {
+			return t, err
+		}
 		if f.queue, err = f.conn.Receive(); err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -105,6 +108,28 @@ func (f *Follower) Next(ctx context.Context) (*Transaction, error) {
 			return nil, fmt.Errorf("changes of nftables: %w", err)
 		}
 	}
+}
+
+// take looks at the messages in the queue. It returns a transaction when it is
+// complete.
+func (f *Follower) take() (*Transaction, error) {
+	for len(f.queue) > 0 {
+		m := f.queue[0]
+		f.queue = f.queue[1:]
+		if f.begun == nil {
+			f.begun = &Transaction{Tables: map[TableName]bool{}}
+		}
+		done, err := f.begun.add(m)
+		if err != nil {
+			return nil, fmt.Errorf("changes of nftables: %w", err)
+		}
+		if done {
+			t := f.begun
+			f.begun = nil
+			return t, nil
+		}
+	}
+	return nil, nil
 }
 
 // add takes a message in. It returns true for the one that ends a transaction.

@@ -58,6 +58,18 @@ func ReadKernel(ctx context.Context) (*Ruleset, error) {
 	return nil, ErrChanged
 }
 
+// ListTables returns the tables in force, without what they hold.
+func ListTables() ([]*Table, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	rs := new(Ruleset)
+	err = readTables(conn, rs)
+	return rs.Tables, err
+}
+
 // readKernel reads the ruleset of conn's network namespace, which is the calling
 // thread's. The options are those of nft for its texts.
 func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ruleset, error) {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -19,6 +20,16 @@ var ErrRecompile = errors.New("the ruleset has to be compiled anew")
 // Dynamic tells that rules add elements to the set.
 func (s *Set) Dynamic() bool { return s.dynamic }
 
+// Keys returns the keys that an element as the kernel's nftables holds it has in
+// the set's map; none if the map has no place for it.
+func (s *Set) Keys(r nft.Range) [][]byte {
+	var keys [][]byte
+	for _, e := range s.entriesOf(r) {
+		keys = append(keys, e.key)
+	}
+	return keys
+}
+
 // Update takes elements as the kernel's nftables holds them out of the set,
 // whose map is m, and puts others into it. An element that is in both stays
 // there all the time. The error is [ErrRecompile] when the program has no place
@@ -26,6 +37,15 @@ func (s *Set) Dynamic() bool { return s.dynamic }
 func (s *Set) Update(m *ebpf.Map, gone, come []nft.Range) error {
 	if s.Constant {
 		return ErrRecompile
+	}
+	n := 0
+	for _, f := range s.Fields {
+		n = max(n, f.Offset+f.Len)
+	}
+	for _, r := range slices.Concat(gone, come) {
+		if len(r.From) < n {
+			return ErrRecompile // the element of another set of the same name
+		}
 	}
 	now := Now()
 	keep := make(map[string]bool, len(come))
