@@ -17,6 +17,7 @@ import (
 type checkCmd struct {
 	Config  string `help:"Configuration file (${config})." type:"path" placeholder:"FILE" xor:"what"`
 	Ruleset string `help:"Check this nftables file alone." type:"path" placeholder:"FILE" xor:"what"`
+	Strict  bool   `help:"Take warnings as errors."`
 	JSON    bool   `help:"Print JSON." name:"json"`
 }
 
@@ -43,6 +44,9 @@ type checkMessage struct {
 	Message string `json:"message"` // whole, with the place
 }
 
+// Error implements error.
+func (m *checkMessage) Error() string { return m.Message }
+
 // Run implements the command.
 func (c *checkCmd) Run(e *env) error {
 	if c.Config == "" && c.Ruleset == "" {
@@ -50,6 +54,9 @@ func (c *checkCmd) Run(e *env) error {
 	}
 	res := checkResult{Warnings: []checkMessage{}, Errors: []checkMessage{}}
 	err := c.check(e, &res)
+	if err == nil && c.Strict {
+		err = res.takeWarnings()
+	}
 	res.OK = err == nil
 	if c.JSON {
 		if err != nil {
@@ -65,6 +72,16 @@ func (c *checkCmd) Run(e *env) error {
 		return api.BadInput(err)
 	}
 	return printCheck(e, &res)
+}
+
+// takeWarnings makes the warnings errors.
+func (r *checkResult) takeWarnings() error {
+	var errs []error
+	for _, w := range r.Warnings {
+		errs = append(errs, &w)
+	}
+	r.Warnings = []checkMessage{}
+	return errors.Join(errs...)
 }
 
 // check goes as far as it can; nothing it does can be seen from outside.
@@ -134,6 +151,8 @@ func messages(err error) []checkMessage {
 			out = append(out, messages(err)...)
 		}
 		return out
+	case *checkMessage:
+		return []checkMessage{*e}
 	default:
 		m := checkMessage{Message: err.Error()}
 		switch {

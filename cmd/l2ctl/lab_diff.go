@@ -47,8 +47,7 @@ func (c *labDiffCmd) Run(e *env) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(e.out, "%s: %d packets of seed %d, %d sent on, %d delivered, %d of %d rules counted\n",
-			res.Ruleset, res.Packets, res.Seed, res.Out, res.Local, res.Hit, res.Rules)
+		fmt.Fprintln(e.out, res)
 	}
 	if res.Mismatch == nil {
 		return nil

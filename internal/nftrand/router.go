@@ -4,47 +4,56 @@ package nftrand
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
+
+// Base is a place for base chains. Areas register their own.
+type Base struct {
+	Area string
+	// Families of tables that can have it.
+	Families []string
+	// Type and Hook, and Priorities of which one is chosen.
+	Type, Hook string
+	Priorities []int
+	// Device: the chain is one of an interface.
+	Device bool
+	// Rules is how many there are at most.
+	Rules int
+	// Policies that the chain can have; none: accept, and sometimes drop.
+	Policies []string
+}
+
+var bases []Base
+
+// RegisterBases adds places for base chains of tables.
+func RegisterBases(list ...Base) { bases = append(bases, list...) }
+
+func init() {
+	for _, b := range []Base{
+		{Hook: "prerouting", Priorities: []int{-300, -301, -150, -1, 0, 7}, Rules: 3},
+		{Hook: "input", Priorities: []int{-100, 0, 10, 50, 300}, Rules: 8},
+		{Hook: "forward", Priorities: []int{-225, -1, 0, 5, 2000}, Rules: 10},
+		{Hook: "output", Priorities: []int{-300, -150, 0, 3}, Rules: 4},
+		{Hook: "postrouting", Priorities: []int{-10, 0, 50, 150}, Rules: 3},
+	} {
+		b.Area, b.Type, b.Families = "basic", "filter", []string{"inet", "ip", "ip6"}
+		RegisterBases(b)
+	}
+}
 
 // Router returns a ruleset for all hooks of a router, that masquerades what
 // leaves by the interface wan. Rules and policies accept often enough for
 // packets to get through, and each ruleset uses conntrack.
 func (r *Generator) Router(wan string) string {
 	var b strings.Builder
-	r.begin(&b)
-	for _, hook := range []struct {
-		name     string
-		priority []int
-		rules    int
-	}{
-		{"prerouting", []int{-300, -150, 0}, 3},
-		{"input", []int{0, 10}, 8},
-		{"forward", []int{-1, 0, 5}, 10},
-		{"output", []int{-300, 0}, 4},
-		{"postrouting", []int{0, 50, 150}, 3},
-	} {
-		for i, priority := range hook.priority {
-			must := i == 0 && (hook.name == "input" || hook.name == "forward")
-			if !must && r.IntN(2) == 0 {
-				continue
-			}
-			fmt.Fprintf(&b, "\tchain %s%d {\n\t\ttype filter hook %s priority %d; policy %s;\n", hook.name, i, hook.name, priority, r.policy())
-			if priority > -200 && (must || r.IntN(3) == 0) {
-				b.WriteString(Pick(r.Rand, []string{
-					"ct state invalid drop\n", "ct state established,related accept\n",
-					"ct state established accept\n",
-					"ct state != established accept\n",
-				}))
-			}
-			if r.IntN(3) == 0 {
-				fmt.Fprintf(&b, "limit rate %s%d/day burst %d packets %s\n", Pick(r.Rand, []string{"", "over "}), 1+r.IntN(9), 1+r.IntN(300), Pick(r.Rand, []string{"accept", "drop", "counter"}))
-			}
-			r.rules(&b, 1+r.IntN(hook.rules), 4)
-			b.WriteString("\t}\n")
+	for i := range 1 + r.IntN(3) {
+		family := "inet"
+		if i > 0 {
+			family = r.Pick("inet", "ip", "ip6")
 		}
+		b.WriteString(r.table(family, fmt.Sprintf("t%d", i), i == 0))
 	}
-	b.WriteString("}\n")
 	for _, family := range []string{"ip", "ip6"} {
 		if r.IntN(4) > 0 {
 			fmt.Fprintf(&b, "table %s nat {\n\tchain post {\n\t\ttype nat hook postrouting priority 100; policy accept;\n\t\toifname %q masquerade\n\t}\n}\n", family, wan)
@@ -53,6 +62,62 @@ func (r *Generator) Router(wan string) string {
 	return b.String()
 }
 
-func (r *Generator) policy() string {
-	return Pick(r.Rand, []string{"accept", "accept", "accept", "drop"})
+// table returns a table of filter chains; the main one filters what is for the
+// router and what goes through it by the state of its flows.
+func (r *Generator) table(family, name string, main bool) string {
+	t := newTable(family, name)
+	var chosen []Base
+	hooks := map[string]bool{}
+	for _, base := range bases {
+		must := main && base.Area == "basic" && (base.Hook == "input" || base.Hook == "forward")
+		if base.Type == "nat" || !r.knows(base, family) || !must && r.IntN(5) > 1 {
+			continue
+		}
+		hooks[base.Hook] = true
+		for range 1 + r.IntN(3)/2 {
+			chosen = append(chosen, base)
+		}
+	}
+	s := t.scope("filter")
+	for _, base := range bases {
+		if hooks[base.Hook] {
+			s.Hooks = append(s.Hooks, base.Hook)
+		}
+	}
+	n := r.IntN(6)
+	if r.IntN(12) == 0 {
+		n = 15 // as deep as the kernel lets chains jump
+	}
+	r.regular(&t.body, n, 1+24/(n+1), s)
+	for i, base := range chosen {
+		priority := Pick(r.Rand, base.Priorities)
+		device := ""
+		if base.Device {
+			device = fmt.Sprintf("device %q ", r.Interface())
+		}
+		fmt.Fprintf(&t.body, "\tchain %s%d {\n\t\ttype %s hook %s %spriority %d; policy %s;\n", base.Hook, i, base.Type, base.Hook, device, priority, r.policy(base))
+		s := t.scope(base.Type, base.Hook)
+		s.Chains = n
+		must := main && (base.Hook == "input" || base.Hook == "forward")
+		if family != "netdev" && priority > -200 && (must || r.IntN(3) == 0) {
+			t.body.WriteString("\t\t" + r.Pick("ct state invalid drop\n", "ct state established,related accept\n",
+				"ct state established accept\n", "ct state != established accept\n"))
+		}
+		r.rules(&t.body, 1+r.IntN(base.Rules), s)
+		t.body.WriteString("\t}\n")
+	}
+	return t.String()
+}
+
+// knows tells whether a base chain can be had in a table.
+func (r *Generator) knows(base Base, family string) bool {
+	wanted := len(r.Only) == 0 || base.Area == "basic" || slices.Contains(r.Only, base.Area)
+	return wanted && slices.Contains(base.Families, family)
+}
+
+func (r *Generator) policy(base Base) string {
+	if len(base.Policies) > 0 {
+		return Pick(r.Rand, base.Policies)
+	}
+	return r.Pick("accept", "accept", "accept", "drop")
 }

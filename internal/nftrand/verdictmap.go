@@ -7,70 +7,69 @@ import (
 	"strings"
 )
 
-// namedVerdictMaps writes the maps that verdictMap names.
-func (r *Generator) namedVerdictMaps(b *strings.Builder) {
-	var names []string
-	for _, n := range strings.Split(r.interfaceElements(), ", ") {
-		names = append(names, n+" : "+Pick(r.Rand, []string{"accept", "drop", "return"}))
+func init() {
+	vmap := func(net, transport string, text func(r *Generator, s *Scope) string) {
+		RegisterVerdicts(Fragment{Area: "verdictmap", Basic: true, Net: net, Transport: transport, Text: text})
 	}
-	fmt.Fprintf(b, `
-	map names_vmap { type ifname : verdict; elements = { %s }; }
-	map hash_vmap { type ipv4_addr : verdict; elements = { %s : accept }; }
-	map lpm_vmap { type ipv4_addr : verdict; flags interval; elements = { 10.0.0.0/16 : accept, 10.168.0.0-192.168.0.77 : drop, 192.168.2.0/25 : continue }; }
-`, strings.Join(names, ", "), strings.ReplaceAll(r.elements(20, r.IP4), ", ", " : drop, "))
+	vmap("", "", func(r *Generator, s *Scope) string { return "iifname" + r.verdictMap(s, 4, r.Quoted) })
+	vmap("", "", func(r *Generator, s *Scope) string {
+		return "ct state" + r.verdictMap(s, 4, func() string { return r.Pick("new", "established", "related", "invalid") })
+	})
+	vmap("", "", func(r *Generator, s *Scope) string {
+		return "meta mark" + r.verdictMap(s, 12, func() string { return fmt.Sprint(r.IntN(3) * 255) })
+	})
+	vmap("", "", func(r *Generator, s *Scope) string {
+		return "oifname vmap " + s.Map("names_vmap", func() string {
+			var names []string
+			for _, n := range strings.Split(r.Elements(2, r.Quoted), ", ") {
+				names = append(names, n+" : "+r.Pick("accept", "drop", "return"))
+			}
+			return "type ifname : verdict; elements = { " + strings.Join(names, ", ") + " }"
+		})
+	})
+	vmap("4", "", func(r *Generator, s *Scope) string { return "ip saddr" + r.verdictMap(s, 40, r.IP4) })
+	vmap("4", "", func(r *Generator, s *Scope) string {
+		return "ip daddr vmap " + s.Map("hash_vmap", func() string {
+			return "type ipv4_addr : verdict; elements = { " + strings.ReplaceAll(r.Elements(20, r.IP4), ", ", " : drop, ") + " : accept }"
+		})
+	})
+	vmap("4", "", func(r *Generator, s *Scope) string {
+		return "ip saddr vmap " + s.Map("lpm_vmap", func() string {
+			return "type ipv4_addr : verdict; flags interval; elements = { 10.0.0.0/16 : accept, 10.168.0.0-192.168.0.77 : drop, 192.168.2.0/25 : continue }"
+		})
+	})
+	vmap("6", "", func(r *Generator, s *Scope) string { return "ip6 saddr" + r.verdictMap(s, 10, r.IP6) })
+	vmap("", "tcp", func(r *Generator, s *Scope) string { return "tcp dport" + r.verdictMap(s, 12, r.ports) })
+	vmap("", "tcp", func(r *Generator, s *Scope) string {
+		return "tcp dport" + r.verdictMap(s, 4, func() string { p := r.IntN(4); return fmt.Sprintf("%d-%d", p*100, p*100+20+p*13) })
+	})
 }
 
-// verdictMap returns a statement that ends with a verdict map.
-func (r *Generator) verdictMap(family, transport string, chains int) string {
+// Map is Declare of a map, whose braces contain what body returns.
+func (s *Scope) Map(name string, body func() string) string {
+	return "@" + s.Declare(name, func() string { return fmt.Sprintf("map %s { %s }", name, body()) })
+}
+
+// verdictMap returns an anonymous verdict map of up to n values.
+func (r *Generator) verdictMap(s *Scope, n int, value func() string) string {
 	verdict := func() string {
-		v := Pick(r.Rand, []string{"accept", "drop", "return", "continue", "jump", "goto"})
+		v := r.Pick("accept", "drop", "return", "continue", "jump", "goto")
 		if v != "jump" && v != "goto" {
 			return v
 		}
-		if chains == 0 {
-			return "accept"
+		if to := s.JumpTo(r); to != "" {
+			return v + " " + to
 		}
-		return fmt.Sprintf("%s c%d", v, r.IntN(chains))
+		return "accept"
 	}
 	// Elements of one map with the same key, or with ranges that overlap, are
 	// refused: each value is used once.
-	elements := func(n int, value func() string) string {
-		var out []string
-		for _, v := range strings.Split(r.elements(n, value), ", ") {
-			out = append(out, v+" : "+verdict())
-		}
-		if r.IntN(3) == 0 {
-			out = append(out, "* : "+verdict())
-		}
-		return " vmap { " + strings.Join(out, ", ") + " }"
+	var out []string
+	for _, v := range strings.Split(r.Elements(n, value), ", ") {
+		out = append(out, v+" : "+verdict())
 	}
-	choices := []func() string{
-		func() string {
-			return "iifname" + elements(4, func() string { return fmt.Sprintf("%q", r.Interface()) })
-		},
-		func() string {
-			return "ct state" + elements(4, func() string { return Pick(r.Rand, []string{"new", "established", "related", "invalid"}) })
-		},
-		func() string { return "meta mark" + elements(12, func() string { return fmt.Sprint(r.IntN(3) * 255) }) },
-		func() string { return "oifname vmap @names_vmap" },
+	if r.IntN(3) == 0 {
+		out = append(out, "* : "+verdict())
 	}
-	if family != "6" && !strings.HasPrefix(transport, "icmp") {
-		choices = append(choices,
-			func() string { return "ip saddr" + elements(40, r.IP4) },
-			func() string { return "ip daddr vmap @hash_vmap" },
-			func() string { return "ip saddr vmap @lpm_vmap" },
-		)
-	}
-	if family != "4" && !strings.HasPrefix(transport, "icmp") {
-		choices = append(choices, func() string { return "ip6 saddr" + elements(10, r.IP6) })
-	}
-	if transport == "" || transport == "tcp" {
-		choices = append(choices,
-			func() string { return "tcp dport" + elements(12, func() string { return fmt.Sprint(r.Port()) }) },
-			func() string {
-				return "tcp dport" + elements(4, func() string { p := r.IntN(4); return fmt.Sprintf("%d-%d", p*100, p*100+20+p*13) })
-			},
-		)
-	}
-	return Pick(r.Rand, choices)()
+	return " vmap { " + strings.Join(out, ", ") + " }"
 }

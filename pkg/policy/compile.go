@@ -153,13 +153,13 @@ func (c *compiler) counter(info RuleInfo) uint32 {
 	return info.Index
 }
 
-// order sorts the base chains into phases. Chains of one priority run in the
-// order of their creation, as in the kernel.
+// order sorts the base chains into phases. Of chains with one priority the one
+// that was made last runs first, as in the kernel.
 func (c *compiler) order() {
 	for i := range phaseTable {
 		info := &phaseTable[i]
 		ph := &phase{phaseInfo: info}
-		for _, ch := range c.bases {
+		for _, ch := range slices.Backward(c.bases) {
 			if findPhase(ch.src.Base) == info {
 				ph.chains = append(ph.chains, ch)
 			}

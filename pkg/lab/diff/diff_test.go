@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,23 +42,37 @@ func seedOf() uint64 {
 	return uint64(time.Now().UnixNano()) % 1e9
 }
 
+// TestExamples runs the rulesets that users begin with.
 func TestExamples(t *testing.T) {
+	runFiles(t, Options{Packets: *packets, Fragments: true}, "../../../examples/*/*.nft")
+}
+
+// TestRulesets runs the rulesets that are about one thing each. To add one is to
+// add a file.
+func TestRulesets(t *testing.T) {
+	runFiles(t, Options{Packets: *packets}, "testdata/rulesets/*.nft")
+}
+
+// runFiles sends packets through each ruleset, by XDP and by TC.
+func runFiles(t *testing.T, opt Options, pattern string) {
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %v, %v", pattern, files, err)
+	}
 	r := newRig(t)
-	for _, name := range []string{"l2", "hardened"} {
-		t.Run(name, func(t *testing.T) {
-			seed := seedOf()
-			for i := range uint64(2) { // XDP and TC
-				begin := time.Now()
-				res, err := r.Run(t.Context(), "../../../examples/"+name+"/firewall.nft", Options{Packets: *packets, Seed: seed + i, Fragments: true})
+	seed := seedOf()
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(strings.TrimLeft(file, "./"), ".nft"), func(t *testing.T) {
+			for i := range uint64(2) {
+				begin, opt := time.Now(), opt
+				opt.Seed = seed + i
+				res, err := r.Run(t.Context(), file, opt)
 				if err != nil {
 					t.Fatal(err)
 				}
-				m := res.Mismatch
-				res.Mismatch = nil
-				t.Logf("%+v in %v", *res, time.Since(begin))
-				res.Mismatch = m
+				t.Logf("%s in %v", res, time.Since(begin))
 				if res.Mismatch != nil {
-					t.Errorf("l2ctl lab diff --ruleset examples/%s/firewall.nft --packets %d --seed %d\n%s", name, *packets, seed+i, res.Mismatch)
+					t.Errorf("l2ctl lab diff --ruleset %s --packets %d --seed %d\n%s", file, opt.Packets, opt.Seed, res.Mismatch)
 				}
 			}
 		})
@@ -95,25 +110,4 @@ func TestRandom(t *testing.T) {
 		}
 	}
 	t.Logf("%d rulesets, %d packets, the last of seed %d", rulesets, sent, seed-1)
-}
-
-// TestFound runs random rulesets again that have shown a difference once: as long
-// as the generator makes the same of their seeds.
-func TestFound(t *testing.T) {
-	r := newRig(t)
-	for _, seed := range []uint64{
-		5001, // an ICMP error that quotes a packet from before its translation
-	} {
-		file := filepath.Join(t.TempDir(), "random.nft")
-		if err := os.WriteFile(file, []byte(r.RandomRuleset(seed)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		res, err := r.Run(t.Context(), file, Options{Packets: 1500, Seed: seed})
-		if err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
-		if res.Mismatch != nil {
-			t.Errorf("seed %d\n%s", seed, res.Mismatch)
-		}
-	}
 }

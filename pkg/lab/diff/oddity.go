@@ -10,80 +10,107 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// oddity sends a packet that belongs to nothing.
-func (t *trial) oddity() error {
-	v, port := t.IntN(2), t.IntN(len(t.ports))
-	other := t.otherPort(port)
-	h := ipHeader{
-		src: choose(t, t.ports[port].hosts[v]), dst: choose(t, t.ports[other].hosts[v]),
-		ttl: 64, id: uint16(1 + t.IntN(60000)),
+// What belongs to nothing: packets alone, right and wrong.
+func init() {
+	alone := func(name string, packet func(t *trial, o *odd) []byte) {
+		single(name, 7, func(t *trial) error {
+			o := t.newOdd()
+			ip := packet(t, o)
+			if ip == nil {
+				return nil
+			}
+			_, err := t.fire(shot{port: o.port, to: o.to, ip: [2][][]byte{{ip}, {ip}}})
+			return err
+		})
 	}
-	if t.IntN(3) == 0 {
-		h.dst = t.ports[port].addrs[v].Addr()
-	}
-	sport, dport := choose(t, clientPorts), choose(t, t.numbers)
-	var ip []byte
-	switch t.IntN(9) {
-	case 0: // flags that no TCP sends
-		h.proto = unix.IPPROTO_TCP
-		ip = h.packetOf(tcpSegment(sport, dport, t.Uint32(), t.Uint32(), byte(t.IntN(256)), nil))
-	case 1: // a header that claims to be shorter than the least
-		h.proto = unix.IPPROTO_TCP
-		th := tcpSegment(sport, dport, 1, 0, syn, nil)
+	alone("flags that no TCP sends", func(t *trial, o *odd) []byte {
+		o.h.proto = unix.IPPROTO_TCP
+		return o.h.packetOf(tcpSegment(o.sport, o.dport, t.Uint32(), t.Uint32(), byte(t.IntN(256)), nil))
+	})
+	alone("a TCP header that claims to be shorter than the least", func(t *trial, o *odd) []byte {
+		o.h.proto = unix.IPPROTO_TCP
+		th := tcpSegment(o.sport, o.dport, 1, 0, syn, nil)
 		th[12] = byte(t.IntN(16)) << 4
-		ip = h.packetOf(th)
-	case 2: // cut off
-		h.proto = choose(t, []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP, icmpProto(v)})
-		th := tcpSegment(sport, dport, 1, 0, syn, nil)
-		ip = h.packetOf(th[:t.IntN(20)])
-	case 3: // a length that is not true
-		h.proto = unix.IPPROTO_UDP
-		th := udpDatagram(sport, dport, []byte("payload"))
+		return o.h.packetOf(th)
+	})
+	alone("a transport header that is cut off", func(t *trial, o *odd) []byte {
+		o.h.proto = choose(t, []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP, icmpProto(o.v)})
+		return o.h.packetOf(tcpSegment(o.sport, o.dport, 1, 0, syn, nil)[:t.IntN(20)])
+	})
+	alone("a length of UDP that is not true", func(t *trial, o *odd) []byte {
+		o.h.proto = unix.IPPROTO_UDP
+		th := udpDatagram(o.sport, o.dport, []byte("payload"))
 		binary.BigEndian.PutUint16(th[4:], uint16(t.IntN(20)))
-		ip = h.packetOf(th)
-	case 4: // any ICMP message
-		h.proto = icmpProto(v)
-		typ, code := t.icmpType(v), byte(t.IntN(3))
-		if v == 0 && typ == 13 {
+		return o.h.packetOf(th)
+	})
+	alone("any ICMP message", func(t *trial, o *odd) []byte {
+		o.h.proto = icmpProto(o.v)
+		typ, code := t.icmpType(o.v), byte(t.IntN(3))
+		if o.v == 0 && typ == 13 {
 			return nil // the answer has the time
 		}
-		if isQuery(v, typ) {
+		if isQuery(o.v, typ) {
 			code = 0 // see Differences
 		}
-		ip = h.packetOf(icmpMessage(typ, code, t.Uint32(), []byte("payload")))
-	case 5: // from where it cannot be
-		h.proto, h.src = unix.IPPROTO_UDP, choose(t, t.ports[other].hosts[v])
-		if h.src == h.dst {
+		return o.h.packetOf(icmpMessage(typ, code, t.Uint32(), []byte("payload")))
+	})
+	alone("from where it cannot be", func(t *trial, o *odd) []byte {
+		o.h.proto, o.h.src = unix.IPPROTO_UDP, choose(t, t.ports[o.other].hosts[o.v])
+		if o.h.src == o.h.dst {
 			return nil
 		}
-		ip = h.packetOf(udpDatagram(sport, dport, []byte("spoofed")))
-	case 6: // to everybody
-		if v == 1 {
+		return o.h.packetOf(udpDatagram(o.sport, o.dport, []byte("spoofed")))
+	})
+	alone("to everybody", func(t *trial, o *odd) []byte {
+		if o.v == 1 {
 			return nil
 		}
-		h.proto, h.dst = unix.IPPROTO_UDP, broadcast(t.ports[port].addrs[0])
+		o.to = []byte{255, 255, 255, 255, 255, 255}
+		o.h.proto, o.h.dst = unix.IPPROTO_UDP, broadcast(t.ports[o.port].addrs[0])
 		if t.IntN(2) == 0 {
-			h.dst = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+			o.h.dst = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 		}
-		ip = h.packetOf(udpDatagram(sport, dport, []byte("broadcast")))
-		_, err := t.fire(shot{port: port, to: []byte{255, 255, 255, 255, 255, 255}, ip: [2][][]byte{{ip}, {ip}}})
-		return err
-	case 7: // a header that is broken
-		h.proto = unix.IPPROTO_UDP
-		ip = h.packetOf(udpDatagram(sport, dport, []byte("payload")))
-		ip[t.IntN([]int{6, 4}[v])] ^= 1 << t.IntN(8) // the payload's length of IPv6 has no checksum of its own
+		return o.h.packetOf(udpDatagram(o.sport, o.dport, []byte("broadcast")))
+	})
+	alone("a network header that is broken", func(t *trial, o *odd) []byte {
+		o.h.proto = unix.IPPROTO_UDP
+		ip := o.h.packetOf(udpDatagram(o.sport, o.dport, []byte("payload")))
+		ip[t.IntN([]int{6, 4}[o.v])] ^= 1 << t.IntN(8) // the payload's length of IPv6 has no checksum of its own
 		if _, ok := parse(ip); !ok {
 			return nil
 		}
-	default: // options of IPv4
-		if v == 1 {
+		return ip
+	})
+	alone("options of IPv4", func(t *trial, o *odd) []byte {
+		if o.v == 1 {
 			return nil
 		}
-		h.proto, h.options = unix.IPPROTO_UDP, []byte{1, 1, 1, 0}
-		ip = h.packetOf(udpDatagram(sport, dport, []byte("options")))
+		o.h.proto, o.h.options = unix.IPPROTO_UDP, []byte{1, 1, 1, 0}
+		return o.h.packetOf(udpDatagram(o.sport, o.dport, []byte("options")))
+	})
+}
+
+// odd is what a packet alone begins with.
+type odd struct {
+	v            int // index of the family
+	port, other  int
+	to           []byte // link-layer address, if not the router's
+	h            ipHeader
+	sport, dport uint16
+}
+
+func (t *trial) newOdd() *odd {
+	o := &odd{v: t.IntN(2), port: t.IntN(len(t.ports))}
+	o.other = t.otherPort(o.port)
+	o.h = ipHeader{
+		src: choose(t, t.ports[o.port].hosts[o.v]), dst: choose(t, t.ports[o.other].hosts[o.v]),
+		ttl: 64, id: uint16(1 + t.IntN(60000)),
 	}
-	_, err := t.fire(shot{port: port, ip: [2][][]byte{{ip}, {ip}}})
-	return err
+	if t.IntN(3) == 0 {
+		o.h.dst = t.ports[o.port].addrs[o.v].Addr()
+	}
+	o.sport, o.dport = choose(t, clientPorts), choose(t, t.numbers)
+	return o
 }
 
 // icmpType is any but those of discovery, which the stack answers by itself.

@@ -10,9 +10,10 @@ import (
 
 // RandomRuleset returns the text of a random ruleset about the rig's interfaces
 // and the addresses behind them.
-func (r *Rig) RandomRuleset(seed uint64) string {
+// Areas of the language other than the basic one can be chosen: see [nftrand.Generator].
+func (r *Rig) RandomRuleset(seed uint64, only ...string) string {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	g := nftrand.Generator{Rand: rnd, VerdictMaps: true}
+	g := nftrand.Generator{Rand: rnd, Only: only}
 	address := func(v int) func() string {
 		return func() string {
 			p := r.ports[rnd.IntN(len(r.ports))]

@@ -91,6 +91,16 @@ type Result struct {
 	Mismatch *Mismatch `json:"mismatch,omitempty"`
 }
 
+// String describes a result but for its mismatch on one line.
+func (r *Result) String() string {
+	how := "TC"
+	if r.XDP {
+		how = "XDP"
+	}
+	return fmt.Sprintf("%s: %d packets of seed %d by %s, %d sent on, %d delivered, %d of %d rules counted",
+		r.Ruleset, r.Packets, r.Seed, how, r.Out, r.Local, r.Hit, r.Rules)
+}
+
 // Mismatch is the first packet, or rule, that the routers disagree on.
 type Mismatch struct {
 	// Packet is its number in the run, from 1; History are those before it.

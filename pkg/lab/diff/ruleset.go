@@ -83,13 +83,17 @@ var (
 func counted(listing string) string {
 	lines := strings.Split(listing, "\n")
 	eachRule(lines, func(i int, _, _ string) {
-		line := rate.ReplaceAllString(lines[i], "$1/day")
+		line, note, noted := strings.Cut(lines[i], " comment \"")
+		line = rate.ReplaceAllString(line, "$1/day")
 		if !strings.Contains(line, "counter") {
 			if ending.MatchString(line) {
 				line = ending.ReplaceAllString(line, "counter $1")
 			} else {
 				line += " counter"
 			}
+		}
+		if noted {
+			line += " comment \"" + note
 		}
 		lines[i] = line
 	})

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package diff
+
+import (
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// end is one end of a session.
+type end struct {
+	port int // negative: the router itself
+	addr netip.Addr
+	num  uint16 // port or identifier
+}
+
+// view is how a packet of the first end looks to the other.
+type view struct {
+	ok       bool
+	port     int
+	src, dst netip.Addr
+	num      uint16 // source port, or identifier
+	ip       []byte
+}
+
+// session is a conversation between two ends through, with or of the router.
+type session struct {
+	t      *trial
+	v      int // index of the family
+	proto  byte
+	a, b   end
+	at     [2]view // as the second end saw the last packet, by router
+	script []func() error
+	// TCP
+	seq   [2]uint32
+	last  func() error // what sent the last packet
+	ipID  uint16
+	reset bool // an end has sent RST
+	begun bool // a segment has been sent
+}
+
+// newSession returns one of any two ends, without a protocol and a script.
+func (t *trial) newSession() *session {
+	s := &session{t: t, v: t.IntN(2), ipID: uint16(1 + t.IntN(60000))}
+	s.a.port = t.IntN(len(t.ports))
+	s.b.port = t.otherPort(s.a.port)
+	s.a.addr = choose(t, t.ports[s.a.port].hosts[s.v])
+	s.b.addr = choose(t, t.ports[s.b.port].hosts[s.v])
+	switch n := t.IntN(100); {
+	case n < 25: // to the router
+		s.b = end{port: -1, addr: t.ports[t.IntN(len(t.ports))].addrs[s.v].Addr()}
+		if t.IntN(3) > 0 {
+			s.b.addr = t.ports[s.a.port].addrs[s.v].Addr()
+		}
+	case n < 40: // of the router
+		s.a = end{port: -1, addr: t.ports[s.b.port].addrs[s.v].Addr()}
+		if t.IntN(8) == 0 {
+			s.a.addr = t.ports[t.IntN(len(t.ports))].addrs[s.v].Addr()
+		}
+	}
+	s.a.num = choose(t, clientPorts)
+	if t.IntN(4) == 0 {
+		s.a.num = uint16(1024 + t.IntN(60000))
+	}
+	if t.portsShow {
+		t.client++
+		s.a.num = 1024 + t.client%60000
+	}
+	s.b.num = choose(t, t.numbers)
+	return s
+}
+
+func (t *trial) otherPort(p int) int {
+	return (p + 1 + t.IntN(len(t.ports)-1)) % len(t.ports)
+}
+
+func (s *session) header() ipHeader {
+	s.ipID++
+	h := ipHeader{proto: s.proto, ttl: 64, id: s.ipID | 1}
+	if s.t.IntN(10) == 0 {
+		h.tos = choose(s.t, []byte{0x10, 0x20, 0xb8, 0x28, 0x02})
+	}
+	if s.t.IntN(4) == 0 {
+		h.frag = 0x4000
+	}
+	return h
+}
+
+// fromA sends a packet from the first end to the second.
+func (s *session) fromA(th func(sport, dport uint16) []byte) error {
+	h := s.header()
+	h.src, h.dst = s.a.addr, s.b.addr
+	ip := h.packetOf(th(s.a.num, s.b.num))
+	saw, err := s.t.fire(shot{port: s.a.port, ip: [2][][]byte{{ip}, {ip}}})
+	if err != nil {
+		return err
+	}
+	s.again(shot{port: s.a.port, ip: [2][][]byte{{ip}, {ip}}})
+	s.watch(saw[0])
+	var at [2]view
+	for i, r := range s.t.routers {
+		at[i] = viewOf(r, saw[i], s.proto, h.dst)
+	}
+	if at[0].ok && at[1].ok {
+		s.at = at
+	}
+	return nil
+}
+
+// again makes a packet the one that is sent twice.
+func (s *session) again(p shot) {
+	reset := s.reset
+	s.last = func() error {
+		if s.reset && !reset {
+			return nil // it may be a SYN
+		}
+		saw, err := s.t.fire(p)
+		s.watch(saw[0])
+		return err
+	}
+}
+
+// watch looks for resets that the router itself sends: its ports are closed. The
+// ruleset may drop them after nf_conntrack has seen them.
+func (s *session) watch(saw seen) {
+	for _, d := range saw.local {
+		s.reset = s.reset || d.proto == unix.IPPROTO_TCP
+	}
+	for _, f := range saw.frames {
+		if p, ok := parse(f.frame[etherHeader:]); ok && p.proto == unix.IPPROTO_TCP && len(p.th) > 13 && p.th[13]&rst != 0 {
+			s.reset = true
+		}
+	}
+}
+
+// viewOf finds the packet for dst among what a router did.
+func viewOf(r *router, saw seen, proto byte, dst netip.Addr) view {
+	for _, f := range saw.frames {
+		p, ok := parse(f.frame[etherHeader:])
+		if ok && p.proto == proto && p.dst == dst && !p.isError() {
+			v := view{ok: true, port: f.port, src: p.src, dst: p.dst, ip: p.ip}
+			if from, ok := keyOf(p); ok {
+				v.num = from.local.Port()
+			}
+			return v
+		}
+	}
+	for _, d := range saw.local {
+		b := d.packet()
+		p, ok := parse(b)
+		if ok && p.proto == proto && p.dst == dst && !p.isError() {
+			v := view{ok: true, port: -1, src: p.src, dst: p.dst, ip: b}
+			if from, ok := keyOf(p); ok {
+				v.num = from.local.Port()
+			}
+			return v
+		}
+	}
+	return view{}
+}
+
+// fromB sends a packet back: to where the second end saw the last one come
+// from, or to where it would come from without translation.
+func (s *session) fromB(th func(sport, dport uint16) []byte) error {
+	if s.t.portsShow && s.at[0].num != s.at[1].num {
+		return nil
+	}
+	shots := shot{port: s.b.port}
+	h := s.header()
+	for i := range s.at {
+		h.src, h.dst = s.b.addr, s.a.addr
+		num := s.a.num
+		if s.at[i].ok {
+			h.src, h.dst, num, shots.port = s.at[i].dst, s.at[i].src, s.at[i].num, s.at[i].port
+		}
+		shots.ip[i] = [][]byte{h.packetOf(th(s.b.num, num))}
+	}
+	if shots.port < 0 && s.a.port < 0 {
+		return nil
+	}
+	s.again(shots)
+	saw, err := s.t.fire(shots)
+	s.watch(saw[0])
+	return err
+}
+
+func (s *session) add(steps ...func() error) { s.script = append(s.script, steps...) }
+
+// disturb puts unexpected steps into a script.
+func (s *session) disturb(steps ...func() error) {
+	for s.t.IntN(3) == 0 {
+		at := s.t.IntN(len(s.script) + 1)
+		s.script = slices.Insert(s.script, at, choose(s.t, steps))
+	}
+	again := func() error {
+		if s.last == nil {
+			return nil
+		}
+		return s.last()
+	}
+	if s.t.IntN(3) == 0 {
+		s.script = slices.Insert(s.script, s.t.IntN(len(s.script)+1), again)
+	}
+	if s.t.IntN(4) == 0 {
+		s.script = slices.Insert(s.script, s.t.IntN(len(s.script)+1), func() error {
+			from := s.b.addr
+			if s.at[0].ok && s.at[0].port >= 0 && s.t.IntN(2) == 0 {
+				from = s.t.ports[s.at[0].port].hosts[s.v][0]
+			}
+			return s.errorFrom(from)
+		})
+	}
+}
+
+func (s *session) data() []byte { return make([]byte, s.t.IntN(40)) }
