@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -50,6 +51,22 @@ func elemStates(exprs []nft.Expr) ([]elemState, error) {
 }
 
 func sameStates(a, b []elemState) bool { return reflect.DeepEqual(a, b) }
+
+// statesText tells statements apart.
+func statesText(states []elemState) string {
+	var b strings.Builder
+	for _, s := range states {
+		switch {
+		case s.counter:
+			b.WriteString("counter ")
+		case s.quota != nil:
+			fmt.Fprintf(&b, "quota %+v ", *s.quota)
+		case s.limit != nil:
+			fmt.Fprintf(&b, "limit %+v ", *s.limit)
+		}
+	}
+	return b.String()
+}
 
 // begin writes the state of a new element: a limit's bucket is full.
 func (s *elemState) begin(state []byte, now uint64) {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/fnv"
+	"math/bits"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -120,6 +121,10 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 	switch {
 	case s.Constant:
 		s.MaxEntries = initial
+	case opt.Live && !src.Has(nft.SetDynamic):
+		// The kernel minds the size. A power of two, so that a set that grows
+		// does not have to be made anew with each element.
+		s.MaxEntries = max(src.Size, opt.SetSize, 1<<bits.Len32(2*initial))
 	case src.Size > 0:
 		s.MaxEntries = src.Size
 	default:
@@ -263,21 +268,28 @@ type initialElement struct {
 	element *nft.Element
 }
 
-// initial returns the elements of the ruleset. Names of interfaces that do not
-// exist are left out: they match nothing.
+// initial returns the elements of the ruleset, but for a catch-all one. Names of
+// interfaces that do not exist are left out: they match nothing.
 func (s *Set) initial() []initialElement {
 	var out []initialElement
-	for i := range s.ranges {
-		r := &s.ranges[i]
-		if s.Interval {
-			for _, k := range prefixes(r.From, r.To) {
-				out = append(out, initialElement{k, &r.Element})
-			}
-			continue
+	for _, r := range s.ranges {
+		out = append(out, s.entriesOf(r)...)
+	}
+	return out
+}
+
+// entriesOf returns what an element of the ruleset becomes in the map.
+func (s *Set) entriesOf(r nft.Range) []initialElement {
+	if !s.Interval {
+		k, ok := s.mapKey(r.From)
+		if !ok {
+			return nil
 		}
-		if k, ok := s.mapKey(r.From); ok {
-			out = append(out, initialElement{k, &r.Element})
-		}
+		return []initialElement{{k, &r.Element}}
+	}
+	var out []initialElement
+	for _, k := range prefixes(r.From, r.To) {
+		out = append(out, initialElement{k, &r.Element})
 	}
 	return out
 }

@@ -87,7 +87,13 @@ func (s *Set) value(expires uint64, verdict int, data []byte, now uint64) []byte
 	return v
 }
 
-// initialValue returns the value of an element of the ruleset.
+// verdictOf returns the index of an element's verdict; -1: it is not known.
+func (s *Set) verdictOf(e *nft.Element) int {
+	return slices.IndexFunc(s.verdicts, func(v opVerdict) bool { return v.isOf(*e) })
+}
+
+// initialValue returns the value of an element of the ruleset whose life begins,
+// or goes on, at now.
 func (s *Set) initialValue(e *nft.Element, now uint64) []byte {
 	life := e.Expires
 	if life == 0 {
@@ -100,8 +106,7 @@ func (s *Set) initialValue(e *nft.Element, now uint64) []byte {
 	if life > 0 {
 		expires = now + uint64(life)
 	}
-	verdict := slices.IndexFunc(s.verdicts, func(v opVerdict) bool { return v.isOf(*e) })
-	v := s.value(expires, verdict, e.Data, now)
+	v := s.value(expires, s.verdictOf(e), e.Data, now)
 	for i := range s.states {
 		if i < len(e.Exprs) {
 			s.states[i].restore(v[s.stateOffset()+stateSize*i:], e.Exprs[i])
