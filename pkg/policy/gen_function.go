@@ -60,6 +60,9 @@ func (m *module) phase(ph *phase) error {
 	g := m.gen()
 	g.source = ph.function[len("policy_"):]
 	g.prologue()
+	if m.p.hooks {
+		g.emit(asm.StoreImm(regPkt, int16(m.layout.offsets[fieldHook]), int64(ph.hook), asm.Byte))
+	}
 	for i, ch := range ph.chains {
 		next := g.newLabel()
 		sc := &scope{

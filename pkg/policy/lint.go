@@ -227,7 +227,7 @@ func newView(p *Program, r *rule) view {
 				v.chance = true
 			}
 			v.opaque = append(v.opaque, o)
-		case *opFact, *opDynset, opQuota:
+		case *opFact, *opAsk, *opDynset, opQuota:
 			v.chance = true
 		case opTransport:
 			v.transport = max(v.transport, o.end)

@@ -106,6 +106,9 @@ func (r *router) buildPort(i int, p port) error {
 		return err
 	}
 	r.index = append(r.index, l.Attrs().Index)
+	if err := netlink.LinkSetGroup(l, i); err != nil {
+		return err
+	}
 	if err := lab.PlainWire(p.name); err != nil {
 		return err
 	}
