@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"reflect"
 	"sync"
 	"time"
@@ -25,8 +24,10 @@ type daemon struct {
 	started time.Time
 	level   *slog.LevelVar
 
-	// change is held while the dataplane is changed: one change at a time.
+	// change is held while the dataplane is changed: one change at a time. It
+	// guards live.
 	change sync.Mutex
+	live   live
 
 	// mu guards the rest, for as long as it takes to copy it.
 	mu        sync.RWMutex
@@ -34,6 +35,7 @@ type daemon struct {
 	dp        *loader.Dataplane
 	applied   time.Time
 	reloadErr error
+	sync      api.Sync
 	// stopEvents ends the reading of dp's log events.
 	stopEvents context.CancelFunc
 }
@@ -62,6 +64,14 @@ func (d *daemon) start(ctx context.Context) error {
 
 // apply puts a plan in force. The caller holds change.
 func (d *daemon) apply(ctx context.Context, p *enforce.Plan) error {
+	if p.Config.Dataplane.Kernel() {
+		return d.adopt(ctx, p, true)
+	}
+	return d.replace(ctx, p)
+}
+
+// replace has the dataplane run a plan.
+func (d *daemon) replace(ctx context.Context, p *enforce.Plan) error {
 	begin := time.Now()
 	_, dp := d.state()
 	var err error
@@ -81,11 +91,20 @@ func (d *daemon) apply(ctx context.Context, p *enforce.Plan) error {
 		"interfaces", len(p.Loader.Interfaces), "waiting", p.Waiting, "took", time.Since(begin).Round(time.Millisecond))
 
 	// What nftables did in the meantime is done here again.
-	dropped, err := enforce.DropFallback(ctx, d.runDir(p.Config))
+	if p.Config.Dataplane.Kernel() {
+		return enforce.KeepFallback(p.Config.Control.RunDir())
+	}
+	dropped, err := enforce.DropFallback(ctx, p.Config.Control.RunDir())
 	if err != nil {
 		slog.Error("both nftables and the dataplane enforce the ruleset", "err", err)
 	} else if dropped != nil {
 		slog.Info("ruleset removed from nftables", "tables", dropped)
+	}
+	woken, err := enforce.Wake(p.Config.Control.RunDir())
+	if err != nil {
+		slog.Error("tables that an earlier configuration had adopted still sleep", "err", err)
+	} else if woken != nil {
+		slog.Warn("tables that an earlier configuration had adopted are awake, and enforced beside the ruleset file", "tables", woken)
 	}
 	return nil
 }
@@ -130,6 +149,7 @@ func (d *daemon) reload(ctx context.Context, running *config.Config) (*enforce.P
 // fixed refuses changes that take a restart.
 func fixed(running, cfg *config.Config) error {
 	for _, k := range []struct{ key, was, is string }{
+		{"dataplane.ruleset", source(running), source(cfg)},
 		{"dataplane.pin_path", running.Dataplane.PinPath, cfg.Dataplane.PinPath},
 		{"control.socket", running.Control.Socket, cfg.Control.Socket},
 		{"metrics.listen", running.Metrics.Listen, cfg.Metrics.Listen},
@@ -142,12 +162,21 @@ func fixed(running, cfg *config.Config) error {
 	return nil
 }
 
+// source is where a ruleset comes from: from one to the other takes a restart.
+func source(c *config.Config) string {
+	if c.Dataplane.Kernel() {
+		return config.KernelRuleset
+	}
+	return "a file"
+}
+
 // sameLoader tells whether two plans come to the same dataplane.
 func sameLoader(a, b loader.Config) bool {
 	if a.Policy.Hash() != b.Policy.Hash() {
 		return false
 	}
 	a.Policy, b.Policy = nil, nil
+	a.Carry, b.Carry = nil, nil
 	return reflect.DeepEqual(a, b)
 }
 
@@ -160,11 +189,7 @@ func (d *daemon) Detach(ctx context.Context, fallback bool) (api.Detached, error
 		return api.Detached{}, errDetached
 	}
 	if fallback {
-		tables, err := enforce.Tables(ctx, plan.Config.Dataplane.Ruleset)
-		if err == nil {
-			err = enforce.LoadFallback(ctx, plan.Config.Dataplane.Ruleset, tables, d.runDir(plan.Config))
-		}
-		if err != nil {
+		if err := enforce.Fallback(ctx, plan.Config, dp.Map); err != nil {
 			return api.Detached{}, fmt.Errorf("the dataplane stays attached: %w", err)
 		}
 	}
@@ -211,13 +236,10 @@ func (d *daemon) healthy() bool {
 	}
 }
 
-// runDir is where the daemon keeps what has to outlive it until the next boot.
-func (d *daemon) runDir(c *config.Config) string { return filepath.Dir(c.Control.Socket) }
-
 // Status implements api.Service.
 func (d *daemon) Status(context.Context) (api.Status, error) {
 	d.mu.RLock()
-	plan, dp, applied, reloadErr := d.plan, d.dp, d.applied, d.reloadErr
+	plan, dp, applied, reloadErr, sync := d.plan, d.dp, d.applied, d.reloadErr, d.sync
 	d.mu.RUnlock()
 	s := api.Status{
 		Version: version, PID: os.Getpid(), Started: d.started,
@@ -230,6 +252,9 @@ func (d *daemon) Status(context.Context) (api.Status, error) {
 	}
 	if dp == nil {
 		return s, nil
+	}
+	if plan.Config.Dataplane.Kernel() {
+		s.Sync = &sync
 	}
 	var err error
 	s.Dataplane, err = dp.Status()

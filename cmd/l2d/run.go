@@ -71,6 +71,9 @@ func run(ctx context.Context, opt options) error {
 	}
 
 	go d.followLinks(ctx)
+	if cfg.Dataplane.Kernel() {
+		go d.followRuleset(ctx)
+	}
 	go d.followEvents(ctx)
 	go d.purgeSets(ctx)
 	notifyReady()

@@ -184,7 +184,7 @@ func TestBadInput(t *testing.T) {
 		{"no interface", "dataplane:\n  ruleset: x\n  interfaces: []\n",
 			[]problem{{2, 3, "dataplane.interfaces", "is missing"}}},
 		{"no ruleset", "dataplane:\n  interfaces: [{name: a}]\n",
-			[]problem{{2, 3, "dataplane.ruleset", "is missing: want the path of an nftables file"}}},
+			[]problem{{2, 3, "dataplane.ruleset", "is missing: want the path of an nftables file, or kernel"}}},
 		{"no dataplane", "log: {level: info}\n",
 			[]problem{{1, 1, "dataplane.ruleset", "is missing"}, {1, 1, "dataplane.interfaces", "is missing"}}},
 		{"section without a value", least + "log:\n",

@@ -12,11 +12,43 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/randomizedcoder/l2d/pkg/config"
 )
 
 // fallbackFile, in the directory of the control socket, lists the tables that
 // LoadFallback put into the kernel's nftables, one "family name" a line.
 const fallbackFile = "nftables-fallback"
+
+// Fallback has the kernel's nftables enforce a configuration's ruleset, so that the
+// dataplane can go: adopted tables wake, and a file is loaded. Elements that its
+// sets have by now go with it: maps gives the map of a name to a function. When
+// it fails, nothing has changed but such elements.
+func Fallback(ctx context.Context, cfg *config.Config, maps func(name string, with func(*ebpf.Map) error) error) error {
+	runDir := cfg.Control.RunDir()
+	if cfg.Dataplane.Kernel() {
+		_, err := Wake(runDir)
+		return err
+	}
+	ruleset := cfg.Dataplane.Ruleset
+	tables, err := Tables(ctx, ruleset)
+	if err != nil {
+		return err
+	}
+	return LoadFallback(ctx, ruleset, tables, runDir)
+}
+
+// KeepFallback leaves the tables that LoadFallback loaded to whoever has them
+// now: they are the ruleset.
+func KeepFallback(runDir string) error {
+	err := os.Remove(filepath.Join(runDir, fallbackFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
 
 // LoadFallback loads a ruleset file into the nftables of the calling process's
 // network namespace, in one transaction in which tables of the same names are

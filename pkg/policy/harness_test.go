@@ -55,7 +55,12 @@ func readFile(t testing.TB, path string) *nft.Ruleset {
 
 func compile(t testing.TB, text string) *Program {
 	t.Helper()
-	p, err := Compile(readRuleset(t, text), Options{Links: testLinks})
+	return compileWith(t, text, Options{Links: testLinks})
+}
+
+func compileWith(t testing.TB, text string, opt Options) *Program {
+	t.Helper()
+	p, err := Compile(readRuleset(t, text), opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,9 @@ type Options struct {
 	// SetSize is the greatest number of elements of a set that does not say;
 	// 0 means DefaultSetSize.
 	SetSize uint32
+	// Live tells that the elements of sets that can change are followed where
+	// the ruleset comes from: they do not count for the program's identity.
+	Live bool
 }
 
 // DefaultSetSize is the size of a set that does not say its own.

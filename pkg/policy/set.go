@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -111,6 +112,10 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 	switch {
 	case s.Constant:
 		s.MaxEntries = initial
+	case opt.Live && !src.Has(nft.SetDynamic):
+		// The kernel minds the size. A power of two, so that a set that grows
+		// does not have to be made anew with each element.
+		s.MaxEntries = max(src.Size, opt.SetSize, 1<<bits.Len32(2*initial))
 	case src.Size > 0:
 		s.MaxEntries = src.Size
 	default:
@@ -256,23 +261,31 @@ type initialElement struct {
 func (s *Set) initial() []initialElement {
 	var out []initialElement
 	for _, r := range s.ranges {
-		life := r.Element.Expires
-		if life == 0 {
-			life = r.Element.Timeout
+		out = append(out, s.entriesOf(r)...)
+	}
+	return out
+}
+
+// entriesOf returns what an element of the ruleset becomes in the map.
+func (s *Set) entriesOf(r nft.Range) []initialElement {
+	life := r.Element.Expires
+	if life == 0 {
+		life = r.Element.Timeout
+	}
+	if life == 0 {
+		life = s.Timeout
+	}
+	verdict := slices.IndexFunc(s.verdicts, func(v opVerdict) bool { return v.isOf(r.Element) })
+	if !s.Interval {
+		k, ok := s.mapKey(r.From)
+		if !ok {
+			return nil
 		}
-		if life == 0 {
-			life = s.Timeout
-		}
-		verdict := slices.IndexFunc(s.verdicts, func(v opVerdict) bool { return v.isOf(r.Element) })
-		if s.Interval {
-			for _, k := range prefixes(r.From, r.To) {
-				out = append(out, initialElement{k, life, verdict})
-			}
-			continue
-		}
-		if k, ok := s.mapKey(r.From); ok {
-			out = append(out, initialElement{k, life, verdict})
-		}
+		return []initialElement{{k, life, verdict}}
+	}
+	var out []initialElement
+	for _, k := range prefixes(r.From, r.To) {
+		out = append(out, initialElement{k, life, verdict})
 	}
 	return out
 }
@@ -298,11 +311,17 @@ func (s *Set) mapKey(key []byte) ([]byte, bool) {
 func (s *Set) contents(now uint64) []ebpf.MapKV {
 	var out []ebpf.MapKV
 	for _, e := range s.initial() {
-		var expires uint64
-		if e.life > 0 {
-			expires = now + uint64(e.life)
-		}
-		out = append(out, ebpf.MapKV{Key: e.key, Value: s.value(expires, e.verdict)})
+		out = append(out, ebpf.MapKV{Key: e.key, Value: s.initialValue(e, now)})
 	}
 	return out
+}
+
+// initialValue returns the value of an element whose life begins, or goes on,
+// at now.
+func (s *Set) initialValue(e initialElement, now uint64) []byte {
+	var expires uint64
+	if e.life > 0 {
+		expires = now + uint64(e.life)
+	}
+	return s.value(expires, e.verdict)
 }

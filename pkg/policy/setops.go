@@ -96,10 +96,15 @@ func (s *Set) update(m *ebpf.Map, key, value []byte, now uint64) error {
 		err = m.Put(key, value)
 	}
 	if isFull(err) {
-		return fmt.Errorf("the set is full: %d elements", s.MaxEntries)
+		return setFullError(s.MaxEntries)
 	}
 	return err
 }
+
+// setFullError is the number of elements of a set that has room for no more.
+type setFullError uint32
+
+func (e setFullError) Error() string { return fmt.Sprintf("the set is full: %d elements", uint32(e)) }
 
 func isFull(err error) bool { return errors.Is(err, syscall.E2BIG) || errors.Is(err, syscall.ENOSPC) }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
 // Maps of the dataplane that belong to a policy, and its variable.
@@ -204,6 +206,15 @@ func (p *Program) Hash() [sha256.Size]byte {
 	}
 	for _, s := range p.Sets {
 		fmt.Fprintf(h, "%v %s %v %d %v %v\n", s, s.MapName, s.MapType(), s.MaxEntries, s.fields, s.Timeout)
+		if p.options.Live && !s.Constant {
+			continue
+		}
+		if slices.ContainsFunc(s.Fields, func(f nft.Field) bool { return f.Type == "ifname" }) {
+			// Their keys are the indexes of today's interfaces.
+			for _, e := range s.initial() {
+				fmt.Fprintf(h, "%x\n", e.key)
+			}
+		}
 		for _, r := range s.ranges {
 			fmt.Fprintf(h, "%x %x %v\n", r.From, r.To, r.Element.Timeout)
 			if v := r.Element.Verdict; v != nil {

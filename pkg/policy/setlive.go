@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// ErrRecompile says that a change of a set is also one of the program: the
+// ruleset has to be compiled anew.
+var ErrRecompile = errors.New("the ruleset has to be compiled anew")
+
+// Dynamic tells that rules add elements to the set.
+func (s *Set) Dynamic() bool { return s.dynamic }
+
+// Keys returns the keys that an element as the kernel's nftables holds it has in
+// the set's map; none if the map has no place for it.
+func (s *Set) Keys(r nft.Range) [][]byte {
+	var keys [][]byte
+	for _, e := range s.entriesOf(r) {
+		keys = append(keys, e.key)
+	}
+	return keys
+}
+
+// Update takes elements as the kernel's nftables holds them out of the set,
+// whose map is m, and puts others into it. An element that is in both stays
+// there all the time. The error is [ErrRecompile] when the program has no place
+// for an element, such as a verdict that no element had.
+func (s *Set) Update(m *ebpf.Map, gone, come []nft.Range) error {
+	if s.Constant {
+		return ErrRecompile
+	}
+	n := 0
+	for _, f := range s.Fields {
+		n = max(n, f.Offset+f.Len)
+	}
+	for _, r := range slices.Concat(gone, come) {
+		if len(r.From) < n {
+			return ErrRecompile // the element of another set of the same name
+		}
+	}
+	now := Now()
+	keep := make(map[string]bool, len(come))
+	for _, r := range come {
+		for _, e := range s.entriesOf(r) {
+			if s.isMap && e.verdict < 0 {
+				return ErrRecompile
+			}
+			keep[string(e.key)] = true
+			if err := s.renew(m, e, now); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range gone {
+		for _, e := range s.entriesOf(r) {
+			if keep[string(e.key)] {
+				continue
+			}
+			if err := m.Delete(e.key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+				return fmt.Errorf("set %v: %w", s, err)
+			}
+		}
+	}
+	return nil
+}
+
+// renew stores an element. One that is there keeps its state.
+func (s *Set) renew(m *ebpf.Map, e initialElement, now uint64) error {
+	value := s.initialValue(e, now)
+	if s.state != nil {
+		if before, err := m.LookupBytes(e.key); err == nil && before != nil {
+			copy(value[stateOffset:], before[stateOffset:])
+		}
+	}
+	if err := s.update(m, e.key, value, now); err != nil {
+		return s.full(err)
+	}
+	return nil
+}
+
+// full makes of the error of a map without room one that has a larger map made,
+// unless the size is the ruleset's.
+func (s *Set) full(err error) error {
+	if full := setFullError(0); errors.As(err, &full) && !s.dynamic {
+		return ErrRecompile
+	}
+	return fmt.Errorf("set %v: %w", s, err)
+}
+
+// Sync makes the set, whose map is m, what the ruleset says that it was compiled
+// from. Elements that only the map has are taken out, but for those of a dynamic
+// set, which rules may have added.
+func (s *Set) Sync(m *ebpf.Map) error {
+	if s.Constant {
+		return nil
+	}
+	now := Now()
+	wanted := make(map[string]bool)
+	for _, e := range s.initial() {
+		wanted[string(e.key)] = true
+		if err := s.renew(m, e, now); err != nil {
+			return err
+		}
+	}
+	if s.dynamic {
+		return nil
+	}
+	var stale [][]byte
+	err := each(m, func(key, _ []byte) error {
+		if !wanted[string(key)] {
+			stale = append(stale, bytes.Clone(key))
+		}
+		return nil
+	})
+	for _, k := range stale {
+		if e := m.Delete(k); e != nil && !errors.Is(e, ebpf.ErrKeyNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("set %v: %w", s, err)
+	}
+	return nil
+}
