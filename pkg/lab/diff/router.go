@@ -30,6 +30,7 @@ type router struct {
 	wire     *wire
 	local    *local
 	links    []link.Link
+	marker   uint32 // last one sent
 }
 
 var routerSysctls = []string{
