@@ -109,6 +109,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.data(o, next)
 		case *opFact:
 			g.fact(o, next)
+		case *opAsk:
+			g.ask(o, next)
 		case *opCompute:
 			g.compute(o)
 		case opCount:
