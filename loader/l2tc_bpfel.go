@@ -13,6 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type l2TCClock struct {
+	_           structs.HostLayout
+	TaiOffset   int32
+	MinutesWest int32
+}
+
 type l2TCCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -137,7 +143,8 @@ type l2TCScratch struct {
 		Nfproto  uint8
 		ThLen    uint8
 		PktType  uint8
-		_        [4]byte
+		Hook     uint8
+		Unused   [3]uint8
 		Now      uint64
 		Key      [72]uint8
 		Regs     [64]uint8
@@ -216,6 +223,7 @@ type l2TCTuple struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	l2TCMapL2Clock      = "l2_clock"
 	l2TCMapL2Counters   = "l2_counters"
 	l2TCMapL2Events     = "l2_events"
 	l2TCMapL2Facts      = "l2_facts"
@@ -289,6 +297,7 @@ type l2TCProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2TCMapSpecs struct {
+	L2Clock    *ebpf.MapSpec `ebpf:"l2_clock"`
 	L2Counters *ebpf.MapSpec `ebpf:"l2_counters"`
 	L2Events   *ebpf.MapSpec `ebpf:"l2_events"`
 	L2Facts    *ebpf.MapSpec `ebpf:"l2_facts"`
@@ -334,6 +343,7 @@ func (o *l2TCObjects) Close() error {
 //
 // It can be passed to loadL2TCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2TCMaps struct {
+	L2Clock    *ebpf.Map `ebpf:"l2_clock"`
 	L2Counters *ebpf.Map `ebpf:"l2_counters"`
 	L2Events   *ebpf.Map `ebpf:"l2_events"`
 	L2Facts    *ebpf.Map `ebpf:"l2_facts"`
@@ -350,6 +360,7 @@ type l2TCMaps struct {
 
 func (m *l2TCMaps) Close() error {
 	return _L2TCClose(
+		m.L2Clock,
 		m.L2Counters,
 		m.L2Events,
 		m.L2Facts,

@@ -90,7 +90,7 @@ func (g *gen) rules(rules []*rule, sc *scope) {
 func (g *gen) rule(r *rule, sc *scope) {
 	next := g.newLabel()
 	g.source = r.src.Text
-	for _, o := range r.ops {
+	for _, o := range g.known.reduce(r.ops) {
 		switch o := o.(type) {
 		case *opMatch:
 			g.match(o, next)
@@ -107,6 +107,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.dynset(o, next)
 		case *opFact:
 			g.fact(o, next)
+		case *opAsk:
+			g.ask(o, next)
 		case *opCompute:
 			g.compute(o)
 		case opCount:
@@ -159,7 +161,7 @@ func (g *gen) verdict(v opVerdict, next, follows label, sc *scope) {
 		}
 		target := g.p.chains[v.chain]
 		if target.function != "" || g.outline {
-			g.callChain(target.function, after, sc)
+			g.callChain(g.functionOf(target), after, sc)
 			return
 		}
 		inner := *sc
