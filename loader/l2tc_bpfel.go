@@ -19,6 +19,12 @@ type l2TCAnswerBucket struct {
 	Tokens uint64
 }
 
+type l2TCClock struct {
+	_           structs.HostLayout
+	TaiOffset   int32
+	MinutesWest int32
+}
+
 type l2TCCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -144,6 +150,9 @@ type l2TCScratch struct {
 		Nfproto  uint8
 		ThLen    uint8
 		PktType  uint8
+		Hook     uint8
+		Unused   [3]uint8
+		_        [4]byte
 		Now      uint64
 		Key      [72]uint8
 		Regs     [64]uint8
@@ -228,6 +237,7 @@ type l2TCTuple struct {
 const (
 	l2TCMapL2AnswerBuckets = "l2_answer_buckets"
 	l2TCMapL2Awaited       = "l2_awaited"
+	l2TCMapL2Clock         = "l2_clock"
 	l2TCMapL2Counters      = "l2_counters"
 	l2TCMapL2Events        = "l2_events"
 	l2TCMapL2Facts         = "l2_facts"
@@ -308,6 +318,7 @@ type l2TCProgramSpecs struct {
 type l2TCMapSpecs struct {
 	L2AnswerBuckets *ebpf.MapSpec `ebpf:"l2_answer_buckets"`
 	L2Awaited       *ebpf.MapSpec `ebpf:"l2_awaited"`
+	L2Clock         *ebpf.MapSpec `ebpf:"l2_clock"`
 	L2Counters      *ebpf.MapSpec `ebpf:"l2_counters"`
 	L2Events        *ebpf.MapSpec `ebpf:"l2_events"`
 	L2Facts         *ebpf.MapSpec `ebpf:"l2_facts"`
@@ -360,6 +371,7 @@ func (o *l2TCObjects) Close() error {
 type l2TCMaps struct {
 	L2AnswerBuckets *ebpf.Map `ebpf:"l2_answer_buckets"`
 	L2Awaited       *ebpf.Map `ebpf:"l2_awaited"`
+	L2Clock         *ebpf.Map `ebpf:"l2_clock"`
 	L2Counters      *ebpf.Map `ebpf:"l2_counters"`
 	L2Events        *ebpf.Map `ebpf:"l2_events"`
 	L2Facts         *ebpf.Map `ebpf:"l2_facts"`
@@ -378,6 +390,7 @@ func (m *l2TCMaps) Close() error {
 	return _L2TCClose(
 		m.L2AnswerBuckets,
 		m.L2Awaited,
+		m.L2Clock,
 		m.L2Counters,
 		m.L2Events,
 		m.L2Facts,

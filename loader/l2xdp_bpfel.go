@@ -13,6 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type l2XDPClock struct {
+	_           structs.HostLayout
+	TaiOffset   int32
+	MinutesWest int32
+}
+
 type l2XDPCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -122,6 +128,9 @@ type l2XDPScratch struct {
 		Nfproto  uint8
 		ThLen    uint8
 		PktType  uint8
+		Hook     uint8
+		Unused   [3]uint8
+		_        [4]byte
 		Now      uint64
 		Key      [72]uint8
 		Regs     [64]uint8
@@ -204,6 +213,7 @@ type l2XDPTuple struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	l2XDPMapL2Clock       = "l2_clock"
 	l2XDPMapL2Counters    = "l2_counters"
 	l2XDPMapL2Events      = "l2_events"
 	l2XDPMapL2Facts       = "l2_facts"
@@ -273,6 +283,7 @@ type l2XDPProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPMapSpecs struct {
+	L2Clock    *ebpf.MapSpec `ebpf:"l2_clock"`
 	L2Counters *ebpf.MapSpec `ebpf:"l2_counters"`
 	L2Events   *ebpf.MapSpec `ebpf:"l2_events"`
 	L2Facts    *ebpf.MapSpec `ebpf:"l2_facts"`
@@ -318,6 +329,7 @@ func (o *l2XDPObjects) Close() error {
 //
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPMaps struct {
+	L2Clock    *ebpf.Map `ebpf:"l2_clock"`
 	L2Counters *ebpf.Map `ebpf:"l2_counters"`
 	L2Events   *ebpf.Map `ebpf:"l2_events"`
 	L2Facts    *ebpf.Map `ebpf:"l2_facts"`
@@ -334,6 +346,7 @@ type l2XDPMaps struct {
 
 func (m *l2XDPMaps) Close() error {
 	return _L2XDPClose(
+		m.L2Clock,
 		m.L2Counters,
 		m.L2Events,
 		m.L2Facts,

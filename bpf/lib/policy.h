@@ -3,8 +3,12 @@
 
 #include "common.h"
 #include "types.h"
+#include "clock.h"
+#include "device.h"
 #include "facts.h"
 #include "maps.h"
+#include "secpath.h"
+#include "socket.h"
 
 /*
  * The ruleset's place in the programs. The loader replaces the instructions of
@@ -126,6 +130,10 @@ __noinline int nft_log(struct pkt *p, __u32 index)
 		nft_count(p, 0);                                          \
 		nft_limit(p, 0);                                          \
 		nft_log(p, 0);                                            \
+		nft_device(ctx, p, 0);                                    \
+		nft_socket(ctx, p, 0);                                    \
+		nft_clock(ctx, p, 0);                                     \
+		nft_secpath(ctx, p, 0);                                   \
 		asm volatile(""                                           \
 			     : "+r"(verdict), "+r"(p), "+r"(ctx)          \
 			     :                                            \

@@ -47,6 +47,8 @@ struct pkt {
 	__u8 nfproto;
 	__u8 th_len; /* valid bytes in th */
 	__u8 pkt_type; /* PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST */
+	__u8 hook; /* NF_INET_*, for rules that ask what depends on it */
+	__u8 unused[3];
 	__u64 now; /* CLOCK_MONOTONIC in ns, coarse */
 
 	/*

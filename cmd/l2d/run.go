@@ -76,6 +76,7 @@ func run(ctx context.Context, opt options) error {
 	}
 	go d.followEvents(ctx)
 	go d.purgeSets(ctx)
+	go d.followClock(ctx)
 	notifyReady()
 	slog.Info("ready", "version", version, "socket", cfg.Control.Socket)
 	d.wait(ctx)

@@ -107,6 +107,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.dynset(o, next)
 		case *opFact:
 			g.fact(o, next)
+		case *opAsk:
+			g.ask(o, next)
 		case *opCompute:
 			g.compute(o)
 		case opCount:

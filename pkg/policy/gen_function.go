@@ -101,6 +101,9 @@ func (m *module) phase(ph *phase) error {
 	g := m.gen()
 	g.source = ph.function[len("policy_"):]
 	g.prologue()
+	if m.p.hooks {
+		g.emit(asm.StoreImm(regPkt, int16(m.layout.offsets[fieldHook]), int64(ph.hook), asm.Byte))
+	}
 	dims, known := m.dimensions(ph), ph.facts()
 	if m.general {
 		dims, known = nil, new(special)

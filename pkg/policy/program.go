@@ -94,6 +94,7 @@ type Program struct {
 	facts   uint32   // value of policy_facts
 	quotas  []uint64 // bytes consumed
 	rejects bool     // rules reject packets
+	hooks   bool     // rules ask what depends on the hook
 
 	options Options
 	fixed   []string // named sets that are code

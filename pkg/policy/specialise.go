@@ -109,7 +109,7 @@ func (s *special) reduceMap(o *opVerdictMap) *opVerdictMap {
 // hasEffect tells whether an operation does more than look.
 func hasEffect(o op) bool {
 	switch o.(type) {
-	case *opMatch, *opLookup, opTransport, *opFact, *opCompute:
+	case *opMatch, *opLookup, opTransport, *opFact, *opAsk, *opCompute:
 		return false
 	}
 	return true

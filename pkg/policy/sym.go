@@ -21,6 +21,7 @@ const (
 	fieldNfproto
 	fieldThLen
 	fieldPktType
+	fieldHook
 	fieldNow
 	fieldRegs // values that the rule has computed
 	fieldKey  // where the key of a lookup is built
@@ -47,6 +48,7 @@ var pktFields = [fieldCount]struct {
 	fieldNfproto:  {"nfproto", 1},
 	fieldThLen:    {"th_len", 1},
 	fieldPktType:  {"pkt_type", 1},
+	fieldHook:     {"hook", 1},
 	fieldNow:      {"now", 8},
 	fieldRegs:     {"regs", regSlots * regSlot},
 	fieldKey:      {"key", 72},
