@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/nft"
 	"github.com/randomizedcoder/l2d/pkg/policy"
 )
@@ -64,22 +65,42 @@ func (d *daemon) SetList(_ context.Context, name api.SetName) ([]api.Element, er
 	return list, err
 }
 
-// SetAdd implements api.Service.
-func (d *daemon) SetAdd(_ context.Context, name api.SetName, element string, timeout time.Duration) error {
+// SetAdd implements api.Service. What nftables has of the set gets the element
+// as well.
+func (d *daemon) SetAdd(ctx context.Context, name api.SetName, element string, timeout time.Duration) error {
 	return d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
-		return api.BadInput(s.Add(m, element, timeout))
+		if err := s.Add(m, element, timeout); err != nil {
+			return api.BadInput(err)
+		}
+		if !d.inKernel(s) {
+			return nil
+		}
+		if err := enforce.AddElement(ctx, s, element, timeout); err != nil {
+			return errors.Join(fmt.Errorf("set %v: element %q: not in nftables: %w", s, element, err), s.Delete(m, element))
+		}
+		return nil
 	})
 }
 
 // SetDelete implements api.Service.
-func (d *daemon) SetDelete(_ context.Context, name api.SetName, element string) error {
+func (d *daemon) SetDelete(ctx context.Context, name api.SetName, element string) error {
 	return d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
 		err := s.Delete(m, element)
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
+		switch {
+		case err != nil && !errors.Is(err, ebpf.ErrKeyNotExist):
+			return api.BadInput(err)
+		case d.inKernel(s) && enforce.DeleteElement(ctx, s, element) == nil:
+			return nil
+		case err != nil:
 			return &api.Error{Status: http.StatusNotFound, Message: err.Error()}
 		}
-		return api.BadInput(err)
+		return nil // one that a rule added
 	})
+}
+
+// inKernel tells whether nftables has the set, too. The caller holds change.
+func (d *daemon) inKernel(s *policy.Set) bool {
+	return d.live.sets[setName{nft.TableName{Family: s.Family, Name: s.Table}, s.Name}] != nil
 }
 
 // purgeSets removes expired elements until ctx ends.

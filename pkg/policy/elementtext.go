@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
 // concatSeparator stands between the fields of a concatenation.
@@ -82,6 +84,13 @@ func (s *Set) parseRange(text string) (from, to []byte, err error) {
 		return nil, nil, errors.New("the range ends before it begins")
 	}
 	return from, to, nil
+}
+
+// RangeText returns a range of an interval set as nft writes it.
+func (s *Set) RangeText(r nft.Range) string {
+	f := s.fields[0]
+	print := textOf(f).print
+	return print(s, f, r.From) + "-" + print(s, f, r.To)
 }
 
 func (s *Set) elementError(element string, err error) error {

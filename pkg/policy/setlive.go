@@ -20,6 +20,14 @@ var ErrRecompile = errors.New("the ruleset has to be compiled anew")
 // Dynamic tells that rules add elements to the set.
 func (s *Set) Dynamic() bool { return s.dynamic }
 
+// Kind is what nft calls it: "set" or "map".
+func (s *Set) Kind() string {
+	if s.isMap {
+		return "map"
+	}
+	return "set"
+}
+
 // Keys returns the keys that an element as the kernel's nftables holds it has in
 // the set's map; none if the map has no place for it.
 func (s *Set) Keys(r nft.Range) [][]byte {
@@ -91,24 +99,29 @@ func (s *Set) renew(m *ebpf.Map, e initialElement, now uint64) error {
 // unless the size is the ruleset's.
 func (s *Set) full(err error) error {
 	if full := setFullError(0); errors.As(err, &full) && !s.dynamic {
-		return ErrRecompile
+		return fmt.Errorf("set %v: %v elements are all that it has room for: %w", s, s.MaxEntries, ErrRecompile)
 	}
 	return fmt.Errorf("set %v: %w", s, err)
 }
 
-// Sync makes the set, whose map is m, what the ruleset says that it was compiled
-// from. Elements that only the map has are taken out, but for those of a dynamic
-// set, which rules may have added.
-func (s *Set) Sync(m *ebpf.Map) error {
+// Sync makes the set, whose map is m, what the kernel's nftables holds. Elements
+// that only the map has are taken out, but for those of a dynamic set, which
+// rules may have added.
+func (s *Set) Sync(m *ebpf.Map, kernel []nft.Range) error {
 	if s.Constant {
 		return nil
 	}
 	now := Now()
 	wanted := make(map[string]bool)
-	for _, e := range s.initial() {
-		wanted[string(e.key)] = true
-		if err := s.renew(m, e, now); err != nil {
-			return err
+	for _, r := range kernel {
+		for _, e := range s.entriesOf(r) {
+			if s.isMap && e.verdict < 0 {
+				return ErrRecompile
+			}
+			wanted[string(e.key)] = true
+			if err := s.renew(m, e, now); err != nil {
+				return err
+			}
 		}
 	}
 	if s.dynamic {

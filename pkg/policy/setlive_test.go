@@ -53,7 +53,7 @@ func TestUpdateAndSync(t *testing.T) {
 	if err := nets.Update(m, []nft.Range{ip("a", "b")}, nil); !errors.Is(err, ErrRecompile) {
 		t.Errorf("an element of another length: %v", err)
 	}
-	if err := nets.Sync(m); err != nil {
+	if err := nets.Sync(m, []nft.Range{ten}); err != nil {
 		t.Fatal(err)
 	}
 	want(nets, m, "10.0.0.0/8")
@@ -75,7 +75,7 @@ func TestUpdateAndSync(t *testing.T) {
 	if err := seen.Add(m, "2", 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := seen.Sync(m); err != nil {
+	if err := seen.Sync(m, nil); err != nil {
 		t.Fatal(err)
 	}
 	want(seen, m, "1, 2")

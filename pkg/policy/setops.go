@@ -191,6 +191,19 @@ type SetElement struct {
 	Expires time.Duration
 }
 
+// Command returns the element as "nft add element" wants it: with what is left
+// of its life, to the millisecond, as its timeout.
+func (e SetElement) Command() string {
+	if e.Expires == 0 {
+		return e.Element
+	}
+	key, data := e.Element, ""
+	if at := strings.LastIndex(key, " : "); at >= 0 {
+		key, data = key[:at], key[at:]
+	}
+	return fmt.Sprintf("%s timeout %dms%s", key, max(1, e.Expires.Milliseconds()), data)
+}
+
 // Elements lists the set, whose map is m, in the order of the keys. Elements
 // that have expired are left out.
 func (s *Set) Elements(m *ebpf.Map) ([]SetElement, error) {
