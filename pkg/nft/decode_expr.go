@@ -36,6 +36,7 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"numgen":    decodeNumgen,
 	"quota":     decodeQuota,
 	"objref":    decodeObjref,
+	"reject":    decodeReject,
 }
 
 func init() {
@@ -429,6 +430,23 @@ func decodeObjref(b []byte) (Expr, error) {
 			return errAttr(a)
 		}
 		return nil
+	})
+}
+
+func decodeReject(b []byte) (Expr, error) {
+	e := new(ExprReject)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_REJECT_TYPE:
+			return u32to(&e.Type, a)
+		case unix.NFTA_REJECT_ICMP_CODE:
+			if len(a.data) != 1 {
+				return fmt.Errorf("code of %d bytes", len(a.data))
+			}
+			e.Code = a.data[0]
+			return nil
+		}
+		return errAttr(a)
 	})
 }
 

@@ -55,6 +55,7 @@ func init() {
 		"quota":     as((*lowerer).quota),
 		"objref":    as((*lowerer).objref),
 		"dynset":    as((*lowerer).dynset),
+		"reject":    as((*lowerer).reject),
 	}
 }
 

@@ -17,14 +17,15 @@ import (
 
 // Maps of the dataplane that belong to a policy, and its variable.
 const (
-	countersMap    = "l2_counters"
-	limitsMap      = "l2_limits"
-	numgensMap     = "l2_numgens"
-	factsMap       = "l2_facts"
-	quotasMap      = "l2_quotas"
-	phasesVariable = "policy_phases"
-	xdpVariable    = "policy_xdp"
-	factsVariable  = "policy_facts"
+	countersMap     = "l2_counters"
+	limitsMap       = "l2_limits"
+	numgensMap      = "l2_numgens"
+	factsMap        = "l2_facts"
+	quotasMap       = "l2_quotas"
+	phasesVariable  = "policy_phases"
+	xdpVariable     = "policy_xdp"
+	factsVariable   = "policy_facts"
+	rejectsVariable = "policy_rejects"
 )
 
 // Splice puts the ruleset into an object: it replaces the policy functions in
@@ -32,11 +33,14 @@ const (
 // latter, adds a map for each set and tells the object which phases are used.
 // It may be used for several objects, which can then share the maps by name.
 func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
-	xdp := uint32(1)
+	variables := map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: 1, rejectsVariable: 0}
 	if len(p.TCOnly) > 0 {
-		xdp = 0
+		variables[xdpVariable] = 0
 	}
-	for name, value := range map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: xdp} {
+	if p.rejects {
+		variables[rejectsVariable] = 1
+	}
+	for name, value := range variables {
 		v := spec.Variables[name]
 		if v == nil {
 			return fmt.Errorf("policy: the object has no variable %s", name)
