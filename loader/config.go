@@ -49,6 +49,10 @@ type Config struct {
 	MaxHalfOpen uint32
 	Timeouts    flow.Timeouts
 	Policy      Policy
+	// Carry tells whether an element that the map of a set has, and that of the
+	// same name of a new policy has not, goes on in the latter. Without it,
+	// elements that expire do.
+	Carry func(set string, key []byte, expires bool) bool
 }
 
 // maxIfindex is the size of l2_ifaces in bpf/lib/maps.h.

@@ -25,6 +25,8 @@ type Dataplane struct {
 	maps       map[string]*ebpf.Map
 	report     []Program
 	interfaces []InterfaceStatus
+	kept       bool
+	identity   [32]byte       // of the policy in force
 	closers    []func() error // links
 }
 
@@ -67,7 +69,7 @@ func (d *Dataplane) Replace(cfg Config) error {
 // take makes the result of a replacement this dataplane's.
 func (d *Dataplane) take(r *replacement) {
 	d.release()
-	d.cfg, d.maps, d.report, d.interfaces = r.cfg, r.loaded.maps, r.loaded.report, r.interfaces
+	d.cfg, d.maps, d.report, d.interfaces, d.kept, d.identity = r.cfg, r.loaded.maps, r.loaded.report, r.interfaces, r.same, r.identity
 	for _, l := range r.links {
 		d.closers = append(d.closers, l.Close)
 	}
@@ -81,6 +83,15 @@ func (d *Dataplane) release() {
 		c()
 	}
 	d.maps, d.closers = nil, nil
+}
+
+// Kept tells whether the policy was in force already when this dataplane was
+// applied or last replaced: its counters, limits and sets go on, and the contents
+// of its sets are not those of the new configuration.
+func (d *Dataplane) Kept() bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.kept
 }
 
 // Close lets go of the dataplane's descriptors. Everything stays attached and
@@ -102,6 +113,24 @@ func (d *Dataplane) Map(name string, with func(*ebpf.Map) error) error {
 		return fmt.Errorf("map %s: %w", name, fs.ErrNotExist)
 	}
 	return with(m)
+}
+
+// Maps calls with with all maps, by name: as [Dataplane.Map] does.
+func (d *Dataplane) Maps(with func(map[string]*ebpf.Map) error) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return with(d.maps)
+}
+
+// PinnedMaps is [Dataplane.Maps] of a policy that is pinned at a path and that no
+// process holds.
+func PinnedMaps(pinPath string, with func(map[string]*ebpf.Map) error) error {
+	maps, err := openMaps(filepath.Join(pinPath, dirPolicy))
+	if err != nil {
+		return err
+	}
+	defer closeMaps(maps)
+	return with(maps)
 }
 
 // Detach takes the dataplane that is pinned at a path away: links first, so

@@ -132,6 +132,13 @@ func (r *replacement) run() error {
 	if err := r.put(maps["l2_settings"], 0, settingsOf(r.cfg.Timeouts)); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
+	clock, err := readClock()
+	if err != nil {
+		return err
+	}
+	if err := r.put(maps["l2_clock"], 0, clock); err != nil {
+		return fmt.Errorf("clock: %w", err)
+	}
 	if err := r.carrySets(); err != nil {
 		return err
 	}

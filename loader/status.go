@@ -59,12 +59,7 @@ func (d *Dataplane) Status() (Status, error) {
 	if d.maps == nil {
 		return Status{}, errors.New("the dataplane is closed")
 	}
-	s := Status{PinPath: d.cfg.PinPath, Interfaces: d.interfaces, Programs: d.report}
-	id, err := identityOf(d.cfg.Policy)
-	if err != nil {
-		return Status{}, err
-	}
-	s.Generation = generation(id)
+	s := Status{PinPath: d.cfg.PinPath, Generation: generation(d.identity), Interfaces: d.interfaces, Programs: d.report}
 	var gc l2TCGc
 	if err := d.maps["l2_gc"].Lookup(uint32(0), &gc); err != nil {
 		return Status{}, fmt.Errorf("collector: %w", err)
@@ -74,10 +69,9 @@ func (d *Dataplane) Status() (Status, error) {
 		HalfOpen: gc.HalfOpen / 2, MaxHalfOpen: d.cfg.MaxHalfOpen,
 		Collected: gc.Collected,
 	}
-	if s.Stats, err = readStats(d.maps["l2_stats"]); err != nil {
-		return Status{}, err
-	}
-	return s, nil
+	var err error
+	s.Stats, err = readStats(d.maps["l2_stats"])
+	return s, err
 }
 
 // Counters returns the policy's counters, in the order of their indexes.

@@ -3,9 +3,13 @@
 
 #include "common.h"
 #include "types.h"
+#include "clock.h"
+#include "device.h"
 #include "exthdr.h"
 #include "facts.h"
 #include "maps.h"
+#include "secpath.h"
+#include "socket.h"
 
 /*
  * The ruleset's place in the programs. The loader replaces the instructions of
@@ -33,6 +37,9 @@ volatile const __u32 policy_phases = 0;
 
 /* 0: the ruleset does what XDP cannot, and all packets are TC's. */
 volatile const __u32 policy_xdp = 1;
+
+/* 1: the ruleset has reject statements. */
+volatile const __u32 policy_rejects = 0;
 
 /* Counts the packet at a rule or a base chain's policy and remembers which. */
 __noinline int nft_count(struct pkt *p, __u32 index)
@@ -129,6 +136,10 @@ __noinline int nft_log(struct pkt *p, __u32 index)
 		nft_exthdr_ipv4(ctx, p, 0, 0, 0);                         \
 		nft_exthdr_tcp(ctx, p, 0, 0, 0);                          \
 		nft_exthdr_sctp(ctx, p, 0, 0, 0);                         \
+		nft_device(ctx, p, 0);                                    \
+		nft_socket(ctx, p, 0);                                    \
+		nft_clock(ctx, p, 0);                                     \
+		nft_secpath(ctx, p, 0);                                   \
 		asm volatile(""                                           \
 			     : "+r"(verdict), "+r"(p), "+r"(ctx)          \
 			     :                                            \

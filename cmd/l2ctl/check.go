@@ -17,6 +17,7 @@ import (
 type checkCmd struct {
 	Config  string `help:"Configuration file (${config})." type:"path" placeholder:"FILE" xor:"what"`
 	Ruleset string `help:"Check this nftables file alone." type:"path" placeholder:"FILE" xor:"what"`
+	Strict  bool   `help:"Take warnings as errors."`
 	JSON    bool   `help:"Print JSON." name:"json"`
 }
 
@@ -29,10 +30,11 @@ type checkResult struct {
 	Rules   int      `json:"rules"`
 	Waiting []string `json:"waiting,omitempty"`
 	// TCOnly are rules because of which XDP leaves all packets to TC.
-	TCOnly   []string         `json:"tc_only,omitempty"`
-	Programs []loader.Program `json:"programs,omitempty"`
-	Warnings []checkMessage   `json:"warnings"`
-	Errors   []checkMessage   `json:"errors"`
+	TCOnly   []string          `json:"tc_only,omitempty"`
+	Hooks    []policy.HookInfo `json:"hooks,omitempty"`
+	Programs []loader.Program  `json:"programs,omitempty"`
+	Warnings []checkMessage    `json:"warnings"`
+	Errors   []checkMessage    `json:"errors"`
 }
 
 // checkMessage is one error or warning. Line and Column are 0 when not known.
@@ -43,6 +45,9 @@ type checkMessage struct {
 	Message string `json:"message"` // whole, with the place
 }
 
+// Error implements error.
+func (m *checkMessage) Error() string { return m.Message }
+
 // Run implements the command.
 func (c *checkCmd) Run(e *env) error {
 	if c.Config == "" && c.Ruleset == "" {
@@ -50,6 +55,9 @@ func (c *checkCmd) Run(e *env) error {
 	}
 	res := checkResult{Warnings: []checkMessage{}, Errors: []checkMessage{}}
 	err := c.check(e, &res)
+	if err == nil && c.Strict {
+		err = res.takeWarnings()
+	}
 	res.OK = err == nil
 	if c.JSON {
 		if err != nil {
@@ -65,6 +73,16 @@ func (c *checkCmd) Run(e *env) error {
 		return api.BadInput(err)
 	}
 	return printCheck(e, &res)
+}
+
+// takeWarnings makes the warnings errors.
+func (r *checkResult) takeWarnings() error {
+	var errs []error
+	for _, w := range r.Warnings {
+		errs = append(errs, &w)
+	}
+	r.Warnings = []checkMessage{}
+	return errors.Join(errs...)
 }
 
 // check goes as far as it can; nothing it does can be seen from outside.
@@ -99,6 +117,7 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 		}
 		res.Warnings = append(res.Warnings, warning(res.Ruleset, w))
 	}
+	res.Hooks = plan.Program.Hooks()
 	res.TCOnly = plan.Program.TCOnlyTexts()
 	res.Programs, err = loader.Check(plan.Loader)
 	return err
@@ -116,6 +135,14 @@ func printCheck(e *env, res *checkResult) error {
 		fmt.Fprintf(e.out, "XDP leaves all packets to TC: %s\n", t)
 	}
 	t := newTable(e.out)
+	t.row("HOOK", "KINDS", "INSTRUCTIONS", "WITHOUT KINDS")
+	for _, h := range res.Hooks {
+		t.row(h.Name, h.Kinds, h.Instructions, h.General)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	t = newTable(e.out)
 	t.row("PROGRAM", "VERIFIED INSTRUCTIONS", "NATIVE BYTES", "LOAD TIME")
 	for _, p := range res.Programs {
 		t.row(p.Name, p.VerifiedInstructions, p.JITedBytes, p.LoadTime.Round(time.Millisecond))
@@ -134,6 +161,8 @@ func messages(err error) []checkMessage {
 			out = append(out, messages(err)...)
 		}
 		return out
+	case *checkMessage:
+		return []checkMessage{*e}
 	default:
 		m := checkMessage{Message: err.Error()}
 		switch {

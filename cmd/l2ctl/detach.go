@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"github.com/cilium/ebpf"
 
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/policy"
 )
 
 type detachCmd struct {
@@ -42,28 +44,39 @@ func (c *detachCmd) Run(e *env) error {
 
 // withoutDaemon removes a dataplane that a dead daemon left.
 func (c *detachCmd) withoutDaemon(e *env) error {
-	pin, ruleset, runDir := c.PinPath, "", ""
+	pin := c.PinPath
+	var cfg *config.Config
 	if pin == "" || !c.NoFallback {
-		cfg, err := config.Load(c.Config)
-		if err != nil {
+		var err error
+		if cfg, err = config.Load(c.Config); err != nil {
 			return api.BadInput(err)
 		}
-		ruleset, runDir = cfg.Dataplane.Ruleset, filepath.Dir(cfg.Control.Socket)
 		if pin == "" {
 			pin = cfg.Dataplane.PinPath
 		}
 	}
 	if _, err := os.Stat(pin); errors.Is(err, fs.ErrNotExist) {
+		if !c.NoFallback && enforce.HasAdopted(cfg.Control.RunDir()) {
+			// The dataplane has gone without its tables being woken.
+			_, err := enforce.Wake(cfg.Control.RunDir())
+			return err
+		}
 		return api.BadInput(fmt.Errorf("no dataplane is pinned at %s, and no daemon runs: there is nothing to detach", pin))
 	}
 	if !c.NoFallback {
-		tables, err := enforce.Tables(e.ctx, ruleset)
-		if err == nil {
-			err = enforce.LoadFallback(e.ctx, ruleset, tables, runDir)
+		maps := func(with func(map[string]*ebpf.Map) error) error { return loader.PinnedMaps(pin, with) }
+		var program *policy.Program
+		if plan, err := enforce.Prepare(e.ctx, cfg); err == nil {
+			program = plan.Program
+		} else {
+			fmt.Fprintf(e.out, "elements that were added to sets are lost: %v\n", err)
 		}
-		if err != nil {
+		if err := enforce.Fallback(e.ctx, cfg, program, maps); err != nil {
 			return fmt.Errorf("the dataplane stays attached: %w", err)
 		}
+	}
+	if err := enforce.DropMirrors(e.ctx); err != nil {
+		return err
 	}
 	return loader.Detach(pin)
 }

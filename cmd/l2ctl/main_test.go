@@ -66,6 +66,29 @@ const (
 	goodRuleset = "table inet filter {\n\tchain input {\n\t\ttype filter hook input priority 0; policy drop;\n\t\ttcp dport 22 accept\n\t}\n}\n"
 )
 
+// A warning is an error when that is asked for, and has its place.
+func TestCheckStrict(t *testing.T) {
+	dir := files(t, map[string]string{
+		"odd.nft":  strings.Replace(goodRuleset, "accept\n", "accept\n\t\ttcp dport 22 counter drop\n", 1),
+		"good.nft": goodRuleset,
+	})
+	odd := filepath.Join(dir, "odd.nft")
+	if code, out, _ := run(t, "check", "--ruleset", odd); code != 0 || !strings.Contains(out, "warning: "+odd+":5: ") {
+		t.Errorf("exit code %d, %s: want a warning", code, out)
+	}
+	if code, _, errs := run(t, "check", "--strict", "--ruleset", odd); code != 2 || !strings.Contains(errs, odd+":5: ") {
+		t.Errorf("--strict: exit code %d, %s", code, errs)
+	}
+	code, out, _ := run(t, "check", "--strict", "--json", "--ruleset", odd)
+	var res checkResult
+	if err := json.Unmarshal([]byte(out), &res); err != nil || code != 2 || res.OK || len(res.Errors) != 1 || res.Errors[0].Line != 5 {
+		t.Errorf("--strict --json: %v, exit code %d, %s", err, code, out)
+	}
+	if code, out, errs := run(t, "check", "--strict", "--ruleset", filepath.Join(dir, "good.nft")); code != 0 {
+		t.Errorf("--strict, good: exit code %d, %s%s", code, out, errs)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	cases := []struct {
 		name            string

@@ -42,6 +42,9 @@ func printStatus(e *env, s api.Status) error {
 	if len(s.TCOnly) > 0 {
 		t.row("XDP", "leaves all packets to TC: "+strings.Join(s.TCOnly, "\n\t"))
 	}
+	if s.Sync != nil {
+		printSync(t, s.Sync)
+	}
 	d := s.Dataplane
 	t.row("dataplane", fmt.Sprintf("%s at %s, since %s", d.Generation, d.PinPath, s.Applied.Format(time.DateTime)))
 	t.row("flows", fmt.Sprintf("%d of %d confirmed, %d of %d half open", d.Flows.Confirmed, d.Flows.MaxConfirmed, d.Flows.HalfOpen, d.Flows.MaxHalfOpen))
@@ -90,6 +93,18 @@ func printStatus(e *env, s api.Status) error {
 		t.row(name, d.Stats[name])
 	}
 	return t.Flush()
+}
+
+// printSync says how the kernel's nftables is followed.
+func printSync(t table, s *api.Sync) {
+	t.row("from nftables", fmt.Sprintf("%s; generation %d", strings.Join(s.Tables, ", "), s.Generation))
+	if !s.Changed.IsZero() {
+		t.row("last change", fmt.Sprintf("%s, in force after %s; %d of elements, %d of rules since the start",
+			s.Changed.Format(time.DateTime), s.Took.Round(time.Millisecond), s.ElementChanges, s.RulesetChanges))
+	}
+	if s.Error != "" {
+		t.row("NOT FOLLOWED", "the ruleset before goes on: "+strings.ReplaceAll(s.Error, "\n", "\n\t"))
+	}
 }
 
 func yes(b bool) string {

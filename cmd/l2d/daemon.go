@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"reflect"
 	"sync"
 	"time"
@@ -25,8 +24,10 @@ type daemon struct {
 	started time.Time
 	level   *slog.LevelVar
 
-	// change is held while the dataplane is changed: one change at a time.
+	// change is held while the dataplane is changed: one change at a time. It
+	// guards live.
 	change sync.Mutex
+	live   live
 
 	// mu guards the rest, for as long as it takes to copy it.
 	mu        sync.RWMutex
@@ -34,6 +35,7 @@ type daemon struct {
 	dp        *loader.Dataplane
 	applied   time.Time
 	reloadErr error
+	sync      api.Sync
 	// stopEvents ends the reading of dp's log events.
 	stopEvents context.CancelFunc
 }
@@ -62,6 +64,20 @@ func (d *daemon) start(ctx context.Context) error {
 
 // apply puts a plan in force. The caller holds change.
 func (d *daemon) apply(ctx context.Context, p *enforce.Plan) error {
+	if p.Config.Dataplane.Kernel() {
+		return d.adopt(ctx, p, true)
+	}
+	if err := d.replace(ctx, p); err != nil {
+		return err
+	}
+	if p.Config.Dataplane.Mirror {
+		d.mirror(ctx)
+	}
+	return nil
+}
+
+// replace has the dataplane run a plan.
+func (d *daemon) replace(ctx context.Context, p *enforce.Plan) error {
 	begin := time.Now()
 	_, dp := d.state()
 	var err error
@@ -80,14 +96,38 @@ func (d *daemon) apply(ctx context.Context, p *enforce.Plan) error {
 	slog.Info("dataplane in force", "ruleset", p.Config.Dataplane.Ruleset, "rules", len(p.Program.Rules),
 		"interfaces", len(p.Loader.Interfaces), "waiting", p.Waiting, "took", time.Since(begin).Round(time.Millisecond))
 
+	d.tidy(ctx, p.Config)
+	return nil
+}
+
+// tidy takes out of nftables what was there for another state or configuration
+// than the one in force. The dataplane enforces all of it: errors do no harm.
+func (d *daemon) tidy(ctx context.Context, c *config.Config) {
+	runDir := c.Control.RunDir()
+	if !c.Dataplane.Mirror {
+		if err := enforce.DropMirrors(ctx); err != nil {
+			slog.Warn("the mirror of an earlier configuration is still there", "err", err)
+		}
+	}
+	if c.Dataplane.Kernel() {
+		if err := enforce.KeepFallback(runDir); err != nil {
+			slog.Warn("tables that a detach loaded would be taken for others later", "err", err)
+		}
+		return
+	}
 	// What nftables did in the meantime is done here again.
-	dropped, err := enforce.DropFallback(ctx, d.runDir(p.Config))
+	dropped, err := enforce.DropFallback(ctx, runDir)
 	if err != nil {
 		slog.Error("both nftables and the dataplane enforce the ruleset", "err", err)
 	} else if dropped != nil {
 		slog.Info("ruleset removed from nftables", "tables", dropped)
 	}
-	return nil
+	woken, err := enforce.Wake(runDir)
+	if err != nil {
+		slog.Error("tables that an earlier configuration had adopted still sleep", "err", err)
+	} else if woken != nil {
+		slog.Warn("tables that an earlier configuration had adopted are awake, and enforced beside the ruleset file", "tables", woken)
+	}
 }
 
 // Reload implements api.Service. The error, of whoever asked, is logged here
@@ -130,6 +170,8 @@ func (d *daemon) reload(ctx context.Context, running *config.Config) (*enforce.P
 // fixed refuses changes that take a restart.
 func fixed(running, cfg *config.Config) error {
 	for _, k := range []struct{ key, was, is string }{
+		{"dataplane.ruleset", source(running), source(cfg)},
+		{"dataplane.mirror", fmt.Sprint(running.Dataplane.Mirror), fmt.Sprint(cfg.Dataplane.Mirror)},
 		{"dataplane.pin_path", running.Dataplane.PinPath, cfg.Dataplane.PinPath},
 		{"control.socket", running.Control.Socket, cfg.Control.Socket},
 		{"metrics.listen", running.Metrics.Listen, cfg.Metrics.Listen},
@@ -142,12 +184,21 @@ func fixed(running, cfg *config.Config) error {
 	return nil
 }
 
+// source is where a ruleset comes from: from one to the other takes a restart.
+func source(c *config.Config) string {
+	if c.Dataplane.Kernel() {
+		return config.KernelRuleset
+	}
+	return "a file"
+}
+
 // sameLoader tells whether two plans come to the same dataplane.
 func sameLoader(a, b loader.Config) bool {
 	if a.Policy.Hash() != b.Policy.Hash() {
 		return false
 	}
 	a.Policy, b.Policy = nil, nil
+	a.Carry, b.Carry = nil, nil
 	return reflect.DeepEqual(a, b)
 }
 
@@ -159,12 +210,12 @@ func (d *daemon) Detach(ctx context.Context, fallback bool) (api.Detached, error
 	if dp == nil {
 		return api.Detached{}, errDetached
 	}
-	if fallback {
-		tables, err := enforce.Tables(ctx, plan.Config.Dataplane.Ruleset)
-		if err == nil {
-			err = enforce.LoadFallback(ctx, plan.Config.Dataplane.Ruleset, tables, d.runDir(plan.Config))
+	if !fallback {
+		if err := enforce.DropMirrors(ctx); err != nil {
+			return api.Detached{}, fmt.Errorf("the dataplane stays attached: %w", err)
 		}
-		if err != nil {
+	} else {
+		if err := enforce.Fallback(ctx, plan.Config, plan.Program, dp.Maps); err != nil {
 			return api.Detached{}, fmt.Errorf("the dataplane stays attached: %w", err)
 		}
 	}
@@ -211,13 +262,10 @@ func (d *daemon) healthy() bool {
 	}
 }
 
-// runDir is where the daemon keeps what has to outlive it until the next boot.
-func (d *daemon) runDir(c *config.Config) string { return filepath.Dir(c.Control.Socket) }
-
 // Status implements api.Service.
 func (d *daemon) Status(context.Context) (api.Status, error) {
 	d.mu.RLock()
-	plan, dp, applied, reloadErr := d.plan, d.dp, d.applied, d.reloadErr
+	plan, dp, applied, reloadErr, sync := d.plan, d.dp, d.applied, d.reloadErr, d.sync
 	d.mu.RUnlock()
 	s := api.Status{
 		Version: version, PID: os.Getpid(), Started: d.started,
@@ -230,6 +278,9 @@ func (d *daemon) Status(context.Context) (api.Status, error) {
 	}
 	if dp == nil {
 		return s, nil
+	}
+	if enforce.Follows(plan.Config) {
+		s.Sync = &sync
 	}
 	var err error
 	s.Dataplane, err = dp.Status()

@@ -28,6 +28,31 @@ type Status struct {
 	TCOnly    []string      `json:"tc_only,omitempty"`
 	Rules     int           `json:"rules"`
 	Dataplane loader.Status `json:"dataplane"`
+	// Sync is how a ruleset that changes in the kernel's nftables is followed;
+	// nil if none is.
+	Sync *Sync `json:"sync,omitempty"`
+}
+
+// Sync is how the changes of the kernel's nftables are followed.
+type Sync struct {
+	// Generation of the kernel's ruleset that the dataplane enforces, as in
+	// "nft monitor".
+	Generation uint32 `json:"generation"`
+	// Tables that are enforced in the kernel's place, each "family name".
+	Tables []string `json:"tables"`
+	// Changed is when the last change took effect, Took how long after the
+	// kernel had reported it.
+	Changed time.Time     `json:"changed"`
+	Took    time.Duration `json:"took_ns"`
+	// ElementChanges counts changes of elements alone, RulesetChanges those for
+	// which the ruleset was read and compiled anew.
+	ElementChanges uint64 `json:"element_changes"`
+	RulesetChanges uint64 `json:"ruleset_changes"`
+	// Errors counts what went wrong: rulesets that were refused, changes that
+	// were missed and read again.
+	Errors uint64 `json:"errors"`
+	// Error is why the ruleset in force is not the kernel's; empty when it is.
+	Error string `json:"error,omitempty"`
 }
 
 // Rule is a rule of the ruleset, or the policy of a base chain, with what it has
@@ -62,6 +87,9 @@ type Element struct {
 	// Expires is what is left of its life, in seconds; 0 for an element that
 	// stays.
 	Expires float64 `json:"expires,omitempty"`
+	// State of its statements as nft lists it, such as "counter packets 1 bytes
+	// 60".
+	State string `json:"state,omitempty"`
 }
 
 // Count is a number of flows.

@@ -44,8 +44,11 @@ type Config struct {
 
 // Dataplane says what is enforced, and where.
 type Dataplane struct {
-	// Ruleset is the nftables file.
+	// Ruleset is the nftables file, or KernelRuleset.
 	Ruleset string `json:"ruleset"`
+	// Mirror has a file's sets in the kernel's nftables too, for others to
+	// write to.
+	Mirror bool `json:"mirror"`
 	// PinPath is the directory of the pinned programs, links and maps, on a
 	// bpffs.
 	PinPath string `json:"pin_path"`
@@ -54,6 +57,13 @@ type Dataplane struct {
 
 	rulesetAt position
 }
+
+// KernelRuleset in the place of a file is the ruleset that the kernel's nftables
+// has: l2d takes it over and follows its changes.
+const KernelRuleset = "kernel"
+
+// Kernel tells whether the ruleset is the kernel's.
+func (d *Dataplane) Kernel() bool { return d.Ruleset == KernelRuleset }
 
 // XDP modes of an interface.
 const (
@@ -95,6 +105,10 @@ type Control struct {
 	// made accessible to root alone.
 	Socket string `json:"socket"`
 }
+
+// RunDir is the directory of the socket: where what has to outlive the daemon,
+// but not the system, is noted.
+func (c *Control) RunDir() string { return filepath.Dir(c.Socket) }
 
 // Metrics is the Prometheus endpoint.
 type Metrics struct {
@@ -148,6 +162,9 @@ func Load(path string) (*Config, error) {
 	cfg, err := Parse(abs, src)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Dataplane.Kernel() {
+		return cfg, nil
 	}
 	f, err := os.Open(cfg.Dataplane.Ruleset)
 	if err != nil {

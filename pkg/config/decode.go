@@ -44,7 +44,7 @@ func Parse(path string, src []byte) (*Config, error) {
 		return nil, d.errs.sorted()
 	}
 	dir := filepath.Dir(path)
-	if !filepath.IsAbs(cfg.Dataplane.Ruleset) {
+	if !cfg.Dataplane.Kernel() && !filepath.IsAbs(cfg.Dataplane.Ruleset) {
 		cfg.Dataplane.Ruleset = filepath.Join(dir, cfg.Dataplane.Ruleset)
 	}
 	return &cfg, nil
@@ -109,7 +109,7 @@ func (d *decoder) config(v node, c *Config) {
 // section where they belong.
 func (d *decoder) required(c *Config, at position) {
 	if c.Dataplane.Ruleset == "" {
-		d.add(Error{Line: at.line, Column: at.column, Key: "dataplane.ruleset", Problem: "is missing", Want: "the path of an nftables file"})
+		d.add(Error{Line: at.line, Column: at.column, Key: "dataplane.ruleset", Problem: "is missing", Want: "the path of an nftables file, or kernel"})
 	}
 	if len(c.Dataplane.Interfaces) == 0 {
 		d.add(Error{Line: at.line, Column: at.column, Key: "dataplane.interfaces", Problem: "is missing", Want: "a list of at least one interface, such as [{name: eth0}]"})
@@ -117,14 +117,19 @@ func (d *decoder) required(c *Config, at position) {
 }
 
 func (d *decoder) dataplane(v node, c *Dataplane) {
+	var mirror node
 	v.mapping(map[string]field{
 		"ruleset": func(v node) {
 			c.rulesetAt = positionOf(v.n)
-			v.str(&c.Ruleset, "the path of an nftables file", isPath)
+			v.str(&c.Ruleset, "the path of an nftables file, or kernel", isPath)
 		},
+		"mirror":     func(v node) { v.boolean(&c.Mirror); mirror = v },
 		"pin_path":   func(v node) { v.str(&c.PinPath, "an absolute path on a bpffs, such as "+DefaultPinPath, isCleanAbs) },
 		"interfaces": func(v node) { d.interfaces(v, c) },
 	})
+	if c.Mirror && c.Kernel() {
+		mirror.failf("the kernel's ruleset needs no mirror", "false, or the path of a file as the ruleset")
+	}
 }
 
 func (d *decoder) interfaces(v node, c *Dataplane) {

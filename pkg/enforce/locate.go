@@ -11,8 +11,9 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/policy"
 )
 
-// RulesetError is something of a ruleset file that cannot be compiled.
+// RulesetError is something of a ruleset that cannot be compiled.
 type RulesetError struct {
+	// File of the ruleset, or config.KernelRuleset.
 	File string `json:"file"`
 	// Line and Column of the rule, from 1; 0 when not known.
 	Line   int `json:"line"`

@@ -4,6 +4,7 @@ package enforce
 
 import (
 	"context"
+	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/config"
@@ -19,8 +20,17 @@ type Plan struct {
 	Program *policy.Program
 	// Loader is what to apply.
 	Loader loader.Config
+	// Tables of the kernel's nftables that the ruleset was read from, for a
+	// ruleset that is the kernel's.
+	Tables []*nft.Table
+	// Read is when the ruleset was read.
+	Read time.Time
 	// Waiting are optional interfaces that the host does not have.
 	Waiting []string
+
+	// awake are the tables that the kernel enforces, too; asleep those that it
+	// has left to the dataplane already.
+	awake, asleep []*nft.Table
 }
 
 // Prepare reads the ruleset that a configuration names, as it reads with the
@@ -52,7 +62,7 @@ func PrepareFor(ctx context.Context, cfg *config.Config, links Links) (*Plan, er
 		}
 		p.Loader.Interfaces = append(p.Loader.Interfaces, loader.Interface{Name: i.Name, Index: index, XDP: i.XDP, AQM: i.AQM})
 	}
-	return p, nil
+	return p, p.checkMirror()
 }
 
 // PrepareRuleset compiles a ruleset file alone. The plan has the defaults of a
@@ -69,12 +79,18 @@ func PrepareRuleset(ctx context.Context, path string) (*Plan, error) {
 
 // newPlan compiles the ruleset for a dataplane without interfaces.
 func newPlan(ctx context.Context, cfg *config.Config, links Links) (*Plan, error) {
-	p := &Plan{Config: cfg, Links: links}
+	p := &Plan{Config: cfg, Links: links, Read: time.Now()}
 	var err error
-	if p.Ruleset, err = nft.ReadFile(ctx, cfg.Dataplane.Ruleset, links.nft()); err != nil {
+	if cfg.Dataplane.Kernel() {
+		err = p.readKernel(ctx)
+	} else {
+		p.Ruleset, err = nft.ReadFile(ctx, cfg.Dataplane.Ruleset, links.nft())
+	}
+	if err != nil {
 		return nil, err
 	}
-	if p.Program, err = policy.Compile(p.Ruleset, policy.Options{Links: links}); err != nil {
+	options := policy.Options{Links: links, Live: cfg.Dataplane.Kernel()}
+	if p.Program, err = policy.Compile(p.Ruleset, options); err != nil {
 		return nil, locate(cfg.Dataplane.Ruleset, err)
 	}
 	p.Loader = loader.Config{
@@ -85,16 +101,6 @@ func newPlan(ctx context.Context, cfg *config.Config, links Links) (*Plan, error
 		Policy:      p.Program,
 	}
 	return p, nil
-}
-
-// Tables returns the names of the tables of a ruleset file, each "family name",
-// in the order of the file.
-func Tables(ctx context.Context, ruleset string) ([]string, error) {
-	rs, err := nft.ReadFile(ctx, ruleset, nil)
-	if err != nil {
-		return nil, err
-	}
-	return tableNames(rs), nil
 }
 
 func tableNames(rs *nft.Ruleset) []string {

@@ -57,6 +57,14 @@ var (
 		"1 for each hook of an interface that the dataplane is attached to.", []string{"interface", "hook"}, nil)
 	descWaiting = prometheus.NewDesc("l2d_interfaces_waiting",
 		"Configured interfaces that the host does not have.", nil, nil)
+	descInSync = prometheus.NewDesc("l2d_nftables_in_sync",
+		"1 while the ruleset in force is that of the kernel's nftables, which is followed.", nil, nil)
+	descSyncErrors = prometheus.NewDesc("l2d_nftables_sync_errors_total",
+		"Rulesets of nftables that were refused, and changes that were missed and read again.", nil, nil)
+	descSyncLag = prometheus.NewDesc("l2d_nftables_sync_lag_seconds",
+		"Time from the kernel's report of the last change to its taking effect.", nil, nil)
+	descSyncChanges = prometheus.NewDesc("l2d_nftables_changes_total",
+		"Changes of nftables that took effect, of elements alone or of the ruleset.", []string{"kind"}, nil)
 	descVerified = prometheus.NewDesc("l2d_program_verified_instructions",
 		"Instructions that the verifier walked.", []string{"program"}, nil)
 )
@@ -75,6 +83,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descUp, descBuild, descApplied, descReload, descRulePackets, descRuleBytes, descFlows, descFlowsMax,
 		descCollected, descEvents, descInterface, descWaiting, descVerified,
+		descInSync, descSyncErrors, descSyncLag, descSyncChanges,
 	} {
 		ch <- d
 	}
@@ -102,6 +111,13 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descWaiting, float64(len(st.Waiting)))
 	if !st.Attached {
 		return
+	}
+	if sync := st.Sync; sync != nil {
+		gauge(descInSync, truth(sync.Error == ""))
+		counter(descSyncErrors, sync.Errors)
+		gauge(descSyncLag, sync.Took.Seconds())
+		counter(descSyncChanges, sync.ElementChanges, "elements")
+		counter(descSyncChanges, sync.RulesetChanges, "ruleset")
 	}
 	gauge(descApplied, float64(st.Applied.UnixMilli())/1000)
 	dp := st.Dataplane

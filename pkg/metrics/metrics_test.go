@@ -48,6 +48,7 @@ func TestScrape(t *testing.T) {
 				Flows:      loader.FlowStatus{Confirmed: 1, MaxConfirmed: 2, HalfOpen: 3, MaxHalfOpen: 4, Collected: 5},
 				Stats:      map[string]uint64{"drop_policy": 6},
 			},
+			Sync: &api.Sync{Took: 20 * time.Millisecond, ElementChanges: 14, RulesetChanges: 15, Errors: 16, Error: "bad"},
 		},
 		rules: api.Rules{Rules: []api.Rule{
 			{Family: "inet", Table: "filter", Chain: "input", Handle: 9, Text: `iifname "lo" accept`, Packets: 10, Bytes: 11},
@@ -76,6 +77,11 @@ func TestScrape(t *testing.T) {
 		`l2d_events_total{event="drop_policy"} 6`,
 		`l2d_rule_packets_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 10`,
 		`l2d_rule_bytes_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 11`,
+		`l2d_nftables_in_sync 0`,
+		`l2d_nftables_sync_errors_total 16`,
+		`l2d_nftables_sync_lag_seconds 0.02`,
+		`l2d_nftables_changes_total{kind="elements"} 14`,
+		`l2d_nftables_changes_total{kind="ruleset"} 15`,
 		`l2d_rule_packets_total{chain="input",family="inet",handle="0",rule="policy drop",table="filter"} 12`,
 	} {
 		if !strings.Contains("\n"+body, "\n"+line+"\n") {

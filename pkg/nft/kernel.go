@@ -6,20 +6,96 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// readKernel reads the ruleset of the calling thread's network namespace.
-func readKernel(ctx context.Context) (*Ruleset, error) {
+const (
+	// readTries is how often a ruleset is read that changes all the time, and
+	// readPause what is waited in between, longer each time.
+	readTries = 12
+	readPause = 5 * time.Millisecond
+)
+
+// ErrChanged says that the ruleset changed while it was read, or since.
+var ErrChanged = errors.New("the ruleset changed while it was read")
+
+// ReadKernel reads the ruleset in force in the calling process's network
+// namespace, as it was at one generation. The texts leave out elements of sets.
+// While others change it all the time, the error is [ErrChanged].
+func ReadKernel(ctx context.Context) (*Ruleset, error) {
+	return readAtOnce(ctx, func(conn *netlink.Conn) (*Ruleset, error) { return readKernel(ctx, conn, "-t") })
+}
+
+// ReadSets is [ReadKernel] for the sets of some tables alone.
+func ReadSets(ctx context.Context, of func(*Table) bool) (*Ruleset, error) {
+	return readAtOnce(ctx, func(conn *netlink.Conn) (*Ruleset, error) {
+		rs := new(Ruleset)
+		if err := readTables(conn, rs); err != nil {
+			return nil, err
+		}
+		rs.Tables = slices.DeleteFunc(rs.Tables, func(t *Table) bool { return !of(t) })
+		for _, t := range rs.Tables {
+			if err := readSets(conn, rs, t); err != nil {
+				return nil, err
+			}
+		}
+		return rs, nil
+	})
+}
+
+// readAtOnce repeats a reading until nothing changed in between.
+func readAtOnce(ctx context.Context, read func(*netlink.Conn) (*Ruleset, error)) (*Ruleset, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
+	for i := range readTries {
+		before, err := generation(conn)
+		if err != nil {
+			return nil, err
+		}
+		rs, readErr := read(conn)
+		after, err := generation(conn)
+		if err != nil {
+			return nil, err
+		}
+		if before == after {
+			if rs != nil {
+				rs.Generation = after
+			}
+			return rs, readErr
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Duration(i) * readPause):
+		}
+	}
+	return nil, ErrChanged
+}
 
+// ListTables returns the tables in force, without what they hold.
+func ListTables() ([]*Table, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	rs := new(Ruleset)
+	err = readTables(conn, rs)
+	return rs.Tables, err
+}
+
+// readKernel reads the ruleset of conn's network namespace, which is the calling
+// thread's. The options are those of nft for its texts.
+func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ruleset, error) {
 	rs := new(Ruleset)
 	if err := readTables(conn, rs); err != nil {
 		return nil, err
@@ -33,10 +109,10 @@ func readKernel(ctx context.Context) (*Ruleset, error) {
 	if err := readObjects(conn, rs); err != nil {
 		return nil, err
 	}
-	if err := readSets(conn, rs); err != nil {
+	if err := readSets(conn, rs, nil); err != nil {
 		return nil, err
 	}
-	out, err := command(ctx, "-a", "list", "ruleset")
+	out, err := command(ctx, append(options, "-a", "list", "ruleset")...)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +133,14 @@ func readTables(conn *netlink.Conn, rs *Ruleset) error {
 			case unix.NFTA_TABLE_NAME:
 				t.Name = a.str()
 			case unix.NFTA_TABLE_FLAGS:
-				return into(&t.Dormant, a.u32, func(v uint32) bool { return v&unix.NFT_TABLE_F_DORMANT != 0 })
+				flags, err := a.u32()
+				t.Dormant = flags&unix.NFT_TABLE_F_DORMANT != 0
+				t.Owned = flags&tableOwner != 0
+				return err
+			case attrTableHandle:
+				return into(&t.Handle, a.u64, func(v uint64) uint64 { return v })
+			case attrTableUserdata:
+				t.Comment = tableComment(a.data)
 			}
 			return nil
 		})
@@ -67,6 +150,57 @@ func readTables(conn *netlink.Conn, rs *Ruleset) error {
 		rs.Tables = append(rs.Tables, t)
 	}
 	return nil
+}
+
+// Of linux/netfilter/nf_tables.h, which golang.org/x/sys/unix does not name.
+const (
+	tableOwner        = 2 // NFT_TABLE_F_OWNER
+	attrTableHandle   = 4 // NFTA_TABLE_HANDLE
+	attrTableUserdata = 6 // NFTA_TABLE_USERDATA
+)
+
+// tableComment finds the comment in the data that nft keeps with a table: a list
+// of type, length and value, each of the first two a byte, with the comment as
+// type 0.
+func tableComment(b []byte) string {
+	for len(b) >= 2 && len(b) >= 2+int(b[1]) {
+		if value := b[2 : 2+int(b[1])]; b[0] == 0 {
+			return strings.TrimRight(string(value), "\x00")
+		}
+		b = b[2+int(b[1]):]
+	}
+	return ""
+}
+
+// generation asks for the number of the last transaction.
+func generation(conn *netlink.Conn) (uint32, error) {
+	replies, err := conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: messageType(unix.NFT_MSG_GETGEN), Flags: netlink.Request},
+		Data:   []byte{0, unix.NFNETLINK_V0, 0, 0},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("generation of the ruleset: %w", err)
+	}
+	for _, r := range replies {
+		if len(r.Data) >= nfgenmsgLen {
+			return decodeGeneration(r.Data[nfgenmsgLen:])
+		}
+	}
+	return 0, errors.New("generation of the ruleset: no reply")
+}
+
+func decodeGeneration(b []byte) (gen uint32, err error) {
+	err = scan(b, func(a attr) error {
+		if a.typ == unix.NFTA_GEN_ID {
+			return u32to(&gen, a)
+		}
+		return nil
+	})
+	return gen, err
+}
+
+func messageType(msg int) netlink.HeaderType {
+	return netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | msg)
 }
 
 func readChains(rs *Ruleset) error {
@@ -81,7 +215,7 @@ func readChains(rs *Ruleset) error {
 	for _, c := range chains {
 		t := rs.Table(Family(c.Table.Family), c.Table.Name)
 		if t == nil {
-			return errChanged
+			return ErrChanged
 		}
 		t.Chains = append(t.Chains, newChain(t, c))
 	}
@@ -106,8 +240,6 @@ func newChain(t *Table, c *nftables.Chain) *Chain {
 	return chain
 }
 
-var errChanged = errors.New("the ruleset changed while it was read")
-
 func readRules(conn *netlink.Conn, rs *Ruleset) error {
 	msgs, err := dump(conn, unix.NFT_MSG_GETRULE, 0, nil)
 	if err != nil {
@@ -120,10 +252,10 @@ func readRules(conn *netlink.Conn, rs *Ruleset) error {
 		}
 		t := rs.Table(m.family, table)
 		if t == nil {
-			return errChanged
+			return ErrChanged
 		}
 		if r.Chain = t.Chain(chain); r.Chain == nil {
-			return errChanged
+			return ErrChanged
 		}
 		r.Chain.Rules = append(r.Chain.Rules, r)
 	}
@@ -142,15 +274,22 @@ func readObjects(conn *netlink.Conn, rs *Ruleset) error {
 		}
 		t := rs.Table(m.family, table)
 		if t == nil {
-			return errChanged
+			return ErrChanged
 		}
 		t.Objects = append(t.Objects, o)
 	}
 	return nil
 }
 
-func readSets(conn *netlink.Conn, rs *Ruleset) error {
-	msgs, err := dump(conn, unix.NFT_MSG_GETSET, 0, nil)
+// readSets reads the sets of a table, or of all.
+func readSets(conn *netlink.Conn, rs *Ruleset, of *Table) error {
+	var family Family
+	var attrs []netlink.Attribute
+	if of != nil {
+		family = of.Family
+		attrs = []netlink.Attribute{{Type: unix.NFTA_SET_TABLE, Data: cstring(of.Name)}}
+	}
+	msgs, err := dump(conn, unix.NFT_MSG_GETSET, family, attrs)
 	if err != nil {
 		return fmt.Errorf("list sets: %w", err)
 	}
@@ -160,15 +299,11 @@ func readSets(conn *netlink.Conn, rs *Ruleset) error {
 			return fmt.Errorf("table %v %s: %w", m.family, table, err)
 		}
 		if s.Table = rs.Table(m.family, table); s.Table == nil {
-			return errChanged
+			return ErrChanged
 		}
 		s.Table.Sets = append(s.Table.Sets, s)
-	}
-	for _, t := range rs.Tables {
-		for _, s := range t.Sets {
-			if err := readElements(conn, s); err != nil {
-				return fmt.Errorf("table %v set %s: %w", t, s.Name, err)
-			}
+		if err := readElements(conn, s); err != nil {
+			return fmt.Errorf("table %v set %s: %w", s.Table, s.Name, err)
 		}
 	}
 	return nil
@@ -210,7 +345,7 @@ func dump(conn *netlink.Conn, msg int, family Family, attrs []netlink.Attribute)
 	}
 	replies, err := conn.Execute(netlink.Message{
 		Header: netlink.Header{
-			Type:  netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | msg),
+			Type:  messageType(msg),
 			Flags: netlink.Request | netlink.Dump,
 		},
 		Data: append([]byte{byte(family), unix.NFNETLINK_V0, 0, 0}, data...),

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,7 +29,12 @@ func ReadFile(ctx context.Context, path string, links []Link) (*Ruleset, error) 
 		if err := loadFile(ctx, path); err != nil {
 			return nil, err
 		}
-		return readKernel(ctx)
+		conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+		if err != nil {
+			return nil, fmt.Errorf("netlink: %w", err)
+		}
+		defer func() { _ = conn.Close() }()
+		return readKernel(ctx, conn)
 	})
 	if err != nil {
 		return nil, err

@@ -6,6 +6,9 @@ package nft
 type Ruleset struct {
 	// Tables in the order of their creation.
 	Tables []*Table
+	// Generation is the number of the transaction that the kernel's ruleset
+	// was read at; 0 for one of a file.
+	Generation uint32
 
 	listing []listingLine
 }

@@ -44,6 +44,10 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 		return nil, errors.Join(c.errs...)
 	}
 	c.order()
+	c.checkHooks()
+	if len(c.errs) > 0 {
+		return nil, errors.Join(c.errs...)
+	}
 	if err := c.plan(); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 type condition struct {
 	key   []sym
 	spans []span
+	flat  bool // see plain
 }
 
 func newCondition(m *opMatch) condition {
@@ -25,15 +26,18 @@ func newCondition(m *opMatch) condition {
 	if m.invert {
 		c.spans = complement(c.spans, len(c.key))
 	}
+	c.flat = isPlain(c.key)
 	return c
 }
 
 func sameOp(a, b op) bool { return reflect.DeepEqual(a, b) }
 
 // plain tells whether the key is just bytes of a field, or of a name.
-func (c condition) plain() bool {
-	first := c.key[0]
-	for i, s := range c.key {
+func (c condition) plain() bool { return c.flat }
+
+func isPlain(key []sym) bool {
+	first := key[0]
+	for i, s := range key {
 		if s.field == fieldNone || s.and != 0xff || s.xor != 0 || s.name != first.name ||
 			s.field != first.field || s.index != first.index+uint8(i) {
 			return false
@@ -93,7 +97,7 @@ func (c condition) decides(d condition, fn func(holds bool)) bool {
 // that begin at the same place. What the shorter one does not say can be
 // anything.
 func align(c, d condition) (a, b []span, ok bool) {
-	if slices.Equal(c.key, d.key) {
+	if len(c.key) == len(d.key) && slices.Equal(c.key, d.key) {
 		return c.spans, d.spans, true
 	}
 	if !c.plain() || !d.plain() || c.key[0] != d.key[0] {

@@ -90,7 +90,7 @@ func (g *gen) rules(rules []*rule, sc *scope) {
 func (g *gen) rule(r *rule, sc *scope) {
 	next := g.newLabel()
 	g.source = r.src.Text
-	for _, o := range r.ops {
+	for _, o := range g.known.reduce(r.ops) {
 		switch o := o.(type) {
 		case *opMatch:
 			g.match(o, next)
@@ -105,10 +105,14 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.namedCount(o)
 		case *opDynset:
 			g.dynset(o, next)
+		case *opData:
+			g.data(o, next)
 		case *opFact:
 			g.fact(o, next)
 		case *opFind:
 			g.findValue(o, next)
+		case *opAsk:
+			g.ask(o, next)
 		case *opCompute:
 			g.compute(o)
 		case opCount:
@@ -125,6 +129,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 				asm.StoreMem(regPkt, nat, asm.R1, asm.Word),
 			)
 			sc.done()
+		case opReject:
+			g.reject(o, sc)
 		case opVerdict:
 			g.verdict(o, next, next, sc)
 		case *opVerdictMap:
@@ -161,7 +167,7 @@ func (g *gen) verdict(v opVerdict, next, follows label, sc *scope) {
 		}
 		target := g.p.chains[v.chain]
 		if target.function != "" || g.outline {
-			g.callChain(target.function, after, sc)
+			g.callChain(g.functionOf(target), after, sc)
 			return
 		}
 		inner := *sc

@@ -55,7 +55,12 @@ func readFile(t testing.TB, path string) *nft.Ruleset {
 
 func compile(t testing.TB, text string) *Program {
 	t.Helper()
-	p, err := Compile(readRuleset(t, text), Options{Links: testLinks})
+	return compileWith(t, text, Options{Links: testLinks})
+}
+
+func compileWith(t testing.TB, text string, opt Options) *Program {
+	t.Helper()
+	p, err := Compile(readRuleset(t, text), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +130,7 @@ func (h *harness) types(spec *ebpf.CollectionSpec) {
 type result struct {
 	accept bool
 	nat    uint32
+	reject uint32
 	rule   RuleInfo // the last that counted the packet
 }
 
@@ -160,6 +166,7 @@ func (h *harness) run(function string, pk *packet) result {
 	r := result{
 		accept: code == 1,
 		nat:    binary.NativeEndian.Uint32(out[h.pkt+h.layout.offsets[fieldNat]:]),
+		reject: binary.NativeEndian.Uint32(out[h.pkt+h.layout.offsets[fieldReject]:]),
 	}
 	if index := binary.NativeEndian.Uint32(out[h.pkt+h.member["rule"]:]); index != none {
 		r.rule = h.p.Rules[index]

@@ -16,6 +16,8 @@ import (
 type interpreter struct {
 	rs *nft.Ruleset
 	pk *packet
+	// without is the handle of a rule that is passed over.
+	without uint64
 }
 
 // What a chain's evaluation ends with besides accept and drop.
@@ -54,6 +56,9 @@ func (in *interpreter) sees(f nft.Family) bool {
 // chain returns accept, drop, or ended.
 func (in *interpreter) chain(c *nft.Chain) nft.VerdictCode {
 	for _, r := range c.Rules {
+		if r.Handle == in.without {
+			continue
+		}
 		v := in.rule(r)
 		switch v.Code {
 		case nft.VerdictAccept, nft.VerdictDrop:

@@ -8,8 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
 // WarningKind says what is odd about a rule.
@@ -20,7 +18,8 @@ const (
 	// NeverReached: an earlier rule of the chain decides about every packet
 	// that the rule matches.
 	NeverReached WarningKind = "never-reached"
-	// NeverMatches: the rule looks into a constant set without elements.
+	// NeverMatches: the rule looks into a constant set without elements, or no
+	// packet meets all its conditions.
 	NeverMatches WarningKind = "never-matches"
 	// UnknownInterface: the rule, the first to do so, names an interface that
 	// does not exist.
@@ -30,6 +29,14 @@ const (
 	LimitWithoutEffect WarningKind = "limit-without-effect"
 	// LimitBypassed: earlier rules accept packets that the limit is meant for.
 	LimitBypassed WarningKind = "limit-bypassed"
+	// Pointless: the packets that the rule matches get the same verdict without
+	// it, and it does nothing else.
+	Pointless WarningKind = "pointless"
+	// SetsOverlap: the sets of two rules with different verdicts have elements
+	// in common, and the other rule comes first.
+	SetsOverlap WarningKind = "sets-overlap"
+	// UnusedChain: no rule jumps to the chain of the rule, its first.
+	UnusedChain WarningKind = "unused-chain"
 )
 
 // Warning is about a rule that does not do what it seems to.
@@ -41,6 +48,8 @@ type Warning struct {
 	By []RuleInfo
 	// Interface that is unknown.
 	Interface string
+	// Elements that sets have in common, one of them.
+	Elements string
 }
 
 // String says it in a sentence.
@@ -55,7 +64,7 @@ func (w Warning) String() string {
 	case NeverReached:
 		what = "is never reached: every packet that it matches is decided before by " + others
 	case NeverMatches:
-		what = "matches nothing: its set is empty"
+		what = "matches nothing: a set is empty, or its conditions exclude each other"
 	case UnknownInterface:
 		what = fmt.Sprintf("names the interface %q, which does not exist: no packet comes or goes by it", w.Interface)
 		if n := len(w.By); n > 0 {
@@ -65,6 +74,12 @@ func (w Warning) String() string {
 		what = "has a limit without effect: packets that it holds back get the same verdict from " + others
 	case LimitBypassed:
 		what = "has a limit that does not hold for packets accepted before by " + others
+	case Pointless:
+		what = "is pointless: the packets that it matches get the same verdict from " + others
+	case SetsOverlap:
+		what = fmt.Sprintf("does not decide about %s, which is also in the set of %s", w.Elements, others)
+	case UnusedChain:
+		return fmt.Sprintf("table %s chain %s: no rule jumps to it", w.Rule.Table, w.Rule.Chain)
 	}
 	return fmt.Sprintf("table %s chain %s: %s %s", w.Rule.Table, w.Rule.Chain, w.Rule.reference(), what)
 }
@@ -81,19 +96,22 @@ func (r RuleInfo) reference() string {
 	return s + fmt.Sprintf(" %q", r.Text)
 }
 
-// Lint finds rules and limits that cannot have the effect they seem to have.
-// It compares the conditions of rules of one chain by containment, and says
-// only what is certain: rules whose conditions it cannot compare are passed
+// Lint finds rules, limits and chains that cannot have the effect they seem to
+// have. It compares the conditions of rules of one chain by containment, and
+// says only what is certain: rules whose conditions it cannot compare are passed
 // over.
 func (p *Program) Lint() []Warning {
 	found := make(map[uint32]Warning)
 	for _, ch := range p.chains {
-		rules := ch.views(p)
-		for i, r := range ch.rules {
-			if w := lintRule(rules, i); w != nil {
-				w.Rule = p.Rules[r.index]
-				found[r.index] = *w
-			}
+		if ch.src.Base == nil && ch.calls == 0 && len(ch.rules) > 0 {
+			index := ch.rules[0].index
+			found[index] = Warning{Kind: UnusedChain, Rule: p.Rules[index]}
+			continue
+		}
+		for i, w := range newChainLint(p, ch).run() {
+			index := ch.rules[i].index
+			w.Rule = p.Rules[index]
+			found[index] = *w
 		}
 	}
 	out := p.unknownInterfaces()
@@ -139,6 +157,10 @@ func (r *rule) interfaces() []string {
 			for _, c := range o.cases {
 				names = append(names, c.match.interfaces()...)
 			}
+		case *opData:
+			for _, c := range o.cases {
+				names = append(names, c.match.interfaces()...)
+			}
 		}
 	}
 	return names
@@ -159,191 +181,4 @@ func (m *opMatch) interfaces() []string {
 		}
 	}
 	return names
-}
-
-// view is a rule as the linter sees it.
-type view struct {
-	info RuleInfo
-	// conds all hold where the rule takes effect, apart from its limit.
-	conds []condition
-	// opaque are conditions that are only compared with their like.
-	opaque []op
-	// transport is how many bytes of transport header it needs.
-	transport int
-	limit     *LimitInfo
-	// verdict that ends the chain, and whether there is one.
-	verdict  nft.VerdictCode
-	terminal bool
-	// jumps tells that what happens depends on another chain.
-	jumps bool
-	never bool
-	// chance tells that the rule has conditions on values that are not the
-	// packet's, and can be other ones a rule later: they are not in conds.
-	chance bool
-}
-
-// onLocal tells whether a key has computed values.
-func onLocal(keys [][]sym) bool {
-	return slices.ContainsFunc(keys, func(key []sym) bool {
-		return slices.ContainsFunc(key, func(s sym) bool { return s.field == fieldRegs })
-	})
-}
-
-// views returns the rules of a chain, and behind them the policy.
-func (ch *chain) views(p *Program) []view {
-	var out []view
-	for _, r := range ch.rules {
-		out = append(out, newView(p, r))
-	}
-	if b := ch.src.Base; b != nil {
-		out = append(out, view{info: p.Rules[ch.policy], verdict: b.Policy, terminal: true})
-	}
-	return out
-}
-
-func newView(p *Program, r *rule) view {
-	v := view{info: p.Rules[r.index]}
-	for _, o := range r.ops {
-		switch o := o.(type) {
-		case *opMatch:
-			if o.named != nil {
-				// What is wrong with the rules does not depend on which
-				// interfaces exist.
-				o = o.named
-			}
-			switch {
-			case len(o.elems) == 0 && !o.invert:
-				v.never = true
-			case len(o.elems) == 0:
-			case onLocal(o.keys):
-				v.chance = true
-			case len(o.keys) == 1:
-				v.conds = append(v.conds, newCondition(o))
-			default:
-				v.opaque = append(v.opaque, o)
-			}
-		case *opLookup:
-			if onLocal(o.keys) {
-				v.chance = true
-			}
-			v.opaque = append(v.opaque, o)
-		case *opFact, *opFind, *opDynset, opQuota:
-			v.chance = true
-		case opTransport:
-			v.transport = max(v.transport, o.end)
-		case opLimit:
-			if o.shared {
-				v.chance = true
-			} else {
-				v.limit = &p.Limits[o.index]
-			}
-		case *opVerdictMap:
-			// What is behind it in the rule is for some packets only.
-			v.jumps, v.chance = true, true
-		case opMasquerade:
-			v.verdict, v.terminal = nft.VerdictAccept, true
-		case opVerdict:
-			v.verdict = o.code
-			v.terminal = o.code != nft.VerdictJump
-			v.jumps = v.jumps || o.chain != nil
-		}
-	}
-	return v
-}
-
-// lintRule looks at one rule of a chain.
-func lintRule(rules []view, at int) *Warning {
-	v := &rules[at]
-	if v.never {
-		return &Warning{Kind: NeverMatches}
-	}
-	for i := range rules[:at] {
-		if r := &rules[i]; r.terminal && r.limit == nil && !r.never && v.within(r) {
-			return &Warning{Kind: NeverReached, By: []RuleInfo{r.info}}
-		}
-	}
-	if v.limit == nil || !v.terminal || v.jumps {
-		return nil
-	}
-	if r := v.sameAnyway(rules[at+1:]); r != nil {
-		return &Warning{Kind: LimitWithoutEffect, By: []RuleInfo{r.info}}
-	}
-	if by := v.bypass(rules[:at]); len(by) > 0 {
-		return &Warning{Kind: LimitBypassed, By: by}
-	}
-	return nil
-}
-
-// within tells whether every packet that v matches is one that r matches.
-func (v *view) within(r *view) bool {
-	if r.transport > v.transport || r.chance {
-		return false
-	}
-	for _, c := range r.conds {
-		if !slices.ContainsFunc(v.conds, func(d condition) bool { return d.implies(c) }) {
-			return false
-		}
-	}
-	for _, o := range r.opaque {
-		if !slices.ContainsFunc(v.opaque, func(d op) bool { return sameOp(d, o) }) {
-			return false
-		}
-	}
-	return true
-}
-
-// apart tells whether no packet matches both.
-func (v *view) apart(r *view) bool {
-	if v.never || r.never {
-		return true
-	}
-	for _, c := range r.conds {
-		if slices.ContainsFunc(v.conds, func(d condition) bool { return d.excludes(c) }) {
-			return true
-		}
-	}
-	return false
-}
-
-// sameAnyway returns the later rule that gives every packet, which the limit
-// of v holds back, the verdict of v; or nil.
-func (v *view) sameAnyway(later []view) *view {
-	for i := range later {
-		r := &later[i]
-		switch {
-		case r.never || v.apart(r):
-		case r.jumps:
-			return nil
-		case !r.terminal:
-		case r.verdict != v.verdict:
-			return nil
-		case r.limit == nil && v.within(r):
-			return r
-		}
-	}
-	return nil
-}
-
-// bypass returns the earlier rules that accept packets for which the limit of v
-// is meant. Traffic of the host with itself does not count.
-func (v *view) bypass(earlier []view) []RuleInfo {
-	if v.verdict == nft.VerdictAccept == v.limit.Over || v.chance {
-		return nil
-	}
-	var by []RuleInfo
-	for i := range earlier {
-		r := &earlier[i]
-		if r.terminal && r.limit == nil && r.verdict == nft.VerdictAccept && !r.loopback() && !r.chance && !v.apart(r) {
-			by = append(by, r.info)
-		}
-	}
-	return by
-}
-
-// loopback tells whether the rule is about the loopback interface only.
-func (v *view) loopback() bool {
-	index, name := ifindexBytes(1), paddedName("lo", ifnameLen)
-	byIndex := newCondition(&opMatch{keys: [][]sym{fieldBytes(fieldIif, 0, 4)}, elems: [][]span{{{index, index}}}})
-	byName := newCondition(&opMatch{keys: [][]sym{ifname(fieldIif)}, elems: [][]span{{{name, name}}}})
-	return slices.ContainsFunc(v.conds, func(c condition) bool { return c.implies(byIndex) || c.implies(byName) })
 }

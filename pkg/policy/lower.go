@@ -56,6 +56,7 @@ func init() {
 		"quota":     as((*lowerer).quota),
 		"objref":    as((*lowerer).objref),
 		"dynset":    as((*lowerer).dynset),
+		"reject":    as((*lowerer).reject),
 	}
 }
 
@@ -84,7 +85,11 @@ func (c *compiler) lower(r *nft.Rule, index uint32) ([]op, error) {
 	}
 	for _, e := range r.Exprs {
 		if u, ok := e.(*nft.Unknown); ok {
-			return nil, unsupportedRule(r, u.Name, u.Why, supportedExprs())
+			why := u.Why
+			if why == "" {
+				why = foreignExprs[u.Name]
+			}
+			return nil, unsupportedRule(r, u.Name, why, supportedExprs())
 		}
 		f, ok := lowerings[e.ExprName()]
 		if !ok {
@@ -114,7 +119,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, *opFind, *opDynset, opTransport, opLimit, opQuota:
+		case *opMatch, *opLookup, *opFact, *opFind, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}
@@ -170,14 +175,12 @@ func (l *lowerer) meta(e *nft.ExprMeta) error {
 	case nft.MetaRandom:
 		return l.compute(e.Reg, &opCompute{kind: computeRandom})
 	}
+	if ok, err := l.hostMetaKey(e); ok {
+		return err
+	}
 	v, ok := metaKeys[e.Key]
 	if !ok {
-		keys := []string{nft.MetaCPU.String(), nft.MetaRandom.String()}
-		for k := range metaKeys {
-			keys = append(keys, k.String())
-		}
-		slices.Sort(keys)
-		return refuse(strings.Join(keys, ", "), "meta %v", e.Key)
+		return refuse(metaNames(), "meta %v", e.Key)
 	}
 	return l.store(e.Reg, v)
 }

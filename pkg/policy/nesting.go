@@ -4,6 +4,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/randomizedcoder/l2d/pkg/nft"
 )
@@ -17,16 +18,21 @@ const (
 	// 8 frames, of which the dataplane, the phase and the counter take the
 	// rest.
 	maxNesting = 5
+	// maxRule is how many instructions a rule may have with those of the
+	// chains that are inlined into it: what a conditional jump reaches, and
+	// some.
+	maxRule = 8000
 	// maxInlined is how many instructions a chain may have with those of the
 	// chains that are inlined into it.
 	maxInlined = 500000
 )
 
 // plan decides which regular chains become functions: those that several rules
-// jump to, unless they are small.
+// jump to, unless they are small, and those that would make a rule too long.
 func (c *compiler) plan() error {
 	m := &module{p: c.p, layout: plainLayout()}
-	for _, ch := range c.p.chains {
+	for i, ch := range c.p.sortedChains() {
+		ch.number = i
 		g := m.gen()
 		g.outline = true
 		g.rules(ch.rules, g.inFunction())
@@ -39,17 +45,55 @@ func (c *compiler) plan() error {
 			}
 		}
 	}
-	n := 0
 	for _, ch := range c.p.sortedChains() {
-		if ch.src.Base != nil || ch.calls == 0 {
-			continue
-		}
 		if ch.calls > 1 && (len(ch.rules) > inlineRules || ch.calls > inlineCalls || c.jumps(ch)) {
-			ch.function = fmt.Sprintf("nft_%d_%s", n, identifier(ch.src.Name))
-			n++
+			c.outline(ch)
 		}
 	}
+	c.shorten()
 	return c.flatten()
+}
+
+// outline makes a chain a function.
+func (c *compiler) outline(ch *chain) {
+	ch.function = fmt.Sprintf("nft_%d_%s", ch.number, identifier(ch.src.Name))
+}
+
+// shorten makes functions of the largest chains that are inlined into rules
+// which are too long with them.
+func (c *compiler) shorten() {
+	n := newNesting(c)
+	done := make(map[*chain]bool)
+	var visit func(ch *chain)
+	visit = func(ch *chain) {
+		if done[ch] {
+			return
+		}
+		done[ch] = true
+		for _, r := range ch.rules {
+			var inlined []*chain
+			size := 0
+			for _, src := range r.targets() {
+				t := c.p.chains[src]
+				visit(t)
+				if t.function == "" && !slices.Contains(inlined, t) {
+					inlined = append(inlined, t)
+					size += n.size(t)
+				}
+			}
+			slices.SortStableFunc(inlined, func(a, b *chain) int { return n.size(b) - n.size(a) })
+			for _, t := range inlined {
+				if size <= maxRule {
+					break
+				}
+				c.outline(t)
+				size -= n.size(t)
+			}
+		}
+	}
+	for _, ch := range c.p.sortedChains() {
+		visit(ch)
+	}
 }
 
 // flatten inlines chains where functions would be nested too deep: always the
@@ -66,7 +110,7 @@ func (c *compiler) flatten() error {
 			if ch.function == "" || n.above(ch)+n.below(ch) <= maxNesting {
 				continue
 			}
-			if cost := n.size(ch) * (ch.calls - 1); cheapest == nil || cost < least {
+			if cost := n.size(ch) * ch.calls; cheapest == nil || cost < least {
 				cheapest, least = ch, cost
 			}
 		}

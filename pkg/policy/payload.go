@@ -34,7 +34,7 @@ const (
 // Limits of the kernel, in bytes: nft_payload.c, nft_exthdr.c.
 const (
 	maxOffset = 255
-	maxValue  = 64
+	maxLoad   = 64
 )
 
 func (l *lowerer) payload(e *nft.ExprPayload) error {
@@ -89,7 +89,7 @@ func (l *lowerer) exthdr(e *nft.ExprExthdr) error {
 
 // find adds the load of a value that the dataplane has to look for.
 func (l *lowerer) find(reg nft.Register, function string, what int, offset, n uint32, present bool) error {
-	if offset > maxOffset || n == 0 || n > maxValue {
+	if offset > maxOffset || n == 0 || n > maxLoad {
 		return refuse("", "%d bytes at %d", n, offset)
 	}
 	slot, err := l.reserve(int(n))

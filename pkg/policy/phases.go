@@ -59,8 +59,12 @@ type chain struct {
 	// size is how many instructions its rules have, without those of the
 	// chains that they jump to.
 	size int
+	// number is its place among the chains.
+	number int
 	// calls is how many rules jump or go to it.
 	calls int
+	// lintWrites is what writes() found out.
+	lintWrites *bool
 	// function is its name as a BPF function; empty when it is inlined.
 	function string
 }

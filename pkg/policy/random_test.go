@@ -30,7 +30,7 @@ func TestRandom(t *testing.T) {
 	t.Logf("-policy.seed=%d", seed)
 	r := newRandom(newRand(seed))
 	const packets = 400
-	accepted, claims := 0, 0
+	accepted, claims, pointless := 0, 0, 0
 	for i := range *randomRulesets {
 		text := r.Forward()
 		rs := readRuleset(t, text)
@@ -39,30 +39,41 @@ func TestRandom(t *testing.T) {
 			t.Fatalf("%v\n%s", err, text)
 		}
 		h := newHarness(t, p)
-		for range packets {
-			pk := r.packet()
-			want := (&interpreter{rs, &pk}).hook(nft.HookForward)
-			got := h.run("policy_forward", &pk)
+		sent := make([]packet, packets)
+		for j := range sent {
+			pk := &sent[j]
+			*pk = r.packet()
+			want := (&interpreter{rs: rs, pk: pk}).hook(nft.HookForward)
+			got := h.run("policy_forward", pk)
 			if got.accept != want {
-				t.Fatalf("ruleset %d: %+v: accepted %v at %q, the interpreter says %v\n%s", i, pk, got.accept, got.rule.Text, want, text)
+				t.Fatalf("ruleset %d: %+v: accepted %v at %q, the interpreter says %v\n%s", i, *pk, got.accept, got.rule.Text, want, text)
 			}
 			if want {
 				accepted++
 			}
 		}
 		for _, w := range p.Lint() {
-			if w.Kind != NeverReached {
-				continue
-			}
-			claims++
-			// Counters stand behind the conditions of these rules.
-			if n, _ := h.counter(w.Rule.Index); n != 0 && !strings.HasPrefix(w.Rule.Text, "counter") {
-				t.Errorf("ruleset %d: %v: but %d packets\n%s", i, w, n, text)
+			switch w.Kind {
+			case NeverReached, NeverMatches:
+				claims++
+				// Counters stand behind the conditions of these rules.
+				if n, _ := h.counter(w.Rule.Index); n != 0 && !strings.HasPrefix(w.Rule.Text, "counter") {
+					t.Errorf("ruleset %d: %v: but %d packets\n%s", i, w, n, text)
+				}
+			case Pointless:
+				pointless++
+				for j := range sent {
+					with, without := interpreter{rs: rs, pk: &sent[j]}, interpreter{rs: rs, pk: &sent[j], without: w.Rule.Handle}
+					if with.hook(nft.HookForward) != without.hook(nft.HookForward) {
+						t.Errorf("ruleset %d: %v: but not to %+v\n%s", i, w, sent[j], text)
+						break
+					}
+				}
 			}
 		}
 		h.coll.Close()
 	}
-	t.Logf("%d rules said to be unreachable", claims)
+	t.Logf("%d rules said to be unreachable, %d pointless", claims, pointless)
 	if n := packets * *randomRulesets; accepted < n/10 || accepted > n*9/10 {
 		t.Errorf("%d of %d packets accepted: the rulesets do not tell packets apart", accepted, n)
 	}
