@@ -144,3 +144,43 @@ func (s *Set) Sync(m *ebpf.Map, kernel []nft.Range) error {
 	}
 	return nil
 }
+
+// CarryEntries gives the map of a set the elements of another one's, with all
+// that they have, that have not expired, are not there, and are chosen by their
+// key.
+func CarryEntries(to, from *ebpf.Map, chosen func(key []byte) bool) error {
+	now := Now()
+	return each(from, func(key, value []byte) error {
+		if isExpired(value, now) || !chosen(key) {
+			return nil
+		}
+		err := to.Update(key, value, ebpf.UpdateNoExist)
+		if errors.Is(err, ebpf.ErrKeyExist) {
+			return nil
+		}
+		return err
+	})
+}
+
+// ReplaceEntries makes the map of a set what another one is.
+func ReplaceEntries(to, from *ebpf.Map) error {
+	wanted := make(map[string]bool)
+	err := each(from, func(key, value []byte) error {
+		wanted[string(key)] = true
+		return to.Put(key, value)
+	})
+	if err != nil {
+		return err
+	}
+	var stale [][]byte
+	err = each(to, func(key, _ []byte) error {
+		if !wanted[string(key)] {
+			stale = append(stale, bytes.Clone(key))
+		}
+		return nil
+	})
+	for _, k := range stale {
+		err = errors.Join(err, to.Delete(k))
+	}
+	return err
+}
