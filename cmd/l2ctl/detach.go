@@ -64,7 +64,7 @@ func (c *detachCmd) withoutDaemon(e *env) error {
 		return api.BadInput(fmt.Errorf("no dataplane is pinned at %s, and no daemon runs: there is nothing to detach", pin))
 	}
 	if !c.NoFallback {
-		maps := func(name string, with func(*ebpf.Map) error) error { return loader.PinnedMap(pin, name, with) }
+		maps := func(with func(map[string]*ebpf.Map) error) error { return loader.PinnedMaps(pin, with) }
 		var program *policy.Program
 		if plan, err := enforce.Prepare(e.ctx, cfg); err == nil {
 			program = plan.Program

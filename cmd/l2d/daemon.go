@@ -216,7 +216,7 @@ func (d *daemon) Detach(ctx context.Context, fallback bool) (api.Detached, error
 			return api.Detached{}, fmt.Errorf("the dataplane stays attached: %w", err)
 		}
 	} else {
-		if err := enforce.Fallback(ctx, plan.Config, plan.Program, dp.Map); err != nil {
+		if err := enforce.Fallback(ctx, plan.Config, plan.Program, dp.Maps); err != nil {
 			return api.Detached{}, fmt.Errorf("the dataplane stays attached: %w", err)
 		}
 	}

@@ -134,7 +134,7 @@ func (d *daemon) enforce(ctx context.Context, p *enforce.Plan, force bool) error
 	}
 	for _, s := range p.Program.Sets {
 		ranges := p.Ruleset.Table(s.Family, s.Table).Set(s.Name).Ranges()
-		err := dp.Map(s.MapName, func(m *ebpf.Map) error { return s.Sync(m, ranges) })
+		err := dp.Maps(func(m map[string]*ebpf.Map) error { return s.Sync(m, ranges) })
 		if err != nil {
 			return err
 		}
@@ -221,7 +221,7 @@ func (d *daemon) carries(p *enforce.Plan) func(set string, to, from *ebpf.Map) e
 func (d *daemon) mirror(ctx context.Context) bool {
 	plan, dp := d.state()
 	read := time.Now()
-	rs, err := plan.Mirror(ctx, dp.Map)
+	rs, err := plan.Mirror(ctx, dp.Maps)
 	if err != nil {
 		d.live.again = true
 		if ctx.Err() == nil {
@@ -384,7 +384,7 @@ func (d *daemon) updateSets(dp *loader.Dataplane, changes []nft.ElementChange, n
 		s := d.live.sets[name]
 		gone, come := s.elements.Apply(changes, now)
 		s.note(gone, come)
-		err := dp.Map(s.MapName, func(m *ebpf.Map) error { return s.Update(m, gone, come) })
+		err := dp.Maps(func(m map[string]*ebpf.Map) error { return s.Update(m, gone, come) })
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ var families = map[string]nft.Family{
 }
 
 // withSet calls do with a set and its map.
-func (d *daemon) withSet(name api.SetName, do func(*policy.Set, *ebpf.Map) error) error {
+func (d *daemon) withSet(name api.SetName, do func(*policy.Set, policy.Maps) error) error {
 	// A set of a policy that is being replaced would lose the change.
 	d.change.Lock()
 	defer d.change.Unlock()
@@ -46,19 +46,19 @@ func (d *daemon) withSet(name api.SetName, do func(*policy.Set, *ebpf.Map) error
 	if err != nil {
 		return &api.Error{Status: http.StatusNotFound, Message: err.Error()}
 	}
-	return dp.Map(set.MapName, func(m *ebpf.Map) error { return do(set, m) })
+	return dp.Maps(func(m map[string]*ebpf.Map) error { return do(set, m) })
 }
 
 // SetList implements api.Service.
 func (d *daemon) SetList(_ context.Context, name api.SetName) ([]api.Element, error) {
 	var list []api.Element
-	err := d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
+	err := d.withSet(name, func(s *policy.Set, m policy.Maps) error {
 		elements, err := s.Elements(m)
 		if err != nil {
 			return err
 		}
 		for _, e := range elements {
-			list = append(list, api.Element{Value: e.Element, Expires: e.Expires.Seconds()})
+			list = append(list, api.Element{Value: e.Element, Expires: e.Expires.Seconds(), State: e.State})
 		}
 		return nil
 	})
@@ -68,7 +68,7 @@ func (d *daemon) SetList(_ context.Context, name api.SetName) ([]api.Element, er
 // SetAdd implements api.Service. What nftables has of the set gets the element
 // as well.
 func (d *daemon) SetAdd(ctx context.Context, name api.SetName, element string, timeout time.Duration) error {
-	return d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
+	return d.withSet(name, func(s *policy.Set, m policy.Maps) error {
 		if err := s.Add(m, element, timeout); err != nil {
 			return api.BadInput(err)
 		}
@@ -84,7 +84,7 @@ func (d *daemon) SetAdd(ctx context.Context, name api.SetName, element string, t
 
 // SetDelete implements api.Service.
 func (d *daemon) SetDelete(ctx context.Context, name api.SetName, element string) error {
-	return d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
+	return d.withSet(name, func(s *policy.Set, m policy.Maps) error {
 		err := s.Delete(m, element)
 		switch {
 		case err != nil && !errors.Is(err, ebpf.ErrKeyNotExist):
@@ -131,7 +131,7 @@ func (d *daemon) purgeOnce() error {
 		if !s.Timeouts {
 			continue
 		}
-		errs = append(errs, dp.Map(s.MapName, func(m *ebpf.Map) error {
+		errs = append(errs, dp.Maps(func(m map[string]*ebpf.Map) error {
 			_, err := s.Purge(m)
 			return err
 		}))

@@ -14,8 +14,8 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/policy"
 )
 
-// Maps calls a function with the map of a name of the running policy.
-type Maps func(name string, with func(*ebpf.Map) error) error
+// Maps calls a function with the maps of the running policy, by name.
+type Maps func(with func(map[string]*ebpf.Map) error) error
 
 // elementsPerCommand keeps the lines of commands within reason.
 const elementsPerCommand = 1000
@@ -25,7 +25,7 @@ const elementsPerCommand = 1000
 // entries of the map, stay ranges.
 func elementCommands(s *policy.Set, src *nft.Set, maps Maps) (string, error) {
 	var list []policy.SetElement
-	err := maps(s.MapName, func(m *ebpf.Map) (err error) {
+	err := maps(func(m map[string]*ebpf.Map) (err error) {
 		list, err = s.Elements(m)
 		return err
 	})

@@ -131,7 +131,7 @@ func (p *Plan) Mirror(ctx context.Context, maps Maps) (*nft.Ruleset, error) {
 			return nil, nft.ErrChanged
 		}
 		for _, s := range m.sets {
-			if err := maps(s.MapName, func(bpf *ebpf.Map) error { return s.Sync(bpf, t.Set(s.Name).Ranges()) }); err != nil {
+			if err := maps(func(bpf map[string]*ebpf.Map) error { return s.Sync(bpf, t.Set(s.Name).Ranges()) }); err != nil {
 				return nil, err
 			}
 		}
@@ -157,7 +157,7 @@ func (p *Plan) takeExpiring(m *mirror, t *nft.Table, maps Maps) error {
 			continue
 		}
 		ranges := slices.DeleteFunc(src.Ranges(), func(r nft.Range) bool { return r.Element.Expires == 0 })
-		if err := maps(s.MapName, func(bpf *ebpf.Map) error { return s.Update(bpf, nil, ranges) }); err != nil {
+		if err := maps(func(bpf map[string]*ebpf.Map) error { return s.Update(bpf, nil, ranges) }); err != nil {
 			return err
 		}
 	}

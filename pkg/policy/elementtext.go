@@ -24,7 +24,7 @@ func (s *Set) String() string { return fmt.Sprintf("%v %s %s", s.Family, s.Table
 // A range may take several.
 func (s *Set) Encode(element string) ([][]byte, error) {
 	if s.Interval {
-		from, to, err := s.parseRange(strings.TrimSpace(element))
+		from, to, err := s.parseSpan(s.fields[0], strings.TrimSpace(element))
 		if err != nil {
 			return nil, s.elementError(element, err)
 		}
@@ -45,9 +45,8 @@ func (s *Set) Encode(element string) ([][]byte, error) {
 	return [][]byte{key}, nil
 }
 
-// parseRange parses an element of an interval set, which has one field.
-func (s *Set) parseRange(text string) (from, to []byte, err error) {
-	f := s.fields[0]
+// parseSpan parses a value of a field, a prefix of addresses, or a range.
+func (s *Set) parseSpan(f keyField, text string) (from, to []byte, err error) {
 	parse := textOf(f).parse
 	if p, err := netip.ParsePrefix(text); err == nil && strings.HasSuffix(f.Type, "_addr") {
 		p = p.Masked()

@@ -55,6 +55,7 @@ func init() {
 		"quota":     as((*lowerer).quota),
 		"objref":    as((*lowerer).objref),
 		"dynset":    as((*lowerer).dynset),
+		"reject":    as((*lowerer).reject),
 	}
 }
 
@@ -117,7 +118,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, *opAsk, *opDynset, opTransport, opLimit, opQuota:
+		case *opMatch, *opLookup, *opFact, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}

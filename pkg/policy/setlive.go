@@ -4,6 +4,7 @@ package policy
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,11 +39,11 @@ func (s *Set) Keys(r nft.Range) [][]byte {
 	return keys
 }
 
-// Update takes elements as the kernel's nftables holds them out of the set,
-// whose map is m, and puts others into it. An element that is in both stays
+// Update takes elements as the kernel's nftables holds them out of the set, and
+// puts others into it. An element that is in both stays
 // there all the time. The error is [ErrRecompile] when the program has no place
 // for an element, such as a verdict that no element had.
-func (s *Set) Update(m *ebpf.Map, gone, come []nft.Range) error {
+func (s *Set) Update(maps Maps, gone, come []nft.Range) error {
 	if s.Constant {
 		return ErrRecompile
 	}
@@ -55,11 +56,11 @@ func (s *Set) Update(m *ebpf.Map, gone, come []nft.Range) error {
 			return ErrRecompile // the element of another set of the same name
 		}
 	}
-	now := Now()
+	m, now := maps[s.MapName], Now()
 	keep := make(map[string]bool, len(come))
 	for _, r := range come {
 		for _, e := range s.entriesOf(r) {
-			if s.isMap && e.verdict < 0 {
+			if !s.holds(e.element) {
 				return ErrRecompile
 			}
 			keep[string(e.key)] = true
@@ -81,12 +82,17 @@ func (s *Set) Update(m *ebpf.Map, gone, come []nft.Range) error {
 	return nil
 }
 
+// holds tells whether a value can say what an element does.
+func (s *Set) holds(e *nft.Element) bool {
+	return (!s.isMap || s.verdictOf(e) >= 0) && len(e.Data) == s.dataLen
+}
+
 // renew stores an element. One that is there keeps its state.
 func (s *Set) renew(m *ebpf.Map, e initialElement, now uint64) error {
-	value := s.initialValue(e, now)
-	if s.state != nil {
+	value := s.initialValue(e.element, now)
+	if at := s.stateOffset(); len(s.states) > 0 {
 		if before, err := m.LookupBytes(e.key); err == nil && before != nil {
-			copy(value[stateOffset:], before[stateOffset:])
+			copy(value[at:], before[at:])
 		}
 	}
 	if err := s.update(m, e.key, value, now); err != nil {
@@ -104,18 +110,24 @@ func (s *Set) full(err error) error {
 	return fmt.Errorf("set %v: %w", s, err)
 }
 
-// Sync makes the set, whose map is m, what the kernel's nftables holds. Elements
+// Sync makes the set what the kernel's nftables holds. Elements
 // that only the map has are taken out, but for those of a dynamic set, which
 // rules may have added.
-func (s *Set) Sync(m *ebpf.Map, kernel []nft.Range) error {
+func (s *Set) Sync(maps Maps, kernel []nft.Range) error {
 	if s.Constant {
 		return nil
 	}
-	now := Now()
+	m, now := maps[s.MapName], Now()
+	if s.catchAll != nil {
+		any := initialElement{binary.NativeEndian.AppendUint32(nil, anyKey), s.catchAll}
+		if err := s.renew(maps[s.anyName], any, now); err != nil {
+			return err
+		}
+	}
 	wanted := make(map[string]bool)
 	for _, r := range kernel {
 		for _, e := range s.entriesOf(r) {
-			if s.isMap && e.verdict < 0 {
+			if !s.holds(e.element) {
 				return ErrRecompile
 			}
 			wanted[string(e.key)] = true
