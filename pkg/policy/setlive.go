@@ -23,7 +23,7 @@ func (s *Set) Dynamic() bool { return s.dynamic }
 
 // Kind is what nft calls it: "set" or "map".
 func (s *Set) Kind() string {
-	if s.isMap {
+	if s.isMap || s.dataLen > 0 {
 		return "map"
 	}
 	return "set"
@@ -40,9 +40,9 @@ func (s *Set) Keys(r nft.Range) [][]byte {
 }
 
 // Update takes elements as the kernel's nftables holds them out of the set, and
-// puts others into it. An element that is in both stays
-// there all the time. The error is [ErrRecompile] when the program has no place
-// for an element, such as a verdict that no element had.
+// puts others into it. An element that is in both stays there all the time. The
+// error is [ErrRecompile] when the program has no place for an element, such as
+// a verdict that no element had.
 func (s *Set) Update(maps Maps, gone, come []nft.Range) error {
 	if s.Constant {
 		return ErrRecompile
@@ -110,9 +110,8 @@ func (s *Set) full(err error) error {
 	return fmt.Errorf("set %v: %w", s, err)
 }
 
-// Sync makes the set what the kernel's nftables holds. Elements
-// that only the map has are taken out, but for those of a dynamic set, which
-// rules may have added.
+// Sync makes the set what the kernel's nftables holds. Elements that only the map
+// has are taken out, but for those of a dynamic set, which rules may have added.
 func (s *Set) Sync(maps Maps, kernel []nft.Range) error {
 	if s.Constant {
 		return nil
