@@ -55,6 +55,7 @@ func init() {
 		"quota":     as((*lowerer).quota),
 		"objref":    as((*lowerer).objref),
 		"dynset":    as((*lowerer).dynset),
+		"reject":    as((*lowerer).reject),
 	}
 }
 
@@ -117,7 +118,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, *opAsk, *opDynset, opTransport, opLimit, opQuota:
+		case *opMatch, *opLookup, *opFact, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}
@@ -396,22 +397,6 @@ func limitInfo(e *nft.ExprLimit) (LimitInfo, error) {
 
 // defaultBurst is NFT_LIMIT_PKT_BURST_DEFAULT.
 const defaultBurst = 5
-
-func (l *lowerer) log(e *nft.ExprLog) error {
-	info := LogInfo{
-		Index:   uint32(len(l.p.Logs)),
-		Rule:    l.index,
-		Prefix:  e.Prefix,
-		Level:   e.Level,
-		Flags:   e.Flags,
-		Netlink: e.Netlink,
-		Group:   e.Group,
-		Snaplen: e.Snaplen,
-	}
-	l.p.Logs = append(l.p.Logs, info)
-	l.ops = append(l.ops, opLog{int(info.Index)})
-	return nil
-}
 
 func (l *lowerer) masq(e *nft.ExprMasq) error {
 	if e.Flags != 0 || e.PortMin != 0 || e.PortMax != 0 {
