@@ -32,6 +32,8 @@ struct {
 /* Handshakes and ends of connections change state: the TC program's work. */
 static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 {
+	if (p->l4proto == IPPROTO_UDP)
+		return udp_length_valid(p);
 	if (p->l4proto != IPPROTO_TCP)
 		return !flow_contradicts(f, p);
 	return f->state == TCP_ESTABLISHED && tcp_header_valid(p) &&

@@ -29,8 +29,9 @@ static __always_inline int ct_untracked(const struct pkt *p)
 static __always_inline int ct_is_short(const struct pkt *p)
 {
 	switch (p->l4proto) {
-	case IPPROTO_TCP:
 	case IPPROTO_UDP:
+		return p->th_len < 8 || !udp_length_valid(p);
+	case IPPROTO_TCP:
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		return p->th_len < 8;
@@ -58,16 +59,10 @@ static __always_inline int ct_is_icmp_error(const struct pkt *p)
 /* Whether the packet may begin a flow. */
 static __always_inline int ct_may_begin(const struct pkt *p, __u8 *state)
 {
-	__u16 len;
-
 	switch (p->l4proto) {
 	case IPPROTO_TCP:
 		*state = TCP_NONE;
 		return tcp_track(p, 0, state) == TCP_KEEP;
-	case IPPROTO_UDP:
-		len = bpf_ntohs(*(__be16 *)&p->th[4]);
-		return len >= 8 &&
-		       (len <= p->len - (p->l4_off - p->l3_off) || p->fragment);
 	case IPPROTO_ICMP:
 		switch (p->th[0]) {
 		case ICMP_ECHO:

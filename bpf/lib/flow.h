@@ -82,6 +82,15 @@ static __always_inline int flow_contradicts(const struct flow *f,
 	return icmp_is_query(p) == !!(f->flags & FLOW_REPLY);
 }
 
+/* nf_conntrack calls a datagram invalid whose length cannot be. */
+static __always_inline int udp_length_valid(const struct pkt *p)
+{
+	__u16 len = bpf_ntohs(*(__be16 *)&p->th[4]);
+
+	return len >= sizeof(struct udphdr) &&
+	       (len <= p->len - (p->l4_off - p->l3_off) || p->fragment);
+}
+
 static __always_inline __u32 flow_timeout(const struct flow *f, __u8 l4proto,
 					  __u32 now)
 {

@@ -111,6 +111,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.fact(o, next)
 		case *opFind:
 			g.findValue(o, next)
+		case *opWrite:
+			g.write(o, next, sc)
 		case *opAsk:
 			g.ask(o, next)
 		case *opCompute:

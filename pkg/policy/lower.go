@@ -119,7 +119,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, *opFind, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
+		case *opMatch, *opLookup, *opFact, *opFind, *opWrite, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}

@@ -2,6 +2,8 @@
 
 package policy
 
+import "slices"
+
 // pktField is a member of struct pkt that generated code reads.
 type pktField uint8
 
@@ -127,6 +129,15 @@ func (r *registers) store(word int, v []sym) bool {
 		r.bytes[at+i], r.set[at+i] = s, true
 	}
 	return true
+}
+
+// forget takes values away that are bytes of these fields: they are written to.
+func (r *registers) forget(fields ...pktField) {
+	for i := range r.bytes {
+		if slices.Contains(fields, r.bytes[i].field) {
+			r.set[i] = false
+		}
+	}
 }
 
 // load returns n bytes from a word on, or nil if one of them has no value.
