@@ -105,6 +105,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.namedCount(o)
 		case *opDynset:
 			g.dynset(o, next)
+		case *opHash:
+			g.hash(o)
 		case *opData:
 			g.data(o, next)
 		case *opFact:

@@ -53,6 +53,7 @@ func init() {
 		"masq":      as((*lowerer).masq),
 		"numgen":    as((*lowerer).numgen),
 		"quota":     as((*lowerer).quota),
+		"hash":      as((*lowerer).hash),
 		"objref":    as((*lowerer).objref),
 		"dynset":    as((*lowerer).dynset),
 		"reject":    as((*lowerer).reject),
