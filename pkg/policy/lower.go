@@ -248,14 +248,16 @@ func (l *lowerer) bitwise(e *nft.ExprBitwise) error {
 
 func (l *lowerer) byteorder(e *nft.ExprByteorder) error {
 	n, size := int(e.Len), int(e.Size)
-	if size == 0 || n%size != 0 {
+	// The kernel leaves what is no whole unit as it is, and nft has it swap a
+	// byte in place as a unit of 2.
+	if size == 0 || n%size != 0 && e.Src != e.Dst {
 		return refuse("whole numbers", "%d bytes in units of %d", n, size)
 	}
 	v, err := l.load(e.Src, n)
 	if err != nil {
 		return err
 	}
-	for at := 0; at < n; at += size {
+	for at := 0; at+size <= n; at += size {
 		slices.Reverse(v[at : at+size])
 	}
 	return l.store(e.Dst, v)

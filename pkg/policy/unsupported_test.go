@@ -53,8 +53,8 @@ func TestUnsupportedRules(t *testing.T) {
 
 func TestUnsupportedSets(t *testing.T) {
 	for _, tt := range []struct{ set, rule, want string }{
-		{"set s { type ipv4_addr . inet_service; flags interval, timeout; elements = { 10.0.0.0/8 . 1-2 }; }", "ip saddr . tcp dport @s accept",
-			"set s with ranges in concatenations, or of interface names, that expire"},
+		{"set s { type ipv4_addr . inet_service; flags interval, timeout; elements = { 10.0.0.0/8 . 22, 0.0.0.0/0 . 1-100 }; }", "ip saddr . tcp dport @s accept",
+			"set s with elements that overlap and expire"},
 		{"set s { type ipv4_addr; limit rate 5/second; elements = { 10.0.0.1 limit rate 6/second }; }", "ip saddr @s accept",
 			"set s with an element whose statements are not the set's"},
 	} {
