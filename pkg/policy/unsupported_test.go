@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-const exprs = `bitwise, byteorder, cmp, counter, ct, dynset, immediate, limit, log, lookup, masq, meta, numgen, objref, payload, quota, range, reject`
+const exprs = `bitwise, byteorder, cmp, counter, ct, dynset, hash, immediate, limit, log, lookup, masq, meta, numgen, objref, payload, quota, range, reject`
 
 func TestUnsupportedRules(t *testing.T) {
 	tests := []struct {
