@@ -111,6 +111,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.data(o, next)
 		case *opFact:
 			g.fact(o, next)
+		case *opFind:
+			g.findValue(o, next)
 		case *opAsk:
 			g.ask(o, next)
 		case *opCompute:
@@ -118,7 +120,7 @@ func (g *gen) rule(r *rule, sc *scope) {
 		case opCount:
 			g.call("nft_count", o.index)
 		case opLog:
-			g.call("nft_log", o.index)
+			g.log(o)
 		case opLimit:
 			g.limit(o, next)
 		case opMasquerade:

@@ -40,6 +40,7 @@ func init() {
 	lowerings = map[string]func(*lowerer, nft.Expr) error{
 		"meta":      as((*lowerer).meta),
 		"payload":   as((*lowerer).payload),
+		"exthdr":    as((*lowerer).exthdr),
 		"ct":        as((*lowerer).ct),
 		"cmp":       as((*lowerer).cmp),
 		"range":     as((*lowerer).rng),
@@ -119,7 +120,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
+		case *opMatch, *opLookup, *opFact, *opFind, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}
@@ -183,47 +184,6 @@ func (l *lowerer) meta(e *nft.ExprMeta) error {
 		return refuse(metaNames(), "meta %v", e.Key)
 	}
 	return l.store(e.Reg, v)
-}
-
-// Lengths of the headers that struct pkt holds, in bytes.
-const (
-	ipv4HeaderLen = 20
-	ipv6HeaderLen = 40
-	transportLen  = 20
-)
-
-func (l *lowerer) payload(e *nft.ExprPayload) error {
-	const bases = "the network header, the first 20 bytes of the transport header"
-	if e.Set {
-		return refuse("loading", "writing to the packet")
-	}
-	end := int(e.Offset) + int(e.Len)
-	if e.Len == 0 || end > 1<<16 {
-		return refuse(bases, "%d bytes at %d", e.Len, e.Offset)
-	}
-	switch e.Base {
-	case nft.PayloadNetwork:
-		limit := ipv6HeaderLen
-		if !l.v6 {
-			limit = ipv4HeaderLen
-		}
-		if end > limit {
-			return refuse(bases, "bytes %d to %d of the network header", e.Offset, end-1)
-		}
-		return l.store(e.Reg, fieldBytes(fieldNH, int(e.Offset), int(e.Len)))
-	case nft.PayloadTransport:
-		if end > transportLen {
-			return refuse(bases, "bytes %d to %d of the transport header", e.Offset, end-1)
-		}
-		if end > l.transport {
-			l.ops = append(l.ops, opTransport{end})
-			l.transport = end
-		}
-		return l.store(e.Reg, fieldBytes(fieldTH, int(e.Offset), int(e.Len)))
-	case nft.PayloadLink:
-		return refuse(bases, "the link-layer header")
-	}
-	return refuse(bases, "payload base %d", e.Base)
 }
 
 func (l *lowerer) bitwise(e *nft.ExprBitwise) error {
@@ -400,22 +360,6 @@ func limitInfo(e *nft.ExprLimit) (LimitInfo, error) {
 
 // defaultBurst is NFT_LIMIT_PKT_BURST_DEFAULT.
 const defaultBurst = 5
-
-func (l *lowerer) log(e *nft.ExprLog) error {
-	info := LogInfo{
-		Index:   uint32(len(l.p.Logs)),
-		Rule:    l.index,
-		Prefix:  e.Prefix,
-		Level:   e.Level,
-		Flags:   e.Flags,
-		Netlink: e.Netlink,
-		Group:   e.Group,
-		Snaplen: e.Snaplen,
-	}
-	l.p.Logs = append(l.p.Logs, info)
-	l.ops = append(l.ops, opLog{int(info.Index)})
-	return nil
-}
 
 func (l *lowerer) masq(e *nft.ExprMasq) error {
 	if e.Flags != 0 || e.PortMin != 0 || e.PortMax != 0 {
