@@ -53,7 +53,8 @@ func (l *lowerer) payloadSet(e *nft.ExprPayload) error {
 	if err := l.write(opWrite{function: "nft_payload_set", what: what, at: int(e.Offset<<8 | e.Len), value: v, csumOffset: int(e.CsumOffset)}); err != nil {
 		return err
 	}
-	l.regs.forget(fieldNH, fieldTH)
+	l.regs.forget(fieldNH)
+	l.regs.forget(fieldTH)
 	return nil
 }
 

@@ -2,13 +2,12 @@
 
 package policy
 
-import "slices"
-
 // pktField is a member of struct pkt that generated code reads.
 type pktField uint8
 
 const (
 	fieldNone pktField = iota
+	fieldTuple
 	fieldNH
 	fieldTH
 	fieldIif
@@ -25,6 +24,9 @@ const (
 	fieldPktType
 	fieldHook
 	fieldNow
+	fieldPriority
+	fieldZone
+	fieldZoneDirs
 	fieldRegs // values that the rule has computed
 	fieldKey  // where the key of a lookup is built
 	fieldElem // where a new element is built
@@ -36,6 +38,7 @@ var pktFields = [fieldCount]struct {
 	name string
 	len  int
 }{
+	fieldTuple:    {"tuple", 40},
 	fieldNH:       {"nh", 40},
 	fieldTH:       {"th", 20},
 	fieldIif:      {"iif", 4},
@@ -52,6 +55,9 @@ var pktFields = [fieldCount]struct {
 	fieldPktType:  {"pkt_type", 1},
 	fieldHook:     {"hook", 1},
 	fieldNow:      {"now", 8},
+	fieldPriority: {"priority", 4},
+	fieldZone:     {"zone", 2},
+	fieldZoneDirs: {"zone_dirs", 1},
 	fieldRegs:     {"regs", regSlots * regSlot},
 	fieldKey:      {"key", 72},
 	fieldElem:     {"elem", maxValue},
@@ -129,15 +135,6 @@ func (r *registers) store(word int, v []sym) bool {
 		r.bytes[at+i], r.set[at+i] = s, true
 	}
 	return true
-}
-
-// forget takes values away that are bytes of these fields: they are written to.
-func (r *registers) forget(fields ...pktField) {
-	for i := range r.bytes {
-		if slices.Contains(fields, r.bytes[i].field) {
-			r.set[i] = false
-		}
-	}
 }
 
 // load returns n bytes from a word on, or nil if one of them has no value.
