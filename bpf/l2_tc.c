@@ -368,6 +368,7 @@ static __always_inline int is_dhcp(const struct pkt *p)
 static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 				   struct way *w)
 {
+	struct endpoints out;
 	int reason;
 
 	if (!policy_accepts(INPUT, input, skb, p)) {
@@ -380,6 +381,8 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 		reason = flow_begin(p, w->key, w->ct.state);
 		if (reason)
 			return drop(reason);
+		__builtin_memcpy(&out, &p->tuple, sizeof(out));
+		set_src(p, w, &out);
 	} else if (w->ct.flow) {
 		/* Its port, if that was taken when the flow began. */
 		set_src(p, w, &w->ct.flow->out);
