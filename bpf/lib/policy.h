@@ -6,7 +6,9 @@
 #include "clock.h"
 #include "device.h"
 #include "facts.h"
+#include "fib.h"
 #include "maps.h"
+#include "rt.h"
 #include "secpath.h"
 #include "socket.h"
 
@@ -131,6 +133,8 @@ __noinline int nft_log(struct pkt *p, __u32 index)
 		nft_socket(ctx, p, 0);                                    \
 		nft_clock(ctx, p, 0);                                     \
 		nft_secpath(ctx, p, 0);                                   \
+		nft_fib(ctx, p, 0);                                       \
+		nft_rt(ctx, p, 0);                                        \
 		asm volatile(""                                           \
 			     : "+r"(verdict), "+r"(p), "+r"(ctx)          \
 			     :                                            \

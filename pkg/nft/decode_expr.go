@@ -36,6 +36,8 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"numgen":    decodeNumgen,
 	"quota":     decodeQuota,
 	"objref":    decodeObjref,
+	"fib":       decodeFib,
+	"rt":        decodeRt,
 }
 
 func init() {

@@ -55,6 +55,8 @@ func init() {
 		"quota":     as((*lowerer).quota),
 		"objref":    as((*lowerer).objref),
 		"dynset":    as((*lowerer).dynset),
+		"fib":       as((*lowerer).fib),
+		"rt":        as((*lowerer).rt),
 	}
 }
 

@@ -9,14 +9,14 @@ import (
 	"testing"
 )
 
-const exprs = `bitwise, byteorder, cmp, counter, ct, dynset, immediate, limit, log, lookup, masq, meta, numgen, objref, payload, quota, range`
+const exprs = `bitwise, byteorder, cmp, counter, ct, dynset, fib, immediate, limit, log, lookup, masq, meta, numgen, objref, payload, quota, range, rt`
 
 func TestUnsupportedRules(t *testing.T) {
 	tests := []struct {
 		rule, want string
 	}{
 		{"exthdr frag exists accept", `"exthdr": not supported; supported: ` + exprs},
-		{"fib daddr type local accept", `"fib": not supported; supported: ` + exprs},
+		{"rt classid 7 accept", `"rt": not supported: rt classid: of what is forwarded, nothing tells the realm; supported: rt nexthop, mtu, ipsec`},
 		{"ip saddr 192.0.2.1 reject", `"reject": not supported; supported: ` + exprs},
 		{"ct mark 7 accept", `"ct": not supported: ct mark; supported: ct state, direction, status, protocol, l3proto, zone; original and reply saddr, daddr, proto-src, proto-dst`},
 		{"ct status assured accept", `"cmp": not supported: ct status assured, or all bits of ct status; supported: expected, seen-reply, confirmed, snat, dnat, dying`},
@@ -93,7 +93,7 @@ func TestUnsupportedChains(t *testing.T) {
 
 // All that is refused is reported, in order.
 func TestUnsupportedAll(t *testing.T) {
-	_, err := Compile(readRuleset(t, inInput("fib daddr type local accept\naccept\nct mark 7 accept")), Options{Links: testLinks})
+	_, err := Compile(readRuleset(t, inInput("rt classid 7 accept\naccept\nct mark 7 accept")), Options{Links: testLinks})
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		t.Fatalf("error %v is not a joined one", err)
@@ -106,7 +106,7 @@ func TestUnsupportedAll(t *testing.T) {
 		}
 		got = append(got, u.Expr)
 	}
-	if strings.Join(got, " ") != "fib ct" {
+	if strings.Join(got, " ") != "rt ct" {
 		t.Errorf("refused %v", got)
 	}
 }

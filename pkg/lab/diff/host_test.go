@@ -13,7 +13,7 @@ func TestHost(t *testing.T) {
 	r := newRig(t)
 	for seed := *seedFlag; seed < *seedFlag+uint64(*tries); seed++ {
 		file := filepath.Join(t.TempDir(), "random.nft")
-		if err := os.WriteFile(file, []byte(r.RandomRuleset(seed, "hostmeta")), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(r.RandomRuleset(seed, "hostmeta", "fib", "rt")), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		res, err := r.Run(t.Context(), file, Options{Packets: *packets, Seed: seed})
