@@ -10,11 +10,14 @@
 
 #include "lib/conntrack.h"
 #include "lib/forward.h"
+#include "lib/handover.h"
 #include "lib/gc.h"
 #include "lib/icmp_error.h"
 #include "lib/nat.h"
 #include "lib/parse.h"
 #include "lib/policy.h"
+#include "lib/reject.h"
+#include "lib/reject_local.h"
 #include "lib/rewrite.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -26,6 +29,13 @@ char LICENSE[] SEC("license") = "GPL";
 #define TC_INDEX_NONE 0
 #define TC_INDEX_DONE 0x12d0 /* forwarded: nothing left to do */
 #define TC_INDEX_SNAT 0x12d1 /* accepted, its source is still to translate */
+/* The answer to a packet, and so the router's own: of a packet without
+ * tracking, of one of a flow, and of one that would have begun a flow.
+ */
+#define TC_INDEX_ANSWER 0x12d2
+#define TC_INDEX_ANSWER_RELATED 0x12d3
+#define TC_INDEX_ANSWER_FIRST 0x12d4
+#define TC_INDEX_ANSWER_LOCAL 0x12d5 /* to the router itself */
 
 /* What the steps of a packet's way share. */
 struct way {
@@ -61,6 +71,16 @@ static __always_inline int is_marked(struct __sk_buff *skb, __u32 mark)
 		return 0;
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	return iface && iface->flags & IFACE_MANAGED;
+}
+
+/* The mark of an answer of the router's, or 0. */
+static __always_inline __u32 answer_mark(struct __sk_buff *skb)
+{
+	__u32 mark = skb->tc_index;
+
+	if (mark < TC_INDEX_ANSWER || mark > TC_INDEX_ANSWER_FIRST)
+		return 0;
+	return is_marked(skb, mark) ? mark : 0;
 }
 
 static __always_inline struct scratch *way_begin(struct way *w)
@@ -122,6 +142,24 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 	}
 }
 
+/* nf_ct_attach(): the answer belongs to the flow of what it answers. */
+static __always_inline void track_answer(struct __sk_buff *skb, struct pkt *p,
+					 struct way *w)
+{
+	struct tuple *there = &w->error->quoted;
+
+	if (policy_facts) {
+		if (ct_is_icmp_error(p))
+			icmp_parse_quoted(skb, p, w->error);
+		else
+			tuple_reverse(there, (struct endpoints *)w->key,
+				      w->key);
+		facts_answer(there, p->now);
+	}
+	w->error = NULL;
+	p->ct_state = CT_STATE_RELATED;
+}
+
 static __always_inline void to_dst(struct pkt *p, const struct way *w)
 {
 	if (w->ct.flow)
@@ -161,6 +199,66 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	translate_src(p, &out);
 	facts_first(w->key, &out);
 	return 0;
+}
+
+/* By the neighbour's address at the moment; unresolved, the kernel resolves it
+ * and keeps the packet until then.
+ */
+static __always_inline int send_by(struct __sk_buff *skb, const struct pkt *p,
+				   const struct bpf_fib_lookup *fib, __u32 mark)
+{
+	struct bpf_redir_neigh nh = { .nh_family = fib->family };
+	__u32 ifindex = p->oif;
+	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
+
+	skb->tc_index = mark;
+	if (iface && iface->flags & IFACE_L3)
+		return bpf_redirect(ifindex, 0);
+	/* From one without a header: room for the one to be written. */
+	if (!p->l3_off && bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return drop(STAT_DROP_INTERNAL);
+	if (fib->family == AF_INET)
+		nh.ipv4_nh = fib->ipv4_dst;
+	else
+		__builtin_memcpy(nh.ipv6_nh, fib->ipv6_dst, 16);
+	return bpf_redirect_neigh(ifindex, &nh, sizeof(nh), 0);
+}
+
+/*
+ * A rule has rejected the packet. The answer goes out as the router's own
+ * packet, through the output and postrouting chains: nf_ct_attach() makes it
+ * related to the flow, if there is one. An answer to the router itself goes to
+ * its sockets, as if from outside. Global: verified once, for all callers.
+ */
+__noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
+		      __u32 first)
+{
+	struct scratch *s = scratch();
+	__u32 mark = TC_INDEX_ANSWER;
+
+	if (!p || !s || reject_make(skb, p, hook))
+		return TCX_DROP;
+	if (p->ct_state & (CT_STATE_NEW | CT_STATE_ESTABLISHED)) {
+		mark = TC_INDEX_ANSWER_RELATED;
+		if (p->reject >> REJECT_KIND_SHIFT == REJECT_RESET)
+			reject_close(p, &s->key);
+	}
+	if (hook == REJECT_OUTPUT) {
+		skb->tc_index = TC_INDEX_ANSWER_LOCAL;
+		return reject_to_self(skb, p, s);
+	}
+	return send_by(skb, p, route_of(s),
+		       first ? TC_INDEX_ANSWER_FIRST : mark);
+}
+
+/* A rule or a policy has dropped the packet. */
+static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
+				  const struct way *w, __u32 hook)
+{
+	count(STAT_DROP_POLICY);
+	if (!policy_rejects || !p->reject)
+		return TCX_DROP;
+	return reject(skb, p, hook, w->ct.first);
 }
 
 /* A chain behind the NAT refused the first packet: there is no flow. */
@@ -212,9 +310,9 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 	int reason;
 
 	if (!policy_accepts(INPUT, input, skb, p)) {
-		count(STAT_DROP_POLICY);
 		if (!is_dhcp(p) || bpf_skb_change_type(skb, PACKET_OTHERHOST))
-			return TCX_DROP;
+			return refuse(skb, p, w, REJECT_INPUT);
+		count(STAT_DROP_POLICY);
 		return pass(skb);
 	}
 	if (w->ct.first) {
@@ -275,30 +373,6 @@ find_route(struct __sk_buff *skb, struct pkt *p, struct bpf_fib_lookup *fib)
 	return ROUTE_DROP;
 }
 
-/* By the neighbour's address at the moment; unresolved, the kernel resolves it
- * and keeps the packet until then.
- */
-static __always_inline int send_by(struct __sk_buff *skb, const struct pkt *p,
-				   const struct bpf_fib_lookup *fib)
-{
-	struct bpf_redir_neigh nh = { .nh_family = fib->family };
-	__u32 ifindex = p->oif;
-	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
-
-	skb->tc_index = TC_INDEX_DONE;
-	count(STAT_TC_FORWARDED);
-	if (iface && iface->flags & IFACE_L3)
-		return bpf_redirect(ifindex, 0);
-	/* From one without a header: room for the one to be written. */
-	if (!p->l3_off && bpf_skb_change_head(skb, ETH_HLEN, 0))
-		return drop(STAT_DROP_INTERNAL);
-	if (fib->family == AF_INET)
-		nh.ipv4_nh = fib->ipv4_dst;
-	else
-		__builtin_memcpy(nh.ipv6_nh, fib->ipv6_dst, 16);
-	return bpf_redirect_neigh(ifindex, &nh, sizeof(nh), 0);
-}
-
 /*
  * Accepted, but the kernel has to answer (expired TTL, path MTU) or to
  * fragment. It gets the packet as it came, but for the destination of a
@@ -329,8 +403,9 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 {
 	int reason;
 
-	if (!policy_accepts(FORWARD, forward, skb, p) ||
-	    !policy_accepts(POSTROUTING, postrouting, skb, p))
+	if (!policy_accepts(FORWARD, forward, skb, p))
+		return refuse(skb, p, w, REJECT_FORWARD);
+	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
 		return drop(STAT_DROP_POLICY);
 	if (is_martian_source(p))
 		return drop(STAT_DROP_MARTIAN);
@@ -343,7 +418,8 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 		return to_kernel(skb, p, w);
 	if (write_headers(skb, p, w, 1) < 0)
 		return drop(STAT_DROP_INTERNAL);
-	return send_by(skb, p, fib);
+	count(STAT_TC_FORWARDED);
+	return send_by(skb, p, fib, TC_INDEX_DONE);
 }
 
 SEC("tcx/ingress")
@@ -356,10 +432,13 @@ int l2_ingress(struct __sk_buff *skb)
 	struct scratch *s;
 	struct way w;
 	struct pkt *p;
+	int answer, rejected;
+	struct handover h;
 
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	if (!iface || !(iface->flags & IFACE_MANAGED))
 		return TCX_NEXT;
+	answer = policy_rejects && skb->tc_index == TC_INDEX_ANSWER_LOCAL;
 	skb->tc_index = TC_INDEX_NONE;
 	/* Of a VLAN: it comes again by the VLAN's device. For another host:
 	 * the stack does not take it.
@@ -370,6 +449,7 @@ int l2_ingress(struct __sk_buff *skb)
 	if (!s)
 		return drop(STAT_DROP_INTERNAL);
 	p = &s->pkt;
+	rejected = policy_rejects && handed_over(skb, &h);
 	switch (begin(skb, p, &w, iface, 0)) {
 	case PARSE_OK:
 		break;
@@ -381,15 +461,22 @@ int l2_ingress(struct __sk_buff *skb)
 		return drop(STAT_DROP_MALFORMED);
 	}
 	p->iif = ifindex;
+	if (answer && is_awaited(&s->key))
+		return pass(skb);
+	if (rejected) {
+		p->reject = h.reject;
+		p->ct_state = h.ct_state;
+		return refuse(skb, p, &w, h.hook);
+	}
 
 	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, skb, p))
-		return drop(STAT_DROP_POLICY);
+		return refuse(skb, p, &w, REJECT_PREROUTING);
 	track(skb, p, &w);
 	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
-		return drop(STAT_DROP_POLICY);
+		return refuse(skb, p, &w, REJECT_PREROUTING);
 	to_dst(p, &w);
 	if (!policy_accepts(PREROUTING, prerouting, skb, p))
-		return drop(STAT_DROP_POLICY);
+		return refuse(skb, p, &w, REJECT_PREROUTING);
 
 	route = find_route(skb, p, &fib);
 	switch (route) {
@@ -442,6 +529,7 @@ int l2_egress(struct __sk_buff *skb)
 	__u32 ifindex = skb->ifindex;
 	struct iface *iface;
 	int reason, forwarded;
+	__u32 answer;
 	struct scratch *s;
 	struct way w;
 	struct pkt *p;
@@ -449,8 +537,11 @@ int l2_egress(struct __sk_buff *skb)
 	if (is_marked(skb, TC_INDEX_DONE))
 		return pass(skb);
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
-	if (!iface || !(iface->flags & IFACE_MANAGED) || skb->vlan_present ||
-	    from_packet_socket(skb))
+	if (!iface || !(iface->flags & IFACE_MANAGED) || skb->vlan_present)
+		return pass(skb);
+	/* Before the socket: of who sent what it answers, here or elsewhere. */
+	answer = policy_rejects ? answer_mark(skb) : 0;
+	if (!answer && from_packet_socket(skb))
 		return pass(skb);
 	s = way_begin(&w);
 	if (!s)
@@ -471,27 +562,39 @@ int l2_egress(struct __sk_buff *skb)
 		return finish_snat(skb, p, &w);
 
 	/* Forwarded by the kernel, from an interface that has no program. */
-	forwarded = skb->ingress_ifindex != 0;
+	forwarded = skb->ingress_ifindex && !answer;
 	if (forwarded)
 		p->iif = skb->ingress_ifindex;
-	if (forwarded ?
-		    !policy_accepts(PREROUTING_RAW, prerouting_raw, skb, p) :
-		    !policy_accepts(OUTPUT_RAW, output_raw, skb, p))
-		return drop(STAT_DROP_POLICY);
-	track(skb, p, &w);
+	if (forwarded) {
+		if (!policy_accepts(PREROUTING_RAW, prerouting_raw, skb, p))
+			return refuse(skb, p, &w, REJECT_PREROUTING);
+	} else if (!policy_accepts(OUTPUT_RAW, output_raw, skb, p)) {
+		return refuse(skb, p, &w, REJECT_OUTPUT);
+	}
+	if (answer && answer != TC_INDEX_ANSWER)
+		track_answer(skb, p, &w);
+	else
+		track(skb, p, &w);
 	if (forwarded &&
 	    !policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
-		return drop(STAT_DROP_POLICY);
+		return refuse(skb, p, &w, REJECT_PREROUTING);
 	/* An answer to a packet whose source port was taken. */
 	to_dst(p, &w);
 	if (forwarded) {
-		if (!policy_accepts(PREROUTING, prerouting, skb, p) ||
-		    !policy_accepts(FORWARD, forward, skb, p))
-			return drop(STAT_DROP_POLICY);
+		if (!policy_accepts(PREROUTING, prerouting, skb, p))
+			return refuse(skb, p, &w, REJECT_PREROUTING);
+		if (!policy_accepts(FORWARD, forward, skb, p))
+			return refuse(skb, p, &w, REJECT_KERNEL_FORWARD);
 	} else if (!policy_accepts(OUTPUT, output, skb, p)) {
-		return drop(STAT_DROP_POLICY);
+		return refuse(skb, p, &w, REJECT_OUTPUT);
 	}
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
+		return drop(STAT_DROP_POLICY);
+	/* A reset to a first packet finds its flow without a translation, and
+	 * meets the chains; what they ask for is not for it.
+	 */
+	if (answer == TC_INDEX_ANSWER_FIRST && p->l4proto == IPPROTO_TCP &&
+	    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return drop(STAT_DROP_POLICY);
 	reason = to_src(skb, p, &w);
 	if (reason)

@@ -11,6 +11,7 @@
 
 #include "lib/flow.h"
 #include "lib/forward.h"
+#include "lib/handover.h"
 #include "lib/parse.h"
 #include "lib/policy.h"
 #include "lib/rewrite.h"
@@ -147,8 +148,15 @@ int l2_xdp(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 
+	if (policy_rejects && !handover_possible(ctx)) {
+		count(STAT_XDP_PASSED);
+		return XDP_PASS;
+	}
+
 	flow_touch(&p->tuple, f, p, 0, 0);
 	if (!policy_passes(ctx, p, f, hop.oif)) {
+		if (policy_rejects && p->reject)
+			return handover(ctx, p);
 		count(STAT_DROP_POLICY);
 		return XDP_DROP;
 	}

@@ -115,15 +115,22 @@ func (d *Dataplane) Map(name string, with func(*ebpf.Map) error) error {
 	return with(m)
 }
 
-// PinnedMap is [Dataplane.Map] of a policy that is pinned at a path and that no
+// Maps calls with with all maps, by name: as [Dataplane.Map] does.
+func (d *Dataplane) Maps(with func(map[string]*ebpf.Map) error) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return with(d.maps)
+}
+
+// PinnedMaps is [Dataplane.Maps] of a policy that is pinned at a path and that no
 // process holds.
-func PinnedMap(pinPath, name string, with func(*ebpf.Map) error) error {
-	m, err := ebpf.LoadPinnedMap(filepath.Join(pinPath, dirPolicy, name), nil)
+func PinnedMaps(pinPath string, with func(map[string]*ebpf.Map) error) error {
+	maps, err := openMaps(filepath.Join(pinPath, dirPolicy))
 	if err != nil {
-		return fmt.Errorf("map %s: %w", name, err)
+		return err
 	}
-	defer m.Close()
-	return with(m)
+	defer closeMaps(maps)
+	return with(maps)
 }
 
 // Detach takes the dataplane that is pinned at a path away: links first, so

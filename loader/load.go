@@ -96,6 +96,9 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 	if err := resolveWorkCallback(spec); err != nil {
 		return err
 	}
+	if err := setAnswers(spec); err != nil {
+		return err
+	}
 	for name, entries := range map[string]uint32{
 		"l2_flows":     2 * cfg.MaxFlows, // an entry for each direction
 		"l2_half_open": 2 * cfg.MaxHalfOpen,

@@ -154,6 +154,25 @@ static __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 	return 0;
 }
 
+/* What rules can ask of the flow that the router's answer belongs to: that of
+ * the tuple there, which the answer is to, or of none yet.
+ */
+static __noinline int facts_answer(const struct tuple *there, __u64 now)
+{
+	struct flow *f = there ? icmp_find(there, now) : NULL;
+	struct ct_facts *c;
+
+	if (f) {
+		facts_back(there, f, f->flags);
+		return 0;
+	}
+	facts_first(there, (const struct endpoints *)there);
+	c = facts();
+	if (c)
+		c->direction = 1;
+	return 0;
+}
+
 /* The addresses that the error itself gets: its sender becomes, or its target
  * is, the translated end of the flow.
  */

@@ -39,6 +39,9 @@ volatile const __u32 policy_phases = 0;
 /* 0: the ruleset does what XDP cannot, and all packets are TC's. */
 volatile const __u32 policy_xdp = 1;
 
+/* 1: the ruleset has reject statements. */
+volatile const __u32 policy_rejects = 0;
+
 /* Counts the packet at a rule or a base chain's policy and remembers which. */
 __noinline int nft_count(struct pkt *p, __u32 index)
 {

@@ -38,6 +38,7 @@ struct pkt {
 	__u32 ct_state; /* CT_STATE_* of the packet */
 	__u32 nat; /* NAT_* requested by a NAT chain */
 	__u32 rule; /* counter index of the last rule that matched */
+	__u32 reject; /* REJECT_* that a rule has dropped it with */
 	__be16 protocol; /* EtherType */
 	__u16 fragment; /* FRAGMENT_* */
 	__u16 l3_off; /* from the start of the packet's data */
@@ -57,7 +58,7 @@ struct pkt {
 	 */
 	__u8 key[72]; /* of a set's element, behind an LPM trie's prefix length */
 	__u8 regs[64]; /* values that a rule computes */
-	__u8 elem[96]; /* an element that a rule adds to a set */
+	__u8 elem[104]; /* an element that a rule adds to a set */
 };
 
 _Static_assert(offsetof(struct pkt, key) % 8 == 0, "pkt.key is aligned");
@@ -79,6 +80,21 @@ struct th_words {
 
 /* What a NAT chain asks for in pkt.nat. */
 #define NAT_MASQUERADE (1U << 0)
+
+/* pkt.reject: the codes of an ICMP error, for IPv4 and from bit 8 on for IPv6,
+ * and above what it is to be answered with.
+ */
+#define REJECT_CODE6_SHIFT 8
+#define REJECT_KIND_SHIFT 16
+#define REJECT_ICMP 1
+#define REJECT_RESET 2
+
+/* Where a rule rejects. */
+#define REJECT_PREROUTING 0
+#define REJECT_INPUT 1
+#define REJECT_FORWARD 2
+#define REJECT_OUTPUT 3
+#define REJECT_KERNEL_FORWARD 4 /* has one hop less already */
 
 /* What a rule, or a base chain's policy, has counted. Per CPU. */
 struct counter {

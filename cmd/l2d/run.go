@@ -71,7 +71,7 @@ func run(ctx context.Context, opt options) error {
 	}
 
 	go d.followLinks(ctx)
-	if cfg.Dataplane.Kernel() {
+	if enforce.Follows(cfg) {
 		go d.followRuleset(ctx)
 	}
 	go d.followEvents(ctx)

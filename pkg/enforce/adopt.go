@@ -36,7 +36,7 @@ func (p *Plan) readKernel(ctx context.Context) error {
 	p.Ruleset = rs
 	var errs []error
 	rs.Tables = slices.DeleteFunc(rs.Tables, func(t *nft.Table) bool {
-		return t.Family == nft.FamilyARP || t.Family == nft.FamilyBridge || t.Dormant && !adopted.has(t)
+		return t.Family == nft.FamilyARP || t.Family == nft.FamilyBridge || isMirror(t) || t.Dormant && !adopted.has(t)
 	})
 	for _, t := range rs.Tables {
 		switch {

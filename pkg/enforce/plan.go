@@ -62,7 +62,7 @@ func PrepareFor(ctx context.Context, cfg *config.Config, links Links) (*Plan, er
 		}
 		p.Loader.Interfaces = append(p.Loader.Interfaces, loader.Interface{Name: i.Name, Index: index, XDP: i.XDP, AQM: i.AQM})
 	}
-	return p, nil
+	return p, p.checkMirror()
 }
 
 // PrepareRuleset compiles a ruleset file alone. The plan has the defaults of a
@@ -101,16 +101,6 @@ func newPlan(ctx context.Context, cfg *config.Config, links Links) (*Plan, error
 		Policy:      p.Program,
 	}
 	return p, nil
-}
-
-// Tables returns the names of the tables of a ruleset file, each "family name",
-// in the order of the file.
-func Tables(ctx context.Context, ruleset string) ([]string, error) {
-	rs, err := nft.ReadFile(ctx, ruleset, nil)
-	if err != nil {
-		return nil, err
-	}
-	return tableNames(rs), nil
 }
 
 func tableNames(rs *nft.Ruleset) []string {

@@ -38,6 +38,7 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"objref":    decodeObjref,
 	"fib":       decodeFib,
 	"rt":        decodeRt,
+	"reject":    decodeReject,
 }
 
 func init() {
@@ -434,6 +435,23 @@ func decodeObjref(b []byte) (Expr, error) {
 	})
 }
 
+func decodeReject(b []byte) (Expr, error) {
+	e := new(ExprReject)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_REJECT_TYPE:
+			return u32to(&e.Type, a)
+		case unix.NFTA_REJECT_ICMP_CODE:
+			if len(a.data) != 1 {
+				return fmt.Errorf("code of %d bytes", len(a.data))
+			}
+			e.Code = a.data[0]
+			return nil
+		}
+		return errAttr(a)
+	})
+}
+
 const attrDynsetExpressions = 10
 
 func decodeDynset(b []byte) (Expr, error) {
@@ -449,6 +467,7 @@ func decodeDynset(b []byte) (Expr, error) {
 			return u32to(&e.Reg, a)
 		case unix.NFTA_DYNSET_SREG_DATA:
 			e.Data = true
+			return u32to(&e.DataReg, a)
 		case unix.NFTA_DYNSET_TIMEOUT:
 			return into(&e.Timeout, a.u64, milliseconds)
 		case unix.NFTA_DYNSET_FLAGS:

@@ -228,8 +228,9 @@ type ExprDynset struct {
 	Op  DynsetOp
 	Set string
 	Reg Register
-	// Data tells that an element gets data.
-	Data bool
+	// Data tells that an element gets the data in DataReg.
+	Data    bool
+	DataReg Register
 	// Timeout of the element; 0: the set's.
 	Timeout time.Duration
 	// Invert goes on where the element was not added.
@@ -291,3 +292,23 @@ type ExprMasq struct {
 
 // ExprName implements [Expr].
 func (*ExprMasq) ExprName() string { return "masq" }
+
+// RejectType says what a rejected packet is answered with.
+type RejectType uint32
+
+// NFT_REJECT_*.
+const (
+	RejectICMP RejectType = iota // an error of the packet's family
+	RejectReset
+	RejectICMPX // an error with a code for both families
+)
+
+// ExprReject drops the packet and answers it.
+type ExprReject struct {
+	Type RejectType
+	// Code of the ICMP error; for [RejectICMPX] one of NFT_REJECT_ICMPX_*.
+	Code uint8
+}
+
+// ExprName implements [Expr].
+func (*ExprReject) ExprName() string { return "reject" }

@@ -105,6 +105,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.namedCount(o)
 		case *opDynset:
 			g.dynset(o, next)
+		case *opData:
+			g.data(o, next)
 		case *opFact:
 			g.fact(o, next)
 		case *opAsk:
@@ -125,6 +127,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 				asm.StoreMem(regPkt, nat, asm.R1, asm.Word),
 			)
 			sc.done()
+		case opReject:
+			g.reject(o, sc)
 		case opVerdict:
 			g.verdict(o, next, next, sc)
 		case *opVerdictMap:

@@ -57,6 +57,7 @@ func init() {
 		"dynset":    as((*lowerer).dynset),
 		"fib":       as((*lowerer).fib),
 		"rt":        as((*lowerer).rt),
+		"reject":    as((*lowerer).reject),
 	}
 }
 
@@ -119,7 +120,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, *opAsk, *opDynset, opTransport, opLimit, opQuota:
+		case *opMatch, *opLookup, *opFact, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}

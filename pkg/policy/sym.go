@@ -15,6 +15,7 @@ const (
 	fieldMark
 	fieldCtState
 	fieldNat
+	fieldReject
 	fieldProtocol
 	fieldL4proto
 	fieldNfproto
@@ -41,6 +42,7 @@ var pktFields = [fieldCount]struct {
 	fieldMark:     {"mark", 4},
 	fieldCtState:  {"ct_state", 4},
 	fieldNat:      {"nat", 4},
+	fieldReject:   {"reject", 4},
 	fieldProtocol: {"protocol", 2},
 	fieldL4proto:  {"l4proto", 1},
 	fieldNfproto:  {"nfproto", 1},
@@ -50,7 +52,7 @@ var pktFields = [fieldCount]struct {
 	fieldNow:      {"now", 8},
 	fieldRegs:     {"regs", regSlots * regSlot},
 	fieldKey:      {"key", 72},
-	fieldElem:     {"elem", 96},
+	fieldElem:     {"elem", maxValue},
 }
 
 // sym is what is known of a byte: (packet byte & and) ^ xor. A constant has no

@@ -56,8 +56,8 @@ func init() {
 	})
 	alone("from where it cannot be", func(t *trial, o *odd) []byte {
 		o.h.proto, o.h.src = unix.IPPROTO_UDP, choose(t, t.ports[o.other].hosts[o.v])
-		if o.h.src == o.h.dst {
-			return nil
+		if o.h.src == o.h.dst || t.rejects && o.v == 1 {
+			return nil // see Differences
 		}
 		return o.h.packetOf(udpDatagram(o.sport, o.dport, []byte("spoofed")))
 	})

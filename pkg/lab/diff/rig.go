@@ -271,7 +271,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
-		chosen: [2]*choices{newChoices(), newChoices()}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), numbers: constants(text),
+		chosen: [2]*choices{newChoices(), newChoices()}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), rejects: strings.Contains(text, "reject"), numbers: constants(text),
 	}
 	for _, router := range r.routers {
 		if err := router.settle(-1); err != nil {
@@ -345,6 +345,7 @@ type trial struct {
 	// portsShow: rules can match on the routers' free choice of a port, so that
 	// clients do without the same ports.
 	portsShow bool
+	rejects   bool   // rules answer
 	client    uint16 // the last client's port
 	before    [2]map[ruleKey]count
 	stats     map[string]uint64
