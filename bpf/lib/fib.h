@@ -44,6 +44,29 @@ static __always_inline __u32 fib_device(const struct pkt *p, __u32 question)
 	return question & FIB_OIF ? p->oif : 0;
 }
 
+static __always_inline int address6_is_multicast(const struct address6 *a)
+{
+	return a->high >> 56 == 0xff;
+}
+
+/* IPV6_ADDR_LINKLOCAL of ipv6_addr_type(): multicast of that scope, too. */
+static __always_inline int address6_is_link_local(const struct address6 *a)
+{
+	return a->high >> 54 == 0xfe80 >> 6 ||
+	       (address6_is_multicast(a) && (a->high >> 48 & 0xf) == 2);
+}
+
+static __always_inline struct address6 fib6_address(const struct pkt *p,
+						    __u32 question)
+{
+	const __u8 *at =
+		&p->nh[question & FIB_DADDR ? offsetof(struct ipv6hdr, daddr) :
+					      offsetof(struct ipv6hdr, saddr)];
+
+	return (struct address6){ bpf_be64_to_cpu(*(__u64 *)at),
+				  bpf_be64_to_cpu(*(__u64 *)(at + 8)) };
+}
+
 /* What the kernel's rules come to; 0: no route, negative: it does not say. */
 static __always_inline int fib_ask(struct ctx_buff *ctx, const struct pkt *p,
 				   __u32 question, __u32 iif,
@@ -51,6 +74,7 @@ static __always_inline int fib_ask(struct ctx_buff *ctx, const struct pkt *p,
 {
 	__u32 mark = question & FIB_MARK ? p->mark : 0;
 	const __u8 *to, *from;
+	struct address6 src;
 	int ret;
 
 	__builtin_memset(fib, 0, sizeof(*fib));
@@ -65,9 +89,8 @@ static __always_inline int fib_ask(struct ctx_buff *ctx, const struct pkt *p,
 		fib->family = AF_INET;
 		fib->tos = p->nh[offsetof(struct iphdr, tos)];
 		__builtin_memcpy(&fib->ipv4_dst, to, 4);
-		/* No route from multicast, broadcast or zero. */
-		if (from[0] && (from[0] & 0xf0) != 0xe0 &&
-		    *(__u32 *)from != 0xffffffff)
+		/* No route from multicast or broadcast. */
+		if ((from[0] & 0xf0) != 0xe0 && *(__u32 *)from != 0xffffffff)
 			__builtin_memcpy(&fib->ipv4_src, from, 4);
 	} else {
 		from = &p->nh[offsetof(struct ipv6hdr, saddr)];
@@ -79,7 +102,12 @@ static __always_inline int fib_ask(struct ctx_buff *ctx, const struct pkt *p,
 		fib->family = AF_INET6;
 		fib->flowinfo = *(__be32 *)p->nh & bpf_htonl(0x0fffffff);
 		fib->l4_protocol = p->l4proto;
-		__builtin_memcpy(fib->ipv6_src, from, 16);
+		/* The helper takes no source of one link. */
+		src = fib6_address(p, question & FIB_SADDR ? FIB_DADDR :
+							     FIB_SADDR);
+		if (!address6_is_link_local(&src) &&
+		    !address6_is_multicast(&src))
+			__builtin_memcpy(fib->ipv6_src, from, 16);
 		__builtin_memcpy(fib->ipv6_dst, to, 16);
 	}
 	__builtin_memcpy(fib->smac, &mark, sizeof(mark));
@@ -122,7 +150,8 @@ static __always_inline __u32 fib4_oif(struct ctx_buff *ctx, struct pkt *p,
 	__u64 trie, alias;
 	int custom, ret;
 
-	if (!p->nh[offsetof(struct iphdr, saddr)]) {
+	/* Of a host that has no address yet. */
+	if (!fib4_address(p, FIB_SADDR)) {
 		__u32 dst = fib4_address(p, FIB_DADDR);
 
 		if (dst == 0xffffffff || dst >> 8 == 0xe00000)
@@ -151,29 +180,6 @@ static __always_inline __u32 fib4_oif(struct ctx_buff *ctx, struct pkt *p,
 	if (type >= RTN_BLACKHOLE || type == RTN_LOCAL)
 		return 0;
 	return fib4_device(alias, wanted);
-}
-
-static __always_inline int address6_is_multicast(const struct address6 *a)
-{
-	return a->high >> 56 == 0xff;
-}
-
-/* IPV6_ADDR_LINKLOCAL of ipv6_addr_type(): multicast of that scope, too. */
-static __always_inline int address6_is_link_local(const struct address6 *a)
-{
-	return a->high >> 54 == 0xfe80 >> 6 ||
-	       (address6_is_multicast(a) && (a->high >> 48 & 0xf) == 2);
-}
-
-static __always_inline struct address6 fib6_address(const struct pkt *p,
-						    __u32 question)
-{
-	const __u8 *at =
-		&p->nh[question & FIB_DADDR ? offsetof(struct ipv6hdr, daddr) :
-					      offsetof(struct ipv6hdr, saddr)];
-
-	return (struct address6){ bpf_be64_to_cpu(*(__u64 *)at),
-				  bpf_be64_to_cpu(*(__u64 *)(at + 8)) };
 }
 
 /* The interface that the route of a link-local address has to have. */
@@ -310,9 +316,9 @@ static __always_inline __u32 fib6_type(struct ctx_buff *ctx, struct pkt *p,
 		/* Of a router, or the prefix of a subnet. */
 		prefix = address6_at(kernel_address(f, fib6_dst.addr));
 		if (flags & RTF_ANYCAST ||
-		    (f->fib6_dst.plen < 127 &&
-		     !(flags & (RTF_GATEWAY | RTF_NONEXTHOP)) &&
-		     prefix.high == a.high && prefix.low == a.low))
+		    (f->fib6_dst.plen < 127 && !(flags & RTF_NONEXTHOP) &&
+		     !fib6_has_gateway(f) && prefix.high == a.high &&
+		     prefix.low == a.low))
 			return RTN_ANYCAST;
 		if (!wanted && flags & RTF_LOCAL)
 			return RTN_LOCAL;

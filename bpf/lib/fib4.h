@@ -253,7 +253,7 @@ static __always_inline __u32 fib4_type(struct net *net, __u32 address,
 	__u64 alias;
 	__u32 type;
 
-	if (address >> 24 == 0 || address == 0xffffffff)
+	if (!address || address == 0xffffffff)
 		return RTN_BROADCAST;
 	if (address >> 28 == 0xe)
 		return RTN_MULTICAST;

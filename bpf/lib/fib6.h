@@ -114,6 +114,15 @@ static __always_inline __u32 fib6_device_of(struct fib6_info *f)
 		->nhc_dev->ifindex;
 }
 
+static __always_inline int fib6_has_gateway(struct fib6_info *f)
+{
+	if (f->nh)
+		return nexthop_has_gateway(f->nh);
+	return !!kernel_cast(struct fib_nh_common,
+			     kernel_address(f, fib6_nh[0].nh_common))
+			 ->nhc_gw_family;
+}
+
 /* Whether a route goes by an interface. A link's own addresses have no route of
  * a group of nexthops.
  */

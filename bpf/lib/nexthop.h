@@ -15,6 +15,7 @@ struct dst_metrics {
 
 struct fib_nh_common {
 	struct net_device *nhc_dev;
+	__u8 nhc_gw_family; /* 0: on the link */
 	unsigned char nhc_flags;
 };
 
@@ -66,6 +67,12 @@ struct nexthop {
 static __always_inline int nexthop_is_blackhole(struct nexthop *nh)
 {
 	return !nh->is_group && nh->nh_info->reject_nh;
+}
+
+/* Those of a group are taken to. */
+static __always_inline int nexthop_has_gateway(struct nexthop *nh)
+{
+	return nh->is_group || nh->nh_info->fib_nhc.nhc_gw_family;
 }
 
 /* An interface of a nexthop: see fib4_device(). */
