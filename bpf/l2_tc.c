@@ -528,7 +528,7 @@ int l2_egress(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
 	struct iface *iface;
-	int reason, forwarded;
+	int reason, forwarded, related;
 	__u32 answer;
 	struct scratch *s;
 	struct way w;
@@ -563,6 +563,10 @@ int l2_egress(struct __sk_buff *skb)
 
 	/* Forwarded by the kernel, from an interface that has no program. */
 	forwarded = skb->ingress_ifindex && !answer;
+	/* Has its flow from the start, also before conntrack. */
+	related = answer && answer != TC_INDEX_ANSWER;
+	if (related)
+		track_answer(skb, p, &w);
 	if (forwarded)
 		p->iif = skb->ingress_ifindex;
 	if (forwarded) {
@@ -571,9 +575,7 @@ int l2_egress(struct __sk_buff *skb)
 	} else if (!policy_accepts(OUTPUT_RAW, output_raw, skb, p)) {
 		return refuse(skb, p, &w, REJECT_OUTPUT);
 	}
-	if (answer && answer != TC_INDEX_ANSWER)
-		track_answer(skb, p, &w);
-	else
+	if (!related)
 		track(skb, p, &w);
 	if (forwarded &&
 	    !policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))

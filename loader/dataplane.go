@@ -20,6 +20,10 @@ import (
 
 // Dataplane is a running dataplane. Its methods may be called concurrently.
 type Dataplane struct {
+	// replacing is held by the one replacement that goes on, mu by whoever
+	// uses or exchanges what follows it: not while programs are verified.
+	replacing sync.Mutex
+
 	mu         sync.RWMutex
 	cfg        Config
 	maps       map[string]*ebpf.Map
@@ -52,8 +56,8 @@ func (d *Dataplane) Replace(cfg Config) error {
 	if err := checkBPFFS(cfg.PinPath); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.replacing.Lock()
+	defer d.replacing.Unlock()
 	r, err := newReplacement(cfg)
 	if err != nil {
 		return err
@@ -68,6 +72,8 @@ func (d *Dataplane) Replace(cfg Config) error {
 
 // take makes the result of a replacement this dataplane's.
 func (d *Dataplane) take(r *replacement) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.release()
 	d.cfg, d.maps, d.report, d.interfaces, d.kept, d.identity = r.cfg, r.loaded.maps, r.loaded.report, r.interfaces, r.same, r.identity
 	for _, l := range r.links {

@@ -82,7 +82,7 @@ func newReplacement(cfg Config) (_ *replacement, err error) {
 		return nil, err
 	}
 	if !r.same {
-		if err := r.addIdentity(); err != nil {
+		if err := errors.Join(r.addIdentity(), r.addCounted()); err != nil {
 			return nil, err
 		}
 	}
@@ -145,6 +145,9 @@ func (r *replacement) run() error {
 	if err := r.copyFlows(); err != nil {
 		return err
 	}
+	if err := r.followNames(); err != nil {
+		return err
+	}
 	for _, i := range r.cfg.Interfaces {
 		if err := r.attach(i); err != nil {
 			return err
@@ -152,6 +155,9 @@ func (r *replacement) run() error {
 	}
 	// What the old programs added after the first copy.
 	if err := r.copyFlows(); err != nil {
+		return err
+	}
+	if err := r.fillCounted(); err != nil {
 		return err
 	}
 	if err := r.startCollector(); err != nil {

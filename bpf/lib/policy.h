@@ -7,6 +7,7 @@
 #include "device.h"
 #include "facts.h"
 #include "fib.h"
+#include "log.h"
 #include "maps.h"
 #include "rt.h"
 #include "secpath.h"
@@ -89,36 +90,6 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 	return within == !(l->flags & LIMIT_OVER);
 }
 
-/* Reports the packet to user space; never waits, a full buffer is counted. */
-__noinline int nft_log(struct pkt *p, __u32 index)
-{
-	struct log_event *e;
-
-	if (!p)
-		return 0;
-	e = bpf_ringbuf_reserve(&l2_events, sizeof(*e), 0);
-	if (!e) {
-		count(STAT_LOG_LOST);
-		return 0;
-	}
-	e->now = p->now;
-	e->log = index;
-	e->rule = p->rule;
-	e->iif = p->iif;
-	e->oif = p->oif;
-	e->len = p->len;
-	e->mark = p->mark;
-	e->ct_state = p->ct_state;
-	e->nfproto = p->nfproto;
-	e->l4proto = p->l4proto;
-	e->th_len = p->th_len;
-	e->unused = 0;
-	__builtin_memcpy(e->nh, p->nh, sizeof(e->nh));
-	__builtin_memcpy(e->th, p->th, sizeof(e->th));
-	bpf_ringbuf_submit(e, 0);
-	return 0;
-}
-
 /*
  * Generated code calls the nft_* functions. Naming them in every stub makes
  * the linker carry them along. The barriers keep the compiler from learning
@@ -131,7 +102,7 @@ __noinline int nft_log(struct pkt *p, __u32 index)
                                                                           \
 		nft_count(p, 0);                                          \
 		nft_limit(p, 0);                                          \
-		nft_log(p, 0);                                            \
+		nft_log(ctx, p, 0);                                       \
 		nft_device(ctx, p, 0);                                    \
 		nft_socket(ctx, p, 0);                                    \
 		nft_clock(ctx, p, 0);                                     \

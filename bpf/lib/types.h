@@ -253,10 +253,26 @@ struct log_event {
 	__u32 len;
 	__u32 mark;
 	__u32 ct_state;
+	__u32 uid; /* of the socket, with LOG_SOCKET */
+	__u32 gid;
 	__u8 nfproto;
 	__u8 l4proto;
 	__u8 th_len;
-	__u8 unused;
-	__u8 nh[40];
+	__u8 flags; /* LOG_* */
+	__u8 nh[40]; /* the headers as they are at the hook */
 	__u8 th[20];
+	__u16 l4_off; /* from the network header */
+	__u16 data_len;
+	__u8 mac[14]; /* the Ethernet header, with LOG_MAC */
+	__u8 unused[2];
+	__u8 data[256]; /* from the network header, as the packet came */
 };
+
+#define LOG_MAC (1U << 0)
+#define LOG_SOCKET (1U << 1)
+
+/* Of the argument of nft_log(): the statement, and with the highest bit the
+ * slots of p->regs that have the socket's user and group.
+ */
+#define LOG_INDEX 0xffff
+#define LOG_HAS_SOCKET (1U << 31)

@@ -110,7 +110,7 @@ func (d *daemon) adopt(ctx context.Context, p *enforce.Plan, force bool) error {
 			// Both filter: that is safe.
 			return err
 		}
-		if p, err = enforce.PrepareFor(ctx, p.Config, p.Links); err != nil {
+		if p, err = prepare(ctx, p, p.Links); err != nil {
 			return err
 		}
 	}
@@ -121,6 +121,9 @@ func (d *daemon) adopt(ctx context.Context, p *enforce.Plan, force bool) error {
 func (d *daemon) enforce(ctx context.Context, p *enforce.Plan, force bool) error {
 	before, dp := d.state()
 	p.Loader.Carry = d.carries(p)
+	if dp != nil {
+		p.Loader.Counted = counted(before, p)
+	}
 	if dp == nil || force || !sameLoader(before.Loader, p.Loader) {
 		if err := d.replace(ctx, p); err != nil {
 			return err
@@ -142,9 +145,60 @@ func (d *daemon) enforce(ctx context.Context, p *enforce.Plan, force bool) error
 	return nil
 }
 
-// carries returns which elements of the running policy go on in that of a plan:
-// those that rules have added to its dynamic sets. All others the kernel has.
-func (d *daemon) carries(p *enforce.Plan) func(set string, key []byte, expires bool) bool {
+// counted returns which counters of a plan are of the same rules as those of the
+// plan before. A table that was made anew counts anew.
+func counted(before, after *enforce.Plan) map[uint32]uint32 {
+	handles := map[string]uint64{}
+	for _, t := range before.Ruleset.Tables {
+		handles[t.String()] = t.Handle
+	}
+	kept := map[string]bool{}
+	for _, t := range after.Ruleset.Tables {
+		kept[t.String()] = handles[t.String()] == t.Handle
+	}
+	old := make(map[policy.RuleInfo]uint32, len(before.Program.Rules))
+	for _, r := range before.Program.Rules {
+		index := r.Index
+		r.Index = 0
+		old[r] = index
+	}
+	same := make(map[uint32]uint32, len(after.Program.Rules))
+	for _, r := range after.Program.Rules {
+		to := r.Index
+		r.Index = 0
+		if from, ok := old[r]; ok && kept[r.Table] {
+			same[to] = from
+		}
+	}
+	return same
+}
+
+// relinkRefused has the ruleset in force, compiled for other links, on them: the
+// kernel's is one that is refused. The sets go on as they are. The caller holds
+// change.
+func (d *daemon) relinkRefused(ctx context.Context, links enforce.Links) error {
+	before, _ := d.state()
+	next, err := before.Relink(links)
+	if err != nil {
+		return err
+	}
+	next.KeepRenamed(before.Loader.Interfaces)
+	next.Loader.Counted = counted(before, next)
+	next.Loader.Carry = func(_ string, to, from *ebpf.Map) error { return policy.ReplaceEntries(to, from) }
+	if err := d.replace(ctx, next); err != nil {
+		return err
+	}
+	for _, s := range next.Program.Sets {
+		if ls := d.live.sets[setName{nft.TableName{Family: s.Family, Name: s.Table}, s.Name}]; ls != nil {
+			ls.Set = s
+		}
+	}
+	return nil
+}
+
+// carries gives the policy of a plan those elements of the running one that rules
+// have added to its dynamic sets. All others the kernel has.
+func (d *daemon) carries(p *enforce.Plan) func(set string, to, from *ebpf.Map) error {
 	dynamic := map[string]bool{}
 	for _, s := range p.Program.Sets {
 		dynamic[s.MapName] = s.Dynamic()
@@ -153,7 +207,12 @@ func (d *daemon) carries(p *enforce.Plan) func(set string, key []byte, expires b
 	for _, s := range d.live.sets {
 		known[s.MapName] = s.known
 	}
-	return func(set string, key []byte, _ bool) bool { return dynamic[set] && !known[set][string(key)] }
+	return func(set string, to, from *ebpf.Map) error {
+		if !dynamic[set] {
+			return nil
+		}
+		return policy.CarryEntries(to, from, func(key []byte) bool { return !known[set][string(key)] })
+	}
 }
 
 // mirror has a file's sets in the kernel's nftables, and what the kernel has of
@@ -350,7 +409,7 @@ func (d *daemon) resync(ctx context.Context, reported time.Time) {
 	links, err := enforce.ReadLinks()
 	if err == nil {
 		var next *enforce.Plan
-		if next, err = enforce.PrepareFor(ctx, plan.Config, links); err == nil {
+		if next, err = prepare(ctx, plan, links); err == nil {
 			err = d.adopt(ctx, next, false)
 		}
 	}
@@ -364,5 +423,5 @@ func (d *daemon) resync(ctx context.Context, reported time.Time) {
 	// A ruleset that is refused is refused until it changes.
 	var refused *enforce.RulesetError
 	d.live.again = !errors.As(err, &refused)
-	d.unsynced(fmt.Errorf("read the kernel's ruleset: %w", err))
+	d.unsynced(err)
 }

@@ -48,6 +48,7 @@ const kernelRuleset = `table inet filter {
 	chain output {
 		type filter hook output priority 0; policy accept;
 		udp dport 7777 counter drop
+		oifname "late*" drop
 		udp dport @ports drop
 		udp dport @ranges drop
 		ip daddr . udp dport @bans drop
@@ -228,7 +229,7 @@ func (h *host) settles(what string, ok func() bool) {
 	deadline := time.Now().Add(10 * time.Second)
 	for !ok() {
 		if time.Now().After(deadline) {
-			h.t.Fatalf("not %s: status %+v\n%s", what, h.status().Sync, h.nft("list", "ruleset"))
+			h.t.Fatalf("not %s: status %+v, sync %+v\n%s", what, h.status(), h.status().Sync, h.nft("list", "ruleset"))
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -334,10 +335,14 @@ func TestLiveRuleset(t *testing.T) {
 	})
 
 	t.Run("rules", func(t *testing.T) {
+		before := h.counted("udp dport 7777")
 		h.nftFile("delete element inet filter seen { 8001 }\nadd rule inet filter output udp dport 7501 drop\n")
 		h.becomes(p, 7501, false)
 		if got := seen(); got != "8003" {
 			t.Errorf("the dynamic set has %s", got)
+		}
+		if now := h.counted("udp dport 7777"); now < before || before == 0 {
+			t.Errorf("the counter was %d and is %d", before, now)
 		}
 		h.nft("add rule inet filter output udp dport 7500 drop")
 		h.becomes(p, 7500, false)
@@ -375,6 +380,14 @@ func TestLiveRuleset(t *testing.T) {
 		}
 		h.nft("add element inet filter ports { 7004 }")
 		h.becomes(p, 7004, false)
+		h.ip("link", "add", "late0", "type", "bridge")
+		h.settles("attached", func() bool { return slices.Contains(h.attached(), "late0") })
+		if p.arrives(7004) || p.arrives(7400) || h.status().Sync.Error == "" {
+			t.Error("not as before")
+		}
+		h.nft("delete element inet filter ports { 7004 }")
+		h.becomes(p, 7004, true)
+		h.nft("add element inet filter ports { 7004 }")
 		h.nft("delete table inet odd")
 		h.settles("in force", func() bool { return h.status().Sync.Error == "" })
 		h.becomes(p, 7700, true)

@@ -52,7 +52,6 @@ func (p *Plan) readKernel(ctx context.Context) error {
 		// What is enforced is what the table says when it is awake.
 		t.Dormant = false
 	}
-	p.Tables = rs.Tables
 	return errors.Join(errs...)
 }
 

@@ -116,7 +116,7 @@ func (g *gen) rule(r *rule, sc *scope) {
 		case opCount:
 			g.call("nft_count", o.index)
 		case opLog:
-			g.call("nft_log", o.index)
+			g.log(o)
 		case opLimit:
 			g.limit(o, next)
 		case opMasquerade:

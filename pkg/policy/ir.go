@@ -61,7 +61,12 @@ type opLimit struct {
 type opCount struct{ index int }
 
 // opLog reports the packet.
-type opLog struct{ index int }
+type opLog struct {
+	index int
+	// socket is the first of the two slots for the user and the group of its
+	// socket; -1: they are not asked for.
+	socket int
+}
 
 // opMasquerade asks for the translation and ends the NAT chains.
 type opMasquerade struct{}

@@ -400,22 +400,6 @@ func limitInfo(e *nft.ExprLimit) (LimitInfo, error) {
 // defaultBurst is NFT_LIMIT_PKT_BURST_DEFAULT.
 const defaultBurst = 5
 
-func (l *lowerer) log(e *nft.ExprLog) error {
-	info := LogInfo{
-		Index:   uint32(len(l.p.Logs)),
-		Rule:    l.index,
-		Prefix:  e.Prefix,
-		Level:   e.Level,
-		Flags:   e.Flags,
-		Netlink: e.Netlink,
-		Group:   e.Group,
-		Snaplen: e.Snaplen,
-	}
-	l.p.Logs = append(l.p.Logs, info)
-	l.ops = append(l.ops, opLog{int(info.Index)})
-	return nil
-}
-
 func (l *lowerer) masq(e *nft.ExprMasq) error {
 	if e.Flags != 0 || e.PortMin != 0 || e.PortMax != 0 {
 		return refuse("masquerade without them", "masquerade with ports, random, fully-random or persistent")

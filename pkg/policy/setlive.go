@@ -23,7 +23,7 @@ func (s *Set) Dynamic() bool { return s.dynamic }
 
 // Kind is what nft calls it: "set" or "map".
 func (s *Set) Kind() string {
-	if s.isMap {
+	if s.isMap || s.dataLen > 0 {
 		return "map"
 	}
 	return "set"
@@ -40,9 +40,9 @@ func (s *Set) Keys(r nft.Range) [][]byte {
 }
 
 // Update takes elements as the kernel's nftables holds them out of the set, and
-// puts others into it. An element that is in both stays
-// there all the time. The error is [ErrRecompile] when the program has no place
-// for an element, such as a verdict that no element had.
+// puts others into it. An element that is in both stays there all the time. The
+// error is [ErrRecompile] when the program has no place for an element, such as
+// a verdict that no element had.
 func (s *Set) Update(maps Maps, gone, come []nft.Range) error {
 	if s.Constant {
 		return ErrRecompile
@@ -110,9 +110,8 @@ func (s *Set) full(err error) error {
 	return fmt.Errorf("set %v: %w", s, err)
 }
 
-// Sync makes the set what the kernel's nftables holds. Elements
-// that only the map has are taken out, but for those of a dynamic set, which
-// rules may have added.
+// Sync makes the set what the kernel's nftables holds. Elements that only the map
+// has are taken out, but for those of a dynamic set, which rules may have added.
 func (s *Set) Sync(maps Maps, kernel []nft.Range) error {
 	if s.Constant {
 		return nil
@@ -155,4 +154,44 @@ func (s *Set) Sync(maps Maps, kernel []nft.Range) error {
 		return fmt.Errorf("set %v: %w", s, err)
 	}
 	return nil
+}
+
+// CarryEntries gives the map of a set the elements of another one's, with all
+// that they have, that have not expired, are not there, and are chosen by their
+// key.
+func CarryEntries(to, from *ebpf.Map, chosen func(key []byte) bool) error {
+	now := Now()
+	return each(from, func(key, value []byte) error {
+		if isExpired(value, now) || !chosen(key) {
+			return nil
+		}
+		err := to.Update(key, value, ebpf.UpdateNoExist)
+		if errors.Is(err, ebpf.ErrKeyExist) {
+			return nil
+		}
+		return err
+	})
+}
+
+// ReplaceEntries makes the map of a set what another one is.
+func ReplaceEntries(to, from *ebpf.Map) error {
+	wanted := make(map[string]bool)
+	err := each(from, func(key, value []byte) error {
+		wanted[string(key)] = true
+		return to.Put(key, value)
+	})
+	if err != nil {
+		return err
+	}
+	var stale [][]byte
+	err = each(to, func(key, _ []byte) error {
+		if !wanted[string(key)] {
+			stale = append(stale, bytes.Clone(key))
+		}
+		return nil
+	})
+	for _, k := range stale {
+		err = errors.Join(err, to.Delete(k))
+	}
+	return err
 }

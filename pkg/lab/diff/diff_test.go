@@ -138,7 +138,9 @@ func TestRandom(t *testing.T) {
 				return fmt.Errorf("go test ./pkg/lab/diff -run TestRandom -diff.rulesets=1 -diff.seed=%d -diff.packets=%d\n%s", seed, *packets, res.Mismatch)
 			}
 			os.Remove(file)
-			rulesets.Add(1)
+			if n := rulesets.Add(1); *forever && n%100 == 0 {
+				t.Logf("%d rulesets, %d refused, up to seed %d", n, refused.Load(), seed)
+			}
 			sent.Add(int64(res.Packets))
 		}
 		return nil

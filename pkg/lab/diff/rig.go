@@ -25,7 +25,8 @@ type Rig struct {
 	routers [2]*router // the kernel's, l2d's
 	bpffs   *os.File
 	applied int
-	cpu     int // runs on the nth processor
+	cpu     int                 // runs on the nth processor
+	added   map[netip.Addr]bool // neighbours, besides the ports' hosts
 }
 
 var rigs atomic.Int32
@@ -36,7 +37,7 @@ func New(interfaces ...string) (_ *Rig, err error) {
 	if len(interfaces) == 0 {
 		interfaces = DefaultInterfaces
 	}
-	r := &Rig{cpu: int(rigs.Add(1) - 1)}
+	r := &Rig{cpu: int(rigs.Add(1) - 1), added: map[netip.Addr]bool{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -271,7 +272,10 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
-		chosen: [2]*choices{newChoices(), newChoices()}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), rejects: strings.Contains(text, "reject"), numbers: constants(text),
+		chosen: [2]*choices{newChoices(), newChoices()}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), rejects: strings.Contains(text, "reject"), numbers: numbersOf(text),
+	}
+	if t.near, err = r.nearHosts(text); err != nil {
+		return nil, err
 	}
 	for _, router := range r.routers {
 		if err := router.settle(-1); err != nil {
@@ -339,7 +343,8 @@ type trial struct {
 	sent    int
 	history []event
 	tuples  map[tcpTuple]bool // that sessions have had
-	numbers []uint16          // ports near the ruleset's own
+	numbers []uint16          // near the ruleset's own
+	near    [][2][]netip.Addr // hosts near the ruleset's own, by port and family
 	// others have a flow of a protocol without ports.
 	others map[netip.Addr]bool
 	// portsShow: rules can match on the routers' free choice of a port, so that
