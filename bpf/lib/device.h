@@ -42,7 +42,7 @@ static __always_inline void device_name(struct net *net, __u32 ifindex,
 __noinline int nft_device(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 {
 	struct net_device *dev;
-	__u8 kind[DEVICE_NAME_LEN] = {};
+	__u64 *kind;
 	__u32 ifindex;
 
 	if (!p)
@@ -63,8 +63,10 @@ __noinline int nft_device(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 	case DEVICE_KIND:
 		if (!dev->rtnl_link_ops)
 			return 0;
-		kernel_string((__u64)dev->rtnl_link_ops->kind, kind);
-		__builtin_memcpy(ANSWER(p, question), kind, sizeof(kind));
+		kind = ANSWER(p, question);
+		kind[0] = 0;
+		kind[1] = 0;
+		kernel_string((__u64)dev->rtnl_link_ops->kind, (__u8 *)kind);
 		return 1;
 	}
 	return 0;

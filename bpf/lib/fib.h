@@ -16,17 +16,14 @@
  * does not answer, and the main table does.
  */
 
-/* NFTA_FIB_F_*, and above them NFT_FIB_RESULT_*. */
+/* NFTA_FIB_F_* */
 #define FIB_SADDR (1U << 0)
 #define FIB_DADDR (1U << 1)
 #define FIB_MARK (1U << 2)
 #define FIB_IIF (1U << 3)
 #define FIB_OIF (1U << 4)
 #define FIB_PRESENT (1U << 5)
-#define FIB_RESULT (3U << 6)
-#define FIB_RESULT_OIF (1U << 6)
-#define FIB_RESULT_OIFNAME (2U << 6)
-#define FIB_RESULT_TYPE (3U << 6)
+#define FIB_NAME (1U << 6) /* not the index of the interface */
 
 #define LOOPBACK_IFINDEX 1
 
@@ -35,6 +32,25 @@
 #define NF_INET_FORWARD 2
 #define NF_INET_LOCAL_OUT 3
 #define NF_INET_POST_ROUTING 4
+
+/* What is looked up. It lies where new elements of sets are built, which is not
+ * at the same time: the stack is too small.
+ */
+struct route_query {
+	struct bpf_fib_lookup fib;
+	struct address6 to; /* IPv4: low */
+	__u32 oif; /* of a link's address */
+	__u8 tos;
+	__u8 v6;
+	__u8 found; /* the kernel knows a way, and fib says which */
+};
+
+static __always_inline struct route_query *route_query(struct pkt *p)
+{
+	_Static_assert(sizeof(struct route_query) <= sizeof(p->elem),
+		       "does not fit");
+	return (struct route_query *)p->elem;
+}
 
 /* The interface that a question names. */
 static __always_inline __u32 fib_device(const struct pkt *p, __u32 question)
@@ -68,15 +84,20 @@ static __always_inline struct address6 fib6_address(const struct pkt *p,
 }
 
 /* What the kernel's rules come to; 0: no route, negative: it does not say. */
-static __always_inline int fib_ask(struct ctx_buff *ctx, const struct pkt *p,
-				   __u32 question, __u32 iif,
-				   struct bpf_fib_lookup *fib)
+static __always_inline int fib_ask(struct ctx_buff *ctx, struct pkt *p,
+				   __u32 question, __u32 iif)
 {
-	__u32 mark = question & FIB_MARK ? p->mark : 0;
+	struct bpf_fib_lookup *fib;
 	const __u8 *to, *from;
 	struct address6 src;
+	__u32 mark;
 	int ret;
 
+	/* Or the compiler works things out ahead of time, and fills the stack. */
+	barrier_var(p);
+	barrier_var(question);
+	fib = &route_query(p)->fib;
+	mark = question & FIB_MARK ? p->mark : 0;
 	__builtin_memset(fib, 0, sizeof(*fib));
 	fib->ifindex = iif;
 	if (p->nfproto == NFPROTO_IPV4) {
@@ -145,8 +166,8 @@ static __always_inline __u32 fib4_oif(struct ctx_buff *ctx, struct pkt *p,
 	__u32 wanted = fib_device(p, question), iif = LOOPBACK_IFINDEX;
 	__u32 to = fib4_address(p, question), type;
 	__u8 tos = p->nh[offsetof(struct iphdr, tos)];
+	struct bpf_fib_lookup *fib = &route_query(p)->fib;
 	struct net *net = ctx_net(ctx);
-	struct bpf_fib_lookup fib;
 	__u64 trie, alias;
 	int custom, ret;
 
@@ -161,18 +182,19 @@ static __always_inline __u32 fib4_oif(struct ctx_buff *ctx, struct pkt *p,
 	custom = net->ipv4.fib_has_custom_rules;
 	trie = custom ? fib4_table(net, RT_TABLE_LOCAL) :
 			fib4_trie(net->ipv4.fib_main);
-	alias = fib4_find(trie, to, tos);
+	alias = fib4_find(p, trie, to, tos);
 	if (!alias && custom) {
 		if (p->hook == NF_INET_FORWARD && question & FIB_IIF &&
 		    question & FIB_SADDR)
 			iif = p->oif;
-		ret = fib_ask(ctx, p, question, iif, &fib);
+		ret = fib_ask(ctx, p, question, iif);
 		if (ret == RTN_UNICAST)
-			return !wanted || fib.ifindex == wanted ? fib.ifindex :
-								  0;
+			return !wanted || fib->ifindex == wanted ?
+				       fib->ifindex :
+				       0;
 		if (ret >= 0)
 			return 0;
-		alias = fib4_find(fib4_trie(net->ipv4.fib_main), to, tos);
+		alias = fib4_find(p, fib4_trie(net->ipv4.fib_main), to, tos);
 	}
 	if (!alias)
 		return 0;
@@ -195,36 +217,37 @@ static __always_inline __u32 fib6_scope(const struct pkt *p, __u32 question,
 	return p->hook == NF_INET_POST_ROUTING ? p->oif : p->iif;
 }
 
-/* The route of an address, or its type alone. */
+/* The route of the address in question, or its type alone. */
 static __always_inline __u64 fib6_route(struct ctx_buff *ctx, struct pkt *p,
-					__u32 question,
-					const struct address6 *a, int *type,
-					struct bpf_fib_lookup *fib)
+					__u32 question, int *type)
 {
+	struct route_query *q = route_query(p);
 	struct net *net = ctx_net(ctx);
-	__u32 oif = fib6_scope(p, question, a);
-	__u64 table = kernel_u64(kernel_address(net, ipv6.fib6_local_tbl));
-	__u64 route;
-	int i;
+	__u64 table, route;
+	int main;
 
 	*type = -1;
+	q->oif = fib6_scope(p, question, &q->to);
 	/* Local, main: one copy of the search for both. */
-	for (i = 0; i < 2; i++) {
-		route = fib6_find(net, table, a, oif);
+	for (main = 0; main < 2; main++) {
+		barrier_var(net);
+		barrier_var(q);
+		table = kernel_u64(
+			main ? kernel_address(net, ipv6.fib6_main_tbl) :
+			       kernel_address(net, ipv6.fib6_local_tbl));
+		route = fib6_find(p, net, table, &q->to, q->oif);
 		if (route && kernel_cast(struct fib6_info, route)->fib6_type !=
 				     RTN_THROW)
 			return route;
-		if (i == 0 && (net->ipv6.fib6_has_custom_rules ||
-			       net->ipv6.fib6_routes_require_src)) {
-			*type = fib_ask(ctx, p, question, LOOPBACK_IFINDEX,
-					fib);
-			/* Of a link's own addresses it says nothing. */
-			if (*type > RTN_UNSPEC || (*type == RTN_UNSPEC &&
-						   !address6_is_link_local(a) &&
-						   !address6_is_multicast(a)))
-				return 0;
-		}
-		table = kernel_u64(kernel_address(net, ipv6.fib6_main_tbl));
+		if (main || (!net->ipv6.fib6_has_custom_rules &&
+			     !net->ipv6.fib6_routes_require_src))
+			continue;
+		*type = fib_ask(ctx, p, question, LOOPBACK_IFINDEX);
+		/* Of a link's own addresses it says nothing. */
+		if (*type > RTN_UNSPEC ||
+		    (*type == RTN_UNSPEC && !address6_is_link_local(&q->to) &&
+		     !address6_is_multicast(&q->to)))
+			return 0;
 	}
 	return 0;
 }
@@ -233,9 +256,9 @@ static __always_inline __u64 fib6_route(struct ctx_buff *ctx, struct pkt *p,
 static __always_inline __u32 fib6_oif(struct ctx_buff *ctx, struct pkt *p,
 				      __u32 question)
 {
-	struct address6 a = fib6_address(p, question), src, dst;
+	struct bpf_fib_lookup *fib = &route_query(p)->fib;
 	__u32 wanted = fib_device(p, question);
-	struct bpf_fib_lookup fib;
+	struct address6 src, dst;
 	__u64 route;
 	int type;
 
@@ -246,11 +269,12 @@ static __always_inline __u32 fib6_oif(struct ctx_buff *ctx, struct pkt *p,
 		if (!src.high && !src.low && address6_is_link_local(&dst))
 			return p->iif;
 	}
-	route = fib6_route(ctx, p, question, &a, &type, &fib);
+	route_query(p)->to = fib6_address(p, question);
+	route = fib6_route(ctx, p, question, &type);
 	if (!route)
 		return type == RTN_UNICAST &&
-				       (!wanted || fib.ifindex == wanted) ?
-			       fib.ifindex :
+				       (!wanted || fib->ifindex == wanted) ?
+			       fib->ifindex :
 			       0;
 	if (kernel_cast(struct fib6_info, route)->fib6_flags &
 	    (RTF_REJECT | RTF_ANYCAST | RTF_LOCAL))
@@ -297,14 +321,14 @@ static __always_inline int device_has_address6(struct net *net, __u32 ifindex,
 static __always_inline __u32 fib6_type(struct ctx_buff *ctx, struct pkt *p,
 				       __u32 question)
 {
-	struct address6 a = fib6_address(p, question), prefix;
+	struct address6 *a = &route_query(p)->to, prefix;
 	__u32 wanted = fib_device(p, question), flags;
-	struct bpf_fib_lookup fib;
 	struct fib6_info *f;
 	__u64 route;
 	int type;
 
-	route = fib6_route(ctx, p, question, &a, &type, &fib);
+	*a = fib6_address(p, question);
+	route = fib6_route(ctx, p, question, &type);
 	if (route) {
 		f = kernel_cast(struct fib6_info, route);
 		flags = f->fib6_flags;
@@ -317,56 +341,56 @@ static __always_inline __u32 fib6_type(struct ctx_buff *ctx, struct pkt *p,
 		prefix = address6_at(kernel_address(f, fib6_dst.addr));
 		if (flags & RTF_ANYCAST ||
 		    (f->fib6_dst.plen < 127 && !(flags & RTF_NONEXTHOP) &&
-		     !fib6_has_gateway(f) && prefix.high == a.high &&
-		     prefix.low == a.low))
+		     !fib6_has_gateway(f) && prefix.high == a->high &&
+		     prefix.low == a->low))
 			return RTN_ANYCAST;
 		if (!wanted && flags & RTF_LOCAL)
 			return RTN_LOCAL;
 	} else if (type != RTN_UNICAST) {
 		return type > RTN_UNICAST ? type : RTN_UNREACHABLE;
 	}
-	if (wanted && device_has_address6(ctx_net(ctx), wanted, &a))
+	if (wanted && device_has_address6(ctx_net(ctx), wanted, a))
 		return RTN_LOCAL;
-	if (address6_is_multicast(&a))
+	if (address6_is_multicast(a))
 		return RTN_MULTICAST;
-	return a.high || a.low ? RTN_UNICAST : RTN_UNSPEC;
+	return a->high || a->low ? RTN_UNICAST : RTN_UNSPEC;
 }
 
-static __always_inline __u32 fib4(struct ctx_buff *ctx, struct pkt *p,
-				  __u32 question)
+/* Loads the type of an address. */
+__noinline int nft_fib_type(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 {
-	if ((question & FIB_RESULT) == FIB_RESULT_TYPE)
-		return fib4_type(ctx_net(ctx), fib4_address(p, question),
-				 fib_device(p, question));
-	return fib4_oif(ctx, p, question);
-}
-
-static __always_inline __u32 fib6(struct ctx_buff *ctx, struct pkt *p,
-				  __u32 question)
-{
-	if ((question & FIB_RESULT) == FIB_RESULT_TYPE)
-		return fib6_type(ctx, p, question);
-	return fib6_oif(ctx, p, question);
-}
-
-/* One function, as calls may not be nested deeper. */
-__noinline int nft_fib(struct ctx_buff *ctx, struct pkt *p, __u32 question)
-{
-	__u32 found;
+	__u32 type;
 
 	if (!p)
 		return 0;
-	found = p->nfproto == NFPROTO_IPV4 ? fib4(ctx, p, question) :
-					     fib6(ctx, p, question);
-	if (question & FIB_PRESENT) {
-		*(__u64 *)ANSWER(p, question) = !!found;
-	} else if ((question & FIB_RESULT) == FIB_RESULT_OIFNAME) {
-		__u8 name[DEVICE_NAME_LEN] = {};
+	if (p->nfproto == NFPROTO_IPV4)
+		type = fib4_type(p, ctx_net(ctx), fib4_address(p, question),
+				 fib_device(p, question));
+	else
+		type = fib6_type(ctx, p, question);
+	*(__u64 *)ANSWER(p, question) = type;
+	return 1;
+}
 
-		device_name(ctx_net(ctx), found, name);
-		__builtin_memcpy(ANSWER(p, question), name, sizeof(name));
+/* Loads the interface that packets to an address go by. */
+__noinline int nft_fib_oif(struct ctx_buff *ctx, struct pkt *p, __u32 question)
+{
+	__u64 *answer;
+	__u32 ifindex;
+
+	if (!p)
+		return 0;
+	ifindex = p->nfproto == NFPROTO_IPV4 ? fib4_oif(ctx, p, question) :
+					       fib6_oif(ctx, p, question);
+	answer = ANSWER(p, question);
+	if (question & FIB_PRESENT) {
+		answer[0] = !!ifindex;
+	} else if (question & FIB_NAME) {
+		answer[0] = 0;
+		answer[1] = 0;
+		device_name(ctx_net(ctx), ifindex, (__u8 *)answer);
 	} else {
-		*(__u64 *)ANSWER(p, question) = found;
+		answer[0] = ifindex;
 	}
 	return 1;
 }

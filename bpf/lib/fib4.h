@@ -122,20 +122,28 @@ static __always_inline int fib4_fits(__u64 alias, __u64 differ, __u8 tos)
  * fib_table_lookup(): down as far as the key goes, then back, through ever
  * shorter prefixes, to where a leaf has a route.
  */
-static __always_inline __u64 fib4_find(__u64 trie, __u32 key, __u8 tos)
+static __always_inline __u64 fib4_find(struct pkt *p, __u64 trie, __u32 key,
+				       __u8 tos)
 {
-	__u64 at, alias = 0, found = 0, up = trie, child = 0, differ = 0;
+	struct route_walk *w = route_walk(p);
+	__u64 at, alias = 0, found = 0;
 	int back = 0;
 
 	if (!trie)
 		return 0;
+	w->up = trie;
+	w->child = 0;
+	w->key = key;
+	w->tos = tos;
 	at = fib4_child(trie, 0);
 	repeat(FIB4_STEPS)
 	{
 		struct key_vector *n;
+		__u64 index;
 
+		barrier_var(w);
 		if (alias) {
-			if (fib4_fits(alias, differ, tos)) {
+			if (fib4_fits(alias, w->differ, w->tos)) {
 				found = alias;
 				break;
 			}
@@ -146,21 +154,20 @@ static __always_inline __u64 fib4_find(__u64 trie, __u32 key, __u8 tos)
 		}
 		if (at) {
 			__u32 prefix;
-			__u64 index;
 
 			n = kernel_cast(struct key_vector, at);
 			prefix = n->key;
-			differ = key ^ prefix;
-			index = differ >> n->pos;
+			w->differ = w->key ^ prefix;
+			index = w->differ >> n->pos;
 			if (back || index >> n->bits) {
 				back = 1;
-				if (differ & (prefix | -prefix) ||
+				if (w->differ & (prefix | -prefix) ||
 				    n->slen == n->pos)
 					goto up;
 				index = 0;
 			} else if (n->bits && n->slen > n->pos) {
-				up = at;
-				child = index;
+				w->up = at;
+				w->child = index;
 			}
 			if (n->bits) {
 				at = fib4_child(at, index);
@@ -173,19 +180,21 @@ static __always_inline __u64 fib4_find(__u64 trie, __u32 key, __u8 tos)
 up:
 		back = 1;
 		at = 0;
-		if (child) {
-			child &= child - 1;
-			at = fib4_child(up, child);
+		index = w->child;
+		if (index) {
+			index &= index - 1;
+			w->child = index;
+			at = fib4_child(w->up, index);
 			continue;
 		}
-		n = kernel_cast(struct key_vector, up);
+		n = kernel_cast(struct key_vector, w->up);
 		if (n->pos >= KEYLENGTH)
 			break;
-		child = n->key;
-		up = kernel_u64(up - kernel_offset(struct tnode, kv) +
-				kernel_offset(struct tnode, parent));
-		n = kernel_cast(struct key_vector, up);
-		child = (child ^ n->key) >> n->pos;
+		index = n->key;
+		w->up = kernel_u64(w->up - kernel_offset(struct tnode, kv) +
+				   kernel_offset(struct tnode, parent));
+		n = kernel_cast(struct key_vector, w->up);
+		w->child = (index ^ n->key) >> n->pos;
 	}
 	return found;
 }
@@ -247,8 +256,8 @@ static __always_inline __u32 fib4_first_device(__u64 alias)
 /* The type of an address; of a device's alone, if there is one:
  * inet_dev_addr_type().
  */
-static __always_inline __u32 fib4_type(struct net *net, __u32 address,
-				       __u32 ifindex)
+static __always_inline __u32 fib4_type(struct pkt *p, struct net *net,
+				       __u32 address, __u32 ifindex)
 {
 	__u64 alias;
 	__u32 type;
@@ -257,7 +266,7 @@ static __always_inline __u32 fib4_type(struct net *net, __u32 address,
 		return RTN_BROADCAST;
 	if (address >> 28 == 0xe)
 		return RTN_MULTICAST;
-	alias = fib4_find(fib4_table(net, RT_TABLE_LOCAL), address, 0);
+	alias = fib4_find(p, fib4_table(net, RT_TABLE_LOCAL), address, 0);
 	if (!alias)
 		return RTN_UNICAST;
 	type = fib4_route_type(alias);

@@ -141,23 +141,29 @@ static __always_inline int fib6_by(__u64 route, __u32 oif)
  * As in ip6_pol_route_lookup(): of the node with the longest prefix that has
  * one.
  */
-static __always_inline __u64 fib6_find(struct net *net, __u64 table,
-				       const struct address6 *a, __u32 oif)
+static __always_inline __u64 fib6_find(struct pkt *p, struct net *net,
+				       __u64 table, const struct address6 *a,
+				       __u32 oif)
 {
-	__u64 null = kernel_u64(kernel_address(net, ipv6.fib6_null_entry));
+	struct route_walk *w = route_walk(p);
 	__u64 at, next, route = 0, found = 0;
 	int up = 0;
 
 	if (!table)
 		return 0;
+	w->null = kernel_u64(kernel_address(net, ipv6.fib6_null_entry));
+	w->oif = oif;
 	at = table + kernel_offset(struct fib6_table, tb6_root);
 	repeat(FIB6_STEPS)
 	{
 		struct fib6_node *fn = kernel_cast(struct fib6_node, at);
 		__u32 bit = fn->fn_bit;
 
+		barrier_var(w);
+		barrier_var(a);
+
 		if (route) {
-			if (!oif || fib6_by(route, oif)) {
+			if (!w->oif || fib6_by(route, w->oif)) {
 				found = route;
 				break;
 			}
@@ -183,7 +189,8 @@ static __always_inline __u64 fib6_find(struct net *net, __u64 table,
 		up = 1;
 		if (fn->fn_flags & RTN_RTINFO) {
 			route = kernel_u64(kernel_address(fn, leaf));
-			if (route == null || (route && !fib6_covers(route, a)))
+			if (route == w->null ||
+			    (route && !fib6_covers(route, a)))
 				route = 0;
 			if (route)
 				continue;

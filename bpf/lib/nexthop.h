@@ -64,6 +64,26 @@ struct nexthop {
 
 #define NEXTHOPS 32 /* of a route, at most */
 
+/* What a search remembers. It lies where keys of sets are built, which is not at
+ * the same time: the stack is too small.
+ */
+struct route_walk {
+	__u64 up;
+	__u64 child;
+	__u64 differ;
+	__u64 null;
+	__u32 oif;
+	__u32 key;
+	__u8 tos;
+};
+
+static __always_inline struct route_walk *route_walk(struct pkt *p)
+{
+	_Static_assert(sizeof(struct route_walk) <= sizeof(p->key),
+		       "does not fit");
+	return (struct route_walk *)p->key;
+}
+
 static __always_inline int nexthop_is_blackhole(struct nexthop *nh)
 {
 	return !nh->is_group && nh->nh_info->reject_nh;

@@ -139,32 +139,25 @@ static __always_inline __u32 route_mtu(__u64 route, int v6)
 	return mtu;
 }
 
-/* What is looked up: a packet's way, or the way back to its source. */
-struct rt_query {
-	struct bpf_fib_lookup fib;
-	struct address6 to; /* IPv4: low */
-	__u8 tos;
-	int v6;
-	int found; /* the kernel knows a way, and fib says which */
-};
-
 /* The route in the tables; 0: none, or it depends on rules. */
-static __always_inline __u64 rt_route(struct net *net, struct rt_query *q,
-				      __u32 *mtu)
+static __always_inline __u64 rt_route(struct pkt *p, struct net *net,
+				      struct route_query *q, __u32 *mtu)
 {
 	__u64 table, route = 0;
-	int i, custom;
+	int main;
 
 	if (q->v6) {
-		custom = net->ipv6.fib6_has_custom_rules ||
-			 net->ipv6.fib6_routes_require_src;
-		table = kernel_u64(kernel_address(net, ipv6.fib6_local_tbl));
-		for (i = 0; i < 2 && !route; i++) {
-			if (i == 1)
-				table = kernel_u64(kernel_address(
-					net, ipv6.fib6_main_tbl));
-			if (i == 0 || !custom)
-				route = fib6_find(net, table, &q->to, 0);
+		for (main = 0; main < 2; main++) {
+			barrier_var(net);
+			barrier_var(q);
+			table = kernel_u64(
+				main ? kernel_address(net, ipv6.fib6_main_tbl) :
+				       kernel_address(net,
+						      ipv6.fib6_local_tbl));
+			route = fib6_find(p, net, table, &q->to, 0);
+			if (route || net->ipv6.fib6_has_custom_rules ||
+			    net->ipv6.fib6_routes_require_src)
+				break;
 		}
 		if (route)
 			*mtu = metrics_mtu(kernel_cast(struct fib6_info, route)
@@ -174,7 +167,7 @@ static __always_inline __u64 rt_route(struct net *net, struct rt_query *q,
 	table = net->ipv4.fib_has_custom_rules ?
 			fib4_table(net, RT_TABLE_LOCAL) :
 			fib4_trie(net->ipv4.fib_main);
-	route = fib4_find(table, q->to.low, q->tos);
+	route = fib4_find(p, table, q->to.low, q->tos);
 	if (route)
 		*mtu = metrics_mtu(kernel_cast(struct fib_alias, route)
 					   ->fa_info->fib_metrics);
@@ -192,11 +185,11 @@ static __always_inline int rt_is_local(__u64 route, int v6)
  * The MTU of a way; 0: there is none. The kernel says that of the interface, or
  * what it has learned of the path, and not what the route itself was given.
  */
-static __always_inline __u32 rt_mtu(struct ctx_buff *ctx, struct net *net,
-				    struct rt_query *q)
+static __always_inline __u32 rt_mtu(struct ctx_buff *ctx, struct pkt *p,
+				    struct net *net, struct route_query *q)
 {
 	__u32 metric = 0, ifindex = 0, mtu, of_device;
-	__u64 route = rt_route(net, q, &metric);
+	__u64 route = rt_route(p, net, q, &metric);
 	struct net_device *dev;
 
 	if (route && rt_is_local(route, q->v6))
@@ -218,8 +211,12 @@ static __always_inline __u32 rt_mtu(struct ctx_buff *ctx, struct net *net,
 	return metric ? metric : of_device;
 }
 
-static __always_inline void rt_forth(const struct pkt *p, struct rt_query *q)
+static __always_inline void rt_forth(struct pkt *p)
 {
+	struct route_query *q;
+
+	barrier_var(p); /* see fib_ask() */
+	q = route_query(p);
 	route_fill(&q->fib, p, 1);
 	__builtin_memcpy(q->fib.smac, &p->mark, sizeof(p->mark));
 	q->tos = p->nh[offsetof(struct iphdr, tos)];
@@ -230,8 +227,12 @@ static __always_inline void rt_forth(const struct pkt *p, struct rt_query *q)
 		q->to.low = fib4_address(p, FIB_DADDR);
 }
 
-static __always_inline void rt_back(const struct pkt *p, struct rt_query *q)
+static __always_inline void rt_back(struct pkt *p)
 {
+	struct route_query *q;
+
+	barrier_var(p); /* see fib_ask() */
+	q = route_query(p);
 	__builtin_memset(q, 0, sizeof(*q));
 	q->fib.ifindex = LOOPBACK_IFINDEX;
 	q->fib.tot_len = 1;
@@ -250,34 +251,38 @@ static __always_inline void rt_back(const struct pkt *p, struct rt_query *q)
 }
 
 /* The largest segment that fits both ways: get_tcpmss(). */
-static __always_inline __u32 rt_tcpmss(struct ctx_buff *ctx,
-				       const struct pkt *p, __u64 dst)
+static __always_inline __u32 rt_tcpmss(struct ctx_buff *ctx, struct pkt *p,
+				       __u64 dst)
 {
 	struct net *net = ctx_net(ctx);
 	int v6 = p->nfproto == NFPROTO_IPV6;
-	__u32 headers = v6 ? 60 : 40, mtu, back;
-	struct rt_query q;
+	struct route_query *q = route_query(p);
+	__u32 headers = v6 ? 60 : 40, mtu = 0, way;
+	int back;
 
-	if (dst) {
-		mtu = route_mtu(dst, v6);
-	} else {
-		rt_forth(p, &q);
-		mtu = rt_mtu(ctx, net, &q);
+	/* One copy of the search for the way there and the way back. */
+	for (back = 0; back < 2; back++) {
+		barrier_var(p);
+		barrier_var(net);
+		if (back)
+			rt_back(p);
+		else
+			rt_forth(p);
+		way = !back && dst ? route_mtu(dst, v6) :
+				     rt_mtu(ctx, p, net, q);
+		if (!back || (way && way < mtu))
+			mtu = way;
 	}
-	rt_back(p, &q);
-	back = rt_mtu(ctx, net, &q);
-	if (back && back < mtu)
-		mtu = back;
 	if (mtu <= headers || mtu > 0xffff)
 		return TCP_MSS_DEFAULT;
 	return mtu - headers;
 }
 
 /* The neighbour that the packet goes to next; returns whether it is known. */
-static __always_inline int rt_nexthop(struct ctx_buff *ctx, const struct pkt *p,
+static __always_inline int rt_nexthop(struct ctx_buff *ctx, struct pkt *p,
 				      __u64 dst, __u8 *to)
 {
-	struct rt_query q;
+	struct bpf_fib_lookup *fib = &route_query(p)->fib;
 
 	if (p->nfproto == NFPROTO_IPV4) {
 		__builtin_memcpy(to, &p->nh[offsetof(struct iphdr, daddr)], 4);
@@ -308,22 +313,21 @@ static __always_inline int rt_nexthop(struct ctx_buff *ctx, const struct pkt *p,
 	/* To the host itself. */
 	if (p->hook == NF_INET_LOCAL_IN)
 		return 1;
-	rt_forth(p, &q);
-	if (bpf_fib_lookup(ctx, &q.fib, sizeof(q.fib),
+	rt_forth(p);
+	if (bpf_fib_lookup(ctx, fib, sizeof(*fib),
 			   FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK) !=
 	    BPF_FIB_LKUP_RET_SUCCESS)
 		return 0;
 	if (p->nfproto == NFPROTO_IPV6)
-		__builtin_memcpy(to, q.fib.ipv6_dst, 16);
-	else if (q.fib.family == AF_INET)
-		__builtin_memcpy(to, &q.fib.ipv4_dst, 4);
+		__builtin_memcpy(to, fib->ipv6_dst, 16);
+	else if (fib->family == AF_INET)
+		__builtin_memcpy(to, &fib->ipv4_dst, 4);
 	return 1;
 }
 
 /* Loads a property of the route; returns whether there is one. */
 __noinline int nft_rt(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 {
-	__u8 nexthop[16] __attribute__((aligned(8))) = {};
 	__u64 dst = 0;
 
 	if (!p || p->hook == NF_INET_PRE_ROUTING)
@@ -334,15 +338,9 @@ __noinline int nft_rt(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 	switch (question & RT_KEY) {
 	case RT_NEXTHOP4:
 	case RT_NEXTHOP6:
-		if (((question & RT_KEY) == RT_NEXTHOP4) !=
-			    (p->nfproto == NFPROTO_IPV4) ||
-		    !rt_nexthop(ctx, p, dst, nexthop))
-			return 0;
-		if (p->nfproto == NFPROTO_IPV4)
-			*(__u32 *)ANSWER(p, question) = *(__u32 *)nexthop;
-		else
-			__builtin_memcpy(ANSWER(p, question), nexthop, 16);
-		return 1;
+		return ((question & RT_KEY) == RT_NEXTHOP4) ==
+			       (p->nfproto == NFPROTO_IPV4) &&
+		       rt_nexthop(ctx, p, dst, ANSWER(p, question));
 	case RT_TCPMSS:
 		*(__u64 *)ANSWER(p, question) = rt_tcpmss(ctx, p, dst);
 		return 1;

@@ -4,9 +4,8 @@ package policy
 
 import "github.com/randomizedcoder/l2d/pkg/nft"
 
-// fibResultShift is where nft_fib() of bpf/lib/fib.h has the result, above the
-// flags.
-const fibResultShift = 6
+// fibName is FIB_NAME of bpf/lib/fib.h, beside the kernel's flags.
+const fibName = 1 << 6
 
 // fib looks an address up when the packet comes: routes change at any time.
 func (l *lowerer) fib(e *nft.ExprFib) error {
@@ -15,16 +14,18 @@ func (l *lowerer) fib(e *nft.ExprFib) error {
 	if e.Flags&^all != 0 {
 		return refuse(supported, "fib with flags %#x", uint32(e.Flags))
 	}
+	o := opAsk{expr: "fib", function: "nft_fib_oif", question: uint32(e.Flags)}
 	n := 4
 	switch {
 	case e.Result != nft.FibOif && e.Result != nft.FibOifname && e.Result != nft.FibType:
 		return refuse(supported, "fib result %d", e.Result)
 	case e.Result == nft.FibType:
-		e.Flags &^= nft.FibPresent // has no meaning there
+		o.function = "nft_fib_type"
 	case e.Flags&nft.FibPresent != 0:
 		n = 1
 	case e.Result == nft.FibOifname:
+		o.question |= fibName
 		n = ifnameLen
 	}
-	return l.ask(e.Reg, n, opAsk{expr: "fib", function: "nft_fib", question: uint32(e.Flags) | uint32(e.Result)<<fibResultShift})
+	return l.ask(e.Reg, n, o)
 }
