@@ -109,6 +109,8 @@ static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
 	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
 	p->pkt_type = ctx_pkt_type(skb);
 	p->l3_off = iface->flags & IFACE_L3 ? 0 : ETH_HLEN;
+	/* On the way out it is the header that the packet leaves with. */
+	p->ll_len = egress ? 0 : p->l3_off;
 	p->protocol = skb->protocol;
 	if (p->protocol != bpf_htons(ETH_P_IP) &&
 	    p->protocol != bpf_htons(ETH_P_IPV6))
@@ -401,8 +403,10 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 				   const struct bpf_fib_lookup *fib,
 				   int too_big)
 {
-	int reason;
+	int reason, expires = ttl_expires(p);
 
+	if (!expires)
+		ttl_count(p);
 	if (!policy_accepts(FORWARD, forward, skb, p))
 		return refuse(skb, p, w, REJECT_FORWARD);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
@@ -414,7 +418,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
 		return refuse_late(w);
-	if (too_big || ttl_expires(p))
+	if (too_big || expires)
 		return to_kernel(skb, p, w);
 	if (write_headers(skb, p, w, 1) < 0)
 		return drop(STAT_DROP_INTERNAL);
@@ -466,6 +470,8 @@ int l2_ingress(struct __sk_buff *skb)
 	if (rejected) {
 		p->reject = h.reject;
 		p->ct_state = h.ct_state;
+		if (h.hook == REJECT_FORWARD)
+			ttl_count(p);
 		return refuse(skb, p, &w, h.hook);
 	}
 

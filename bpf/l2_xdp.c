@@ -54,6 +54,7 @@ static __always_inline int policy_passes(struct ctx_buff *ctx, struct pkt *p,
 	if (!policy_accepts(PREROUTING, prerouting, ctx, p))
 		return 0;
 	p->oif = oif;
+	ttl_count(p);
 	if (!policy_accepts(FORWARD, forward, ctx, p) ||
 	    !policy_accepts(POSTROUTING, postrouting, ctx, p))
 		return 0;
@@ -136,6 +137,7 @@ int l2_xdp(struct xdp_md *ctx)
 	p->now = bpf_ktime_get_coarse_ns();
 	p->iif = ifindex;
 	p->l3_off = sizeof(*eth);
+	p->ll_len = sizeof(*eth);
 	p->protocol = eth->h_proto;
 	if (parse(ctx, p, 0) != PARSE_OK)
 		return XDP_PASS; /* the TC program knows why, and counts it */

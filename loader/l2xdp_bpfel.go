@@ -129,7 +129,8 @@ type l2XDPScratch struct {
 		ThLen    uint8
 		PktType  uint8
 		Hook     uint8
-		Unused   [3]uint8
+		LlLen    uint8
+		Unused   [2]uint8
 		_        [4]byte
 		Now      uint64
 		Key      [72]uint8

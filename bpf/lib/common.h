@@ -2,7 +2,7 @@
 #pragma once
 
 #include <stddef.h>
-/* Headers differ in these, or lack them: gc.h and kernel.h have their own, for the
+/* Headers differ in these, or lack them: gc.h and iter.h have their own, for the
  * same object whatever the headers.
  */
 #define bpf_timer bpf_timer_uapi

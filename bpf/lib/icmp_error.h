@@ -5,6 +5,7 @@
 #include "conntrack.h"
 #include "csum.h"
 #include "facts.h"
+#include "parse.h"
 #include "rewrite.h"
 #include "scratch.h"
 #include "types.h"
@@ -71,6 +72,7 @@ static __always_inline int icmp_parse_quoted(struct ctx_buff *ctx,
 					     struct icmp_error *e)
 {
 	struct tuple *t = &e->quoted;
+	struct l4_info l4 = {};
 	struct ipv6hdr ip6;
 	struct iphdr ip4;
 
@@ -91,8 +93,14 @@ static __always_inline int icmp_parse_quoted(struct ctx_buff *ctx,
 			return -1;
 		__builtin_memcpy(t->saddr, &ip6.saddr, 16);
 		__builtin_memcpy(t->daddr, &ip6.daddr, 16);
-		t->l4proto = ip6.nexthdr;
-		e->l4_off = e->l3_off + sizeof(ip6);
+		l4.proto = ip6.nexthdr;
+		l4.off = e->l3_off + sizeof(ip6);
+		l4.len = p->l3_off + p->len - l4.off;
+		if (parse_ipv6_ext(ctx, &l4) != PARSE_OK)
+			return -1;
+		t->l4proto = l4.proto;
+		e->l4_off = l4.off;
+		e->later_fragment = !!l4.frag_off;
 	}
 	/* The ports of a later fragment are not there to be found. */
 	if (e->later_fragment)

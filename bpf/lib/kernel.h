@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "iter.h"
 #include "types.h"
 
 #include <linux/in6.h>
@@ -15,23 +16,6 @@
 
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
 extern void *bpf_rdonly_cast(const void *address, __u32 type) __ksym;
-
-struct bpf_iter_num {
-	__u64 opaque[1];
-} __attribute__((aligned(8)));
-
-extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __ksym;
-extern int *bpf_iter_num_next(struct bpf_iter_num *it) __ksym;
-extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
-
-/* At most n times. The verifier goes through the body until it finds nothing new,
- * and not n times; there is no way out but break.
- */
-#define repeat(n)                                               \
-	for (struct bpf_iter_num it                             \
-	     __attribute__((cleanup(bpf_iter_num_destroy))),    \
-	     *begun = (bpf_iter_num_new(&it, 0, n), (void *)0); \
-	     (void)begun, bpf_iter_num_next(&it);)
 
 /* BPF_TYPE_ID_TARGET, BPF_FIELD_BYTE_OFFSET, BPF_TYPE_SIZE of libbpf. */
 #define TYPE_ID_TARGET 1

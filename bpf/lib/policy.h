@@ -5,6 +5,7 @@
 #include "types.h"
 #include "clock.h"
 #include "device.h"
+#include "exthdr.h"
 #include "facts.h"
 #include "fib.h"
 #include "log.h"
@@ -103,6 +104,11 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 		nft_count(p, 0);                                          \
 		nft_limit(p, 0);                                          \
 		nft_log(ctx, p, 0);                                       \
+		nft_payload(ctx, p, 0, 0, 0);                             \
+		nft_exthdr_ipv6(ctx, p, 0, 0, 0);                         \
+		nft_exthdr_ipv4(ctx, p, 0, 0, 0);                         \
+		nft_exthdr_tcp(ctx, p, 0, 0, 0);                          \
+		nft_exthdr_sctp(ctx, p, 0, 0, 0);                         \
 		nft_device(ctx, p, 0);                                    \
 		nft_socket(ctx, p, 0);                                    \
 		nft_clock(ctx, p, 0);                                     \

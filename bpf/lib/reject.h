@@ -263,23 +263,26 @@ static __always_inline int reject_reset(struct ctx_buff *ctx, struct pkt *p,
 				   BPF_F_RECOMPUTE_CSUM);
 }
 
-/* The kernel's forward chains see one hop less, and so does what is quoted. */
+/* The forward chains see one hop less, and so does what is quoted: ttl_count(). */
 static __always_inline int reject_hop(struct ctx_buff *ctx, struct pkt *p)
 {
-	__u16 check;
-	__u8 ttl;
+	__u8 ttl = p->nh[offsetof(struct iphdr, ttl)];
+	__be16 check, word;
 
 	if (p->nfproto == NFPROTO_IPV6) {
-		ttl = p->nh[offsetof(struct ipv6hdr, hop_limit)] - 1;
+		ttl = p->nh[offsetof(struct ipv6hdr, hop_limit)];
 		return bpf_skb_store_bytes(
 			ctx, L3_OFF(p) + offsetof(struct ipv6hdr, hop_limit),
 			&ttl, sizeof(ttl), BPF_F_RECOMPUTE_CSUM);
 	}
-	ttl = p->nh[offsetof(struct iphdr, ttl)] - 1;
-	if (ctx_load(ctx, L3_OFF(p) + offsetof(struct iphdr, check), &check,
+	if (ctx_load(ctx, L3_OFF(p) + offsetof(struct iphdr, ttl), &word,
+		     sizeof(word)) < 0 ||
+	    ctx_load(ctx, L3_OFF(p) + offsetof(struct iphdr, check), &check,
 		     sizeof(check)) < 0)
 		return -1;
-	check = csum_apply(check, csum_diff16(bpf_htons(0x0100), 0));
+	check = csum_apply(check,
+			   csum_diff16(word, (word & bpf_htons(0xff)) |
+						     bpf_htons(ttl << 8)));
 	if (bpf_skb_store_bytes(ctx, L3_OFF(p) + offsetof(struct iphdr, ttl),
 				&ttl, sizeof(ttl), BPF_F_RECOMPUTE_CSUM))
 		return -1;

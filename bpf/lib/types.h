@@ -48,7 +48,8 @@ struct pkt {
 	__u8 th_len; /* valid bytes in th */
 	__u8 pkt_type; /* PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST */
 	__u8 hook; /* NF_INET_*, for rules that ask what depends on it */
-	__u8 unused[3];
+	__u8 ll_len; /* of the link-layer header it arrived with; 0: none */
+	__u8 unused[2];
 	__u64 now; /* CLOCK_MONOTONIC in ns, coarse */
 
 	/*

@@ -22,6 +22,7 @@ const (
 var decoders = map[string]func([]byte) (Expr, error){
 	"meta":      decodeMeta,
 	"payload":   decodePayload,
+	"exthdr":    decodeExthdr,
 	"cmp":       decodeCmp,
 	"range":     decodeRange,
 	"bitwise":   decodeBitwise,
@@ -38,6 +39,7 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"objref":    decodeObjref,
 	"fib":       decodeFib,
 	"rt":        decodeRt,
+	"hash":      decodeHash,
 	"reject":    decodeReject,
 }
 
@@ -121,11 +123,49 @@ func decodePayload(b []byte) (Expr, error) {
 		case unix.NFTA_PAYLOAD_SREG:
 			e.Set = true
 			return u32to(&e.Reg, a)
-		case unix.NFTA_PAYLOAD_CSUM_TYPE, unix.NFTA_PAYLOAD_CSUM_OFFSET, unix.NFTA_PAYLOAD_CSUM_FLAGS:
-			if !e.Set {
-				return errAttr(a)
+		case unix.NFTA_PAYLOAD_CSUM_TYPE:
+			return u32to(&e.CsumType, a)
+		case unix.NFTA_PAYLOAD_CSUM_OFFSET:
+			return u32to(&e.CsumOffset, a)
+		case unix.NFTA_PAYLOAD_CSUM_FLAGS:
+			return u32to(&e.CsumFlags, a)
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeExthdr(b []byte) (Expr, error) {
+	e := &ExprExthdr{Action: ExthdrReset}
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_EXTHDR_TYPE:
+			if len(a.data) != 1 {
+				return fmt.Errorf("type of %d bytes", len(a.data))
 			}
+			e.Type = a.data[0]
 			return nil
+		case unix.NFTA_EXTHDR_OFFSET:
+			return u32to(&e.Offset, a)
+		case unix.NFTA_EXTHDR_LEN:
+			return u32to(&e.Len, a)
+		case unix.NFTA_EXTHDR_FLAGS:
+			flags, err := a.u32()
+			if err != nil {
+				return err
+			}
+			if flags&^unix.NFT_EXTHDR_F_PRESENT != 0 {
+				return fmt.Errorf("flags %#x are not known", flags)
+			}
+			e.Present = flags != 0
+			return nil
+		case unix.NFTA_EXTHDR_OP:
+			return u32to(&e.Op, a)
+		case unix.NFTA_EXTHDR_DREG:
+			e.Action = ExthdrLoad
+			return u32to(&e.Reg, a)
+		case unix.NFTA_EXTHDR_SREG:
+			e.Action = ExthdrWrite
+			return u32to(&e.Reg, a)
 		}
 		return errAttr(a)
 	})
@@ -379,6 +419,45 @@ func decodeNumgen(b []byte) (Expr, error) {
 			return into(&e.Random, a.u32, func(v uint32) bool { return v == unix.NFT_NG_RANDOM })
 		case attrNumgenOffset:
 			return u32to(&e.Offset, a)
+		}
+		return errAttr(a)
+	})
+}
+
+// NFTA_HASH_*.
+const (
+	attrHashSreg = iota + 1
+	attrHashDreg
+	attrHashLen
+	attrHashModulus
+	attrHashSeed
+	attrHashOffset
+	attrHashType
+)
+
+func decodeHash(b []byte) (Expr, error) {
+	e := new(ExprHash)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case attrHashSreg:
+			return u32to(&e.Src, a)
+		case attrHashDreg:
+			return u32to(&e.Dst, a)
+		case attrHashLen:
+			return u32to(&e.Len, a)
+		case attrHashModulus:
+			return u32to(&e.Modulus, a)
+		case attrHashSeed:
+			return u32to(&e.Seed, a)
+		case attrHashOffset:
+			return u32to(&e.Offset, a)
+		case attrHashType:
+			typ, err := a.u32()
+			e.Symmetric = typ == 1 // NFT_HASH_SYM
+			if err == nil && typ > 1 {
+				return fmt.Errorf("type %d is not known", typ)
+			}
+			return err
 		}
 		return errAttr(a)
 	})

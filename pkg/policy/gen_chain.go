@@ -105,10 +105,14 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.namedCount(o)
 		case *opDynset:
 			g.dynset(o, next)
+		case *opHash:
+			g.hash(o)
 		case *opData:
 			g.data(o, next)
 		case *opFact:
 			g.fact(o, next)
+		case *opFind:
+			g.findValue(o, next)
 		case *opAsk:
 			g.ask(o, next)
 		case *opCompute:

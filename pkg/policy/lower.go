@@ -40,6 +40,7 @@ func init() {
 	lowerings = map[string]func(*lowerer, nft.Expr) error{
 		"meta":      as((*lowerer).meta),
 		"payload":   as((*lowerer).payload),
+		"exthdr":    as((*lowerer).exthdr),
 		"ct":        as((*lowerer).ct),
 		"cmp":       as((*lowerer).cmp),
 		"range":     as((*lowerer).rng),
@@ -53,6 +54,7 @@ func init() {
 		"masq":      as((*lowerer).masq),
 		"numgen":    as((*lowerer).numgen),
 		"quota":     as((*lowerer).quota),
+		"hash":      as((*lowerer).hash),
 		"objref":    as((*lowerer).objref),
 		"dynset":    as((*lowerer).dynset),
 		"fib":       as((*lowerer).fib),
@@ -120,7 +122,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
+		case *opMatch, *opLookup, *opFact, *opFind, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}
@@ -186,47 +188,6 @@ func (l *lowerer) meta(e *nft.ExprMeta) error {
 	return l.store(e.Reg, v)
 }
 
-// Lengths of the headers that struct pkt holds, in bytes.
-const (
-	ipv4HeaderLen = 20
-	ipv6HeaderLen = 40
-	transportLen  = 20
-)
-
-func (l *lowerer) payload(e *nft.ExprPayload) error {
-	const bases = "the network header, the first 20 bytes of the transport header"
-	if e.Set {
-		return refuse("loading", "writing to the packet")
-	}
-	end := int(e.Offset) + int(e.Len)
-	if e.Len == 0 || end > 1<<16 {
-		return refuse(bases, "%d bytes at %d", e.Len, e.Offset)
-	}
-	switch e.Base {
-	case nft.PayloadNetwork:
-		limit := ipv6HeaderLen
-		if !l.v6 {
-			limit = ipv4HeaderLen
-		}
-		if end > limit {
-			return refuse(bases, "bytes %d to %d of the network header", e.Offset, end-1)
-		}
-		return l.store(e.Reg, fieldBytes(fieldNH, int(e.Offset), int(e.Len)))
-	case nft.PayloadTransport:
-		if end > transportLen {
-			return refuse(bases, "bytes %d to %d of the transport header", e.Offset, end-1)
-		}
-		if end > l.transport {
-			l.ops = append(l.ops, opTransport{end})
-			l.transport = end
-		}
-		return l.store(e.Reg, fieldBytes(fieldTH, int(e.Offset), int(e.Len)))
-	case nft.PayloadLink:
-		return refuse(bases, "the link-layer header")
-	}
-	return refuse(bases, "payload base %d", e.Base)
-}
-
 func (l *lowerer) bitwise(e *nft.ExprBitwise) error {
 	if e.Op == nft.BitwiseLshift || e.Op == nft.BitwiseRshift {
 		return l.shift(e)
@@ -249,14 +210,16 @@ func (l *lowerer) bitwise(e *nft.ExprBitwise) error {
 
 func (l *lowerer) byteorder(e *nft.ExprByteorder) error {
 	n, size := int(e.Len), int(e.Size)
-	if size == 0 || n%size != 0 {
+	// The kernel leaves what is no whole unit as it is, and nft has it swap a
+	// byte in place as a unit of 2.
+	if size == 0 || n%size != 0 && e.Src != e.Dst {
 		return refuse("whole numbers", "%d bytes in units of %d", n, size)
 	}
 	v, err := l.load(e.Src, n)
 	if err != nil {
 		return err
 	}
-	for at := 0; at < n; at += size {
+	for at := 0; at+size <= n; at += size {
 		slices.Reverse(v[at : at+size])
 	}
 	return l.store(e.Dst, v)

@@ -21,6 +21,11 @@ type packet struct {
 	tos      byte
 	now      uint64
 	flow     *flowFacts
+	options  byte // words of IPv4 options
+	later    bool // a later fragment
+	// frame is the packet itself with its Ethernet header, for rules that look
+	// there. It lies behind the input of the harness.
+	frame []byte
 }
 
 // Values of ct_state.
@@ -78,7 +83,7 @@ func (p *packet) network() []byte {
 		return h
 	}
 	h := make([]byte, 20)
-	h[0], h[1], h[8], h[9] = 0x45, p.tos, 64, p.proto
+	h[0], h[1], h[8], h[9] = 0x45+p.options, p.tos, 64, p.proto
 	binary.BigEndian.PutUint16(h[6:], p.fragOff)
 	copy(h[12:], src.AsSlice())
 	copy(h[16:], dst.AsSlice())
@@ -92,10 +97,23 @@ func (p *packet) family() (nfproto byte, protocol uint16) {
 	return 2, 0x0800
 }
 
+// writeTuple writes the tuple that the packet arrived with.
+func (p *packet) writeTuple(b []byte) {
+	src, dst := p.addrs()
+	nfproto, _ := p.family()
+	copy(b[tupleSrc:], src.AsSlice())
+	copy(b[tupleDst:], dst.AsSlice())
+	if len(p.th) >= 4 {
+		copy(b[tupleSrcPort:], p.th[:4])
+	}
+	b[tupleProtocol], b[tupleFamily] = p.proto, nfproto
+}
+
 // write writes the packet as the dataplane would.
 func (p *packet) write(b []byte, l *layout) {
 	at := func(f pktField) []byte { return b[l.offsets[f]:] }
 	nfproto, protocol := p.family()
+	p.writeTuple(at(fieldTuple))
 	copy(at(fieldNH), p.network())
 	if !p.v6() {
 		// Whatever lies behind an IPv4 header must not matter.

@@ -104,11 +104,15 @@ type Program struct {
 
 // Maps returns new map specs of the sets, with the elements of the ruleset, as
 // [Program.Splice] adds them to an object.
-func (p *Program) Maps() []*ebpf.MapSpec {
+func (p *Program) Maps() ([]*ebpf.MapSpec, error) {
 	var maps []*ebpf.MapSpec
 	now := Now()
 	for _, s := range p.Sets {
-		maps = append(maps, s.specs(now)...)
+		specs, err := s.specs(now)
+		if err != nil {
+			return nil, err
+		}
+		maps = append(maps, specs...)
 	}
-	return maps
+	return maps, nil
 }

@@ -108,9 +108,11 @@ func (s *special) reduceMap(o *opVerdictMap) *opVerdictMap {
 
 // hasEffect tells whether an operation does more than look.
 func hasEffect(o op) bool {
-	switch o.(type) {
-	case *opMatch, *opLookup, opTransport, *opFact, *opAsk, *opCompute:
+	switch o := o.(type) {
+	case *opMatch, *opLookup, opTransport, *opFact, *opFind, *opAsk:
 		return false
+	case *opCompute:
+		return o.kind == computeNext
 	}
 	return true
 }

@@ -7,6 +7,7 @@ type pktField uint8
 
 const (
 	fieldNone pktField = iota
+	fieldTuple
 	fieldNH
 	fieldTH
 	fieldIif
@@ -34,6 +35,7 @@ var pktFields = [fieldCount]struct {
 	name string
 	len  int
 }{
+	fieldTuple:    {"tuple", 40},
 	fieldNH:       {"nh", 40},
 	fieldTH:       {"th", 20},
 	fieldIif:      {"iif", 4},

@@ -10,19 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// alone registers a kind of one packet; nil: not now.
+func alone(name string, packet func(t *trial, o *odd) []byte) {
+	single(name, 7, func(t *trial) error {
+		o := t.newOdd()
+		ip := packet(t, o)
+		if ip == nil {
+			return nil
+		}
+		_, err := t.fire(shot{port: o.port, to: o.to, ip: [2][][]byte{{ip}, {ip}}})
+		return err
+	})
+}
+
 // What belongs to nothing: packets alone, right and wrong.
 func init() {
-	alone := func(name string, packet func(t *trial, o *odd) []byte) {
-		single(name, 7, func(t *trial) error {
-			o := t.newOdd()
-			ip := packet(t, o)
-			if ip == nil {
-				return nil
-			}
-			_, err := t.fire(shot{port: o.port, to: o.to, ip: [2][][]byte{{ip}, {ip}}})
-			return err
-		})
-	}
 	alone("flags that no TCP sends", func(t *trial, o *odd) []byte {
 		o.h.proto = unix.IPPROTO_TCP
 		return o.h.packetOf(tcpSegment(o.sport, o.dport, t.Uint32(), t.Uint32(), byte(t.IntN(256)), nil))
