@@ -106,6 +106,7 @@ static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
 	facts_none();
 	p->now = bpf_ktime_get_coarse_ns();
 	p->mark = ctx_mark(skb);
+	p->priority = skb->priority;
 	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
 	p->pkt_type = ctx_pkt_type(skb);
 	p->l3_off = iface->flags & IFACE_L3 ? 0 : ETH_HLEN;
@@ -128,6 +129,9 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 	struct icmp_error *error = w->error;
 
 	w->error = NULL;
+	if (p->ct_state == CT_STATE_UNTRACKED)
+		return; /* a chain before said so */
+	facts_none();
 	if (ct_is_short(p)) {
 		p->ct_state = CT_STATE_INVALID;
 	} else if (ct_untracked(p)) {
@@ -140,7 +144,7 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		if (w->ct.flow)
 			facts_flow(w->key, w->ct.flow, w->ct.flow->flags);
 		else if (w->ct.first)
-			facts_first(w->key, (struct endpoints *)w->key);
+			facts_first(w->key, zone_of(p, ZONE_REPLY));
 	}
 }
 
@@ -154,9 +158,9 @@ static __always_inline void track_answer(struct __sk_buff *skb, struct pkt *p,
 		if (ct_is_icmp_error(p))
 			icmp_parse_quoted(skb, p, w->error);
 		else
-			tuple_reverse(there, (struct endpoints *)w->key,
-				      w->key);
-		facts_answer(there, p->now);
+			tuple_reverse(there, (struct endpoints *)w->key, w->key,
+				      0);
+		facts_answer(there, p);
 	}
 	w->error = NULL;
 	p->ct_state = CT_STATE_RELATED;
@@ -199,7 +203,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 		return reason;
 	__builtin_memcpy(&out, &p->tuple, sizeof(out));
 	translate_src(p, &out);
-	facts_first(w->key, &out);
+	facts_begun(w->key, &out, zone_of(p, ZONE_REPLY));
 	return 0;
 }
 
@@ -276,6 +280,14 @@ static __always_inline int refuse_late(struct way *w)
 	return drop(STAT_DROP_POLICY);
 }
 
+/* What rules have set. */
+static __always_inline void write_metadata(struct __sk_buff *skb,
+					   const struct pkt *p)
+{
+	skb->mark = p->mark;
+	skb->priority = p->priority;
+}
+
 static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
 					 const struct way *w, int ttl)
 {
@@ -290,6 +302,7 @@ static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
 	port_diff = csum_add(csum_port_diff(from->sport, to->sport),
 			     csum_port_diff(from->dport, to->dport));
 	ctx_pull(skb, ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(p->th));
+	write_metadata(skb, p);
 	return rewrite(skb, p, addr_diff, port_diff, ttl);
 }
 
@@ -407,6 +420,8 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 
 	if (!expires)
 		ttl_count(p);
+	if (p->nfproto == NFPROTO_IPV4)
+		p->priority = tos_priority(p->nh[offsetof(struct iphdr, tos)]);
 	if (!policy_accepts(FORWARD, forward, skb, p))
 		return refuse(skb, p, w, REJECT_FORWARD);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
@@ -484,6 +499,10 @@ int l2_ingress(struct __sk_buff *skb)
 	if (!policy_accepts(PREROUTING, prerouting, skb, p))
 		return refuse(skb, p, &w, REJECT_PREROUTING);
 
+	write_metadata(skb, p);
+	if (p->pkt_type != ctx_pkt_type(skb) &&
+	    bpf_skb_change_type(skb, p->pkt_type))
+		return drop(STAT_DROP_INTERNAL);
 	route = find_route(skb, p, &fib);
 	switch (route) {
 	case ROUTE_LOCAL:

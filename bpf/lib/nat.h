@@ -130,13 +130,15 @@ static __noinline int flow_begin(struct pkt *p, const struct tuple *key,
 	__builtin_memset(fwd, 0, sizeof(*fwd));
 	__builtin_memcpy(&fwd->out, &p->tuple, sizeof(fwd->out));
 	fwd->state = state;
+	fwd->zone = zone_of(p, ZONE_REPLY);
+	facts_begin(fwd);
 	fwd->created = s.now;
 	fwd->expires = s.now + flow_timeout(fwd, p->l4proto, s.now);
 	flow_set_diffs(fwd, key);
 	flow_reverse(rev, fwd, key);
 	fwd->packets = 1;
 	fwd->bytes = p->len;
-	tuple_reverse(&s.rkey, &fwd->out, key);
+	tuple_reverse(&s.rkey, &fwd->out, key, fwd->zone);
 
 	if (nat_reserve(key, &s.rkey, rev, s.now)) {
 		if (!nat_has_ports(p))

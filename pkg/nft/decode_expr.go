@@ -17,6 +17,8 @@ const (
 	attrMasqRegMax  = 3
 
 	attrNumgenOffset = 4
+
+	attrFlowTableName = 1
 )
 
 var decoders = map[string]func([]byte) (Expr, error){
@@ -37,6 +39,9 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"numgen":    decodeNumgen,
 	"quota":     decodeQuota,
 	"objref":    decodeObjref,
+	"fib":       decodeFib,
+	"rt":        decodeRt,
+	"notrack":   decodeNotrack,
 	"hash":      decodeHash,
 	"reject":    decodeReject,
 }
@@ -44,6 +49,7 @@ var decoders = map[string]func([]byte) (Expr, error){
 func init() {
 	// Not above: it decodes expressions itself.
 	decoders["dynset"] = decodeDynset
+	decoders["flow_offload"] = decodeFlowOffload
 }
 
 // decodeExprs decodes a list of expressions.
@@ -305,6 +311,21 @@ func decodeCt(b []byte) (Expr, error) {
 		}
 		return errAttr(a)
 	})
+}
+
+func decodeFlowOffload(b []byte) (Expr, error) {
+	e := new(ExprFlowOffload)
+	return e, scan(b, func(a attr) error {
+		if a.typ != attrFlowTableName {
+			return errAttr(a)
+		}
+		e.Table = a.str()
+		return nil
+	})
+}
+
+func decodeNotrack(b []byte) (Expr, error) {
+	return new(ExprNotrack), scan(b, errAttr)
 }
 
 func decodeCounter(b []byte) (Expr, error) {

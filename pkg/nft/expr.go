@@ -230,6 +230,18 @@ type ExprCt struct {
 // ExprName implements [Expr].
 func (*ExprCt) ExprName() string { return "ct" }
 
+// ExprNotrack keeps the packet from connection tracking.
+type ExprNotrack struct{}
+
+// ExprName implements [Expr].
+func (*ExprNotrack) ExprName() string { return "notrack" }
+
+// ExprFlowOffload hands the packet's flow to a flow table.
+type ExprFlowOffload struct{ Table string }
+
+// ExprName implements [Expr].
+func (*ExprFlowOffload) ExprName() string { return "flow_offload" }
+
 // ExprCounter counts.
 type ExprCounter struct {
 	Packets, Bytes uint64

@@ -17,7 +17,8 @@ import (
 type lowerer struct {
 	*compiler
 	rule  *nft.Rule
-	index uint32 // counter
+	rest  []nft.Expr // of the rule, behind the expression at hand
+	index uint32     // counter
 	regs  registers
 	ops   []op
 	// transport is how many bytes of transport header are known to be there.
@@ -57,7 +58,12 @@ func init() {
 		"hash":      as((*lowerer).hash),
 		"objref":    as((*lowerer).objref),
 		"dynset":    as((*lowerer).dynset),
-		"reject":    as((*lowerer).reject),
+		"fib":       as((*lowerer).fib),
+		"rt":        as((*lowerer).rt),
+		"notrack":   as((*lowerer).notrack),
+
+		"flow_offload": as((*lowerer).flowOffload),
+		"reject":       as((*lowerer).reject),
 	}
 }
 
@@ -84,7 +90,8 @@ func (c *compiler) lower(r *nft.Rule, index uint32) ([]op, error) {
 	case nft.FamilyIPv6:
 		l.v6 = true
 	}
-	for _, e := range r.Exprs {
+	for i, e := range r.Exprs {
+		l.rest = r.Exprs[i+1:]
 		if u, ok := e.(*nft.Unknown); ok {
 			why := u.Why
 			if why == "" {
@@ -156,6 +163,7 @@ var metaKeys = map[nft.MetaKey][]sym{
 	nft.MetaLen:      fieldBytes(fieldLen, 0, 4),
 	nft.MetaProtocol: fieldBytes(fieldProtocol, 0, 2),
 	nft.MetaMark:     fieldBytes(fieldMark, 0, 4),
+	nft.MetaPriority: fieldBytes(fieldPriority, 0, 4),
 	// Without an interface the kernel loads 0 and an empty name.
 	nft.MetaIif:     fieldBytes(fieldIif, 0, 4),
 	nft.MetaOif:     fieldBytes(fieldOif, 0, 4),
@@ -168,7 +176,7 @@ var metaKeys = map[nft.MetaKey][]sym{
 
 func (l *lowerer) meta(e *nft.ExprMeta) error {
 	if e.Set {
-		return refuse("loading", "setting meta %v", e.Key)
+		return l.setMeta(e)
 	}
 	switch e.Key {
 	case nft.MetaCPU:

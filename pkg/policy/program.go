@@ -89,6 +89,8 @@ type Program struct {
 	// TCOnly are the rules of which XDP cannot do all, with the reasons. When
 	// there are any, it leaves all packets to TC.
 	TCOnly []TCOnly
+	// Notes say what of the ruleset has no effect, and why that is right.
+	Notes []string
 
 	numgens int      // numbers that count up
 	facts   uint32   // value of policy_facts

@@ -24,6 +24,9 @@ const (
 	fieldPktType
 	fieldHook
 	fieldNow
+	fieldPriority
+	fieldZone
+	fieldZoneDirs
 	fieldRegs // values that the rule has computed
 	fieldKey  // where the key of a lookup is built
 	fieldElem // where a new element is built
@@ -52,6 +55,9 @@ var pktFields = [fieldCount]struct {
 	fieldPktType:  {"pkt_type", 1},
 	fieldHook:     {"hook", 1},
 	fieldNow:      {"now", 8},
+	fieldPriority: {"priority", 4},
+	fieldZone:     {"zone", 2},
+	fieldZoneDirs: {"zone_dirs", 1},
 	fieldRegs:     {"regs", regSlots * regSlot},
 	fieldKey:      {"key", 72},
 	fieldElem:     {"elem", maxValue},

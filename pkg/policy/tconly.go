@@ -46,6 +46,48 @@ func (c *compiler) findTCOnly() {
 			c.tcOnlyIn(ch, seen)
 		}
 	}
+	c.findTCOnlyBeforeRoute()
+}
+
+// beforeRoute are the phases that come before the choice of a route, which XDP
+// makes first.
+var beforeRoute = []string{"policy_prerouting_raw", "policy_prerouting_early", "policy_prerouting"}
+
+// findTCOnlyBeforeRoute notes the rules that may change the route.
+func (c *compiler) findTCOnlyBeforeRoute() {
+	c.visit(beforeRoute, func(r *rule, o op) {
+		if s, ok := o.(*opSet); ok && s.field == fieldMark {
+			c.p.TCOnly = append(c.p.TCOnly, TCOnly{c.p.Rules[r.index], "XDP asks the routing table, which may go by the mark, before its chains"})
+		}
+	})
+}
+
+// visit calls fn with each operation in the chains that some phases reach, once.
+func (c *compiler) visit(functions []string, fn func(*rule, op)) {
+	seen := make(map[*chain]bool)
+	var in func(ch *chain)
+	in = func(ch *chain) {
+		if seen[ch] {
+			return
+		}
+		seen[ch] = true
+		for _, r := range ch.rules {
+			for _, o := range r.ops {
+				fn(r, o)
+			}
+			for _, t := range r.targets() {
+				in(c.p.chains[t])
+			}
+		}
+	}
+	for _, ph := range c.p.phases {
+		if !slices.Contains(functions, ph.function) {
+			continue
+		}
+		for _, ch := range ph.chains {
+			in(ch)
+		}
+	}
 }
 
 func (c *compiler) tcOnlyIn(ch *chain, seen map[*chain]bool) {
