@@ -307,37 +307,3 @@ func readElements(conn *netlink.Conn, s *Set) error {
 }
 
 func cstring(s string) []byte { return append([]byte(s), 0) }
-
-// message is a reply of nf_tables.
-type message struct {
-	family Family
-	attrs  []byte
-}
-
-const nfgenmsgLen = 4
-
-// dump asks for every object of a kind; family 0 is all of them.
-func dump(conn *netlink.Conn, msg int, family Family, attrs []netlink.Attribute) ([]message, error) {
-	data, err := netlink.MarshalAttributes(attrs)
-	if err != nil {
-		return nil, err
-	}
-	replies, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{
-			Type:  messageType(msg),
-			Flags: netlink.Request | netlink.Dump,
-		},
-		Data: append([]byte{byte(family), unix.NFNETLINK_V0, 0, 0}, data...),
-	})
-	if err != nil {
-		return nil, err
-	}
-	msgs := make([]message, 0, len(replies))
-	for _, r := range replies {
-		if len(r.Data) < nfgenmsgLen {
-			return nil, fmt.Errorf("reply of %d bytes", len(r.Data))
-		}
-		msgs = append(msgs, message{Family(r.Data[0]), r.Data[nfgenmsgLen:]})
-	}
-	return msgs, nil
-}
