@@ -32,8 +32,6 @@ struct {
 /* Handshakes and ends of connections change state: the TC program's work. */
 static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 {
-	if (p->l4proto == IPPROTO_UDP)
-		return udp_length_valid(p);
 	if (p->l4proto != IPPROTO_TCP)
 		return !flow_contradicts(f, p);
 	return f->state == TCP_ESTABLISHED && tcp_header_valid(p) &&
@@ -161,7 +159,7 @@ int l2_xdp(struct xdp_md *ctx)
 
 	flow_touch(&p->tuple, f, p, 0, 0);
 	if (!policy_passes(ctx, p, f, hop.oif)) {
-		if (policy_rejects && p->reject)
+		if (policy_rejects && REJECT_KIND(p))
 			return handover(ctx, p);
 		count(STAT_DROP_POLICY);
 		return XDP_DROP;

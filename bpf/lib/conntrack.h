@@ -29,9 +29,8 @@ static __always_inline int ct_untracked(const struct pkt *p)
 static __always_inline int ct_is_short(const struct pkt *p)
 {
 	switch (p->l4proto) {
-	case IPPROTO_UDP:
-		return p->th_len < 8 || !udp_length_valid(p);
 	case IPPROTO_TCP:
+	case IPPROTO_UDP:
 	case IPPROTO_UDPLITE:
 	case IPPROTO_SCTP:
 	case IPPROTO_ICMP:
@@ -65,6 +64,8 @@ static __always_inline int ct_may_begin(const struct pkt *p, __u8 *state)
 	case IPPROTO_TCP:
 		*state = TCP_NONE;
 		return tcp_track(p, 0, state) == TCP_KEEP;
+	case IPPROTO_UDP:
+		return udp_header_valid(p);
 	case IPPROTO_ICMP:
 		switch (p->th[0]) {
 		case ICMP_ECHO:

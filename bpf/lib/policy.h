@@ -7,11 +7,13 @@
 #include "device.h"
 #include "exthdr.h"
 #include "facts.h"
+#include "fib.h"
 #include "log.h"
 #include "maps.h"
 #if !CTX_XDP
 #include "payload_set.h"
 #endif
+#include "rt.h"
 #include "secpath.h"
 #include "socket.h"
 
@@ -36,6 +38,8 @@
 #define PHASE_POSTROUTING (1U << 7) /* postrouting filter, priority < 100 */
 #define PHASE_POSTROUTING_NAT (1U << 8) /* postrouting, type nat */
 #define PHASE_POSTROUTING_LATE (1U << 9) /* postrouting filter, 100 and later */
+#define PHASE_INGRESS (1U << 20) /* of a device: every frame */
+#define PHASE_EGRESS (1U << 21)
 
 volatile const __u32 policy_phases = 0;
 
@@ -128,6 +132,9 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 		nft_socket(ctx, p, 0);                                    \
 		nft_clock(ctx, p, 0);                                     \
 		nft_secpath(ctx, p, 0);                                   \
+		nft_fib_type(ctx, p, 0);                                  \
+		nft_fib_oif(ctx, p, 0);                                   \
+		nft_rt(ctx, p, 0);                                        \
 		asm volatile(""                                           \
 			     : "+r"(verdict), "+r"(p), "+r"(ctx)          \
 			     :                                            \
@@ -145,6 +152,8 @@ POLICY_STUB(output)
 POLICY_STUB(postrouting)
 POLICY_STUB(postrouting_nat)
 POLICY_STUB(postrouting_late)
+POLICY_STUB(ingress)
+POLICY_STUB(egress)
 
 /* Runs one phase; true when the packet goes on. */
 #define policy_accepts(PHASE, name, ctx, p) \

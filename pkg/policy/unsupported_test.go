@@ -19,7 +19,7 @@ func TestUnsupportedRules(t *testing.T) {
 	tests := []struct {
 		rule, want string
 	}{
-		{"fib daddr type local accept", `"fib": not supported; supported: ` + exprs},
+		{"rt classid 7 accept", `"rt": not supported: rt classid: of what is forwarded, nothing tells the realm; supported: rt nexthop, mtu, ipsec`},
 		{"ct helper \"ftp\" accept", `"ct": not supported: ct helper; supported: ` + supportedCt},
 		{"ct status assured accept", `"cmp": not supported: ct status assured, or all bits of ct status; supported: expected, seen-reply, confirmed, snat, dnat, dying`},
 		{"meta l4proto sctp ct original proto-dst 22 accept", `"ct": not supported: ct proto-dst of any protocol; supported: ct original and ct reply behind a match on tcp or udp`},
@@ -79,7 +79,7 @@ func TestUnsupportedChains(t *testing.T) {
 		{"table inet t { chain c { type route hook output priority 0; policy accept; accept\n} }",
 			`table inet t chain c: "type route hook output priority 0": "type": not supported: type route; supported: filter; nat at the hook postrouting`},
 		{"table arp t { chain c { type filter hook input priority 0; policy accept; accept\n} }",
-			`table arp t chain c: "type filter hook input priority 0": "family": not supported: family arp; supported: ip, ip6, inet`},
+			`table arp t chain c: "type filter hook input priority 0": "family": not supported: family arp: it stays with the kernel, so load it with nft, in a file of its own; supported: ip, ip6, inet, netdev`},
 		{"table ip t { chain c { type nat hook postrouting priority srcnat; policy accept; oifname \"wan0\" masquerade random\n} }",
 			`table ip t chain c rule handle 2 (line 1): "oifname "wan0" masquerade random": expression "masq": not supported: masquerade with ports, random, fully-random or persistent; supported: masquerade without them`},
 		{"table ip t { chain c { type nat hook postrouting priority srcnat; policy accept; oifname \"wan0\" snat to 192.0.2.1\n} }",
@@ -99,7 +99,7 @@ func TestUnsupportedChains(t *testing.T) {
 
 // All that is refused is reported, in order.
 func TestUnsupportedAll(t *testing.T) {
-	_, err := Compile(readRuleset(t, inInput("fib daddr type local accept\naccept\nct expiration 5s accept")), Options{Links: testLinks})
+	_, err := Compile(readRuleset(t, inInput("rt classid 7 accept\naccept\nct expiration 5s accept")), Options{Links: testLinks})
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		t.Fatalf("error %v is not a joined one", err)
@@ -112,7 +112,7 @@ func TestUnsupportedAll(t *testing.T) {
 		}
 		got = append(got, u.Expr)
 	}
-	if strings.Join(got, " ") != "fib ct" {
+	if strings.Join(got, " ") != "rt ct" {
 		t.Errorf("refused %v", got)
 	}
 }
