@@ -35,6 +35,8 @@
 #define PHASE_POSTROUTING (1U << 7) /* postrouting filter, priority < 100 */
 #define PHASE_POSTROUTING_NAT (1U << 8) /* postrouting, type nat */
 #define PHASE_POSTROUTING_LATE (1U << 9) /* postrouting filter, 100 and later */
+#define PHASE_INGRESS (1U << 20) /* of a device: every frame */
+#define PHASE_EGRESS (1U << 21)
 
 volatile const __u32 policy_phases = 0;
 
@@ -134,6 +136,8 @@ POLICY_STUB(output)
 POLICY_STUB(postrouting)
 POLICY_STUB(postrouting_nat)
 POLICY_STUB(postrouting_late)
+POLICY_STUB(ingress)
+POLICY_STUB(egress)
 
 /* Runs one phase; true when the packet goes on. */
 #define policy_accepts(PHASE, name, ctx, p) \

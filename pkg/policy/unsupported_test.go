@@ -72,7 +72,7 @@ func TestUnsupportedChains(t *testing.T) {
 		{"table inet t { chain c { type route hook output priority 0; policy accept; accept\n} }",
 			`table inet t chain c: "type route hook output priority 0": "type": not supported: type route; supported: filter; nat at the hook postrouting`},
 		{"table arp t { chain c { type filter hook input priority 0; policy accept; accept\n} }",
-			`table arp t chain c: "type filter hook input priority 0": "family": not supported: family arp; supported: ip, ip6, inet`},
+			`table arp t chain c: "type filter hook input priority 0": "family": not supported: family arp: it stays with the kernel, so load it with nft, in a file of its own; supported: ip, ip6, inet, netdev`},
 		{"table ip t { chain c { type nat hook postrouting priority srcnat; policy accept; oifname \"wan0\" masquerade random\n} }",
 			`table ip t chain c rule handle 2 (line 1): "oifname "wan0" masquerade random": expression "masq": not supported: masquerade with ports, random, fully-random or persistent; supported: masquerade without them`},
 		{"table ip t { chain c { type nat hook postrouting priority srcnat; policy accept; oifname \"wan0\" snat to 192.0.2.1\n} }",
