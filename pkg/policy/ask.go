@@ -66,7 +66,7 @@ func (c *compiler) checkHook(ch *chain, hook nft.Hook, seen map[*chain]bool) {
 			if _, ok := o.(opReject); ok && isDeviceHook(hook) {
 				c.errs = append(c.errs, unsupportedRule(r.src, "reject", fmt.Sprintf("an answer from the hook %v", hook), "reject at prerouting, input, forward, output; drop"))
 			}
-			if f, ok := o.(*opFind); ok && isDeviceHook(hook) && f.readsTag() {
+			if f, ok := o.(*opFind); ok && hook == nft.HookEgress && f.readsTag() {
 				c.errs = append(c.errs, unsupportedRule(r.src, "payload", fmt.Sprintf("the type of a frame, and VLAN tags, at the hook %v", hook), "ether saddr, ether daddr; meta protocol"))
 			}
 			a, ok := o.(*opAsk)
