@@ -112,6 +112,9 @@ func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ru
 	if err := readSets(conn, rs, nil); err != nil {
 		return nil, err
 	}
+	if rs.elements() > maxListed {
+		options = append(options, "-t")
+	}
 	out, err := command(ctx, append(options, "-a", "list", "ruleset")...)
 	if err != nil {
 		return nil, err
@@ -302,29 +305,36 @@ func readSets(conn *netlink.Conn, rs *Ruleset, of *Table) error {
 			return ErrChanged
 		}
 		s.Table.Sets = append(s.Table.Sets, s)
-		if err := readElements(conn, s); err != nil {
+		if err := readElements(s); err != nil {
 			return fmt.Errorf("table %v set %s: %w", s.Table, s.Name, err)
 		}
 	}
 	return nil
 }
 
-func readElements(conn *netlink.Conn, s *Set) error {
-	msgs, err := dump(conn, unix.NFT_MSG_GETSETELEM, s.Table.Family, []netlink.Attribute{
-		{Type: unix.NFTA_SET_ELEM_LIST_TABLE, Data: cstring(s.Table.Name)},
-		{Type: unix.NFTA_SET_ELEM_LIST_SET, Data: cstring(s.Name)},
+func readElements(s *Set) error {
+	err := dumpElements(s, func(attrs []byte) error {
+		elems, err := decodeElements(attrs)
+		s.Elements = append(s.Elements, elems...)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("list elements: %w", err)
 	}
-	for _, m := range msgs {
-		elems, err := decodeElements(m.attrs)
-		if err != nil {
-			return err
-		}
-		s.Elements = append(s.Elements, elems...)
-	}
 	return nil
+}
+
+// maxListed is up to how many elements the listing has those of named sets.
+const maxListed = 50000
+
+func (r *Ruleset) elements() int {
+	n := 0
+	for _, t := range r.Tables {
+		for _, s := range t.Sets {
+			n += len(s.Elements)
+		}
+	}
+	return n
 }
 
 func cstring(s string) []byte { return append([]byte(s), 0) }

@@ -118,8 +118,14 @@ func nameRanges(s *nft.Set) bool {
 
 // isCode tells whether a set becomes code.
 func isCode(s *nft.Set) bool {
-	n := len(s.Ranges())
-	return isFixed(s) && (n <= codeElements || hasClasses(s) && n <= codeConcatElements)
+	if !isFixed(s) {
+		return false
+	}
+	n := len(s.Elements)
+	if s.Has(nft.SetInterval) && n <= 2*codeConcatElements {
+		n = len(s.Ranges()) // ends of ranges are elements, too
+	}
+	return n <= codeElements || hasClasses(s) && n <= codeConcatElements
 }
 
 // checkMap refuses sets that cannot be maps.

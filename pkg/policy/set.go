@@ -126,7 +126,7 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 
 	s.nameMaps(0)
 	initial := uint32(len(s.ranges))
-	if !s.classes {
+	if s.Interval && !s.classes {
 		initial = uint32(len(s.initial()))
 	}
 	switch {
