@@ -178,16 +178,26 @@ func (c *compiler) setMap(s *nft.Set) int {
 		set := newSet(index, s, c.p.options)
 		// checkSet has refused what this could not be.
 		set.states, _ = elemStates(s.Exprs)
-		for n := 1; slices.ContainsFunc(set.mapNames(), c.p.hasMap); n++ {
-			set.nameMaps(n)
-		}
 		c.p.Sets = append(c.p.Sets, set)
 	}
 	return index
 }
 
-func (p *Program) hasMap(name string) bool {
-	return slices.ContainsFunc(p.Sets, func(s *Set) bool { return slices.Contains(s.mapNames(), name) })
+// nameMaps gives the maps of all sets their names, once it is known what is in
+// them.
+func (p *Program) nameMaps() {
+	taken := map[string]bool{}
+	for _, s := range p.Sets {
+		for n := 0; ; n++ {
+			s.nameMaps(n)
+			if !slices.ContainsFunc(s.mapNames(), func(name string) bool { return taken[name] }) {
+				break
+			}
+		}
+		for _, name := range s.mapNames() {
+			taken[name] = true
+		}
+	}
 }
 
 // namedSets gives a map to each named set that no rule uses (yet), so that its
