@@ -13,6 +13,7 @@ import (
 const (
 	attrBitwiseOp   = 6
 	attrBitwiseData = 7
+	attrBitwiseSrc2 = 8
 	attrMasqRegMin  = 2
 	attrMasqRegMax  = 3
 
@@ -39,6 +40,8 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"numgen":    decodeNumgen,
 	"quota":     decodeQuota,
 	"objref":    decodeObjref,
+	"fib":       decodeFib,
+	"rt":        decodeRt,
 	"notrack":   decodeNotrack,
 	"hash":      decodeHash,
 	"reject":    decodeReject,
@@ -210,7 +213,7 @@ func decodeRange(b []byte) (Expr, error) {
 
 func decodeBitwise(b []byte) (Expr, error) {
 	e := new(ExprBitwise)
-	return e, scan(b, func(a attr) (err error) {
+	err := scan(b, func(a attr) (err error) {
 		switch a.typ {
 		case unix.NFTA_BITWISE_SREG:
 			return u32to(&e.Src, a)
@@ -227,19 +230,21 @@ func decodeBitwise(b []byte) (Expr, error) {
 		case attrBitwiseOp:
 			return u32to(&e.Op, a)
 		case attrBitwiseData:
-			// The shift is a number in host byte order.
-			v, err := decodeValue(a)
-			if err != nil {
-				return err
-			}
-			if len(v) != 4 {
-				return fmt.Errorf("shift of %d bytes", len(v))
-			}
-			e.Shift = hostEndian.Uint32(v)
-			return nil
+			e.Data, err = decodeValue(a)
+			return err
+		case attrBitwiseSrc2:
+			return u32to(&e.Src2, a)
 		}
 		return errAttr(a)
 	})
+	if err == nil && (e.Op == BitwiseLshift || e.Op == BitwiseRshift) {
+		// The shift is a number in host byte order.
+		if len(e.Data) != 4 {
+			return e, fmt.Errorf("shift of %d bytes", len(e.Data))
+		}
+		e.Shift, e.Data = hostEndian.Uint32(e.Data), nil
+	}
+	return e, err
 }
 
 func decodeByteorder(b []byte) (Expr, error) {

@@ -3,6 +3,8 @@
 package nft
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"syscall"
 
@@ -10,80 +12,86 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dumpBuffer is larger than what the kernel puts into a message of a dump, which
-// is as long as the receiver's buffer, up to 32 KiB. It walks a set from its
-// beginning for each message: short ones make a large set take minutes.
+// message is a reply of nf_tables.
+type message struct {
+	family Family
+	attrs  []byte
+}
+
+const nfgenmsgLen = 4
+
+// dumpBuffer is what is read at once. The kernel fills up to 32 KiB of it if it
+// may: for each part of a dump it walks through a set from its beginning, so that
+// small parts would make the dump of a large set endless.
 const dumpBuffer = 64 << 10
 
-// dumpElements calls fn with the attributes of each message about a set's
-// elements.
-func dumpElements(s *Set, fn func(attrs []byte) error) error {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+// dump asks for every object of a kind; family 0 is all of them.
+func dump(conn *netlink.Conn, msg int, family Family, attrs []netlink.Attribute) ([]message, error) {
+	data, err := netlink.MarshalAttributes(attrs)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer unix.Close(fd)
-	attrs, err := netlink.MarshalAttributes([]netlink.Attribute{
-		{Type: unix.NFTA_SET_ELEM_LIST_TABLE, Data: cstring(s.Table.Name)},
-		{Type: unix.NFTA_SET_ELEM_LIST_SET, Data: cstring(s.Name)},
+	request, err := conn.Send(netlink.Message{
+		Header: netlink.Header{
+			Type:  messageType(msg),
+			Flags: netlink.Request | netlink.Dump,
+		},
+		Data: append([]byte{byte(family), unix.NFNETLINK_V0, 0, 0}, data...),
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	request, err := netlink.Message{
-		Header: netlink.Header{
-			Length: uint32(unix.NLMSG_HDRLEN + nfgenmsgLen + len(attrs)),
-			Type:   unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETSETELEM,
-			Flags:  netlink.Request | netlink.Dump,
-		},
-		Data: append([]byte{byte(s.Table.Family), unix.NFNETLINK_V0, 0, 0}, attrs...),
-	}.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return err
-	}
+	var msgs []message
 	buf := make([]byte, dumpBuffer)
 	for {
-		n, _, err := unix.Recvfrom(fd, buf, 0)
-		if err == unix.EINTR {
-			continue
-		}
+		n, err := receive(conn, buf)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		done, err := dumped(buf[:n], fn)
-		if done || err != nil {
-			return err
+		// What is decoded points into it.
+		replies, err := syscall.ParseNetlinkMessage(bytes.Clone(buf[:n]))
+		if err != nil {
+			return nil, fmt.Errorf("reply of %d bytes: %w", n, err)
+		}
+		for _, r := range replies {
+			switch {
+			case r.Header.Seq != request.Header.Sequence:
+			case r.Header.Type == unix.NLMSG_DONE || r.Header.Type == unix.NLMSG_ERROR:
+				return msgs, result(r.Data)
+			case len(r.Data) < nfgenmsgLen:
+				return nil, fmt.Errorf("reply of %d bytes", len(r.Data))
+			default:
+				msgs = append(msgs, message{Family(r.Data[0]), r.Data[nfgenmsgLen:]})
+			}
 		}
 	}
 }
 
-// dumped handles a datagram of a dump; done tells that it was the last.
-func dumped(b []byte, fn func(attrs []byte) error) (done bool, err error) {
-	// What fn keeps of it has to be its own.
-	msgs, err := syscall.ParseNetlinkMessage(append([]byte(nil), b...))
+// result is the error, if any, that the end of a dump tells of.
+func result(b []byte) error {
+	if len(b) < 4 {
+		return nil
+	}
+	if code := int32(binary.NativeEndian.Uint32(b)); code < 0 {
+		return unix.Errno(-code)
+	}
+	return nil
+}
+
+func receive(conn *netlink.Conn, buf []byte) (n int, err error) {
+	raw, err := conn.SyscallConn()
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	for _, m := range msgs {
-		switch {
-		case m.Header.Flags&unix.NLM_F_DUMP_INTR != 0:
-			return false, ErrChanged
-		case m.Header.Type == unix.NLMSG_DONE || m.Header.Type == unix.NLMSG_ERROR:
-			if len(m.Data) >= 4 {
-				if code := int32(hostEndian.Uint32(m.Data)); code != 0 {
-					return true, unix.Errno(-code)
-				}
-			}
-			return true, nil
-		case len(m.Data) < nfgenmsgLen:
-			return false, fmt.Errorf("reply of %d bytes", len(m.Data))
+	var recvErr error
+	err = raw.Read(func(fd uintptr) bool {
+		for recvErr = unix.EINTR; recvErr == unix.EINTR; {
+			n, _, recvErr = unix.Recvfrom(int(fd), buf, 0)
 		}
-		if err := fn(m.Data[nfgenmsgLen:]); err != nil {
-			return false, err
-		}
+		return recvErr != unix.EAGAIN
+	})
+	if err == nil {
+		err = recvErr
 	}
-	return false, nil
+	return n, err
 }
