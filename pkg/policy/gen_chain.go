@@ -143,6 +143,10 @@ func (g *gen) rule(r *rule, sc *scope) {
 				asm.StoreMem(regPkt, nat, asm.R1, asm.Word),
 			)
 			sc.done()
+		case opDup:
+			g.dup(o)
+		case opFwd:
+			g.fwd(o, sc)
 		case opReject:
 			g.reject(o, sc)
 		case opVerdict:

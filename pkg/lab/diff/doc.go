@@ -44,6 +44,7 @@ var Differences = []Difference{
 	{"rejected DHCP", "the kernel answers it and shows it to packet sockets, too; l2d only shows it to them"},
 	{"traffic over lo", "l2d does not filter it"},
 	{"the policies' own counters", "nftables has none"},
+	{"fib of an interface at input", "of a packet whose socket it has found, the kernel takes the interface that the connection came by last"},
 	{"limits per second, minute and hour", "the verdict would depend on the moment; the rig makes them limits per day, with the same burst"},
 }
 
