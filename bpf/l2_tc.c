@@ -11,6 +11,7 @@
 #include "lib/conntrack.h"
 #include "lib/forward.h"
 #include "lib/gc.h"
+#include "lib/half_way.h"
 #include "lib/icmp_error.h"
 #include "lib/nat.h"
 #include "lib/parse.h"
@@ -25,7 +26,7 @@ char LICENSE[] SEC("license") = "GPL";
  */
 #define TC_INDEX_NONE 0
 #define TC_INDEX_DONE 0x12d0 /* forwarded: nothing left to do */
-#define TC_INDEX_SNAT 0x12d1 /* accepted, its source is still to translate */
+#define TC_INDEX_SNAT 0x2000 /* accepted, its source is still to translate */
 
 /* What the steps of a packet's way share. */
 struct way {
@@ -52,15 +53,28 @@ static __always_inline int pass(struct __sk_buff *skb)
  * another namespace, where anyone's program may have written it; by a managed
  * interface it came through ours.
  */
-static __always_inline int is_marked(struct __sk_buff *skb, __u32 mark)
+static __always_inline int is_ours(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ingress_ifindex;
-	struct iface *iface;
+	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 
-	if (skb->tc_index != mark)
-		return 0;
-	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	return iface && iface->flags & IFACE_MANAGED;
+}
+
+/* The router's own packet that was sent another way has its socket: on the way
+ * from another namespace it would have lost it.
+ */
+static __always_inline int is_done(struct __sk_buff *skb)
+{
+	if (skb->tc_index != TC_INDEX_DONE)
+		return 0;
+	return is_ours(skb) || (!skb->ingress_ifindex && skb->sk);
+}
+
+static __always_inline int is_half_done(struct __sk_buff *skb)
+{
+	return (skb->tc_index & ~HALF_WAY_SLOTS_MASK) == TC_INDEX_SNAT &&
+	       is_ours(skb);
 }
 
 static __always_inline struct scratch *way_begin(struct way *w)
@@ -122,22 +136,63 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 	}
 }
 
-static __always_inline void to_dst(struct pkt *p, const struct way *w)
+/* What a first packet's NAT chains said has been done. */
+static __always_inline void nat_done(struct pkt *p, const struct way *w)
 {
-	if (w->ct.flow)
-		translate_dst(p, &w->ct.flow->out);
-	else if (w->error && w->error->translate)
-		icmp_error_dst(p, w->error);
+	struct endpoints out;
+
+	p->nat = 0;
+	__builtin_memcpy(&out, &p->tuple, sizeof(out));
+	translate_dst(p, &out);
+	translate_src(p, &out);
+	facts_first(w->key, &out);
 }
 
 /*
- * The source's translation: the flow's, or for a first packet the one that the
- * NAT chains ask for. Begins the flow. Returns a drop reason or 0.
+ * The destination's translation: the flow's, or for a first packet the one that
+ * the NAT chains of the hook ask for. Returns a drop reason or 0.
+ */
+static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
+				  struct way *w, int is_output)
+{
+	int reason;
+
+	if (w->ct.flow) {
+		translate_dst(p, &w->ct.flow->out);
+		return 0;
+	}
+	if (w->error && w->error->translate) {
+		icmp_error_dst(p, w->error);
+		return 0;
+	}
+	if (!w->ct.first)
+		return 0;
+	if (is_output ? !policy_accepts(OUTPUT_NAT, output_nat, skb, p) :
+			!policy_accepts(PREROUTING_NAT, prerouting_nat, skb, p))
+		return STAT_DROP_POLICY;
+	if (!p->nat)
+		return 0;
+	reason = nat_destination(skb, p);
+	if (reason)
+		return reason;
+	nat_done(p, w);
+	return 0;
+}
+
+/* The translation gives the packet another destination address. */
+static __always_inline int has_other_dst(const struct pkt *p,
+					 const struct way *w)
+{
+	return !!__builtin_memcmp(w->key->daddr, p->tuple.daddr, 16);
+}
+
+/*
+ * The source's translation, likewise. Begins the flow. Returns a drop reason or
+ * 0.
  */
 static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
-				  struct way *w)
+				  struct way *w, int is_input)
 {
-	struct endpoints out;
 	int reason;
 
 	if (w->ct.flow) {
@@ -150,16 +205,15 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	}
 	if (!w->ct.first)
 		return 0;
-	if (!policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
+	if (is_input ? !policy_accepts(INPUT_NAT, input_nat, skb, p) :
+		       !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return STAT_DROP_POLICY;
 	if (p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
 		return STAT_DROP_NAT_NO_ADDRESS;
 	reason = flow_begin(p, w->key, w->ct.state);
 	if (reason)
 		return reason;
-	__builtin_memcpy(&out, &p->tuple, sizeof(out));
-	translate_src(p, &out);
-	facts_first(w->key, &out);
+	nat_done(p, w);
 	return 0;
 }
 
@@ -217,14 +271,11 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 			return TCX_DROP;
 		return pass(skb);
 	}
-	if (w->ct.first) {
-		reason = flow_begin(p, w->key, w->ct.state);
-		if (reason)
-			return drop(reason);
-	} else if (w->ct.flow) {
-		/* Its port, if that was taken when the flow began. */
-		translate_src(p, &w->ct.flow->out);
-	}
+	reason = to_src(skb, p, w, 1);
+	if (reason)
+		return drop(reason);
+	if (!policy_accepts(INPUT_LATE, input_late, skb, p))
+		return refuse_late(w);
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_IN);
@@ -232,10 +283,11 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 }
 
 static __always_inline int lookup_route(struct __sk_buff *skb,
-					const struct pkt *p,
+					const struct pkt *p, __u32 iif,
 					struct bpf_fib_lookup *fib, __u32 len)
 {
 	route_fill(fib, p, len);
+	fib->ifindex = iif;
 	/* In newer headers a union with smac; an output after the call. */
 	__builtin_memcpy(fib->smac, &p->mark, sizeof(p->mark));
 	return bpf_fib_lookup(skb, fib, sizeof(*fib),
@@ -252,10 +304,10 @@ find_route(struct __sk_buff *skb, struct pkt *p, struct bpf_fib_lookup *fib)
 	if (p->nfproto == NFPROTO_IPV6 && is_link_local(p->tuple.daddr))
 		return ROUTE_LOCAL;
 
-	ret = lookup_route(skb, p, fib, segment_len(skb, p));
+	ret = lookup_route(skb, p, p->iif, fib, segment_len(skb, p));
 	if (ret == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		/* Which interface it would have been. */
-		ret = lookup_route(skb, p, fib, 1);
+		ret = lookup_route(skb, p, p->iif, fib, 1);
 		too_big = 1;
 	}
 	switch (ret) {
@@ -286,7 +338,6 @@ static __always_inline int send_by(struct __sk_buff *skb, const struct pkt *p,
 	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 
 	skb->tc_index = TC_INDEX_DONE;
-	count(STAT_TC_FORWARDED);
 	if (iface && iface->flags & IFACE_L3)
 		return bpf_redirect(ifindex, 0);
 	/* From one without a header: room for the one to be written. */
@@ -318,7 +369,8 @@ static __always_inline int to_kernel(struct __sk_buff *skb, struct pkt *p,
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_TO_KERNEL);
-	skb->tc_index = snat ? TC_INDEX_SNAT : TC_INDEX_DONE;
+	skb->tc_index = snat ? TC_INDEX_SNAT + half_way_keep(w->key) :
+			       TC_INDEX_DONE;
 	return TCX_NEXT;
 }
 
@@ -334,7 +386,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 		return drop(STAT_DROP_POLICY);
 	if (is_martian_source(p))
 		return drop(STAT_DROP_MARTIAN);
-	reason = to_src(skb, p, w);
+	reason = to_src(skb, p, w, 0);
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
@@ -343,6 +395,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 		return to_kernel(skb, p, w);
 	if (write_headers(skb, p, w, 1) < 0)
 		return drop(STAT_DROP_INTERNAL);
+	count(STAT_TC_FORWARDED);
 	return send_by(skb, p, fib);
 }
 
@@ -356,6 +409,7 @@ int l2_ingress(struct __sk_buff *skb)
 	struct scratch *s;
 	struct way w;
 	struct pkt *p;
+	int reason;
 
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	if (!iface || !(iface->flags & IFACE_MANAGED))
@@ -387,7 +441,9 @@ int l2_ingress(struct __sk_buff *skb)
 	track(skb, p, &w);
 	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
 		return drop(STAT_DROP_POLICY);
-	to_dst(p, &w);
+	reason = to_dst(skb, p, &w, 0);
+	if (reason)
+		return drop(reason);
 	if (!policy_accepts(PREROUTING, prerouting, skb, p))
 		return drop(STAT_DROP_POLICY);
 
@@ -400,7 +456,7 @@ int l2_ingress(struct __sk_buff *skb)
 		return forward(skb, p, &w, &fib, route == ROUTE_TOO_BIG);
 	case ROUTE_REFUSED:
 		/* Without its translation it would be the router's own. */
-		if (__builtin_memcmp(w.key->daddr, p->tuple.daddr, 16))
+		if (has_other_dst(p, &w))
 			return drop(STAT_DROP_NO_ROUTE);
 		return pass(skb);
 	default:
@@ -423,12 +479,17 @@ static __always_inline int from_packet_socket(struct __sk_buff *skb)
 static __always_inline int finish_snat(struct __sk_buff *skb, struct pkt *p,
 				       struct way *w)
 {
-	struct flow *f = bpf_map_lookup_elem(&l2_flows, w->key);
+	struct tuple *key = half_way_key(skb->tc_index);
+	struct flow *f = NULL;
 
-	if (!f)
-		f = bpf_map_lookup_elem(&l2_half_open, w->key);
-	/* Evicted meanwhile: never out without its translation. */
-	if (!f)
+	if (key)
+		f = bpf_map_lookup_elem(&l2_flows, key);
+	if (key && !f)
+		f = bpf_map_lookup_elem(&l2_half_open, key);
+	/* Evicted meanwhile, or another packet's: never out without its own
+	 * translation.
+	 */
+	if (!f || !is_half_way(w->key, key, &f->out))
 		return drop(STAT_DROP_INTERNAL);
 	translate_src(p, &f->out);
 	if (write_headers(skb, p, w, 0) < 0)
@@ -436,17 +497,37 @@ static __always_inline int finish_snat(struct __sk_buff *skb, struct pkt *p,
 	return pass(skb);
 }
 
+/*
+ * The destination was translated after the kernel had routed the packet: the
+ * way is another one, as ip_route_me_harder() finds it. What is for the router
+ * itself would have to come in by lo, and its answers go out there.
+ */
+static __always_inline int reroute(struct __sk_buff *skb, struct pkt *p,
+				   struct bpf_fib_lookup *fib)
+{
+	switch (lookup_route(skb, p, p->iif ? p->iif : LOOPBACK_IFINDEX, fib,
+			     segment_len(skb, p))) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+		p->oif = fib->ifindex;
+		return 0;
+	case BPF_FIB_LKUP_RET_NOT_FWDED:
+		return STAT_DROP_NAT_LOCAL;
+	}
+	return STAT_DROP_NO_ROUTE;
+}
+
 SEC("tcx/egress")
 int l2_egress(struct __sk_buff *skb)
 {
+	int reason, forwarded, rerouted = 0;
 	__u32 ifindex = skb->ifindex;
+	struct bpf_fib_lookup fib;
 	struct iface *iface;
-	int reason, forwarded;
 	struct scratch *s;
 	struct way w;
 	struct pkt *p;
 
-	if (is_marked(skb, TC_INDEX_DONE))
+	if (is_done(skb))
 		return pass(skb);
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	if (!iface || !(iface->flags & IFACE_MANAGED) || skb->vlan_present ||
@@ -467,7 +548,7 @@ int l2_egress(struct __sk_buff *skb)
 		return drop(STAT_DROP_MALFORMED);
 	}
 	p->oif = ifindex;
-	if (is_marked(skb, TC_INDEX_SNAT))
+	if (is_half_done(skb))
 		return finish_snat(skb, p, &w);
 
 	/* Forwarded by the kernel, from an interface that has no program. */
@@ -479,21 +560,27 @@ int l2_egress(struct __sk_buff *skb)
 		    !policy_accepts(OUTPUT_RAW, output_raw, skb, p))
 		return drop(STAT_DROP_POLICY);
 	track(skb, p, &w);
-	if (forwarded &&
-	    !policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
+	if (forwarded ?
+		    !policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p) :
+		    !policy_accepts(OUTPUT_EARLY, output_early, skb, p))
 		return drop(STAT_DROP_POLICY);
-	/* An answer to a packet whose source port was taken. */
-	to_dst(p, &w);
-	if (forwarded) {
-		if (!policy_accepts(PREROUTING, prerouting, skb, p) ||
-		    !policy_accepts(FORWARD, forward, skb, p))
-			return drop(STAT_DROP_POLICY);
-	} else if (!policy_accepts(OUTPUT, output, skb, p)) {
+	reason = to_dst(skb, p, &w, !forwarded);
+	if (reason)
+		return drop(reason);
+	if (forwarded ? !policy_accepts(PREROUTING, prerouting, skb, p) :
+			!policy_accepts(OUTPUT, output, skb, p))
 		return drop(STAT_DROP_POLICY);
+	if (has_other_dst(p, &w)) {
+		reason = reroute(skb, p, &fib);
+		if (reason)
+			return drop(reason);
+		rerouted = 1;
 	}
+	if (forwarded && !policy_accepts(FORWARD, forward, skb, p))
+		return drop(STAT_DROP_POLICY);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
 		return drop(STAT_DROP_POLICY);
-	reason = to_src(skb, p, &w);
+	reason = to_src(skb, p, &w, 0);
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
@@ -501,5 +588,5 @@ int l2_egress(struct __sk_buff *skb)
 	if (write_headers(skb, p, &w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);
-	return pass(skb);
+	return rerouted ? send_by(skb, p, &fib) : pass(skb);
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
+// natMasquerade is NAT_MASQUERADE of bpf/lib/types.h.
+const natMasquerade = 1 << 30
+
 // testPolicy is a ruleset without the compiler: the loader's and the
 // dataplane's tests do not depend on it. It accepts everything but what its
 // members say.
@@ -89,7 +92,7 @@ func (p testPolicy) Splice(spec *ebpf.CollectionSpec) error {
 		}
 		prog.Instructions = out
 	}
-	return spec.Variables["policy_phases"].Set(uint32(0x3ff))
+	return spec.Variables["policy_phases"].Set(uint32(0x7fff))
 }
 
 func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructions, error) {
@@ -109,7 +112,7 @@ func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructi
 	end := name + ".end"
 	body := asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Mov.Reg(asm.R1, asm.R2), asm.JEq.Imm(asm.R1, 0, end)}
 	if p.masquerade && name == "policy_postrouting_nat" {
-		body = append(body, asm.Mov.Imm(asm.R2, 1), asm.StoreMem(asm.R1, nat, asm.R2, asm.Word))
+		body = append(body, asm.Mov.Imm(asm.R2, natMasquerade), asm.StoreMem(asm.R1, nat, asm.R2, asm.Word))
 	}
 	if p.notVerifying {
 		body = append(body, asm.LoadMem(asm.R2, asm.R1, 4096, asm.Word))

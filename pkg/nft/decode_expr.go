@@ -13,9 +13,6 @@ import (
 const (
 	attrBitwiseOp   = 6
 	attrBitwiseData = 7
-	attrMasqRegMin  = 2
-	attrMasqRegMax  = 3
-
 	attrNumgenOffset = 4
 )
 
@@ -33,6 +30,8 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"log":       decodeLog,
 	"immediate": decodeImmediate,
 	"masq":      decodeMasq,
+	"nat":       decodeNAT,
+	"redir":     decodeRedir,
 	"numgen":    decodeNumgen,
 	"quota":     decodeQuota,
 	"objref":    decodeObjref,
@@ -344,21 +343,6 @@ func decodeImmediate(b []byte) (Expr, error) {
 		case unix.NFTA_IMMEDIATE_DATA:
 			e.Data, e.Verdict, err = decodeData(a)
 			return err
-		}
-		return errAttr(a)
-	})
-}
-
-func decodeMasq(b []byte) (Expr, error) {
-	e := new(ExprMasq)
-	return e, scan(b, func(a attr) error {
-		switch a.typ {
-		case unix.NFTA_MASQ_FLAGS:
-			return u32to(&e.Flags, a)
-		case attrMasqRegMin:
-			return u32to(&e.PortMin, a)
-		case attrMasqRegMax:
-			return u32to(&e.PortMax, a)
 		}
 		return errAttr(a)
 	})

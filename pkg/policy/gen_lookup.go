@@ -40,7 +40,7 @@ func (g *gen) find(set int, keys [][]sym, absent label) {
 			}
 		}
 	}
-	g.spill(key)
+	g.spill(key, g.layout.offsets[fieldKey])
 	g.callMap(s, asm.FnMapLookupElem)
 
 	found := g.newLabel()
@@ -64,12 +64,13 @@ func (g *gen) callMap(s *Set, helper asm.BuiltinFunc) {
 	)
 }
 
-// spill writes a key to p->key.
-func (g *gen) spill(key []sym) {
+// spill writes a key, or data, to struct pkt, at an offset that is a multiple
+// of 8.
+func (g *gen) spill(key []sym, offset int) {
 	for at := 0; at < len(key); {
 		n := g.spillLen(key, at)
 		part := key[at : at+n]
-		to := int16(g.layout.offsets[fieldKey] + at)
+		to := int16(offset + at)
 		if part[0].field == fieldNone {
 			var b []byte
 			for _, s := range part {

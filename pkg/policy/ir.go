@@ -63,9 +63,6 @@ type opCount struct{ index int }
 // opLog reports the packet.
 type opLog struct{ index int }
 
-// opMasquerade asks for the translation and ends the NAT chains.
-type opMasquerade struct{}
-
 // opVerdict ends the rule.
 type opVerdict struct {
 	code  nft.VerdictCode
@@ -80,7 +77,6 @@ func (opTransport) isOp()  {}
 func (opLimit) isOp()      {}
 func (opCount) isOp()      {}
 func (opLog) isOp()        {}
-func (opMasquerade) isOp() {}
 func (opVerdict) isOp()    {}
 
 // rule is a lowered rule.

@@ -51,6 +51,8 @@ func init() {
 		"limit":     as((*lowerer).limit),
 		"log":       as((*lowerer).log),
 		"masq":      as((*lowerer).masq),
+		"nat":       as((*lowerer).nat),
+		"redir":     as((*lowerer).redir),
 		"numgen":    as((*lowerer).numgen),
 		"quota":     as((*lowerer).quota),
 		"objref":    as((*lowerer).objref),
@@ -408,13 +410,5 @@ func (l *lowerer) log(e *nft.ExprLog) error {
 	}
 	l.p.Logs = append(l.p.Logs, info)
 	l.ops = append(l.ops, opLog{int(info.Index)})
-	return nil
-}
-
-func (l *lowerer) masq(e *nft.ExprMasq) error {
-	if e.Flags != 0 || e.PortMin != 0 || e.PortMax != 0 {
-		return refuse("masquerade without them", "masquerade with ports, random, fully-random or persistent")
-	}
-	l.ops = append(l.ops, opMasquerade{})
 	return nil
 }

@@ -37,30 +37,38 @@ var xdpPhases = []string{
 
 // findTCOnly notes the rules that keep XDP from running the ruleset.
 func (c *compiler) findTCOnly() {
-	seen := make(map[*chain]bool)
+	var chains []*chain
 	for _, ph := range c.p.phases {
-		if !slices.Contains(xdpPhases, ph.function) {
-			continue
-		}
-		for _, ch := range ph.chains {
-			c.tcOnlyIn(ch, seen)
+		if slices.Contains(xdpPhases, ph.function) {
+			chains = append(chains, ph.chains...)
 		}
 	}
-}
-
-func (c *compiler) tcOnlyIn(ch *chain, seen map[*chain]bool) {
-	if seen[ch] {
-		return
-	}
-	seen[ch] = true
-	for _, r := range ch.rules {
+	c.walk(chains, func(r *rule) {
 		for _, o := range r.ops {
 			if t, ok := o.(tcOnly); ok {
 				c.p.TCOnly = append(c.p.TCOnly, TCOnly{c.p.Rules[r.index], t.why()})
 			}
 		}
-		for _, t := range r.targets() {
-			c.tcOnlyIn(c.p.chains[t], seen)
+	})
+}
+
+// walk calls fn once for each rule of chains and of those that they jump to.
+func (c *compiler) walk(chains []*chain, fn func(r *rule)) {
+	seen := make(map[*chain]bool)
+	var visit func(ch *chain)
+	visit = func(ch *chain) {
+		if seen[ch] {
+			return
 		}
+		seen[ch] = true
+		for _, r := range ch.rules {
+			fn(r)
+			for _, t := range r.targets() {
+				visit(c.p.chains[t])
+			}
+		}
+	}
+	for _, ch := range chains {
+		visit(ch)
 	}
 }
