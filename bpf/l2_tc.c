@@ -217,8 +217,8 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	return 0;
 }
 
-/* A chain behind the NAT refused the first packet: there is no flow. */
-static __always_inline int refuse_late(struct way *w)
+/* The first packet goes no further after all: there is no flow. */
+static __always_inline int refuse_late(struct way *w, __u32 reason)
 {
 	struct flow *f;
 
@@ -227,7 +227,7 @@ static __always_inline int refuse_late(struct way *w)
 		if (f)
 			flow_delete(w->key, f);
 	}
-	return drop(STAT_DROP_POLICY);
+	return drop(reason);
 }
 
 static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
@@ -260,6 +260,21 @@ static __always_inline int is_dhcp(const struct pkt *p)
 	       (port == bpf_htons(67) || port == bpf_htons(68));
 }
 
+/* Whether answers to the translated source would stay in the router. */
+static __noinline int answers_by_lo(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct bpf_fib_lookup fib;
+
+	route_fill(&fib, p, 1);
+	fib.ifindex = LOOPBACK_IFINDEX;
+	if (p->nfproto == NFPROTO_IPV4)
+		__builtin_memcpy(&fib.ipv4_dst, p->tuple.saddr, 4);
+	else
+		__builtin_memcpy(fib.ipv6_dst, p->tuple.saddr, 16);
+	return bpf_fib_lookup(skb, &fib, sizeof(fib), FIB_LOOKUP_SKIP_NEIGH) ==
+	       BPF_FIB_LKUP_RET_NOT_FWDED;
+}
+
 static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 				   struct way *w)
 {
@@ -274,8 +289,12 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 	reason = to_src(skb, p, w, 1);
 	if (reason)
 		return drop(reason);
+	if (w->ct.first &&
+	    __builtin_memcmp(w->key->saddr, p->tuple.saddr, 16) &&
+	    answers_by_lo(skb, p))
+		return refuse_late(w, STAT_DROP_NAT_LOCAL);
 	if (!policy_accepts(INPUT_LATE, input_late, skb, p))
-		return refuse_late(w);
+		return refuse_late(w, STAT_DROP_POLICY);
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_IN);
@@ -390,7 +409,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
-		return refuse_late(w);
+		return refuse_late(w, STAT_DROP_POLICY);
 	if (too_big || ttl_expires(p))
 		return to_kernel(skb, p, w);
 	if (write_headers(skb, p, w, 1) < 0)
@@ -584,7 +603,7 @@ int l2_egress(struct __sk_buff *skb)
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
-		return refuse_late(&w);
+		return refuse_late(&w, STAT_DROP_POLICY);
 	if (write_headers(skb, p, &w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);

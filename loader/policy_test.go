@@ -12,9 +12,6 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// natMasquerade is NAT_MASQUERADE of bpf/lib/types.h.
-const natMasquerade = 1 << 30
-
 // testPolicy is a ruleset without the compiler: the loader's and the
 // dataplane's tests do not depend on it. It accepts everything but what its
 // members say.
@@ -28,6 +25,7 @@ type testPolicy struct {
 	notVerifying bool // reads what it may not
 	unpinnable   bool // has a map that cannot be pinned
 	set          bool // has a set by the name of test_set
+	nat          []natRule
 }
 
 func (p testPolicy) Hash() [32]byte {
@@ -111,6 +109,16 @@ func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructi
 	}
 	end := name + ".end"
 	body := asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Mov.Reg(asm.R1, asm.R2), asm.JEq.Imm(asm.R1, 0, end)}
+	for i, rule := range p.nat {
+		if "policy_"+rule.hook+"_nat" != name {
+			continue
+		}
+		insns, err := rule.instructions(spec, fmt.Sprintf("%s.nat%d", name, i))
+		if err != nil {
+			return nil, err
+		}
+		body = append(body, insns...)
+	}
 	if p.masquerade && name == "policy_postrouting_nat" {
 		body = append(body, asm.Mov.Imm(asm.R2, natMasquerade), asm.StoreMem(asm.R1, nat, asm.R2, asm.Word))
 	}

@@ -11,8 +11,8 @@ import (
 
 // Attributes that golang.org/x/sys/unix does not name.
 const (
-	attrBitwiseOp   = 6
-	attrBitwiseData = 7
+	attrBitwiseOp    = 6
+	attrBitwiseData  = 7
 	attrNumgenOffset = 4
 )
 

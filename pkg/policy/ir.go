@@ -71,13 +71,13 @@ type opVerdict struct {
 	object *object
 }
 
-func (*opMatch) isOp()     {}
-func (*opLookup) isOp()    {}
-func (opTransport) isOp()  {}
-func (opLimit) isOp()      {}
-func (opCount) isOp()      {}
-func (opLog) isOp()        {}
-func (opVerdict) isOp()    {}
+func (*opMatch) isOp()    {}
+func (*opLookup) isOp()   {}
+func (opTransport) isOp() {}
+func (opLimit) isOp()     {}
+func (opCount) isOp()     {}
+func (opLog) isOp()       {}
+func (opVerdict) isOp()   {}
 
 // rule is a lowered rule.
 type rule struct {

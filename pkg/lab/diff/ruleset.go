@@ -74,7 +74,7 @@ func (r *router) kernelRules(file string) (string, error) {
 }
 
 var (
-	ending = regexp.MustCompile(`((?:accept|drop|return|continue|masquerade|(?:jump|goto) \S+|(?:reject|snat|dnat|redirect)(?: .*)?))$`)
+	ending = regexp.MustCompile(`((?:accept|drop|return|continue|(?:jump|goto) \S+|(?:reject|snat|dnat|redirect|masquerade)(?: .*)?))$`)
 	rate   = regexp.MustCompile(`(limit rate (?:over )?\d+(?: \S?bytes)?)/(?:second|minute|hour)`)
 )
 

@@ -216,6 +216,9 @@ func (s *session) disturb(steps ...func() error) {
 	if s.t.IntN(4) == 0 {
 		s.script = slices.Insert(s.script, s.t.IntN(len(s.script)+1), func() error {
 			from := s.b.addr
+			if s.at[0].ok {
+				from = s.at[0].dst // it may be translated
+			}
 			if s.at[0].ok && s.at[0].port >= 0 && s.t.IntN(2) == 0 {
 				from = s.t.ports[s.at[0].port].hosts[s.v][0]
 			}
