@@ -131,6 +131,7 @@ func (h *harness) types(spec *ebpf.CollectionSpec) {
 type result struct {
 	accept bool
 	nat    uint32
+	rng    []byte   // struct nat_range
 	rule   RuleInfo // the last that counted the packet
 }
 
@@ -159,6 +160,7 @@ func (h *harness) run(function string, pk *packet) result {
 	r := result{
 		accept: code == 1,
 		nat:    binary.NativeEndian.Uint32(out[h.pkt+h.layout.offsets[fieldNat]:]),
+		rng:    out[h.pkt+h.layout.offsets[fieldNatRange]:][:natRangeLen],
 	}
 	if index := binary.NativeEndian.Uint32(out[h.pkt+h.rule:]); index != none {
 		r.rule = h.p.Rules[index]
