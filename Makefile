@@ -76,6 +76,15 @@ docker-generate: ## rebuild the eBPF objects in the pinned container
 bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 64-byte packets
 	$(GO) run ./bench/cmd/l2bench quick
 
+.PHONY: bench-rules
+bench-rules: setup-run build ## what a rule, a set and a map cost for a packet, l2d and nftables
+	$(GO) run ./bench/cmd/l2bench rules
+
+.PHONY: fuzz
+fuzz: setup-test ## fuzz what reads from the kernel and from files, FUZZTIME (1m) each
+	$(GO) test -run XXX -fuzz FuzzCompile -fuzztime $(or $(FUZZTIME),1m) ./pkg/nft
+	$(GO) test -run XXX -fuzz FuzzLines -fuzztime $(or $(FUZZTIME),1m) ./pkg/nft
+
 .PHONY: lint
 lint: setup-test ## gofmt, go vet, staticcheck, clang-format, sh -n
 	@bad=$$(gofmt -l $(GOFILES)); if [ -n "$$bad" ]; then echo "gofmt:" $$bad >&2; exit 1; fi

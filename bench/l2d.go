@@ -29,6 +29,8 @@ type L2d struct {
 	Ruleset string
 	// TC turns XDP off.
 	TC bool
+	// Label is behind the name; may be empty.
+	Label string
 
 	cmd    *exec.Cmd
 	log    bytes.Buffer
@@ -63,9 +65,9 @@ log:
 // Name implements [Device].
 func (d *L2d) Name() string {
 	if d.TC {
-		return L2dTCName
+		return L2dTCName + d.Label
 	}
-	return L2dName
+	return L2dName + d.Label
 }
 
 // Names of the two devices.
@@ -201,8 +203,8 @@ func (d *L2d) Verify(ctx context.Context) error {
 
 // Describe implements [Describer].
 func (d *L2d) Describe(context.Context) ([]Figure, error) {
-	if d.TC {
-		return nil, nil // the same programs and maps
+	if d.TC || d.Label != "" {
+		return nil, nil // the same programs and maps, or not what is asked
 	}
 	figures := []Figure{{
 		Device: L2dName, Name: "start of the daemon to an attached ruleset",

@@ -15,10 +15,12 @@ const NFTablesName = "nftables"
 // NFTables is the kernel's forwarding with a ruleset that masquerades.
 type NFTables struct {
 	Ruleset string // file
+	// Label is behind the name; may be empty.
+	Label string
 }
 
 // Name implements [Device].
-func (NFTables) Name() string { return NFTablesName }
+func (n NFTables) Name() string { return NFTablesName + n.Label }
 
 // Stateful implements [Device].
 func (NFTables) Stateful() bool { return true }

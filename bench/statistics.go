@@ -57,23 +57,32 @@ func ratio(to string, a, b []float64) Ratio {
 			ratios = append(ratios, a[i]/b[i])
 		}
 	}
-	n := len(ratios)
+	i := medianInterval(ratios)
+	return Ratio{To: to, Mid: i.Mid, Low: i.Low, High: i.High}
+}
+
+// Interval is a median, and where 95 % of the medians lie when values are drawn
+// again at random.
+type Interval struct{ Mid, Low, High float64 }
+
+// medianInterval of no values is zero. The same values give the same interval.
+func medianInterval(values []float64) Interval {
+	n := len(values)
 	if n == 0 {
-		return Ratio{To: to}
+		return Interval{}
 	}
 	random := rand.New(rand.NewPCG(1, uint64(n)))
 	medians := make([]float64, resamples)
 	drawn := make([]float64, n)
 	for i := range medians {
 		for j := range drawn {
-			drawn[j] = ratios[random.IntN(n)]
+			drawn[j] = values[random.IntN(n)]
 		}
 		medians[i] = median(drawn)
 	}
 	slices.Sort(medians)
-	return Ratio{
-		To:   to,
-		Mid:  median(ratios),
+	return Interval{
+		Mid:  median(values),
 		Low:  quantile(medians, (1-confidence)/2),
 		High: quantile(medians, (1+confidence)/2),
 	}

@@ -10,12 +10,15 @@
 
 #include "lib/conntrack.h"
 #include "lib/forward.h"
+#include "lib/handover.h"
 #include "lib/gc.h"
 #include "lib/half_way.h"
 #include "lib/icmp_error.h"
 #include "lib/nat.h"
 #include "lib/parse.h"
 #include "lib/policy.h"
+#include "lib/reject.h"
+#include "lib/reject_local.h"
 #include "lib/rewrite.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -27,6 +30,13 @@ char LICENSE[] SEC("license") = "GPL";
 #define TC_INDEX_NONE 0
 #define TC_INDEX_DONE 0x12d0 /* forwarded: nothing left to do */
 #define TC_INDEX_SNAT 0x2000 /* accepted, its source is still to translate */
+/* The answer to a packet, and so the router's own: of a packet without
+ * tracking, of one of a flow, and of one that would have begun a flow.
+ */
+#define TC_INDEX_ANSWER 0x12d2
+#define TC_INDEX_ANSWER_RELATED 0x12d3
+#define TC_INDEX_ANSWER_FIRST 0x12d4
+#define TC_INDEX_ANSWER_LOCAL 0x12d5 /* to the router itself */
 
 /* What the steps of a packet's way share. */
 struct way {
@@ -77,6 +87,16 @@ static __always_inline int is_half_done(struct __sk_buff *skb)
 	       is_ours(skb);
 }
 
+/* The mark of an answer of the router's, or 0. */
+static __always_inline __u32 answer_mark(struct __sk_buff *skb)
+{
+	__u32 mark = skb->tc_index;
+
+	if (mark < TC_INDEX_ANSWER || mark > TC_INDEX_ANSWER_FIRST)
+		return 0;
+	return is_ours(skb) ? mark : 0;
+}
+
 static __always_inline struct scratch *way_begin(struct way *w)
 {
 	struct scratch *s = scratch();
@@ -103,6 +123,8 @@ static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
 	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
 	p->pkt_type = ctx_pkt_type(skb);
 	p->l3_off = iface->flags & IFACE_L3 ? 0 : ETH_HLEN;
+	/* On the way out it is the header that the packet leaves with. */
+	p->ll_len = egress ? 0 : p->l3_off;
 	p->protocol = skb->protocol;
 	if (p->protocol != bpf_htons(ETH_P_IP) &&
 	    p->protocol != bpf_htons(ETH_P_IPV6))
@@ -134,6 +156,24 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		else if (w->ct.first)
 			facts_first(w->key, (struct endpoints *)w->key);
 	}
+}
+
+/* nf_ct_attach(): the answer belongs to the flow of what it answers. */
+static __always_inline void track_answer(struct __sk_buff *skb, struct pkt *p,
+					 struct way *w)
+{
+	struct tuple *there = &w->error->quoted;
+
+	if (policy_facts) {
+		if (ct_is_icmp_error(p))
+			icmp_parse_quoted(skb, p, w->error);
+		else
+			tuple_reverse(there, (struct endpoints *)w->key,
+				      w->key);
+		facts_answer(there, p->now);
+	}
+	w->error = NULL;
+	p->ct_state = CT_STATE_RELATED;
 }
 
 /* What a first packet's NAT chains said has been done. */
@@ -205,8 +245,9 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	}
 	if (!w->ct.first)
 		return 0;
-	if (is_input ? !policy_accepts(INPUT_NAT, input_nat, skb, p) :
-		       !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
+	if (is_input ?
+		    !policy_accepts(INPUT_NAT, input_nat, skb, p) :
+		    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return STAT_DROP_POLICY;
 	if (p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
 		return STAT_DROP_NAT_NO_ADDRESS;
@@ -217,17 +258,83 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	return 0;
 }
 
+/* By the neighbour's address at the moment; unresolved, the kernel resolves it
+ * and keeps the packet until then.
+ */
+static __always_inline int send_by(struct __sk_buff *skb, const struct pkt *p,
+				   const struct bpf_fib_lookup *fib, __u32 mark)
+{
+	struct bpf_redir_neigh nh = { .nh_family = fib->family };
+	__u32 ifindex = p->oif;
+	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
+
+	skb->tc_index = mark;
+	if (iface && iface->flags & IFACE_L3)
+		return bpf_redirect(ifindex, 0);
+	/* From one without a header: room for the one to be written. */
+	if (!p->l3_off && bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return drop(STAT_DROP_INTERNAL);
+	if (fib->family == AF_INET)
+		nh.ipv4_nh = fib->ipv4_dst;
+	else
+		__builtin_memcpy(nh.ipv6_nh, fib->ipv6_dst, 16);
+	return bpf_redirect_neigh(ifindex, &nh, sizeof(nh), 0);
+}
+
+/*
+ * A rule has rejected the packet. The answer goes out as the router's own
+ * packet, through the output and postrouting chains: nf_ct_attach() makes it
+ * related to the flow, if there is one. An answer to the router itself goes to
+ * its sockets, as if from outside. Global: verified once, for all callers.
+ */
+__noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
+		      __u32 first)
+{
+	struct scratch *s = scratch();
+	__u32 mark = TC_INDEX_ANSWER;
+
+	if (!p || !s || reject_make(skb, p, hook))
+		return TCX_DROP;
+	if (p->ct_state & (CT_STATE_NEW | CT_STATE_ESTABLISHED)) {
+		mark = TC_INDEX_ANSWER_RELATED;
+		if (p->reject >> REJECT_KIND_SHIFT == REJECT_RESET)
+			reject_close(p, &s->key);
+	}
+	if (hook == REJECT_OUTPUT) {
+		skb->tc_index = TC_INDEX_ANSWER_LOCAL;
+		return reject_to_self(skb, p, s);
+	}
+	return send_by(skb, p, route_of(s),
+		       first ? TC_INDEX_ANSWER_FIRST : mark);
+}
+
+/* A rule or a policy has dropped the packet. */
+static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
+				  const struct way *w, __u32 hook)
+{
+	count(STAT_DROP_POLICY);
+	if (!policy_rejects || !p->reject)
+		return TCX_DROP;
+	return reject(skb, p, hook, w->ct.first);
+}
+
 /* The first packet goes no further after all: there is no flow. */
-static __always_inline int refuse_late(struct way *w, __u32 reason)
+static __always_inline void forget(const struct way *w)
 {
 	struct flow *f;
 
-	if (w->ct.first) {
-		f = bpf_map_lookup_elem(&l2_half_open, w->key);
-		if (f)
-			flow_delete(w->key, f);
-	}
-	return drop(reason);
+	if (!w->ct.first)
+		return;
+	f = bpf_map_lookup_elem(&l2_half_open, w->key);
+	if (f)
+		flow_delete(w->key, f);
+}
+
+/* A chain behind the NAT has dropped the packet. */
+static __always_inline int refuse_late(const struct way *w)
+{
+	forget(w);
+	return drop(STAT_DROP_POLICY);
 }
 
 static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
@@ -281,9 +388,9 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 	int reason;
 
 	if (!policy_accepts(INPUT, input, skb, p)) {
-		count(STAT_DROP_POLICY);
 		if (!is_dhcp(p) || bpf_skb_change_type(skb, PACKET_OTHERHOST))
-			return TCX_DROP;
+			return refuse(skb, p, w, REJECT_INPUT);
+		count(STAT_DROP_POLICY);
 		return pass(skb);
 	}
 	reason = to_src(skb, p, w, 1);
@@ -291,10 +398,14 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 		return drop(reason);
 	if (w->ct.first &&
 	    __builtin_memcmp(w->key->saddr, p->tuple.saddr, 16) &&
-	    answers_by_lo(skb, p))
-		return refuse_late(w, STAT_DROP_NAT_LOCAL);
-	if (!policy_accepts(INPUT_LATE, input_late, skb, p))
-		return refuse_late(w, STAT_DROP_POLICY);
+	    answers_by_lo(skb, p)) {
+		forget(w);
+		return drop(STAT_DROP_NAT_LOCAL);
+	}
+	if (!policy_accepts(INPUT_LATE, input_late, skb, p)) {
+		forget(w);
+		return refuse(skb, p, w, REJECT_INPUT);
+	}
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_IN);
@@ -346,29 +457,6 @@ find_route(struct __sk_buff *skb, struct pkt *p, struct bpf_fib_lookup *fib)
 	return ROUTE_DROP;
 }
 
-/* By the neighbour's address at the moment; unresolved, the kernel resolves it
- * and keeps the packet until then.
- */
-static __always_inline int send_by(struct __sk_buff *skb, const struct pkt *p,
-				   const struct bpf_fib_lookup *fib)
-{
-	struct bpf_redir_neigh nh = { .nh_family = fib->family };
-	__u32 ifindex = p->oif;
-	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
-
-	skb->tc_index = TC_INDEX_DONE;
-	if (iface && iface->flags & IFACE_L3)
-		return bpf_redirect(ifindex, 0);
-	/* From one without a header: room for the one to be written. */
-	if (!p->l3_off && bpf_skb_change_head(skb, ETH_HLEN, 0))
-		return drop(STAT_DROP_INTERNAL);
-	if (fib->family == AF_INET)
-		nh.ipv4_nh = fib->ipv4_dst;
-	else
-		__builtin_memcpy(nh.ipv6_nh, fib->ipv6_dst, 16);
-	return bpf_redirect_neigh(ifindex, &nh, sizeof(nh), 0);
-}
-
 /*
  * Accepted, but the kernel has to answer (expired TTL, path MTU) or to
  * fragment. It gets the packet as it came, but for the destination of a
@@ -398,10 +486,13 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 				   const struct bpf_fib_lookup *fib,
 				   int too_big)
 {
-	int reason;
+	int reason, expires = ttl_expires(p);
 
-	if (!policy_accepts(FORWARD, forward, skb, p) ||
-	    !policy_accepts(POSTROUTING, postrouting, skb, p))
+	if (!expires)
+		ttl_count(p);
+	if (!policy_accepts(FORWARD, forward, skb, p))
+		return refuse(skb, p, w, REJECT_FORWARD);
+	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
 		return drop(STAT_DROP_POLICY);
 	if (is_martian_source(p))
 		return drop(STAT_DROP_MARTIAN);
@@ -409,13 +500,13 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
-		return refuse_late(w, STAT_DROP_POLICY);
-	if (too_big || ttl_expires(p))
+		return refuse_late(w);
+	if (too_big || expires)
 		return to_kernel(skb, p, w);
 	if (write_headers(skb, p, w, 1) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_TC_FORWARDED);
-	return send_by(skb, p, fib);
+	return send_by(skb, p, fib, TC_INDEX_DONE);
 }
 
 SEC("tcx/ingress")
@@ -428,11 +519,13 @@ int l2_ingress(struct __sk_buff *skb)
 	struct scratch *s;
 	struct way w;
 	struct pkt *p;
-	int reason;
+	int answer, rejected, reason;
+	struct handover h;
 
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	if (!iface || !(iface->flags & IFACE_MANAGED))
 		return TCX_NEXT;
+	answer = policy_rejects && skb->tc_index == TC_INDEX_ANSWER_LOCAL;
 	skb->tc_index = TC_INDEX_NONE;
 	/* Of a VLAN: it comes again by the VLAN's device. For another host:
 	 * the stack does not take it.
@@ -443,6 +536,7 @@ int l2_ingress(struct __sk_buff *skb)
 	if (!s)
 		return drop(STAT_DROP_INTERNAL);
 	p = &s->pkt;
+	rejected = policy_rejects && handed_over(skb, &h);
 	switch (begin(skb, p, &w, iface, 0)) {
 	case PARSE_OK:
 		break;
@@ -454,17 +548,26 @@ int l2_ingress(struct __sk_buff *skb)
 		return drop(STAT_DROP_MALFORMED);
 	}
 	p->iif = ifindex;
+	if (answer && is_awaited(&s->key))
+		return pass(skb);
+	if (rejected) {
+		p->reject = h.reject;
+		p->ct_state = h.ct_state;
+		if (h.hook == REJECT_FORWARD)
+			ttl_count(p);
+		return refuse(skb, p, &w, h.hook);
+	}
 
 	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, skb, p))
-		return drop(STAT_DROP_POLICY);
+		return refuse(skb, p, &w, REJECT_PREROUTING);
 	track(skb, p, &w);
 	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
-		return drop(STAT_DROP_POLICY);
+		return refuse(skb, p, &w, REJECT_PREROUTING);
 	reason = to_dst(skb, p, &w, 0);
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(PREROUTING, prerouting, skb, p))
-		return drop(STAT_DROP_POLICY);
+		return refuse(skb, p, &w, REJECT_PREROUTING);
 
 	route = find_route(skb, p, &fib);
 	switch (route) {
@@ -538,10 +641,11 @@ static __always_inline int reroute(struct __sk_buff *skb, struct pkt *p,
 SEC("tcx/egress")
 int l2_egress(struct __sk_buff *skb)
 {
-	int reason, forwarded, rerouted = 0;
 	__u32 ifindex = skb->ifindex;
-	struct bpf_fib_lookup fib;
 	struct iface *iface;
+	int reason, forwarded, related, rerouted = 0;
+	struct bpf_fib_lookup fib;
+	__u32 answer;
 	struct scratch *s;
 	struct way w;
 	struct pkt *p;
@@ -549,8 +653,11 @@ int l2_egress(struct __sk_buff *skb)
 	if (is_done(skb))
 		return pass(skb);
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
-	if (!iface || !(iface->flags & IFACE_MANAGED) || skb->vlan_present ||
-	    from_packet_socket(skb))
+	if (!iface || !(iface->flags & IFACE_MANAGED) || skb->vlan_present)
+		return pass(skb);
+	/* Before the socket: of who sent what it answers, here or elsewhere. */
+	answer = policy_rejects ? answer_mark(skb) : 0;
+	if (!answer && from_packet_socket(skb))
 		return pass(skb);
 	s = way_begin(&w);
 	if (!s)
@@ -571,24 +678,36 @@ int l2_egress(struct __sk_buff *skb)
 		return finish_snat(skb, p, &w);
 
 	/* Forwarded by the kernel, from an interface that has no program. */
-	forwarded = skb->ingress_ifindex != 0;
+	forwarded = skb->ingress_ifindex && !answer;
+	/* Has its flow from the start, also before conntrack. */
+	related = answer && answer != TC_INDEX_ANSWER;
+	if (related)
+		track_answer(skb, p, &w);
 	if (forwarded)
 		p->iif = skb->ingress_ifindex;
-	if (forwarded ?
-		    !policy_accepts(PREROUTING_RAW, prerouting_raw, skb, p) :
-		    !policy_accepts(OUTPUT_RAW, output_raw, skb, p))
-		return drop(STAT_DROP_POLICY);
-	track(skb, p, &w);
-	if (forwarded ?
-		    !policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p) :
-		    !policy_accepts(OUTPUT_EARLY, output_early, skb, p))
-		return drop(STAT_DROP_POLICY);
+	if (forwarded) {
+		if (!policy_accepts(PREROUTING_RAW, prerouting_raw, skb, p))
+			return refuse(skb, p, &w, REJECT_PREROUTING);
+	} else if (!policy_accepts(OUTPUT_RAW, output_raw, skb, p)) {
+		return refuse(skb, p, &w, REJECT_OUTPUT);
+	}
+	if (!related)
+		track(skb, p, &w);
+	if (forwarded) {
+		if (!policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
+			return refuse(skb, p, &w, REJECT_PREROUTING);
+	} else if (!policy_accepts(OUTPUT_EARLY, output_early, skb, p)) {
+		return refuse(skb, p, &w, REJECT_OUTPUT);
+	}
 	reason = to_dst(skb, p, &w, !forwarded);
 	if (reason)
 		return drop(reason);
-	if (forwarded ? !policy_accepts(PREROUTING, prerouting, skb, p) :
-			!policy_accepts(OUTPUT, output, skb, p))
-		return drop(STAT_DROP_POLICY);
+	if (forwarded) {
+		if (!policy_accepts(PREROUTING, prerouting, skb, p))
+			return refuse(skb, p, &w, REJECT_PREROUTING);
+	} else if (!policy_accepts(OUTPUT, output, skb, p)) {
+		return refuse(skb, p, &w, REJECT_OUTPUT);
+	}
 	if (has_other_dst(p, &w)) {
 		reason = reroute(skb, p, &fib);
 		if (reason)
@@ -596,16 +715,22 @@ int l2_egress(struct __sk_buff *skb)
 		rerouted = 1;
 	}
 	if (forwarded && !policy_accepts(FORWARD, forward, skb, p))
-		return drop(STAT_DROP_POLICY);
+		return refuse(skb, p, &w, REJECT_KERNEL_FORWARD);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
+		return drop(STAT_DROP_POLICY);
+	/* A reset to a first packet finds its flow without a translation, and
+	 * meets the chains; what they ask for is not for it.
+	 */
+	if (answer == TC_INDEX_ANSWER_FIRST && p->l4proto == IPPROTO_TCP &&
+	    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return drop(STAT_DROP_POLICY);
 	reason = to_src(skb, p, &w, 0);
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
-		return refuse_late(&w, STAT_DROP_POLICY);
+		return refuse_late(&w);
 	if (write_headers(skb, p, &w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);
-	return rerouted ? send_by(skb, p, &fib) : pass(skb);
+	return rerouted ? send_by(skb, p, &fib, TC_INDEX_DONE) : pass(skb);
 }

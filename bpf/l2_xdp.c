@@ -11,6 +11,7 @@
 
 #include "lib/flow.h"
 #include "lib/forward.h"
+#include "lib/handover.h"
 #include "lib/parse.h"
 #include "lib/policy.h"
 #include "lib/rewrite.h"
@@ -53,6 +54,7 @@ static __always_inline int policy_passes(struct ctx_buff *ctx, struct pkt *p,
 	if (!policy_accepts(PREROUTING, prerouting, ctx, p))
 		return 0;
 	p->oif = oif;
+	ttl_count(p);
 	if (!policy_accepts(FORWARD, forward, ctx, p) ||
 	    !policy_accepts(POSTROUTING, postrouting, ctx, p))
 		return 0;
@@ -135,6 +137,7 @@ int l2_xdp(struct xdp_md *ctx)
 	p->now = bpf_ktime_get_coarse_ns();
 	p->iif = ifindex;
 	p->l3_off = sizeof(*eth);
+	p->ll_len = sizeof(*eth);
 	p->protocol = eth->h_proto;
 	if (parse(ctx, p, 0) != PARSE_OK)
 		return XDP_PASS; /* the TC program knows why, and counts it */
@@ -147,8 +150,15 @@ int l2_xdp(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 
+	if (policy_rejects && !handover_possible(ctx)) {
+		count(STAT_XDP_PASSED);
+		return XDP_PASS;
+	}
+
 	flow_touch(&p->tuple, f, p, 0, 0);
 	if (!policy_passes(ctx, p, f, hop.oif)) {
+		if (policy_rejects && p->reject)
+			return handover(ctx, p);
 		count(STAT_DROP_POLICY);
 		return XDP_DROP;
 	}

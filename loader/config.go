@@ -49,10 +49,13 @@ type Config struct {
 	MaxHalfOpen uint32
 	Timeouts    flow.Timeouts
 	Policy      Policy
-	// Carry tells whether an element that the map of a set has, and that of the
-	// same name of a new policy has not, goes on in the latter. Without it,
-	// elements that expire do.
-	Carry func(set string, key []byte, expires bool) bool
+	// Carry gives the map of a set of a new policy what it is to have of the
+	// map of the same name and layout of the policy before, while that one is
+	// in force. Without it these are the elements that expire.
+	Carry func(name string, to, from *ebpf.Map) error
+	// Counted has the counters of the policy that go on from those of the
+	// policy before: indexes of the latter by those of the former.
+	Counted map[uint32]uint32
 }
 
 // maxIfindex is the size of l2_ifaces in bpf/lib/maps.h.

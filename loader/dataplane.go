@@ -20,6 +20,10 @@ import (
 
 // Dataplane is a running dataplane. Its methods may be called concurrently.
 type Dataplane struct {
+	// replacing is held by the one replacement that goes on, mu by whoever
+	// uses or exchanges what follows it: not while programs are verified.
+	replacing sync.Mutex
+
 	mu         sync.RWMutex
 	cfg        Config
 	maps       map[string]*ebpf.Map
@@ -52,8 +56,8 @@ func (d *Dataplane) Replace(cfg Config) error {
 	if err := checkBPFFS(cfg.PinPath); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.replacing.Lock()
+	defer d.replacing.Unlock()
 	r, err := newReplacement(cfg)
 	if err != nil {
 		return err
@@ -68,6 +72,8 @@ func (d *Dataplane) Replace(cfg Config) error {
 
 // take makes the result of a replacement this dataplane's.
 func (d *Dataplane) take(r *replacement) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.release()
 	d.cfg, d.maps, d.report, d.interfaces, d.kept, d.identity = r.cfg, r.loaded.maps, r.loaded.report, r.interfaces, r.same, r.identity
 	for _, l := range r.links {
@@ -115,15 +121,22 @@ func (d *Dataplane) Map(name string, with func(*ebpf.Map) error) error {
 	return with(m)
 }
 
-// PinnedMap is [Dataplane.Map] of a policy that is pinned at a path and that no
+// Maps calls with with all maps, by name: as [Dataplane.Map] does.
+func (d *Dataplane) Maps(with func(map[string]*ebpf.Map) error) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return with(d.maps)
+}
+
+// PinnedMaps is [Dataplane.Maps] of a policy that is pinned at a path and that no
 // process holds.
-func PinnedMap(pinPath, name string, with func(*ebpf.Map) error) error {
-	m, err := ebpf.LoadPinnedMap(filepath.Join(pinPath, dirPolicy, name), nil)
+func PinnedMaps(pinPath string, with func(map[string]*ebpf.Map) error) error {
+	maps, err := openMaps(filepath.Join(pinPath, dirPolicy))
 	if err != nil {
-		return fmt.Errorf("map %s: %w", name, err)
+		return err
 	}
-	defer m.Close()
-	return with(m)
+	defer closeMaps(maps)
+	return with(maps)
 }
 
 // Detach takes the dataplane that is pinned at a path away: links first, so

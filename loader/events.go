@@ -24,13 +24,28 @@ type Event struct {
 	Len       uint32 // bytes from the network header on
 	Mark      uint32
 	CTState   uint32 // NF_CT_STATE bits
+	UID, GID  uint32 // of the socket, with EventSocket
 	NFProto   uint8  // 2: IPv4, 10: IPv6
 	L4Proto   uint8
-	THLen     uint8 // valid bytes of TH
-	_         uint8
-	NH        [40]byte // network header
+	THLen     uint8    // valid bytes of TH
+	Flags     uint8    // Event*
+	NH        [40]byte // network header, without the options of IPv4
 	TH        [20]byte // start of the transport header
+	// L4Offset is where the transport header begins, from the network header.
+	L4Offset uint16
+	DataLen  uint16   // valid bytes of Data
+	MAC      [14]byte // the Ethernet header, with EventMAC
+	_        [2]byte
+	// Data is the packet from its network header on, as it came: of a
+	// translated one NH and TH tell how the rules saw it.
+	Data [256]byte
 }
+
+// Flags of an event: LOG_* of bpf/lib/types.h.
+const (
+	EventMAC    = 1 << 0
+	EventSocket = 1 << 1
+)
 
 // Events calls with for each event until the context ends. One reader at a
 // time: events are consumed.

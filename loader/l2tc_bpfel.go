@@ -13,6 +13,18 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type l2TCAnswerBucket struct {
+	_      structs.HostLayout
+	Last   uint64
+	Tokens uint64
+}
+
+type l2TCClock struct {
+	_           structs.HostLayout
+	TaiOffset   int32
+	MinutesWest int32
+}
+
 type l2TCCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -129,6 +141,7 @@ type l2TCScratch struct {
 		CtState  uint32
 		Nat      uint32
 		Rule     uint32
+		Reject   uint32
 		Protocol uint16
 		Fragment uint16
 		L3Off    uint16
@@ -137,11 +150,14 @@ type l2TCScratch struct {
 		Nfproto  uint8
 		ThLen    uint8
 		PktType  uint8
+		Hook     uint8
+		LlLen    uint8
+		Unused   [2]uint8
 		_        [4]byte
 		Now      uint64
 		Key      [72]uint8
 		Regs     [64]uint8
-		Elem     [96]uint8
+		Elem     [104]uint8
 		NatRange struct {
 			_       structs.HostLayout
 			Min     [16]uint8
@@ -168,8 +184,12 @@ type l2TCScratch struct {
 		Translate     uint8
 		_             [6]byte
 	}
-	Fwd l2TCFlow
-	Rev l2TCFlow
+	Fwd    l2TCFlow
+	Rev    l2TCFlow
+	Route  [8]uint64
+	Answer l2TCTuple
+	Source [16]uint8
+	Buffer [256]uint8
 }
 
 type l2TCSettings struct {
@@ -225,28 +245,36 @@ type l2TCTuple struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	l2TCMapL2Counters   = "l2_counters"
-	l2TCMapL2Events     = "l2_events"
-	l2TCMapL2Facts      = "l2_facts"
-	l2TCMapL2Flows      = "l2_flows"
-	l2TCMapL2Frags      = "l2_frags"
-	l2TCMapL2Gc         = "l2_gc"
-	l2TCMapL2HalfOpen   = "l2_half_open"
-	l2TCMapL2HalfWay    = "l2_half_way"
-	l2TCMapL2Ifaces     = "l2_ifaces"
-	l2TCMapL2Limits     = "l2_limits"
-	l2TCMapL2Scratch    = "l2_scratch"
-	l2TCMapL2Settings   = "l2_settings"
-	l2TCMapL2Stats      = "l2_stats"
-	l2TCProgL2Egress    = "l2_egress"
-	l2TCProgL2GcStart   = "l2_gc_start"
-	l2TCProgL2Ingress   = "l2_ingress"
-	l2TCVarCsumIpv6Flag = "csum_ipv6_flag"
-	l2TCVarHalfWayNext  = "half_way_next"
-	l2TCVarPolicyFacts  = "policy_facts"
-	l2TCVarPolicyPhases = "policy_phases"
-	l2TCVarPolicyXdp    = "policy_xdp"
-	l2TCVarStatMax      = "stat_max"
+	l2TCMapL2AnswerBuckets = "l2_answer_buckets"
+	l2TCMapL2Awaited       = "l2_awaited"
+	l2TCMapL2Clock         = "l2_clock"
+	l2TCMapL2Counters      = "l2_counters"
+	l2TCMapL2Events        = "l2_events"
+	l2TCMapL2Facts         = "l2_facts"
+	l2TCMapL2Flows         = "l2_flows"
+	l2TCMapL2Frags         = "l2_frags"
+	l2TCMapL2Gc            = "l2_gc"
+	l2TCMapL2HalfOpen      = "l2_half_open"
+	l2TCMapL2HalfWay       = "l2_half_way"
+	l2TCMapL2Ifaces        = "l2_ifaces"
+	l2TCMapL2Limits        = "l2_limits"
+	l2TCMapL2Scratch       = "l2_scratch"
+	l2TCMapL2Settings      = "l2_settings"
+	l2TCMapL2Stats         = "l2_stats"
+	l2TCProgL2Egress       = "l2_egress"
+	l2TCProgL2GcStart      = "l2_gc_start"
+	l2TCProgL2Ingress      = "l2_ingress"
+	l2TCVarAnswerHopLimit  = "answer_hop_limit"
+	l2TCVarAnswerInterval  = "answer_interval"
+	l2TCVarAnswerInterval6 = "answer_interval6"
+	l2TCVarAnswerTtl       = "answer_ttl"
+	l2TCVarCsumIpv6Flag    = "csum_ipv6_flag"
+	l2TCVarHalfWayNext     = "half_way_next"
+	l2TCVarPolicyFacts     = "policy_facts"
+	l2TCVarPolicyPhases    = "policy_phases"
+	l2TCVarPolicyRejects   = "policy_rejects"
+	l2TCVarPolicyXdp       = "policy_xdp"
+	l2TCVarStatMax         = "stat_max"
 )
 
 // loadL2TC returns the embedded CollectionSpec for l2TC.
@@ -300,31 +328,39 @@ type l2TCProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2TCMapSpecs struct {
-	L2Counters *ebpf.MapSpec `ebpf:"l2_counters"`
-	L2Events   *ebpf.MapSpec `ebpf:"l2_events"`
-	L2Facts    *ebpf.MapSpec `ebpf:"l2_facts"`
-	L2Flows    *ebpf.MapSpec `ebpf:"l2_flows"`
-	L2Frags    *ebpf.MapSpec `ebpf:"l2_frags"`
-	L2Gc       *ebpf.MapSpec `ebpf:"l2_gc"`
-	L2HalfOpen *ebpf.MapSpec `ebpf:"l2_half_open"`
-	L2HalfWay  *ebpf.MapSpec `ebpf:"l2_half_way"`
-	L2Ifaces   *ebpf.MapSpec `ebpf:"l2_ifaces"`
-	L2Limits   *ebpf.MapSpec `ebpf:"l2_limits"`
-	L2Scratch  *ebpf.MapSpec `ebpf:"l2_scratch"`
-	L2Settings *ebpf.MapSpec `ebpf:"l2_settings"`
-	L2Stats    *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2AnswerBuckets *ebpf.MapSpec `ebpf:"l2_answer_buckets"`
+	L2Awaited       *ebpf.MapSpec `ebpf:"l2_awaited"`
+	L2Clock         *ebpf.MapSpec `ebpf:"l2_clock"`
+	L2Counters      *ebpf.MapSpec `ebpf:"l2_counters"`
+	L2Events        *ebpf.MapSpec `ebpf:"l2_events"`
+	L2Facts         *ebpf.MapSpec `ebpf:"l2_facts"`
+	L2Flows         *ebpf.MapSpec `ebpf:"l2_flows"`
+	L2Frags         *ebpf.MapSpec `ebpf:"l2_frags"`
+	L2Gc            *ebpf.MapSpec `ebpf:"l2_gc"`
+	L2HalfOpen      *ebpf.MapSpec `ebpf:"l2_half_open"`
+	L2HalfWay       *ebpf.MapSpec `ebpf:"l2_half_way"`
+	L2Ifaces        *ebpf.MapSpec `ebpf:"l2_ifaces"`
+	L2Limits        *ebpf.MapSpec `ebpf:"l2_limits"`
+	L2Scratch       *ebpf.MapSpec `ebpf:"l2_scratch"`
+	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
+	L2Stats         *ebpf.MapSpec `ebpf:"l2_stats"`
 }
 
 // l2TCVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2TCVariableSpecs struct {
-	CsumIpv6Flag *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
-	HalfWayNext  *ebpf.VariableSpec `ebpf:"half_way_next"`
-	PolicyFacts  *ebpf.VariableSpec `ebpf:"policy_facts"`
-	PolicyPhases *ebpf.VariableSpec `ebpf:"policy_phases"`
-	PolicyXdp    *ebpf.VariableSpec `ebpf:"policy_xdp"`
-	StatMax      *ebpf.VariableSpec `ebpf:"stat_max"`
+	AnswerHopLimit  *ebpf.VariableSpec `ebpf:"answer_hop_limit"`
+	AnswerInterval  *ebpf.VariableSpec `ebpf:"answer_interval"`
+	AnswerInterval6 *ebpf.VariableSpec `ebpf:"answer_interval6"`
+	AnswerTtl       *ebpf.VariableSpec `ebpf:"answer_ttl"`
+	CsumIpv6Flag    *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
+	HalfWayNext     *ebpf.VariableSpec `ebpf:"half_way_next"`
+	PolicyFacts     *ebpf.VariableSpec `ebpf:"policy_facts"`
+	PolicyPhases    *ebpf.VariableSpec `ebpf:"policy_phases"`
+	PolicyRejects   *ebpf.VariableSpec `ebpf:"policy_rejects"`
+	PolicyXdp       *ebpf.VariableSpec `ebpf:"policy_xdp"`
+	StatMax         *ebpf.VariableSpec `ebpf:"stat_max"`
 }
 
 // l2TCObjects contains all objects after they have been loaded into the kernel.
@@ -347,23 +383,29 @@ func (o *l2TCObjects) Close() error {
 //
 // It can be passed to loadL2TCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2TCMaps struct {
-	L2Counters *ebpf.Map `ebpf:"l2_counters"`
-	L2Events   *ebpf.Map `ebpf:"l2_events"`
-	L2Facts    *ebpf.Map `ebpf:"l2_facts"`
-	L2Flows    *ebpf.Map `ebpf:"l2_flows"`
-	L2Frags    *ebpf.Map `ebpf:"l2_frags"`
-	L2Gc       *ebpf.Map `ebpf:"l2_gc"`
-	L2HalfOpen *ebpf.Map `ebpf:"l2_half_open"`
-	L2HalfWay  *ebpf.Map `ebpf:"l2_half_way"`
-	L2Ifaces   *ebpf.Map `ebpf:"l2_ifaces"`
-	L2Limits   *ebpf.Map `ebpf:"l2_limits"`
-	L2Scratch  *ebpf.Map `ebpf:"l2_scratch"`
-	L2Settings *ebpf.Map `ebpf:"l2_settings"`
-	L2Stats    *ebpf.Map `ebpf:"l2_stats"`
+	L2AnswerBuckets *ebpf.Map `ebpf:"l2_answer_buckets"`
+	L2Awaited       *ebpf.Map `ebpf:"l2_awaited"`
+	L2Clock         *ebpf.Map `ebpf:"l2_clock"`
+	L2Counters      *ebpf.Map `ebpf:"l2_counters"`
+	L2Events        *ebpf.Map `ebpf:"l2_events"`
+	L2Facts         *ebpf.Map `ebpf:"l2_facts"`
+	L2Flows         *ebpf.Map `ebpf:"l2_flows"`
+	L2Frags         *ebpf.Map `ebpf:"l2_frags"`
+	L2Gc            *ebpf.Map `ebpf:"l2_gc"`
+	L2HalfOpen      *ebpf.Map `ebpf:"l2_half_open"`
+	L2HalfWay       *ebpf.Map `ebpf:"l2_half_way"`
+	L2Ifaces        *ebpf.Map `ebpf:"l2_ifaces"`
+	L2Limits        *ebpf.Map `ebpf:"l2_limits"`
+	L2Scratch       *ebpf.Map `ebpf:"l2_scratch"`
+	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
+	L2Stats         *ebpf.Map `ebpf:"l2_stats"`
 }
 
 func (m *l2TCMaps) Close() error {
 	return _L2TCClose(
+		m.L2AnswerBuckets,
+		m.L2Awaited,
+		m.L2Clock,
 		m.L2Counters,
 		m.L2Events,
 		m.L2Facts,
@@ -384,12 +426,17 @@ func (m *l2TCMaps) Close() error {
 //
 // It can be passed to loadL2TCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2TCVariables struct {
-	CsumIpv6Flag *ebpf.Variable `ebpf:"csum_ipv6_flag"`
-	HalfWayNext  *ebpf.Variable `ebpf:"half_way_next"`
-	PolicyFacts  *ebpf.Variable `ebpf:"policy_facts"`
-	PolicyPhases *ebpf.Variable `ebpf:"policy_phases"`
-	PolicyXdp    *ebpf.Variable `ebpf:"policy_xdp"`
-	StatMax      *ebpf.Variable `ebpf:"stat_max"`
+	AnswerHopLimit  *ebpf.Variable `ebpf:"answer_hop_limit"`
+	AnswerInterval  *ebpf.Variable `ebpf:"answer_interval"`
+	AnswerInterval6 *ebpf.Variable `ebpf:"answer_interval6"`
+	AnswerTtl       *ebpf.Variable `ebpf:"answer_ttl"`
+	CsumIpv6Flag    *ebpf.Variable `ebpf:"csum_ipv6_flag"`
+	HalfWayNext     *ebpf.Variable `ebpf:"half_way_next"`
+	PolicyFacts     *ebpf.Variable `ebpf:"policy_facts"`
+	PolicyPhases    *ebpf.Variable `ebpf:"policy_phases"`
+	PolicyRejects   *ebpf.Variable `ebpf:"policy_rejects"`
+	PolicyXdp       *ebpf.Variable `ebpf:"policy_xdp"`
+	StatMax         *ebpf.Variable `ebpf:"stat_max"`
 }
 
 // l2TCPrograms contains all programs after they have been loaded into the kernel.

@@ -13,6 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type l2XDPClock struct {
+	_           structs.HostLayout
+	TaiOffset   int32
+	MinutesWest int32
+}
+
 type l2XDPCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -113,6 +119,7 @@ type l2XDPScratch struct {
 		CtState  uint32
 		Nat      uint32
 		Rule     uint32
+		Reject   uint32
 		Protocol uint16
 		Fragment uint16
 		L3Off    uint16
@@ -121,11 +128,14 @@ type l2XDPScratch struct {
 		Nfproto  uint8
 		ThLen    uint8
 		PktType  uint8
+		Hook     uint8
+		LlLen    uint8
+		Unused   [2]uint8
 		_        [4]byte
 		Now      uint64
 		Key      [72]uint8
 		Regs     [64]uint8
-		Elem     [96]uint8
+		Elem     [104]uint8
 		NatRange struct {
 			_       structs.HostLayout
 			Min     [16]uint8
@@ -152,8 +162,12 @@ type l2XDPScratch struct {
 		Translate     uint8
 		_             [6]byte
 	}
-	Fwd l2XDPFlow
-	Rev l2XDPFlow
+	Fwd    l2XDPFlow
+	Rev    l2XDPFlow
+	Route  [8]uint64
+	Answer l2XDPTuple
+	Source [16]uint8
+	Buffer [256]uint8
 }
 
 type l2XDPSettings struct {
@@ -209,23 +223,25 @@ type l2XDPTuple struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	l2XDPMapL2Counters   = "l2_counters"
-	l2XDPMapL2Events     = "l2_events"
-	l2XDPMapL2Facts      = "l2_facts"
-	l2XDPMapL2Flows      = "l2_flows"
-	l2XDPMapL2Frags      = "l2_frags"
-	l2XDPMapL2HalfOpen   = "l2_half_open"
-	l2XDPMapL2Ifaces     = "l2_ifaces"
-	l2XDPMapL2Limits     = "l2_limits"
-	l2XDPMapL2Scratch    = "l2_scratch"
-	l2XDPMapL2Settings   = "l2_settings"
-	l2XDPMapL2Stats      = "l2_stats"
-	l2XDPMapL2XdpPorts   = "l2_xdp_ports"
-	l2XDPProgL2Xdp       = "l2_xdp"
-	l2XDPVarPolicyFacts  = "policy_facts"
-	l2XDPVarPolicyPhases = "policy_phases"
-	l2XDPVarPolicyXdp    = "policy_xdp"
-	l2XDPVarStatMax      = "stat_max"
+	l2XDPMapL2Clock       = "l2_clock"
+	l2XDPMapL2Counters    = "l2_counters"
+	l2XDPMapL2Events      = "l2_events"
+	l2XDPMapL2Facts       = "l2_facts"
+	l2XDPMapL2Flows       = "l2_flows"
+	l2XDPMapL2Frags       = "l2_frags"
+	l2XDPMapL2HalfOpen    = "l2_half_open"
+	l2XDPMapL2Ifaces      = "l2_ifaces"
+	l2XDPMapL2Limits      = "l2_limits"
+	l2XDPMapL2Scratch     = "l2_scratch"
+	l2XDPMapL2Settings    = "l2_settings"
+	l2XDPMapL2Stats       = "l2_stats"
+	l2XDPMapL2XdpPorts    = "l2_xdp_ports"
+	l2XDPProgL2Xdp        = "l2_xdp"
+	l2XDPVarPolicyFacts   = "policy_facts"
+	l2XDPVarPolicyPhases  = "policy_phases"
+	l2XDPVarPolicyRejects = "policy_rejects"
+	l2XDPVarPolicyXdp     = "policy_xdp"
+	l2XDPVarStatMax       = "stat_max"
 )
 
 // loadL2XDP returns the embedded CollectionSpec for l2XDP.
@@ -277,6 +293,7 @@ type l2XDPProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPMapSpecs struct {
+	L2Clock    *ebpf.MapSpec `ebpf:"l2_clock"`
 	L2Counters *ebpf.MapSpec `ebpf:"l2_counters"`
 	L2Events   *ebpf.MapSpec `ebpf:"l2_events"`
 	L2Facts    *ebpf.MapSpec `ebpf:"l2_facts"`
@@ -295,10 +312,11 @@ type l2XDPMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPVariableSpecs struct {
-	PolicyFacts  *ebpf.VariableSpec `ebpf:"policy_facts"`
-	PolicyPhases *ebpf.VariableSpec `ebpf:"policy_phases"`
-	PolicyXdp    *ebpf.VariableSpec `ebpf:"policy_xdp"`
-	StatMax      *ebpf.VariableSpec `ebpf:"stat_max"`
+	PolicyFacts   *ebpf.VariableSpec `ebpf:"policy_facts"`
+	PolicyPhases  *ebpf.VariableSpec `ebpf:"policy_phases"`
+	PolicyRejects *ebpf.VariableSpec `ebpf:"policy_rejects"`
+	PolicyXdp     *ebpf.VariableSpec `ebpf:"policy_xdp"`
+	StatMax       *ebpf.VariableSpec `ebpf:"stat_max"`
 }
 
 // l2XDPObjects contains all objects after they have been loaded into the kernel.
@@ -321,6 +339,7 @@ func (o *l2XDPObjects) Close() error {
 //
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPMaps struct {
+	L2Clock    *ebpf.Map `ebpf:"l2_clock"`
 	L2Counters *ebpf.Map `ebpf:"l2_counters"`
 	L2Events   *ebpf.Map `ebpf:"l2_events"`
 	L2Facts    *ebpf.Map `ebpf:"l2_facts"`
@@ -337,6 +356,7 @@ type l2XDPMaps struct {
 
 func (m *l2XDPMaps) Close() error {
 	return _L2XDPClose(
+		m.L2Clock,
 		m.L2Counters,
 		m.L2Events,
 		m.L2Facts,
@@ -356,10 +376,11 @@ func (m *l2XDPMaps) Close() error {
 //
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPVariables struct {
-	PolicyFacts  *ebpf.Variable `ebpf:"policy_facts"`
-	PolicyPhases *ebpf.Variable `ebpf:"policy_phases"`
-	PolicyXdp    *ebpf.Variable `ebpf:"policy_xdp"`
-	StatMax      *ebpf.Variable `ebpf:"stat_max"`
+	PolicyFacts   *ebpf.Variable `ebpf:"policy_facts"`
+	PolicyPhases  *ebpf.Variable `ebpf:"policy_phases"`
+	PolicyRejects *ebpf.Variable `ebpf:"policy_rejects"`
+	PolicyXdp     *ebpf.Variable `ebpf:"policy_xdp"`
+	StatMax       *ebpf.Variable `ebpf:"stat_max"`
 }
 
 // l2XDPPrograms contains all programs after they have been loaded into the kernel.

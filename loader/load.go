@@ -15,7 +15,8 @@ import (
 // over by name from the pins of the running dataplane.
 var stateMaps = []string{
 	"l2_flows", "l2_half_open", "l2_frags", "l2_settings", "l2_ifaces",
-	"l2_stats", "l2_events", "l2_gc", "l2_xdp_ports", "l2_half_way",
+	"l2_stats", "l2_events", "l2_gc", "l2_xdp_ports", "l2_clock",
+	"l2_half_way",
 }
 
 func isStateMap(name string) bool {
@@ -94,6 +95,9 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 		return fmt.Errorf("policy: %w", err)
 	}
 	if err := resolveWorkCallback(spec); err != nil {
+		return err
+	}
+	if err := setAnswers(spec); err != nil {
 		return err
 	}
 	for name, entries := range map[string]uint32{

@@ -26,6 +26,9 @@ type testPolicy struct {
 	unpinnable   bool // has a map that cannot be pinned
 	set          bool // has a set by the name of test_set
 	nat          []natRule
+	// rejectAt is the phase, such as "forward", that rejects: TCP by a reset,
+	// UDP by rejectedICMP.
+	rejectAt string
 }
 
 func (p testPolicy) Hash() [32]byte {
@@ -90,6 +93,11 @@ func (p testPolicy) Splice(spec *ebpf.CollectionSpec) error {
 		}
 		prog.Instructions = out
 	}
+	if p.rejectAt != "" {
+		if err := spec.Variables["policy_rejects"].Set(uint32(1)); err != nil {
+			return err
+		}
+	}
 	return spec.Variables["policy_phases"].Set(uint32(0x7fff))
 }
 
@@ -125,6 +133,13 @@ func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructi
 	if p.notVerifying {
 		body = append(body, asm.LoadMem(asm.R2, asm.R1, 4096, asm.Word))
 	}
+	if name == "policy_"+p.rejectAt {
+		reject, err := p.reject(spec, name)
+		if err != nil {
+			return nil, err
+		}
+		body = append(body, reject...)
+	}
 	for i, phase := range countedPhases {
 		if !p.countStates || name != phase {
 			continue
@@ -137,6 +152,32 @@ func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructi
 		body = append(body, asm.Mov.Imm(asm.R2, -1), asm.Call.Label("nft_count").WithSymbol(call))
 	}
 	return append(body, asm.Mov.Imm(asm.R0, verdict), asm.Return().WithSymbol(end)), nil
+}
+
+// rejectedICMP are REJECT_* of bpf/lib/types.h: communication prohibited.
+const rejectedICMP = 1<<16 | 1<<8 | 13
+
+func (p testPolicy) reject(spec *ebpf.CollectionSpec, name string) (asm.Instructions, error) {
+	reject, err := pktOffset(spec, "reject")
+	if err != nil {
+		return nil, err
+	}
+	l4proto, err := pktOffset(spec, "l4proto")
+	if err != nil {
+		return nil, err
+	}
+	drop, accept := name+".reject", name+".accept"
+	return asm.Instructions{
+		asm.LoadMem(asm.R3, asm.R1, l4proto, asm.Byte),
+		asm.Mov.Imm(asm.R2, 2<<16),
+		asm.JEq.Imm(asm.R3, 6, drop),
+		asm.JNE.Imm(asm.R3, 17, accept),
+		asm.Mov.Imm(asm.R2, rejectedICMP),
+		asm.StoreMem(asm.R1, reject, asm.R2, asm.Word).WithSymbol(drop),
+		asm.Mov.Imm(asm.R0, 0),
+		asm.Return(),
+		asm.Mov.Imm(asm.R2, 0).WithSymbol(accept),
+	}, nil
 }
 
 func pktOffset(spec *ebpf.CollectionSpec, member string) (int16, error) {

@@ -82,7 +82,7 @@ func newReplacement(cfg Config) (_ *replacement, err error) {
 		return nil, err
 	}
 	if !r.same {
-		if err := r.addIdentity(); err != nil {
+		if err := errors.Join(r.addIdentity(), r.addCounted()); err != nil {
 			return nil, err
 		}
 	}
@@ -132,10 +132,20 @@ func (r *replacement) run() error {
 	if err := r.put(maps["l2_settings"], 0, settingsOf(r.cfg.Timeouts)); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
+	clock, err := readClock()
+	if err != nil {
+		return err
+	}
+	if err := r.put(maps["l2_clock"], 0, clock); err != nil {
+		return fmt.Errorf("clock: %w", err)
+	}
 	if err := r.carrySets(); err != nil {
 		return err
 	}
 	if err := r.copyFlows(); err != nil {
+		return err
+	}
+	if err := r.followNames(); err != nil {
 		return err
 	}
 	for _, i := range r.cfg.Interfaces {
@@ -145,6 +155,9 @@ func (r *replacement) run() error {
 	}
 	// What the old programs added after the first copy.
 	if err := r.copyFlows(); err != nil {
+		return err
+	}
+	if err := r.fillCounted(); err != nil {
 		return err
 	}
 	if err := r.startCollector(); err != nil {

@@ -83,14 +83,10 @@ func (d *Dataplane) Counters() ([]Counter, error) {
 		return nil, errors.New("the dataplane is closed")
 	}
 	all := make([]Counter, m.MaxEntries())
-	var perCPU []l2TCCounter
 	for i := range all {
-		if err := m.Lookup(uint32(i), &perCPU); err != nil {
+		var err error
+		if all[i], err = countedBy(d.maps, uint32(i)); err != nil {
 			return nil, fmt.Errorf("counter %d: %w", i, err)
-		}
-		for _, c := range perCPU {
-			all[i].Packets += c.Packets
-			all[i].Bytes += c.Bytes
 		}
 	}
 	return all, nil

@@ -21,7 +21,7 @@ func TestForeignMarks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRouter(t)
-			cfg := r.config(testPolicy{dropForward: true})
+			cfg := r.config(testPolicy{dropForward: true, rejectAt: "output"})
 			cfg.Interfaces = cfg.Interfaces[managed:]
 			for i := range cfg.Interfaces {
 				cfg.Interfaces[i].XDP = XDPOff
@@ -29,7 +29,7 @@ func TestForeignMarks(t *testing.T) {
 			d := r.mustApply(cfg)
 			lan, wan := r.tap(t, "l"), r.tap(t, "w")
 			f := families[0]
-			for _, mark := range []int32{0, 0x12d0, 0x12d1} { // TC_INDEX_* of bpf/l2_tc.c
+			for _, mark := range []int32{0, 0x12d0, 0x12d1, 0x12d2, 0x12d3, 0x12d4, 0x12d5} { // TC_INDEX_* of bpf/l2_tc.c
 				if mark != 0 {
 					markAll(t, r, mark)
 				}

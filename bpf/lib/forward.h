@@ -68,6 +68,15 @@ static __always_inline int ttl_expires(const struct pkt *p)
 		       p->nh[offsetof(struct ipv6hdr, hop_limit)] <= 1;
 }
 
+/* The hop that this router is: the kernel counts it before the forward chains. */
+static __always_inline void ttl_count(struct pkt *p)
+{
+	if (p->nfproto == NFPROTO_IPV4)
+		p->nh[offsetof(struct iphdr, ttl)]--;
+	else
+		p->nh[offsetof(struct ipv6hdr, hop_limit)]--;
+}
+
 /* Sources that ip_route_input_slow() and ip6_rcv_core() refuse. The chains see
  * them first, so that a rule that drops them counts them.
  */

@@ -5,6 +5,7 @@
 #include "conntrack.h"
 #include "csum.h"
 #include "facts.h"
+#include "parse.h"
 #include "rewrite.h"
 #include "scratch.h"
 #include "types.h"
@@ -71,6 +72,7 @@ static __always_inline int icmp_parse_quoted(struct ctx_buff *ctx,
 					     struct icmp_error *e)
 {
 	struct tuple *t = &e->quoted;
+	struct l4_info l4 = {};
 	struct ipv6hdr ip6;
 	struct iphdr ip4;
 
@@ -91,8 +93,14 @@ static __always_inline int icmp_parse_quoted(struct ctx_buff *ctx,
 			return -1;
 		__builtin_memcpy(t->saddr, &ip6.saddr, 16);
 		__builtin_memcpy(t->daddr, &ip6.daddr, 16);
-		t->l4proto = ip6.nexthdr;
-		e->l4_off = e->l3_off + sizeof(ip6);
+		l4.proto = ip6.nexthdr;
+		l4.off = e->l3_off + sizeof(ip6);
+		l4.len = p->l3_off + p->len - l4.off;
+		if (parse_ipv6_ext(ctx, &l4) != PARSE_OK)
+			return -1;
+		t->l4proto = l4.proto;
+		e->l4_off = l4.off;
+		e->later_fragment = !!l4.frag_off;
 	}
 	/* The ports of a later fragment are not there to be found. */
 	if (e->later_fragment)
@@ -151,6 +159,25 @@ static __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 	if (!__builtin_memcmp(now, q, sizeof(*now)))
 		return 0;
 	e->translate = 1;
+	return 0;
+}
+
+/* What rules can ask of the flow that the router's answer belongs to: that of
+ * the tuple there, which the answer is to, or of none yet.
+ */
+static __noinline int facts_answer(const struct tuple *there, __u64 now)
+{
+	struct flow *f = there ? icmp_find(there, now) : NULL;
+	struct ct_facts *c;
+
+	if (f) {
+		facts_back(there, f, f->flags);
+		return 0;
+	}
+	facts_first(there, (const struct endpoints *)there);
+	c = facts();
+	if (c)
+		c->direction = 1;
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "kernel.h"
 #include "types.h"
 
 /* Which address a NAT statement means. */
@@ -102,10 +103,9 @@ static __noinline int nat_pick_address(struct pkt *p, int is_dst)
 		__builtin_memcpy(to, r->min, 16);
 		return 0;
 	}
-	hash = hash_addr((__u32 *)p->tuple.saddr,
-			 p->nat & NAT_PERSISTENT ? 0 :
-			 words == 1		 ? dst[0] :
-						   dst[3]);
+	hash = hash_addr((__u32 *)p->tuple.saddr, p->nat & NAT_PERSISTENT ? 0 :
+						  words == 1 ? dst[0] :
+							       dst[3]);
 	for (i = 0; i < 4; i++) {
 		if (i >= words)
 			break;
@@ -163,9 +163,9 @@ static __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
 	return nat_one_address(p, (__u8 *)&fib.ipv4_src, 4);
 }
 
-/* What of the kernel's structures says which addresses an interface has. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), \
 			     apply_to = record)
+
 struct in_ifaddr {
 	__be32 ifa_local;
 };
@@ -188,18 +188,7 @@ struct inet6_dev {
 	struct list_head addr_list;
 };
 
-struct net_device {
-	struct in_device *ip_ptr;
-	struct inet6_dev *ip6_ptr;
-};
-
-struct sk_buff {
-	struct net_device *dev;
-};
 #pragma clang attribute pop
-
-extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
-extern void *bpf_rdonly_cast(const void *from, __u32 btf_id) __ksym;
 
 #define IFA_F_TENTATIVE 0x40
 #define IFA_F_OPTIMISTIC 0x04
@@ -225,58 +214,53 @@ static __always_inline int addr_scope(const __u8 *addr)
 
 #define REDIRECT_ADDRS 64 /* of an interface that are looked at */
 
+/* nf_nat_redirect_ipv6(): the first that is in use, and of the scope. */
 static __always_inline int nat_redirect_ipv6(struct pkt *p,
 					     struct net_device *dev)
 {
-	struct list_head *head, *e;
+	int i, scope = addr_scope(p->tuple.daddr);
 	struct inet6_ifaddr *ifa;
 	struct inet6_dev *idev;
-	int i, scope = addr_scope(p->tuple.daddr);
 	struct in6_addr addr;
+	__u64 head, e;
 
-	idev = dev->ip6_ptr;
-	if (!idev)
-		return -1;
-	head = &idev->addr_list;
-	e = head->next;
+	idev = kernel_cast(struct inet6_dev,
+			   kernel_u64(kernel_address(dev, ip6_ptr)));
+	head = kernel_address(idev, addr_list);
+	e = kernel_u64(head);
 	for (i = 0; i < REDIRECT_ADDRS; i++) {
 		if (!e || e == head)
 			return -1;
-		ifa = bpf_rdonly_cast(
-			(void *)e - __builtin_preserve_field_info(
-					    ((struct inet6_ifaddr *)0)->if_list,
-					    0),
-			__builtin_btf_type_id(*(struct inet6_ifaddr *)0, 1));
+		ifa = kernel_cast(struct inet6_ifaddr,
+				  e - kernel_offset(struct inet6_ifaddr,
+						    if_list));
 		addr = ifa->addr;
 		if ((!(ifa->flags & IFA_F_TENTATIVE) ||
 		     ifa->flags & IFA_F_OPTIMISTIC) &&
 		    (!scope || scope == addr_scope((__u8 *)&addr)))
 			return nat_one_address(p, (__u8 *)&addr, 16);
-		e = ifa->if_list.next;
+		e = kernel_u64(e);
 	}
 	return -1;
 }
 
 /*
  * The first address of the interface that the packet came in by: what redirect
- * means. The kernel's lists are walked, under the read lock that programs run
- * with; what is read of an address that is just being removed is not used for
- * more than this flow.
+ * means. Asked for each new flow, too.
  */
 static __noinline int nat_redirect(struct ctx_buff *ctx, struct pkt *p)
 {
-	struct sk_buff *skb = bpf_cast_to_kern_ctx(ctx);
-	struct net_device *dev = skb->dev;
+	struct net_device *dev = ctx_device(ctx);
 	struct in_ifaddr *ifa;
 	struct in_device *in;
 	__be32 addr;
 
-	if (!dev)
-		return -1;
 	if (p->nfproto != NFPROTO_IPV4)
 		return nat_redirect_ipv6(p, dev);
-	in = dev->ip_ptr;
-	ifa = in ? in->ifa_list : NULL;
-	addr = ifa ? ifa->ifa_local : 0;
+	in = kernel_cast(struct in_device,
+			 kernel_u64(kernel_address(dev, ip_ptr)));
+	ifa = kernel_cast(struct in_ifaddr,
+			  kernel_u64(kernel_address(in, ifa_list)));
+	addr = ifa->ifa_local;
 	return addr ? nat_one_address(p, (__u8 *)&addr, 4) : -1;
 }

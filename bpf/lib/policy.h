@@ -3,8 +3,14 @@
 
 #include "common.h"
 #include "types.h"
+#include "clock.h"
+#include "device.h"
+#include "exthdr.h"
 #include "facts.h"
+#include "log.h"
 #include "maps.h"
+#include "secpath.h"
+#include "socket.h"
 
 /*
  * The ruleset's place in the programs. The loader replaces the instructions of
@@ -37,6 +43,9 @@ volatile const __u32 policy_phases = 0;
 
 /* 0: the ruleset does what XDP cannot, and all packets are TC's. */
 volatile const __u32 policy_xdp = 1;
+
+/* 1: the ruleset has reject statements. */
+volatile const __u32 policy_rejects = 0;
 
 /* Counts the packet at a rule or a base chain's policy and remembers which. */
 __noinline int nft_count(struct pkt *p, __u32 index)
@@ -85,36 +94,6 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 	return within == !(l->flags & LIMIT_OVER);
 }
 
-/* Reports the packet to user space; never waits, a full buffer is counted. */
-__noinline int nft_log(struct pkt *p, __u32 index)
-{
-	struct log_event *e;
-
-	if (!p)
-		return 0;
-	e = bpf_ringbuf_reserve(&l2_events, sizeof(*e), 0);
-	if (!e) {
-		count(STAT_LOG_LOST);
-		return 0;
-	}
-	e->now = p->now;
-	e->log = index;
-	e->rule = p->rule;
-	e->iif = p->iif;
-	e->oif = p->oif;
-	e->len = p->len;
-	e->mark = p->mark;
-	e->ct_state = p->ct_state;
-	e->nfproto = p->nfproto;
-	e->l4proto = p->l4proto;
-	e->th_len = p->th_len;
-	e->unused = 0;
-	__builtin_memcpy(e->nh, p->nh, sizeof(e->nh));
-	__builtin_memcpy(e->th, p->th, sizeof(e->th));
-	bpf_ringbuf_submit(e, 0);
-	return 0;
-}
-
 /*
  * Generated code calls the nft_* functions. Naming them in every stub makes
  * the linker carry them along. The barriers keep the compiler from learning
@@ -127,7 +106,16 @@ __noinline int nft_log(struct pkt *p, __u32 index)
                                                                           \
 		nft_count(p, 0);                                          \
 		nft_limit(p, 0);                                          \
-		nft_log(p, 0);                                            \
+		nft_log(ctx, p, 0);                                       \
+		nft_payload(ctx, p, 0, 0, 0);                             \
+		nft_exthdr_ipv6(ctx, p, 0, 0, 0);                         \
+		nft_exthdr_ipv4(ctx, p, 0, 0, 0);                         \
+		nft_exthdr_tcp(ctx, p, 0, 0, 0);                          \
+		nft_exthdr_sctp(ctx, p, 0, 0, 0);                         \
+		nft_device(ctx, p, 0);                                    \
+		nft_socket(ctx, p, 0);                                    \
+		nft_clock(ctx, p, 0);                                     \
+		nft_secpath(ctx, p, 0);                                   \
 		asm volatile(""                                           \
 			     : "+r"(verdict), "+r"(p), "+r"(ctx)          \
 			     :                                            \

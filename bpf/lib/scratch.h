@@ -21,12 +21,19 @@ struct icmp_error {
 	__u8 translate;
 };
 
+#define SCRATCH_BUFFER 256
+
 struct scratch {
 	struct pkt pkt;
 	struct tuple key; /* the tuple that the packet came with */
 	struct icmp_error error;
 	struct flow fwd; /* of a flow that is being made */
 	struct flow rev;
+	/* Of an answer that the router makes: answer.h, reject.h. */
+	__u64 route[8]; /* struct bpf_fib_lookup, whose unions bpf2go lacks */
+	struct tuple answer;
+	__u8 source[16];
+	__u8 buffer[SCRATCH_BUFFER];
 };
 
 struct {

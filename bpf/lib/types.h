@@ -46,6 +46,7 @@ struct pkt {
 	__u32 ct_state; /* CT_STATE_* of the packet */
 	__u32 nat; /* NAT_* that a NAT chain asks for; 0: nothing */
 	__u32 rule; /* counter index of the last rule that matched */
+	__u32 reject; /* REJECT_* that a rule has dropped it with */
 	__be16 protocol; /* EtherType */
 	__u16 fragment; /* FRAGMENT_* */
 	__u16 l3_off; /* from the start of the packet's data */
@@ -54,6 +55,9 @@ struct pkt {
 	__u8 nfproto;
 	__u8 th_len; /* valid bytes in th */
 	__u8 pkt_type; /* PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST */
+	__u8 hook; /* NF_INET_*, for rules that ask what depends on it */
+	__u8 ll_len; /* of the link-layer header it arrived with; 0: none */
+	__u8 unused[2];
 	__u64 now; /* CLOCK_MONOTONIC in ns, coarse */
 
 	/*
@@ -63,7 +67,7 @@ struct pkt {
 	 */
 	__u8 key[72]; /* of a set's element, behind an LPM trie's prefix length */
 	__u8 regs[64]; /* values that a rule computes */
-	__u8 elem[96]; /* an element that a rule adds to a set */
+	__u8 elem[104]; /* an element that a rule adds to a set */
 	struct nat_range nat_range; /* of a NAT statement, as p->nat says */
 };
 
@@ -95,6 +99,21 @@ struct th_words {
 #define NAT_REDIRECT (1U << 29)
 #define NAT_MASQUERADE (1U << 30)
 #define NAT_STATEMENT (1U << 31) /* always there */
+
+/* pkt.reject: the codes of an ICMP error, for IPv4 and from bit 8 on for IPv6,
+ * and above what it is to be answered with.
+ */
+#define REJECT_CODE6_SHIFT 8
+#define REJECT_KIND_SHIFT 16
+#define REJECT_ICMP 1
+#define REJECT_RESET 2
+
+/* Where a rule rejects. */
+#define REJECT_PREROUTING 0
+#define REJECT_INPUT 1
+#define REJECT_FORWARD 2
+#define REJECT_OUTPUT 3
+#define REJECT_KERNEL_FORWARD 4 /* has one hop less already */
 
 /* What a rule, or a base chain's policy, has counted. Per CPU. */
 struct counter {
@@ -254,10 +273,26 @@ struct log_event {
 	__u32 len;
 	__u32 mark;
 	__u32 ct_state;
+	__u32 uid; /* of the socket, with LOG_SOCKET */
+	__u32 gid;
 	__u8 nfproto;
 	__u8 l4proto;
 	__u8 th_len;
-	__u8 unused;
-	__u8 nh[40];
+	__u8 flags; /* LOG_* */
+	__u8 nh[40]; /* the headers as they are at the hook */
 	__u8 th[20];
+	__u16 l4_off; /* from the network header */
+	__u16 data_len;
+	__u8 mac[14]; /* the Ethernet header, with LOG_MAC */
+	__u8 unused[2];
+	__u8 data[256]; /* from the network header, as the packet came */
 };
+
+#define LOG_MAC (1U << 0)
+#define LOG_SOCKET (1U << 1)
+
+/* Of the argument of nft_log(): the statement, and with the highest bit the
+ * slots of p->regs that have the socket's user and group.
+ */
+#define LOG_INDEX 0xffff
+#define LOG_HAS_SOCKET (1U << 31)

@@ -30,10 +30,11 @@ type checkResult struct {
 	Rules   int      `json:"rules"`
 	Waiting []string `json:"waiting,omitempty"`
 	// TCOnly are rules because of which XDP leaves all packets to TC.
-	TCOnly   []string         `json:"tc_only,omitempty"`
-	Programs []loader.Program `json:"programs,omitempty"`
-	Warnings []checkMessage   `json:"warnings"`
-	Errors   []checkMessage   `json:"errors"`
+	TCOnly   []string          `json:"tc_only,omitempty"`
+	Hooks    []policy.HookInfo `json:"hooks,omitempty"`
+	Programs []loader.Program  `json:"programs,omitempty"`
+	Warnings []checkMessage    `json:"warnings"`
+	Errors   []checkMessage    `json:"errors"`
 }
 
 // checkMessage is one error or warning. Line and Column are 0 when not known.
@@ -116,6 +117,7 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 		}
 		res.Warnings = append(res.Warnings, warning(res.Ruleset, w))
 	}
+	res.Hooks = plan.Program.Hooks()
 	res.TCOnly = plan.Program.TCOnlyTexts()
 	res.Programs, err = loader.Check(plan.Loader)
 	return err
@@ -133,6 +135,14 @@ func printCheck(e *env, res *checkResult) error {
 		fmt.Fprintf(e.out, "XDP leaves all packets to TC: %s\n", t)
 	}
 	t := newTable(e.out)
+	t.row("HOOK", "KINDS", "INSTRUCTIONS", "WITHOUT KINDS")
+	for _, h := range res.Hooks {
+		t.row(h.Name, h.Kinds, h.Instructions, h.General)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	t = newTable(e.out)
 	t.row("PROGRAM", "VERIFIED INSTRUCTIONS", "NATIVE BYTES", "LOAD TIME")
 	for _, p := range res.Programs {
 		t.row(p.Name, p.VerifiedInstructions, p.JITedBytes, p.LoadTime.Round(time.Millisecond))

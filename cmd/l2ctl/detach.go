@@ -14,6 +14,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/policy"
 )
 
 type detachCmd struct {
@@ -63,10 +64,19 @@ func (c *detachCmd) withoutDaemon(e *env) error {
 		return api.BadInput(fmt.Errorf("no dataplane is pinned at %s, and no daemon runs: there is nothing to detach", pin))
 	}
 	if !c.NoFallback {
-		maps := func(name string, with func(*ebpf.Map) error) error { return loader.PinnedMap(pin, name, with) }
-		if err := enforce.Fallback(e.ctx, cfg, maps); err != nil {
+		maps := func(with func(map[string]*ebpf.Map) error) error { return loader.PinnedMaps(pin, with) }
+		var program *policy.Program
+		if plan, err := enforce.Prepare(e.ctx, cfg); err == nil {
+			program = plan.Program
+		} else {
+			fmt.Fprintf(e.out, "elements that were added to sets are lost: %v\n", err)
+		}
+		if err := enforce.Fallback(e.ctx, cfg, program, maps); err != nil {
 			return fmt.Errorf("the dataplane stays attached: %w", err)
 		}
+	}
+	if err := enforce.DropMirrors(e.ctx); err != nil {
+		return err
 	}
 	return loader.Detach(pin)
 }

@@ -62,6 +62,9 @@ func (c *setListCmd) Run(e *env) error {
 	}
 	for _, el := range list {
 		line := el.Value
+		if el.State != "" {
+			line += " " + el.State
+		}
 		if el.Expires > 0 {
 			line += fmt.Sprintf(" expires %s", seconds(el.Expires))
 		}

@@ -67,7 +67,13 @@ func (d *daemon) apply(ctx context.Context, p *enforce.Plan) error {
 	if p.Config.Dataplane.Kernel() {
 		return d.adopt(ctx, p, true)
 	}
-	return d.replace(ctx, p)
+	if err := d.replace(ctx, p); err != nil {
+		return err
+	}
+	if p.Config.Dataplane.Mirror {
+		d.mirror(ctx)
+	}
+	return nil
 }
 
 // replace has the dataplane run a plan.
@@ -90,23 +96,38 @@ func (d *daemon) replace(ctx context.Context, p *enforce.Plan) error {
 	slog.Info("dataplane in force", "ruleset", p.Config.Dataplane.Ruleset, "rules", len(p.Program.Rules),
 		"interfaces", len(p.Loader.Interfaces), "waiting", p.Waiting, "took", time.Since(begin).Round(time.Millisecond))
 
-	// What nftables did in the meantime is done here again.
-	if p.Config.Dataplane.Kernel() {
-		return enforce.KeepFallback(p.Config.Control.RunDir())
+	d.tidy(ctx, p.Config)
+	return nil
+}
+
+// tidy takes out of nftables what was there for another state or configuration
+// than the one in force. The dataplane enforces all of it: errors do no harm.
+func (d *daemon) tidy(ctx context.Context, c *config.Config) {
+	runDir := c.Control.RunDir()
+	if !c.Dataplane.Mirror {
+		if err := enforce.DropMirrors(ctx); err != nil {
+			slog.Warn("the mirror of an earlier configuration is still there", "err", err)
+		}
 	}
-	dropped, err := enforce.DropFallback(ctx, p.Config.Control.RunDir())
+	if c.Dataplane.Kernel() {
+		if err := enforce.KeepFallback(runDir); err != nil {
+			slog.Warn("tables that a detach loaded would be taken for others later", "err", err)
+		}
+		return
+	}
+	// What nftables did in the meantime is done here again.
+	dropped, err := enforce.DropFallback(ctx, runDir)
 	if err != nil {
 		slog.Error("both nftables and the dataplane enforce the ruleset", "err", err)
 	} else if dropped != nil {
 		slog.Info("ruleset removed from nftables", "tables", dropped)
 	}
-	woken, err := enforce.Wake(p.Config.Control.RunDir())
+	woken, err := enforce.Wake(runDir)
 	if err != nil {
 		slog.Error("tables that an earlier configuration had adopted still sleep", "err", err)
 	} else if woken != nil {
 		slog.Warn("tables that an earlier configuration had adopted are awake, and enforced beside the ruleset file", "tables", woken)
 	}
-	return nil
 }
 
 // Reload implements api.Service. The error, of whoever asked, is logged here
@@ -150,6 +171,7 @@ func (d *daemon) reload(ctx context.Context, running *config.Config) (*enforce.P
 func fixed(running, cfg *config.Config) error {
 	for _, k := range []struct{ key, was, is string }{
 		{"dataplane.ruleset", source(running), source(cfg)},
+		{"dataplane.mirror", fmt.Sprint(running.Dataplane.Mirror), fmt.Sprint(cfg.Dataplane.Mirror)},
 		{"dataplane.pin_path", running.Dataplane.PinPath, cfg.Dataplane.PinPath},
 		{"control.socket", running.Control.Socket, cfg.Control.Socket},
 		{"metrics.listen", running.Metrics.Listen, cfg.Metrics.Listen},
@@ -177,6 +199,7 @@ func sameLoader(a, b loader.Config) bool {
 	}
 	a.Policy, b.Policy = nil, nil
 	a.Carry, b.Carry = nil, nil
+	a.Counted, b.Counted = nil, nil
 	return reflect.DeepEqual(a, b)
 }
 
@@ -188,8 +211,12 @@ func (d *daemon) Detach(ctx context.Context, fallback bool) (api.Detached, error
 	if dp == nil {
 		return api.Detached{}, errDetached
 	}
-	if fallback {
-		if err := enforce.Fallback(ctx, plan.Config, dp.Map); err != nil {
+	if !fallback {
+		if err := enforce.DropMirrors(ctx); err != nil {
+			return api.Detached{}, fmt.Errorf("the dataplane stays attached: %w", err)
+		}
+	} else {
+		if err := enforce.Fallback(ctx, plan.Config, plan.Program, dp.Maps); err != nil {
 			return api.Detached{}, fmt.Errorf("the dataplane stays attached: %w", err)
 		}
 	}
@@ -253,7 +280,7 @@ func (d *daemon) Status(context.Context) (api.Status, error) {
 	if dp == nil {
 		return s, nil
 	}
-	if plan.Config.Dataplane.Kernel() {
+	if enforce.Follows(plan.Config) {
 		s.Sync = &sync
 	}
 	var err error

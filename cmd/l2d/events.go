@@ -37,20 +37,30 @@ func (d *daemon) readEvents(ctx context.Context) error {
 // logEvent writes one event at the level of its statement.
 func (d *daemon) logEvent(ctx context.Context, e *loader.Event) {
 	plan, _ := d.state()
-	var prefix string
+	var prefix, text string
+	var flags uint32
 	level := slog.LevelWarn // the default of nft
 	var attrs []slog.Attr
 	// An event may be of a policy that was replaced meanwhile.
 	if int(e.Log) < len(plan.Program.Logs) {
 		l := plan.Program.Logs[e.Log]
-		prefix, level = l.Prefix, syslogLevel(l.Level)
+		prefix, level, flags = l.Prefix, syslogLevel(l.Level), l.Flags
+		if l.Level == levelAudit {
+			prefix, text = "", auditLine(e)
+		}
 		if int(l.Rule) < len(plan.Program.Rules) {
 			r := plan.Program.Rules[l.Rule]
 			attrs = append(attrs, slog.String("table", r.Table), slog.String("chain", r.Chain), slog.Uint64("handle", r.Handle))
 		}
 	}
-	slog.LogAttrs(ctx, level, prefix+packetLine(e, plan.Links.Name), attrs...)
+	if text == "" {
+		text = packetLine(e, flags, plan.Links.Name)
+	}
+	slog.LogAttrs(ctx, level, prefix+text, attrs...)
 }
+
+// levelAudit is NFT_LOGLEVEL_AUDIT.
+const levelAudit = 8
 
 // syslogLevel maps the levels of syslog(3) to those of slog.
 func syslogLevel(l uint32) slog.Level {
@@ -59,7 +69,7 @@ func syslogLevel(l uint32) slog.Level {
 		return slog.LevelError
 	case l == 4: // warning
 		return slog.LevelWarn
-	case l <= 6: // notice, info
+	case l <= 6, l == levelAudit: // notice, info
 		return slog.LevelInfo
 	}
 	return slog.LevelDebug

@@ -7,7 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -20,6 +21,8 @@ const (
 	// settle is how long the links have to be quiet before they are looked
 	// at: a driver or networkd changes several things in a row.
 	settle = 100 * time.Millisecond
+	// settleAll is how long that goes on at most.
+	settleAll = time.Second
 	// retry is the wait after something failed.
 	retry = time.Second
 )
@@ -36,11 +39,30 @@ func (d *daemon) followLinks(ctx context.Context) {
 	}
 }
 
+// prepare makes a plan like one before for the links of now.
+func prepare(ctx context.Context, before *enforce.Plan, links enforce.Links) (*enforce.Plan, error) {
+	p, err := enforce.PrepareFor(ctx, before.Config, links)
+	if err != nil {
+		return nil, err
+	}
+	p.KeepRenamed(before.Loader.Interfaces)
+	return p, nil
+}
+
 // linkWatch is what is known of the links between two looks at them.
 type linkWatch struct {
-	// done is the fingerprint of the links that the dataplane was made for,
-	// failed that of links for which it could not be made.
-	done, failed string
+	// done is the state of the links that the dataplane was made for, failed
+	// that of links for which it could not be made.
+	done, failed linkState
+}
+
+// linkState is what the dataplane depends on of the interfaces.
+type linkState struct {
+	// attached: index, address and kind of those of the configuration, and of
+	// those that have been.
+	attached string
+	// names and indexes of all, which rules may name.
+	names string
 }
 
 // run follows one subscription. It ends with the first error, such as a receive
@@ -63,6 +85,7 @@ func (w *linkWatch) run(ctx context.Context, d *daemon) error {
 	}
 	look := time.NewTimer(0)
 	defer look.Stop()
+	var since time.Time // of the first change that was not looked at
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,8 +96,12 @@ func (w *linkWatch) run(ctx context.Context, d *daemon) error {
 			if !ok {
 				return errors.New("link changes: subscription ended")
 			}
-			look.Reset(settle)
+			if since.IsZero() {
+				since = time.Now()
+			}
+			look.Reset(min(settle, settleAll-time.Since(since)))
 		case <-look.C:
+			since = time.Time{}
 			if !w.relink(ctx, d) {
 				look.Reset(retry)
 			}
@@ -97,17 +124,20 @@ func (w *linkWatch) relink(ctx context.Context, d *daemon) bool {
 	for _, l := range list {
 		links[l.Attrs().Name] = l.Attrs().Index
 	}
-	now := fingerprint(plan.Config, list)
-	if dp == nil || now == w.done || w.done == "" && sameLinks(plan, links) {
+	now := stateOf(plan, list)
+	if dp == nil || now == w.done || w.done == (linkState{}) && maps.Equal(plan.Links, links) {
 		w.done = now
 		return true
 	}
 	if now != w.failed {
-		slog.Info("interfaces have changed", "links", now)
+		slog.Debug("interfaces have changed", "attached", now.attached, "all", now.names)
 	}
-	next, err := enforce.PrepareFor(ctx, plan.Config, links)
+	next, err := prepare(ctx, plan, links)
 	if err == nil {
-		err = d.apply(ctx, next)
+		err = d.relinked(ctx, next, now.attached != w.done.attached)
+	} else if plan.Config.Dataplane.Kernel() {
+		d.unsynced(err)
+		err = d.relinkRefused(ctx, links)
 	}
 	if err != nil {
 		if now != w.failed && ctx.Err() == nil {
@@ -116,34 +146,51 @@ func (w *linkWatch) relink(ctx context.Context, d *daemon) bool {
 		w.failed = now
 		return false
 	}
-	w.done, w.failed = now, ""
+	next, _ = d.state()
+	for _, i := range next.Loader.Interfaces {
+		if !slices.ContainsFunc(next.Config.Dataplane.Interfaces, func(c config.Interface) bool { return c.Name == i.Name }) {
+			slog.Warn("an interface has a name that the configuration does not know: it stays attached, rules mean it by its new name", "interface", i.Name)
+		}
+	}
+	w.done, w.failed = now, linkState{}
 	return true
 }
 
-// sameLinks tells whether a plan was made for these indexes.
-func sameLinks(p *enforce.Plan, links enforce.Links) bool {
+// relinked puts a plan for other links in force. Unless the interfaces that the
+// dataplane is attached to have changed, that may be what is in force.
+func (d *daemon) relinked(ctx context.Context, p *enforce.Plan, attached bool) error {
+	before, _ := d.state()
+	switch {
+	case p.Config.Dataplane.Kernel():
+		return d.adopt(ctx, p, attached)
+	case attached || !sameLoader(before.Loader, p.Loader):
+		return d.apply(ctx, p)
+	}
+	d.mu.Lock()
+	d.plan = p
+	d.mu.Unlock()
+	return nil
+}
+
+// stateOf is what the dataplane of a plan depends on of the interfaces.
+func stateOf(p *enforce.Plan, list []netlink.Link) linkState {
+	attached := make(map[string]bool)
 	for _, i := range p.Config.Dataplane.Interfaces {
-		if p.Links[i.Name] != links[i.Name] {
-			return false
-		}
+		attached[i.Name] = true
 	}
-	return true
-}
-
-// fingerprint is what the dataplane depends on of the interfaces: whether those
-// of the configuration exist, their index, address and kind.
-func fingerprint(c *config.Config, list []netlink.Link) string {
-	wanted := make(map[string]bool, len(c.Dataplane.Interfaces))
-	for _, i := range c.Dataplane.Interfaces {
-		wanted[i.Name] = true
+	indexes := make(map[int]bool)
+	for _, i := range p.Loader.Interfaces {
+		indexes[i.Index] = true
 	}
-	var parts []string
+	var s linkState
 	for _, l := range list {
-		if a := l.Attrs(); wanted[a.Name] {
-			parts = append(parts, fmt.Sprintf("%s=%d,%s,%s", a.Name, a.Index, a.HardwareAddr, a.EncapType))
+		a := l.Attrs()
+		if attached[a.Name] || indexes[a.Index] {
+			s.attached += fmt.Sprintf("%s=%d,%s,%s ", a.Name, a.Index, a.HardwareAddr, a.EncapType)
 		}
+		s.names += fmt.Sprintf("%s=%d ", a.Name, a.Index)
 	}
-	return strings.Join(append(parts, ""), " ")
+	return s
 }
 
 func sleep(ctx context.Context, d time.Duration) {

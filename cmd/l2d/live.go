@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -50,17 +51,19 @@ type liveSet struct {
 	known map[string]bool
 }
 
-func newLive(p *enforce.Plan, generation uint32) live {
-	l := live{generation: generation, tables: map[nft.TableName]bool{}, sets: map[setName]*liveSet{}}
-	for _, t := range p.Tables {
+// newLive is of a ruleset of the kernel's that the sets of a program follow.
+func newLive(p *policy.Program, rs *nft.Ruleset, read time.Time) live {
+	l := live{generation: rs.Generation, tables: map[nft.TableName]bool{}, sets: map[setName]*liveSet{}}
+	for _, t := range rs.Tables {
 		l.tables[nft.TableName{Family: t.Family, Name: t.Name}] = true
 	}
-	for _, s := range p.Program.Sets {
-		src := p.Ruleset.Table(s.Family, s.Table).Set(s.Name)
-		if s.Constant || src == nil {
+	for _, s := range p.Sets {
+		t := rs.Table(s.Family, s.Table)
+		if t == nil || t.Set(s.Name) == nil || s.Constant {
 			continue
 		}
-		ls := &liveSet{Set: s, elements: nft.NewLiveSet(src, p.Read)}
+		src := t.Set(s.Name)
+		ls := &liveSet{Set: s, elements: nft.NewLiveSet(src, read)}
 		if s.Dynamic() {
 			ls.known = map[string]bool{}
 			ls.note(nil, src.Ranges())
@@ -98,15 +101,16 @@ func (d *daemon) adopt(ctx context.Context, p *enforce.Plan, force bool) error {
 		}
 		generation, err := p.Adopt()
 		if err == nil {
-			d.live = newLive(p, generation)
-			d.synced(p)
+			p.Ruleset.Generation = generation
+			d.live = newLive(p.Program, p.Ruleset, p.Read)
+			d.synced(p.Ruleset)
 			return nil
 		}
 		if !errors.Is(err, nft.ErrChanged) {
 			// Both filter: that is safe.
 			return err
 		}
-		if p, err = enforce.PrepareFor(ctx, p.Config, p.Links); err != nil {
+		if p, err = prepare(ctx, p, p.Links); err != nil {
 			return err
 		}
 	}
@@ -117,6 +121,9 @@ func (d *daemon) adopt(ctx context.Context, p *enforce.Plan, force bool) error {
 func (d *daemon) enforce(ctx context.Context, p *enforce.Plan, force bool) error {
 	before, dp := d.state()
 	p.Loader.Carry = d.carries(p)
+	if dp != nil {
+		p.Loader.Counted = counted(before, p)
+	}
 	if dp == nil || force || !sameLoader(before.Loader, p.Loader) {
 		if err := d.replace(ctx, p); err != nil {
 			return err
@@ -126,7 +133,9 @@ func (d *daemon) enforce(ctx context.Context, p *enforce.Plan, force bool) error
 		}
 	}
 	for _, s := range p.Program.Sets {
-		if err := dp.Map(s.MapName, s.Sync); err != nil {
+		ranges := p.Ruleset.Table(s.Family, s.Table).Set(s.Name).Ranges()
+		err := dp.Maps(func(m map[string]*ebpf.Map) error { return s.Sync(m, ranges) })
+		if err != nil {
 			return err
 		}
 	}
@@ -136,9 +145,60 @@ func (d *daemon) enforce(ctx context.Context, p *enforce.Plan, force bool) error
 	return nil
 }
 
-// carries returns which elements of the running policy go on in that of a plan:
-// those that rules have added to its dynamic sets. All others the kernel has.
-func (d *daemon) carries(p *enforce.Plan) func(set string, key []byte, expires bool) bool {
+// counted returns which counters of a plan are of the same rules as those of the
+// plan before. A table that was made anew counts anew.
+func counted(before, after *enforce.Plan) map[uint32]uint32 {
+	handles := map[string]uint64{}
+	for _, t := range before.Ruleset.Tables {
+		handles[t.String()] = t.Handle
+	}
+	kept := map[string]bool{}
+	for _, t := range after.Ruleset.Tables {
+		kept[t.String()] = handles[t.String()] == t.Handle
+	}
+	old := make(map[policy.RuleInfo]uint32, len(before.Program.Rules))
+	for _, r := range before.Program.Rules {
+		index := r.Index
+		r.Index = 0
+		old[r] = index
+	}
+	same := make(map[uint32]uint32, len(after.Program.Rules))
+	for _, r := range after.Program.Rules {
+		to := r.Index
+		r.Index = 0
+		if from, ok := old[r]; ok && kept[r.Table] {
+			same[to] = from
+		}
+	}
+	return same
+}
+
+// relinkRefused has the ruleset in force, compiled for other links, on them: the
+// kernel's is one that is refused. The sets go on as they are. The caller holds
+// change.
+func (d *daemon) relinkRefused(ctx context.Context, links enforce.Links) error {
+	before, _ := d.state()
+	next, err := before.Relink(links)
+	if err != nil {
+		return err
+	}
+	next.KeepRenamed(before.Loader.Interfaces)
+	next.Loader.Counted = counted(before, next)
+	next.Loader.Carry = func(_ string, to, from *ebpf.Map) error { return policy.ReplaceEntries(to, from) }
+	if err := d.replace(ctx, next); err != nil {
+		return err
+	}
+	for _, s := range next.Program.Sets {
+		if ls := d.live.sets[setName{nft.TableName{Family: s.Family, Name: s.Table}, s.Name}]; ls != nil {
+			ls.Set = s
+		}
+	}
+	return nil
+}
+
+// carries gives the policy of a plan those elements of the running one that rules
+// have added to its dynamic sets. All others the kernel has.
+func (d *daemon) carries(p *enforce.Plan) func(set string, to, from *ebpf.Map) error {
 	dynamic := map[string]bool{}
 	for _, s := range p.Program.Sets {
 		dynamic[s.MapName] = s.Dynamic()
@@ -147,19 +207,43 @@ func (d *daemon) carries(p *enforce.Plan) func(set string, key []byte, expires b
 	for _, s := range d.live.sets {
 		known[s.MapName] = s.known
 	}
-	return func(set string, key []byte, _ bool) bool { return dynamic[set] && !known[set][string(key)] }
+	return func(set string, to, from *ebpf.Map) error {
+		if !dynamic[set] {
+			return nil
+		}
+		return policy.CarryEntries(to, from, func(key []byte) bool { return !known[set][string(key)] })
+	}
+}
+
+// mirror has a file's sets in the kernel's nftables, and what the kernel has of
+// them in the dataplane. It returns false when that has to be tried again. The
+// caller holds change.
+func (d *daemon) mirror(ctx context.Context) bool {
+	plan, dp := d.state()
+	read := time.Now()
+	rs, err := plan.Mirror(ctx, dp.Maps)
+	if err != nil {
+		d.live.again = true
+		if ctx.Err() == nil {
+			d.unsynced(err)
+		}
+		return false
+	}
+	d.live = newLive(plan.Program, rs, read)
+	d.synced(rs)
+	return true
 }
 
 // synced notes that the kernel's ruleset is in force.
-func (d *daemon) synced(p *enforce.Plan) {
-	names := make([]string, len(p.Tables))
-	for i, t := range p.Tables {
+func (d *daemon) synced(rs *nft.Ruleset) {
+	names := make([]string, len(rs.Tables))
+	for i, t := range rs.Tables {
 		names[i] = t.String()
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.sync.Error != "" {
-		slog.Info("the kernel's ruleset is in force again")
+		slog.Info("nftables is followed again")
 	}
 	d.sync.Generation, d.sync.Tables, d.sync.Error = d.live.generation, names, ""
 }
@@ -171,7 +255,7 @@ func (d *daemon) unsynced(err error) {
 	d.sync.Errors++
 	if text := err.Error(); text != d.sync.Error {
 		d.sync.Error = text
-		slog.Error("the kernel's ruleset is not followed, the one before it goes on", "err", err)
+		slog.Error("nftables is not followed, what is in force goes on", "err", err)
 	}
 }
 
@@ -249,7 +333,7 @@ func (d *daemon) nextTransaction(ctx context.Context, f *nft.Follower) (*nft.Tra
 
 // follow takes a transaction in. The caller holds change.
 func (d *daemon) follow(ctx context.Context, t *nft.Transaction, reported time.Time) {
-	_, dp := d.state()
+	plan, dp := d.state()
 	switch {
 	case dp == nil:
 		return // detached
@@ -259,14 +343,19 @@ func (d *daemon) follow(ctx context.Context, t *nft.Transaction, reported time.T
 	case int32(t.Generation-d.live.generation) <= 0:
 		return // has been read, or is the dataplane's own
 	}
+	kernel := plan.Config.Dataplane.Kernel()
 	for name := range t.Tables {
-		if name.Family != nft.FamilyARP && name.Family != nft.FamilyBridge {
+		if kernel && name.Family != nft.FamilyARP && name.Family != nft.FamilyBridge || d.live.tables[name] {
 			d.resync(ctx, reported)
 			return
 		}
 	}
+	if !slices.ContainsFunc(t.Elements, func(c nft.ElementChange) bool { return d.live.tables[c.Table] }) {
+		d.live.generation = t.Generation
+		return
+	}
 	switch err := d.updateSets(dp, t.Elements, reported); {
-	case errors.Is(err, policy.ErrRecompile):
+	case kernel && errors.Is(err, policy.ErrRecompile):
 		d.resync(ctx, reported)
 	case err != nil:
 		d.live.generation, d.live.again = t.Generation, true
@@ -286,7 +375,8 @@ func (d *daemon) updateSets(dp *loader.Dataplane, changes []nft.ElementChange, n
 		case !d.live.tables[c.Table]:
 			continue // not adopted
 		case d.live.sets[name] == nil || c.Element.CatchAll:
-			return policy.ErrRecompile // is in the code
+			// It is in the code.
+			return fmt.Errorf("set %v %s %s: %w", c.Table.Family, c.Table.Name, c.Set, policy.ErrRecompile)
 		}
 		bySet[name] = append(bySet[name], c)
 	}
@@ -294,7 +384,7 @@ func (d *daemon) updateSets(dp *loader.Dataplane, changes []nft.ElementChange, n
 		s := d.live.sets[name]
 		gone, come := s.elements.Apply(changes, now)
 		s.note(gone, come)
-		err := dp.Map(s.MapName, func(m *ebpf.Map) error { return s.Update(m, gone, come) })
+		err := dp.Maps(func(m map[string]*ebpf.Map) error { return s.Update(m, gone, come) })
 		if err != nil {
 			return err
 		}
@@ -310,10 +400,16 @@ func (d *daemon) resync(ctx context.Context, reported time.Time) {
 	if dp == nil {
 		return
 	}
+	if plan.Config.Dataplane.Mirror {
+		if d.mirror(ctx) {
+			d.changed(reported, &d.sync.RulesetChanges)
+		}
+		return
+	}
 	links, err := enforce.ReadLinks()
 	if err == nil {
 		var next *enforce.Plan
-		if next, err = enforce.PrepareFor(ctx, plan.Config, links); err == nil {
+		if next, err = prepare(ctx, plan, links); err == nil {
 			err = d.adopt(ctx, next, false)
 		}
 	}
@@ -327,5 +423,5 @@ func (d *daemon) resync(ctx context.Context, reported time.Time) {
 	// A ruleset that is refused is refused until it changes.
 	var refused *enforce.RulesetError
 	d.live.again = !errors.As(err, &refused)
-	d.unsynced(fmt.Errorf("read the kernel's ruleset: %w", err))
+	d.unsynced(err)
 }

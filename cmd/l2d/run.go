@@ -71,11 +71,12 @@ func run(ctx context.Context, opt options) error {
 	}
 
 	go d.followLinks(ctx)
-	if cfg.Dataplane.Kernel() {
+	if enforce.Follows(cfg) {
 		go d.followRuleset(ctx)
 	}
 	go d.followEvents(ctx)
 	go d.purgeSets(ctx)
+	go d.followClock(ctx)
 	notifyReady()
 	slog.Info("ready", "version", version, "socket", cfg.Control.Socket)
 	d.wait(ctx)

@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/nft"
 	"github.com/randomizedcoder/l2d/pkg/policy"
 )
@@ -29,7 +30,7 @@ var families = map[string]nft.Family{
 }
 
 // withSet calls do with a set and its map.
-func (d *daemon) withSet(name api.SetName, do func(*policy.Set, *ebpf.Map) error) error {
+func (d *daemon) withSet(name api.SetName, do func(*policy.Set, policy.Maps) error) error {
 	// A set of a policy that is being replaced would lose the change.
 	d.change.Lock()
 	defer d.change.Unlock()
@@ -45,41 +46,61 @@ func (d *daemon) withSet(name api.SetName, do func(*policy.Set, *ebpf.Map) error
 	if err != nil {
 		return &api.Error{Status: http.StatusNotFound, Message: err.Error()}
 	}
-	return dp.Map(set.MapName, func(m *ebpf.Map) error { return do(set, m) })
+	return dp.Maps(func(m map[string]*ebpf.Map) error { return do(set, m) })
 }
 
 // SetList implements api.Service.
 func (d *daemon) SetList(_ context.Context, name api.SetName) ([]api.Element, error) {
 	var list []api.Element
-	err := d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
+	err := d.withSet(name, func(s *policy.Set, m policy.Maps) error {
 		elements, err := s.Elements(m)
 		if err != nil {
 			return err
 		}
 		for _, e := range elements {
-			list = append(list, api.Element{Value: e.Element, Expires: e.Expires.Seconds()})
+			list = append(list, api.Element{Value: e.Element, Expires: e.Expires.Seconds(), State: e.State})
 		}
 		return nil
 	})
 	return list, err
 }
 
-// SetAdd implements api.Service.
-func (d *daemon) SetAdd(_ context.Context, name api.SetName, element string, timeout time.Duration) error {
-	return d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
-		return api.BadInput(s.Add(m, element, timeout))
+// SetAdd implements api.Service. What nftables has of the set gets the element
+// as well.
+func (d *daemon) SetAdd(ctx context.Context, name api.SetName, element string, timeout time.Duration) error {
+	return d.withSet(name, func(s *policy.Set, m policy.Maps) error {
+		if err := s.Add(m, element, timeout); err != nil {
+			return api.BadInput(err)
+		}
+		if !d.inKernel(s) {
+			return nil
+		}
+		if err := enforce.AddElement(ctx, s, element, timeout); err != nil {
+			return errors.Join(fmt.Errorf("set %v: element %q: not in nftables: %w", s, element, err), s.Delete(m, element))
+		}
+		return nil
 	})
 }
 
 // SetDelete implements api.Service.
-func (d *daemon) SetDelete(_ context.Context, name api.SetName, element string) error {
-	return d.withSet(name, func(s *policy.Set, m *ebpf.Map) error {
+func (d *daemon) SetDelete(ctx context.Context, name api.SetName, element string) error {
+	return d.withSet(name, func(s *policy.Set, m policy.Maps) error {
 		err := s.Delete(m, element)
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
+		switch {
+		case err != nil && !errors.Is(err, ebpf.ErrKeyNotExist):
+			return api.BadInput(err)
+		case d.inKernel(s) && enforce.DeleteElement(ctx, s, element) == nil:
+			return nil
+		case err != nil:
 			return &api.Error{Status: http.StatusNotFound, Message: err.Error()}
 		}
-		return api.BadInput(err)
+		return nil // one that a rule added
 	})
+}
+
+// inKernel tells whether nftables has the set, too. The caller holds change.
+func (d *daemon) inKernel(s *policy.Set) bool {
+	return d.live.sets[setName{nft.TableName{Family: s.Family, Name: s.Table}, s.Name}] != nil
 }
 
 // purgeSets removes expired elements until ctx ends.
@@ -110,7 +131,7 @@ func (d *daemon) purgeOnce() error {
 		if !s.Timeouts {
 			continue
 		}
-		errs = append(errs, dp.Map(s.MapName, func(m *ebpf.Map) error {
+		errs = append(errs, dp.Maps(func(m map[string]*ebpf.Map) error {
 			_, err := s.Purge(m)
 			return err
 		}))

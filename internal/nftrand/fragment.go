@@ -16,7 +16,8 @@ type Fragment struct {
 	// Area names the file: see [Generator.Only].
 	Area string
 	// Net is "4" or "6" if it is about one of them, Transport "tcp", "udp",
-	// "icmp", "th" (what has ports) or another name if it is about that protocol.
+	// "icmp" or another name if it is about that protocol, "th" (what has ports)
+	// or "l4" (any) if it says itself about which.
 	Net, Transport string
 	// Families of tables, Types and Hooks of base chains that it can stand in, or
 	// in a chain that is reached from there. No families are inet, ip and ip6, no
@@ -112,7 +113,7 @@ func (f *Fragment) fits(s *Scope) bool {
 	if f.Net != "" && s.Net != "" && f.Net != s.Net {
 		return false
 	}
-	return f.Transport == "" || s.Transport == "" || f.Transport == s.Transport && f.Transport != "th"
+	return f.Transport == "" || s.Transport == "" || f.Transport == s.Transport && f.Transport != "th" && f.Transport != "l4"
 }
 
 // draw chooses a fragment that fits, and notes what it demands.

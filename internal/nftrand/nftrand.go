@@ -77,6 +77,7 @@ func (r *Generator) rule(s Scope, verdicts []Fragment) string {
 		for r.IntN(4) == 0 {
 			add(statements)
 		}
+		words = append(words, "counter")
 	}
 	add(verdicts)
 	if len(words) == 0 {

@@ -87,6 +87,9 @@ type Element struct {
 	// Expires is what is left of its life, in seconds; 0 for an element that
 	// stays.
 	Expires float64 `json:"expires,omitempty"`
+	// State of its statements as nft lists it, such as "counter packets 1 bytes
+	// 60".
+	State string `json:"state,omitempty"`
 }
 
 // Count is a number of flows.

@@ -46,6 +46,9 @@ type Config struct {
 type Dataplane struct {
 	// Ruleset is the nftables file, or KernelRuleset.
 	Ruleset string `json:"ruleset"`
+	// Mirror has a file's sets in the kernel's nftables too, for others to
+	// write to.
+	Mirror bool `json:"mirror"`
 	// PinPath is the directory of the pinned programs, links and maps, on a
 	// bpffs.
 	PinPath string `json:"pin_path"`

@@ -117,14 +117,19 @@ func (d *decoder) required(c *Config, at position) {
 }
 
 func (d *decoder) dataplane(v node, c *Dataplane) {
+	var mirror node
 	v.mapping(map[string]field{
 		"ruleset": func(v node) {
 			c.rulesetAt = positionOf(v.n)
 			v.str(&c.Ruleset, "the path of an nftables file, or kernel", isPath)
 		},
+		"mirror":     func(v node) { v.boolean(&c.Mirror); mirror = v },
 		"pin_path":   func(v node) { v.str(&c.PinPath, "an absolute path on a bpffs, such as "+DefaultPinPath, isCleanAbs) },
 		"interfaces": func(v node) { d.interfaces(v, c) },
 	})
+	if c.Mirror && c.Kernel() {
+		mirror.failf("the kernel's ruleset needs no mirror", "false, or the path of a file as the ruleset")
+	}
 }
 
 func (d *decoder) interfaces(v node, c *Dataplane) {

@@ -36,7 +36,7 @@ func (p *Plan) readKernel(ctx context.Context) error {
 	p.Ruleset = rs
 	var errs []error
 	rs.Tables = slices.DeleteFunc(rs.Tables, func(t *nft.Table) bool {
-		return t.Family == nft.FamilyARP || t.Family == nft.FamilyBridge || t.Dormant && !adopted.has(t)
+		return t.Family == nft.FamilyARP || t.Family == nft.FamilyBridge || isMirror(t) || t.Dormant && !adopted.has(t)
 	})
 	for _, t := range rs.Tables {
 		switch {
@@ -52,7 +52,6 @@ func (p *Plan) readKernel(ctx context.Context) error {
 		// What is enforced is what the table says when it is awake.
 		t.Dormant = false
 	}
-	p.Tables = rs.Tables
 	return errors.Join(errs...)
 }
 

@@ -8,36 +8,75 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/nft"
+	"github.com/randomizedcoder/l2d/pkg/policy"
 )
 
 // fallbackFile, in the directory of the control socket, lists the tables that
 // LoadFallback put into the kernel's nftables, one "family name" a line.
 const fallbackFile = "nftables-fallback"
 
-// Fallback has the kernel's nftables enforce a configuration's ruleset, so that the
-// dataplane can go: adopted tables wake, and a file is loaded. Elements that its
-// sets have by now go with it: maps gives the map of a name to a function. When
-// it fails, nothing has changed but such elements.
-func Fallback(ctx context.Context, cfg *config.Config, maps func(name string, with func(*ebpf.Map) error) error) error {
+// Fallback has the kernel's nftables enforce the ruleset of a configuration, so
+// that the dataplane can go: adopted tables wake, and a file is loaded, with the
+// elements that the sets of the running program have by now; without a program,
+// or if nft does not take them, without. When it fails, nothing has changed but
+// such elements.
+func Fallback(ctx context.Context, cfg *config.Config, p *policy.Program, maps Maps) error {
 	runDir := cfg.Control.RunDir()
 	if cfg.Dataplane.Kernel() {
+		if err := returnElements(ctx, p, maps); err != nil {
+			slog.Warn("elements that rules added to sets are lost", "err", err)
+		}
 		_, err := Wake(runDir)
 		return err
 	}
-	ruleset := cfg.Dataplane.Ruleset
-	tables, err := Tables(ctx, ruleset)
+	links, err := ReadLinks()
 	if err != nil {
 		return err
 	}
-	return LoadFallback(ctx, ruleset, tables, runDir)
+	rs, err := nft.ReadFile(ctx, cfg.Dataplane.Ruleset, links.nft())
+	if err != nil {
+		return err
+	}
+	tables := tableNames(rs)
+	if p != nil {
+		elements, err := runtimeElements(p, rs, func(*policy.Set) bool { return true }, maps)
+		if err == nil {
+			err = loadFallback(ctx, cfg.Dataplane.Ruleset, tables, runDir, elements)
+		}
+		if err == nil {
+			return DropMirrors(ctx)
+		}
+		slog.Warn("elements that were added to sets are lost", "err", err)
+	}
+	if err := LoadFallback(ctx, cfg.Dataplane.Ruleset, tables, runDir); err != nil {
+		return err
+	}
+	return DropMirrors(ctx)
+}
+
+// returnElements gives the kernel's sets the elements that rules have added to
+// the dataplane's.
+func returnElements(ctx context.Context, p *policy.Program, maps Maps) error {
+	if p == nil {
+		return nil
+	}
+	rs, err := nft.ReadSets(ctx, func(t *nft.Table) bool { return !isMirror(t) })
+	if err != nil {
+		return err
+	}
+	elements, err := runtimeElements(p, rs, (*policy.Set).Dynamic, maps)
+	if err != nil || elements == "" {
+		return err
+	}
+	return runNFT(ctx, "/", elements)
 }
 
 // KeepFallback leaves the tables that LoadFallback loaded to whoever has them
@@ -55,6 +94,11 @@ func KeepFallback(runDir string) error {
 // replaced. The tables, each "family name", are remembered below runDir for
 // DropFallback. When nft refuses, nothing has changed.
 func LoadFallback(ctx context.Context, ruleset string, tables []string, runDir string) error {
+	return loadFallback(ctx, ruleset, tables, runDir, "")
+}
+
+// loadFallback runs further commands in the same transaction.
+func loadFallback(ctx context.Context, ruleset string, tables []string, runDir, commands string) error {
 	abs, err := filepath.Abs(ruleset)
 	if err != nil {
 		return fmt.Errorf("ruleset %s: %w", ruleset, err)
@@ -67,7 +111,7 @@ func LoadFallback(ctx context.Context, ruleset string, tables []string, runDir s
 		// A table must exist to be deleted.
 		fmt.Fprintf(&b, "table %s\ndelete table %s\n", t, t)
 	}
-	fmt.Fprintf(&b, "include \"%s\"\n", abs)
+	fmt.Fprintf(&b, "include \"%s\"\n%s", abs, commands)
 	if err := os.MkdirAll(runDir, 0o700); err != nil {
 		return err
 	}
@@ -103,7 +147,7 @@ func DropFallback(ctx context.Context, runDir string) ([]string, error) {
 		return nil, err
 	}
 	var b strings.Builder
-	tables := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
+	tables := lines(text)
 	for _, t := range tables {
 		fmt.Fprintf(&b, "table %s\ndelete table %s\n", t, t)
 	}
@@ -111,6 +155,19 @@ func DropFallback(ctx context.Context, runDir string) ([]string, error) {
 		return nil, fmt.Errorf("remove the ruleset from nftables: %w", err)
 	}
 	return tables, os.Remove(marker)
+}
+
+// fallbackTables are those that LoadFallback loaded.
+func fallbackTables(runDir string) ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(runDir, fallbackFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return lines(text), nil
+}
+
+func lines(text []byte) []string {
+	return strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
 }
 
 // runNFT runs commands as one transaction. Relative includes start at dir.

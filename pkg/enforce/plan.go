@@ -20,9 +20,6 @@ type Plan struct {
 	Program *policy.Program
 	// Loader is what to apply.
 	Loader loader.Config
-	// Tables of the kernel's nftables that the ruleset was read from, for a
-	// ruleset that is the kernel's.
-	Tables []*nft.Table
 	// Read is when the ruleset was read.
 	Read time.Time
 	// Waiting are optional interfaces that the host does not have.
@@ -54,7 +51,13 @@ func PrepareFor(ctx context.Context, cfg *config.Config, links Links) (*Plan, er
 	if err != nil {
 		return nil, err
 	}
-	for _, i := range cfg.Dataplane.Interfaces {
+	p.attachTo(links)
+	return p, p.checkMirror()
+}
+
+// attachTo chooses the interfaces that exist.
+func (p *Plan) attachTo(links Links) {
+	for _, i := range p.Config.Dataplane.Interfaces {
 		index, ok := links[i.Name]
 		if !ok {
 			p.Waiting = append(p.Waiting, i.Name)
@@ -62,7 +65,34 @@ func PrepareFor(ctx context.Context, cfg *config.Config, links Links) (*Plan, er
 		}
 		p.Loader.Interfaces = append(p.Loader.Interfaces, loader.Interface{Name: i.Name, Index: index, XDP: i.XDP, AQM: i.AQM})
 	}
-	return p, nil
+}
+
+// Relink is the plan for other links, from the ruleset as it was read.
+func (p *Plan) Relink(links Links) (*Plan, error) {
+	next := &Plan{Config: p.Config, Links: links, Ruleset: p.Ruleset, Read: p.Read}
+	if err := next.compile(); err != nil {
+		return nil, err
+	}
+	next.attachTo(links)
+	return next, nil
+}
+
+// KeepRenamed adds the interfaces that a dataplane is attached to and that have
+// another name by now, which the configuration does not know: they are not left
+// without a filter. Rules that name them as they were do not mean them any more.
+func (p *Plan) KeepRenamed(attached []loader.Interface) {
+	have := make(map[int]bool)
+	for _, i := range p.Loader.Interfaces {
+		have[i.Index] = true
+	}
+	for _, i := range attached {
+		for name, index := range p.Links {
+			if index == i.Index && !have[index] {
+				i.Name = name
+				p.Loader.Interfaces = append(p.Loader.Interfaces, i)
+			}
+		}
+	}
 }
 
 // PrepareRuleset compiles a ruleset file alone. The plan has the defaults of a
@@ -89,9 +119,16 @@ func newPlan(ctx context.Context, cfg *config.Config, links Links) (*Plan, error
 	if err != nil {
 		return nil, err
 	}
-	options := policy.Options{Links: links, Live: cfg.Dataplane.Kernel()}
+	return p, p.compile()
+}
+
+// compile makes the program of the ruleset, for a dataplane without interfaces.
+func (p *Plan) compile() error {
+	cfg := p.Config
+	var err error
+	options := policy.Options{Links: p.Links, Live: cfg.Dataplane.Kernel()}
 	if p.Program, err = policy.Compile(p.Ruleset, options); err != nil {
-		return nil, locate(cfg.Dataplane.Ruleset, err)
+		return locate(cfg.Dataplane.Ruleset, err)
 	}
 	p.Loader = loader.Config{
 		PinPath:     cfg.Dataplane.PinPath,
@@ -100,17 +137,7 @@ func newPlan(ctx context.Context, cfg *config.Config, links Links) (*Plan, error
 		Timeouts:    cfg.Conntrack.Timeouts,
 		Policy:      p.Program,
 	}
-	return p, nil
-}
-
-// Tables returns the names of the tables of a ruleset file, each "family name",
-// in the order of the file.
-func Tables(ctx context.Context, ruleset string) ([]string, error) {
-	rs, err := nft.ReadFile(ctx, ruleset, nil)
-	if err != nil {
-		return nil, err
-	}
-	return tableNames(rs), nil
+	return nil
 }
 
 func tableNames(rs *nft.Ruleset) []string {

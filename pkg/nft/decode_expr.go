@@ -19,6 +19,7 @@ const (
 var decoders = map[string]func([]byte) (Expr, error){
 	"meta":      decodeMeta,
 	"payload":   decodePayload,
+	"exthdr":    decodeExthdr,
 	"cmp":       decodeCmp,
 	"range":     decodeRange,
 	"bitwise":   decodeBitwise,
@@ -35,6 +36,7 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"numgen":    decodeNumgen,
 	"quota":     decodeQuota,
 	"objref":    decodeObjref,
+	"reject":    decodeReject,
 }
 
 func init() {
@@ -117,11 +119,49 @@ func decodePayload(b []byte) (Expr, error) {
 		case unix.NFTA_PAYLOAD_SREG:
 			e.Set = true
 			return u32to(&e.Reg, a)
-		case unix.NFTA_PAYLOAD_CSUM_TYPE, unix.NFTA_PAYLOAD_CSUM_OFFSET, unix.NFTA_PAYLOAD_CSUM_FLAGS:
-			if !e.Set {
-				return errAttr(a)
+		case unix.NFTA_PAYLOAD_CSUM_TYPE:
+			return u32to(&e.CsumType, a)
+		case unix.NFTA_PAYLOAD_CSUM_OFFSET:
+			return u32to(&e.CsumOffset, a)
+		case unix.NFTA_PAYLOAD_CSUM_FLAGS:
+			return u32to(&e.CsumFlags, a)
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeExthdr(b []byte) (Expr, error) {
+	e := &ExprExthdr{Action: ExthdrReset}
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_EXTHDR_TYPE:
+			if len(a.data) != 1 {
+				return fmt.Errorf("type of %d bytes", len(a.data))
 			}
+			e.Type = a.data[0]
 			return nil
+		case unix.NFTA_EXTHDR_OFFSET:
+			return u32to(&e.Offset, a)
+		case unix.NFTA_EXTHDR_LEN:
+			return u32to(&e.Len, a)
+		case unix.NFTA_EXTHDR_FLAGS:
+			flags, err := a.u32()
+			if err != nil {
+				return err
+			}
+			if flags&^unix.NFT_EXTHDR_F_PRESENT != 0 {
+				return fmt.Errorf("flags %#x are not known", flags)
+			}
+			e.Present = flags != 0
+			return nil
+		case unix.NFTA_EXTHDR_OP:
+			return u32to(&e.Op, a)
+		case unix.NFTA_EXTHDR_DREG:
+			e.Action = ExthdrLoad
+			return u32to(&e.Reg, a)
+		case unix.NFTA_EXTHDR_SREG:
+			e.Action = ExthdrWrite
+			return u32to(&e.Reg, a)
 		}
 		return errAttr(a)
 	})
@@ -416,6 +456,23 @@ func decodeObjref(b []byte) (Expr, error) {
 	})
 }
 
+func decodeReject(b []byte) (Expr, error) {
+	e := new(ExprReject)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case unix.NFTA_REJECT_TYPE:
+			return u32to(&e.Type, a)
+		case unix.NFTA_REJECT_ICMP_CODE:
+			if len(a.data) != 1 {
+				return fmt.Errorf("code of %d bytes", len(a.data))
+			}
+			e.Code = a.data[0]
+			return nil
+		}
+		return errAttr(a)
+	})
+}
+
 const attrDynsetExpressions = 10
 
 func decodeDynset(b []byte) (Expr, error) {
@@ -431,6 +488,7 @@ func decodeDynset(b []byte) (Expr, error) {
 			return u32to(&e.Reg, a)
 		case unix.NFTA_DYNSET_SREG_DATA:
 			e.Data = true
+			return u32to(&e.DataReg, a)
 		case unix.NFTA_DYNSET_TIMEOUT:
 			return into(&e.Timeout, a.u64, milliseconds)
 		case unix.NFTA_DYNSET_FLAGS:

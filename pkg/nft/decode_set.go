@@ -17,12 +17,14 @@ const (
 	attrElemKeyEnd      = 10
 	attrElemExpressions = 11
 	elemCatchAll        = 2
+
+	dataVerdict = 0xffffff00 // NFT_DATA_VERDICT
 )
 
 // decodeSet decodes a set without its elements and returns its table's name.
 func decodeSet(b []byte) (s *Set, table string, err error) {
 	s = new(Set)
-	var keyType, keyLen uint32
+	var keyType, keyLen, dataType, dataLen uint32
 	var lens []int
 	err = scan(b, func(a attr) (err error) {
 		switch a.typ {
@@ -36,12 +38,19 @@ func decodeSet(b []byte) (s *Set, table string, err error) {
 			keyType, err = a.u32()
 		case unix.NFTA_SET_KEY_LEN:
 			keyLen, err = a.u32()
+		case unix.NFTA_SET_DATA_TYPE:
+			dataType, err = a.u32()
+		case unix.NFTA_SET_DATA_LEN:
+			dataLen, err = a.u32()
 		case unix.NFTA_SET_TIMEOUT:
 			return into(&s.Timeout, a.u64, milliseconds)
 		case unix.NFTA_SET_DESC:
 			lens, err = decodeSetDesc(s, a)
 		case unix.NFTA_SET_OBJ_TYPE:
 			return u32to(&s.ObjectType, a)
+		case unix.NFTA_SET_USERDATA:
+			s.KeyHostOrder = userdata(a.data, udataKeyByteorder) == hostByteorder
+			s.DataHostOrder = userdata(a.data, udataDataByteorder) == hostByteorder
 		case attrSetExpr:
 			e, err := decodeExpr(a.data)
 			s.Exprs = append(s.Exprs, e)
@@ -56,7 +65,31 @@ func decodeSet(b []byte) (s *Set, table string, err error) {
 	}
 	s.KeyLen = int(keyLen)
 	s.KeyType, s.Fields = keyFields(keyType, s.KeyLen, lens)
+	if s.Has(SetMap) && dataType != dataVerdict {
+		s.DataLen = int(dataLen)
+		s.DataType, s.DataFields = dataFields(dataType, s.DataLen)
+	}
 	return s, table, nil
+}
+
+// What nft notes about a set for itself: NFTNL_UDATA_SET_* of libnftnl, and the
+// byte order of its own enum.
+const (
+	udataKeyByteorder  = 0
+	udataDataByteorder = 1
+	hostByteorder      = 1
+)
+
+// userdata returns a number that nft has noted, or 0.
+func userdata(b []byte, typ byte) uint32 {
+	for len(b) >= 2 && len(b) >= 2+int(b[1]) {
+		value := b[2 : 2+int(b[1])]
+		if b[0] == typ && len(value) == 4 {
+			return hostEndian.Uint32(value)
+		}
+		b = b[2+len(value):]
+	}
+	return 0
 }
 
 func milliseconds(ms uint64) time.Duration { return time.Duration(ms) * time.Millisecond }

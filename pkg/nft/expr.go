@@ -70,12 +70,71 @@ type ExprPayload struct {
 	Offset uint32 // bytes
 	Len    uint32 // bytes
 	Reg    Register
-	// Set writes the register to the packet instead of loading it.
+	// Set writes the register to the packet instead of loading it, and updates
+	// checksums.
 	Set bool
+	// CsumType is the kind of the checksum at CsumOffset of the same header.
+	CsumType   CsumType
+	CsumOffset uint32 // bytes
+	// CsumFlags are NFT_PAYLOAD_L4CSUM_*.
+	CsumFlags uint32
 }
+
+// CsumType is a kind of checksum.
+type CsumType uint32
+
+// NFT_PAYLOAD_CSUM_*.
+const (
+	CsumNone CsumType = iota
+	CsumInet
+	CsumSCTP
+)
+
+// CsumPseudoHeader is NFT_PAYLOAD_L4CSUM_PSEUDOHDR: the transport checksum covers
+// what is written.
+const CsumPseudoHeader = 1
 
 // ExprName implements [Expr].
 func (*ExprPayload) ExprName() string { return "payload" }
+
+// ExthdrOp is where a header or an option is looked for.
+type ExthdrOp uint32
+
+// NFT_EXTHDR_OP_*.
+const (
+	ExthdrIPv6 ExthdrOp = iota
+	ExthdrTCP
+	ExthdrIPv4
+	ExthdrSCTP
+	ExthdrDCCP
+)
+
+// ExthdrAction is what is done with the header that was found.
+type ExthdrAction int
+
+// What ExprExthdr does.
+const (
+	ExthdrLoad ExthdrAction = iota
+	ExthdrWrite
+	// ExthdrReset fills a TCP option with no-operations.
+	ExthdrReset
+)
+
+// ExprExthdr loads bytes of an extension header, an option or a chunk, or
+// writes them.
+type ExprExthdr struct {
+	Op     ExthdrOp
+	Action ExthdrAction
+	// Type of the header that is looked for.
+	Type        uint8
+	Offset, Len uint32 // bytes
+	// Present loads whether there is such a header.
+	Present bool
+	Reg     Register
+}
+
+// ExprName implements [Expr].
+func (*ExprExthdr) ExprName() string { return "exthdr" }
 
 // CmpOp is a comparison; bytes are compared as memcmp does.
 type CmpOp uint32
@@ -228,8 +287,9 @@ type ExprDynset struct {
 	Op  DynsetOp
 	Set string
 	Reg Register
-	// Data tells that an element gets data.
-	Data bool
+	// Data tells that an element gets the data in DataReg.
+	Data    bool
+	DataReg Register
 	// Timeout of the element; 0: the set's.
 	Timeout time.Duration
 	// Invert goes on where the element was not added.
@@ -279,3 +339,23 @@ type ExprNumgen struct {
 
 // ExprName implements [Expr].
 func (*ExprNumgen) ExprName() string { return "numgen" }
+
+// RejectType says what a rejected packet is answered with.
+type RejectType uint32
+
+// NFT_REJECT_*.
+const (
+	RejectICMP RejectType = iota // an error of the packet's family
+	RejectReset
+	RejectICMPX // an error with a code for both families
+)
+
+// ExprReject drops the packet and answers it.
+type ExprReject struct {
+	Type RejectType
+	// Code of the ICMP error; for [RejectICMPX] one of NFT_REJECT_ICMPX_*.
+	Code uint8
+}
+
+// ExprName implements [Expr].
+func (*ExprReject) ExprName() string { return "reject" }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,28 @@ var ErrChanged = errors.New("the ruleset changed while it was read")
 // namespace, as it was at one generation. The texts leave out elements of sets.
 // While others change it all the time, the error is [ErrChanged].
 func ReadKernel(ctx context.Context) (*Ruleset, error) {
+	return readAtOnce(ctx, func(conn *netlink.Conn) (*Ruleset, error) { return readKernel(ctx, conn, "-t") })
+}
+
+// ReadSets is [ReadKernel] for the sets of some tables alone.
+func ReadSets(ctx context.Context, of func(*Table) bool) (*Ruleset, error) {
+	return readAtOnce(ctx, func(conn *netlink.Conn) (*Ruleset, error) {
+		rs := new(Ruleset)
+		if err := readTables(conn, rs); err != nil {
+			return nil, err
+		}
+		rs.Tables = slices.DeleteFunc(rs.Tables, func(t *Table) bool { return !of(t) })
+		for _, t := range rs.Tables {
+			if err := readSets(conn, rs, t); err != nil {
+				return nil, err
+			}
+		}
+		return rs, nil
+	})
+}
+
+// readAtOnce repeats a reading until nothing changed in between.
+func readAtOnce(ctx context.Context, read func(*netlink.Conn) (*Ruleset, error)) (*Ruleset, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
@@ -38,7 +61,7 @@ func ReadKernel(ctx context.Context) (*Ruleset, error) {
 		if err != nil {
 			return nil, err
 		}
-		rs, readErr := readKernel(ctx, conn, "-t")
+		rs, readErr := read(conn)
 		after, err := generation(conn)
 		if err != nil {
 			return nil, err
@@ -86,7 +109,7 @@ func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ru
 	if err := readObjects(conn, rs); err != nil {
 		return nil, err
 	}
-	if err := readSets(conn, rs); err != nil {
+	if err := readSets(conn, rs, nil); err != nil {
 		return nil, err
 	}
 	out, err := command(ctx, append(options, "-a", "list", "ruleset")...)
@@ -258,8 +281,15 @@ func readObjects(conn *netlink.Conn, rs *Ruleset) error {
 	return nil
 }
 
-func readSets(conn *netlink.Conn, rs *Ruleset) error {
-	msgs, err := dump(conn, unix.NFT_MSG_GETSET, 0, nil)
+// readSets reads the sets of a table, or of all.
+func readSets(conn *netlink.Conn, rs *Ruleset, of *Table) error {
+	var family Family
+	var attrs []netlink.Attribute
+	if of != nil {
+		family = of.Family
+		attrs = []netlink.Attribute{{Type: unix.NFTA_SET_TABLE, Data: cstring(of.Name)}}
+	}
+	msgs, err := dump(conn, unix.NFT_MSG_GETSET, family, attrs)
 	if err != nil {
 		return fmt.Errorf("list sets: %w", err)
 	}
@@ -272,12 +302,8 @@ func readSets(conn *netlink.Conn, rs *Ruleset) error {
 			return ErrChanged
 		}
 		s.Table.Sets = append(s.Table.Sets, s)
-	}
-	for _, t := range rs.Tables {
-		for _, s := range t.Sets {
-			if err := readElements(conn, s); err != nil {
-				return fmt.Errorf("table %v set %s: %w", t, s.Name, err)
-			}
+		if err := readElements(conn, s); err != nil {
+			return fmt.Errorf("table %v set %s: %w", s.Table, s.Name, err)
 		}
 	}
 	return nil

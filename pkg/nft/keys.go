@@ -9,19 +9,41 @@ type MetaKey uint32
 
 // The keys that have a use here.
 const (
-	MetaLen      MetaKey = 0
-	MetaProtocol MetaKey = 1
-	MetaPriority MetaKey = 2
-	MetaMark     MetaKey = 3
-	MetaIif      MetaKey = 4
-	MetaOif      MetaKey = 5
-	MetaIifname  MetaKey = 6
-	MetaOifname  MetaKey = 7
-	MetaNfproto  MetaKey = 15
-	MetaL4proto  MetaKey = 16
-	MetaPkttype  MetaKey = 19
-	MetaCPU      MetaKey = 20
-	MetaRandom   MetaKey = 24
+	MetaLen        MetaKey = 0
+	MetaProtocol   MetaKey = 1
+	MetaPriority   MetaKey = 2
+	MetaMark       MetaKey = 3
+	MetaIif        MetaKey = 4
+	MetaOif        MetaKey = 5
+	MetaIifname    MetaKey = 6
+	MetaOifname    MetaKey = 7
+	MetaIiftype    MetaKey = 8
+	MetaOiftype    MetaKey = 9
+	MetaSkuid      MetaKey = 10
+	MetaSkgid      MetaKey = 11
+	MetaRtclassid  MetaKey = 13
+	MetaSecmark    MetaKey = 14
+	MetaNfproto    MetaKey = 15
+	MetaL4proto    MetaKey = 16
+	MetaBriIifname MetaKey = 17
+	MetaBriOifname MetaKey = 18
+	MetaPkttype    MetaKey = 19
+	MetaCPU        MetaKey = 20
+	MetaIifgroup   MetaKey = 21
+	MetaOifgroup   MetaKey = 22
+	MetaCgroup     MetaKey = 23
+	MetaRandom     MetaKey = 24
+	MetaSecpath    MetaKey = 25
+	MetaIifkind    MetaKey = 26
+	MetaOifkind    MetaKey = 27
+	MetaBriIifpvid MetaKey = 28
+	MetaBriVproto  MetaKey = 29
+	MetaTime       MetaKey = 30
+	MetaDay        MetaKey = 31
+	MetaHour       MetaKey = 32
+	MetaSdif       MetaKey = 33
+	MetaSdifname   MetaKey = 34
+	MetaBroute     MetaKey = 35
 )
 
 var metaNames = []string{

@@ -74,3 +74,31 @@ func (r *Ruleset) setListing(out string) error {
 	}
 	return nil
 }
+
+// Definition returns the lines that define a named set or map, without its
+// elements, as they stand in a file within the table; nil if it is not listed.
+func (r *Ruleset) Definition(s *Set) []string {
+	var out []string
+	var table *Table
+	inside, elements := false, false
+	for _, l := range r.listing {
+		text := strings.TrimSpace(handleTail.ReplaceAllString(l.text, ""))
+		switch m := tableLine.FindStringSubmatch(l.text); {
+		case m != nil:
+			family, _ := ParseFamily(m[1])
+			table = r.Table(family, m[2])
+		case table != s.Table:
+		case !inside:
+			if inside = text == "set "+s.Name+" {" || text == "map "+s.Name+" {"; inside {
+				out = append(out, text)
+			}
+		case l.text == "\t}":
+			return append(out, "}")
+		case elements || strings.HasPrefix(text, "elements = {"):
+			elements = !strings.HasSuffix(text, "}")
+		default:
+			out = append(out, text)
+		}
+	}
+	return nil
+}

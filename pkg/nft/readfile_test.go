@@ -189,7 +189,7 @@ func TestUnknownExpressions(t *testing.T) {
 			}
 		}
 	}
-	if got, want := strings.Join(names, " "), "fib exthdr rt reject notrack"; got != want {
+	if got, want := strings.Join(names, " "), "fib rt notrack"; got != want {
 		t.Errorf("unknown: %s, want %s", got, want)
 	}
 	rules := rs.Rules()

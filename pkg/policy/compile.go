@@ -45,6 +45,7 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 	}
 	c.order()
 	c.refuseRedirects()
+	c.checkHooks()
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)
 	}

@@ -3,7 +3,7 @@
 package policy
 
 import (
-	"reflect"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf/asm"
@@ -18,58 +18,21 @@ type opDynset struct {
 	keys    [][]sym
 	set     int // index in Program.Sets
 	timeout time.Duration
+	// data of a data map's element.
+	data []sym
+	// invert goes on where the set is full.
+	invert bool
 }
 
 func (*opDynset) isOp() {}
-
-// elemState is what each element of a set has of its own: a limit, a quota or a
-// counter.
-type elemState struct {
-	limit   *LimitInfo
-	quota   *nft.ExprQuota
-	counter bool
-}
-
-// Where the state of an element is in its value, in bytes, and how long it is:
-// a limit's bucket is a time, a quota's the bytes consumed, a counter's packets
-// and bytes.
-const (
-	stateOffset = elemSize
-	stateSize   = 16
-)
-
-const supportedState = "limit, quota, counter"
-
-// elemState reads the expressions of a set's elements, of which there can be
-// one.
-func (c *compiler) elemState(exprs []nft.Expr) (*elemState, error) {
-	if len(exprs) == 0 {
-		return nil, nil
-	}
-	if len(exprs) > 1 {
-		return nil, refuse(supportedState, "elements with more than one statement")
-	}
-	switch e := exprs[0].(type) {
-	case *nft.ExprCounter:
-		return &elemState{counter: true}, nil
-	case *nft.ExprQuota:
-		return &elemState{quota: &nft.ExprQuota{Bytes: e.Bytes, Over: e.Over}}, nil
-	case *nft.ExprLimit:
-		info, err := limitInfo(e)
-		return &elemState{limit: &info}, err
-	}
-	return nil, refuse(supportedState, "%s for each element", exprs[0].ExprName())
-}
 
 func (l *lowerer) dynset(e *nft.ExprDynset) error {
 	s := l.rule.Chain.Table.Set(e.Set)
 	switch {
 	case s == nil:
 		return l.errorf("no set %q", e.Set)
-	case e.Data || isMap(s):
-		return refuse("add, update and delete of sets", "adding to a map")
-	case e.Invert:
-		return refuse("add, update, delete", "an inverted update of a set")
+	case isMap(s) && !isDataMap(s):
+		return refuse("sets, maps of data", "adding to a map of verdicts or objects")
 	case e.Op > nft.DynsetDelete:
 		return refuse("add, update, delete", "operation %d on a set", e.Op)
 	}
@@ -86,42 +49,64 @@ func (l *lowerer) dynset(e *nft.ExprDynset) error {
 	if keys, err = mapKeys(keys); err != nil {
 		return err
 	}
-	state, err := l.elemState(e.Exprs)
+	o := &opDynset{op: e.Op, keys: keys, timeout: e.Timeout, invert: e.Invert}
+	if o.timeout == 0 {
+		o.timeout = s.Timeout
+	}
+	if isDataMap(s) && e.Op != nft.DynsetDelete {
+		if o.data, err = l.load(e.DataReg, s.DataLen); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(o.data, func(s sym) bool { return s.name }) {
+			return refuse("other data", "names of interfaces as data")
+		}
+	}
+	set := l.p.Sets[l.setMap(s)]
+	o.set = set.Index
+	if e.Op != nft.DynsetDelete {
+		if err := l.dynsetStates(set, s, e); err != nil {
+			return err
+		}
+	}
+	l.ops = append(l.ops, o)
+	return nil
+}
+
+// dynsetStates notes the statements that elements get.
+func (l *lowerer) dynsetStates(set *Set, s *nft.Set, e *nft.ExprDynset) error {
+	states, err := elemStates(e.Exprs)
 	if err != nil {
 		return err
 	}
-	set := l.p.Sets[l.setMap(s)]
 	switch {
-	case e.Op == nft.DynsetDelete || state == nil && set.state == nil && !set.dynamic:
-	case state == nil && len(s.Exprs) > 0:
-	case set.dynamic && !reflect.DeepEqual(set.state, state):
-		return refuse("the same one in all rules", "different statements for elements of set %s", s.Name)
-	case state != nil && len(s.Elements) > 0:
+	case len(states) == 0 && len(s.Exprs) > 0: // they are the set's
+	case !set.dynamic && len(states) > 0 && len(s.Exprs) == 0 && len(s.Elements) > 0:
 		return refuse("sets that begin empty", "set %s with elements that have no %s", s.Name, e.Exprs[0].ExprName())
-	case state != nil:
-		set.state = state
+	case !set.dynamic && len(s.Exprs) == 0:
+		set.states = states
+	case !sameStates(set.states, states):
+		return refuse("the same ones in all rules, and in the set", "different statements for elements of set %s", s.Name)
 	}
-	if e.Op != nft.DynsetDelete {
-		set.dynamic = true
+	set.dynamic = true
+	if n := set.valueSize(); n > maxValue {
+		return refuse("less data, fewer statements", "elements of set %s of %d bytes, more than %d", s.Name, n, maxValue)
 	}
-	timeout := e.Timeout
-	if timeout == 0 {
-		timeout = s.Timeout
-	}
-	l.ops = append(l.ops, &opDynset{e.Op, keys, set.Index, timeout})
 	return nil
 }
 
 // dynset generates what nft_dynset_eval() of the kernel does.
 func (g *gen) dynset(o *opDynset, fail label) {
 	s := g.p.Sets[o.set]
-	value := int16(g.layout.offsets[fieldElem])
 	absent, have, done := g.newLabel(), g.newLabel(), g.newLabel()
-	g.find(o.set, o.keys, absent)
+	g.findKey(s, o.keys, absent)
 	if o.op == nft.DynsetDelete {
 		g.callMap(s, asm.FnMapDeleteElem)
 		g.bind(absent)
 		return
+	}
+	there, full := done, fail
+	if o.invert {
+		there, full = fail, done
 	}
 	if o.op == nft.DynsetUpdate && o.timeout > 0 {
 		forever := g.newLabel()
@@ -131,36 +116,48 @@ func (g *gen) dynset(o *opDynset, fail label) {
 		g.emit(asm.StoreMem(asm.R0, 0, asm.R1, asm.DWord))
 		g.bind(forever)
 	}
-	if s.state == nil {
-		g.goTo(done)
+	if len(s.states) == 0 {
+		g.goTo(there)
 	} else {
 		g.goTo(have)
 	}
 
 	g.bind(absent)
+	g.newElement(s, o)
+	g.callMap(s, asm.FnMapUpdateElem)
+	g.jump(asm.JNE.Imm(asm.R0, 0, ""), full)
+	if len(s.states) > 0 {
+		g.callMap(s, asm.FnMapLookupElem)
+		g.jump(asm.JEq.Imm(asm.R0, 0, ""), full)
+		g.bind(have)
+		g.elemStates(s, fail)
+	}
+	g.fallTo(there, done)
+	g.bind(done)
+}
+
+// newElement builds an element in p->elem, and makes it an argument.
+func (g *gen) newElement(s *Set, o *opDynset) {
+	elem := g.layout.offsets[fieldElem]
 	if o.timeout > 0 {
 		g.expiry(o.timeout)
 	} else {
 		g.emit(asm.Mov.Imm(asm.R1, 0))
 	}
-	g.emit(asm.StoreMem(regPkt, value, asm.R1, asm.DWord))
-	if s.state != nil {
-		g.newState(s.state)
+	g.emit(asm.StoreMem(regPkt, int16(elem), asm.R1, asm.DWord))
+	if o.data != nil {
+		data := slices.Clone(o.data)
+		for len(data)%8 != 0 {
+			data = append(data, constant(0))
+		}
+		g.spill(data, elem+dataOffset)
 	}
+	g.newStates(s)
 	g.emit(
 		asm.Mov.Reg(asm.R3, regPkt),
-		asm.Add.Imm(asm.R3, int32(value)),
+		asm.Add.Imm(asm.R3, int32(elem)),
 		asm.Mov.Imm(asm.R4, 0),
 	)
-	g.callMap(s, asm.FnMapUpdateElem)
-	g.jump(asm.JNE.Imm(asm.R0, 0, ""), fail)
-	if s.state != nil {
-		g.callMap(s, asm.FnMapLookupElem)
-		g.jump(asm.JEq.Imm(asm.R0, 0, ""), fail)
-		g.bind(have)
-		g.elemState(s.state, fail)
-	}
-	g.bind(done)
 }
 
 // expiry puts the time at which an element expires into R1.
@@ -170,103 +167,4 @@ func (g *gen) expiry(timeout time.Duration) {
 		asm.LoadImm(asm.R2, int64(timeout), asm.DWord),
 		asm.Add.Reg(asm.R1, asm.R2),
 	)
-}
-
-// newState builds the state of a new element: a limit's bucket is full.
-func (g *gen) newState(s *elemState) {
-	state := int16(g.layout.offsets[fieldElem] + stateOffset)
-	g.emit(asm.Mov.Imm(asm.R0, 0))
-	if s.limit != nil {
-		g.emit(
-			asm.FnKtimeGetNs.Call(),
-			asm.LoadImm(asm.R1, int64(s.limit.TokensMax), asm.DWord),
-			asm.Sub.Reg(asm.R0, asm.R1),
-		)
-	}
-	g.emit(
-		asm.StoreMem(regPkt, state, asm.R0, asm.DWord),
-		asm.Mov.Imm(asm.R0, 0),
-		asm.StoreMem(regPkt, state+8, asm.R0, asm.DWord),
-	)
-}
-
-// elemState evaluates the state of the element at R0.
-func (g *gen) elemState(s *elemState, fail label) {
-	length := asm.LoadMem(asm.R2, regPkt, int16(g.layout.offsets[fieldLen]), asm.Word)
-	switch {
-	case s.counter:
-		g.emit(
-			asm.Mov.Imm(asm.R1, 1), addAtomic(asm.R0, asm.R1, stateOffset),
-			length, addAtomic(asm.R0, asm.R2, stateOffset+8),
-		)
-	case s.quota != nil:
-		g.emit(asm.Add.Imm(asm.R0, stateOffset), length)
-		g.consume(s.quota.Bytes, s.quota.Over, fail)
-	case s.limit != nil:
-		g.bucket(s.limit, fail)
-	}
-}
-
-// bucketTries is how often a packet tries to take tokens from a bucket that
-// other CPUs take from at the same time; then it counts as one too many.
-const bucketTries = 4
-
-// bucket takes tokens from the bucket of the element at R0. What nft_limit.c
-// keeps as tokens at a time is kept as the time at which the bucket was empty,
-// which a compare-and-exchange can replace: now minus the tokens.
-func (g *gen) bucket(l *LimitInfo, fail label) {
-	// No helper is called once cost is there.
-	const value, now, cost = asm.R7, asm.R8, asm.R1
-	within, over := g.newLabel(), g.newLabel()
-	g.emit(asm.Mov.Reg(value, asm.R0), asm.FnKtimeGetNs.Call(), asm.Mov.Reg(now, asm.R0))
-	g.emit(asm.LoadImm(cost, int64(l.Nsecs), asm.DWord))
-	if l.Bytes {
-		g.emit(
-			asm.LoadMem(asm.R2, regPkt, int16(g.layout.offsets[fieldLen]), asm.Word),
-			asm.Mul.Reg(cost, asm.R2),
-		)
-	}
-	g.emit(asm.LoadImm(asm.R2, int64(l.Rate), asm.DWord), asm.Div.Reg(cost, asm.R2))
-	for range bucketTries {
-		fresh := g.newLabel()
-		g.emit(
-			asm.LoadMem(asm.R0, value, stateOffset, asm.DWord),
-			asm.Mov.Reg(asm.R5, asm.R0),
-			asm.Mov.Reg(asm.R3, now),
-			asm.LoadImm(asm.R4, int64(l.TokensMax), asm.DWord),
-			asm.Sub.Reg(asm.R3, asm.R4),
-			asm.Mov.Reg(asm.R2, asm.R0),
-		)
-		g.jump(asm.JSGE.Reg(asm.R2, asm.R3, ""), fresh)
-		g.emit(asm.Mov.Reg(asm.R2, asm.R3))
-		g.bind(fresh)
-		g.emit(asm.Add.Reg(asm.R2, cost))
-		g.jump(asm.JSGT.Reg(asm.R2, now, ""), over)
-		g.emit(cmpXchg(value, asm.R2, stateOffset))
-		g.jump(asm.JEq.Reg(asm.R0, asm.R5, ""), within)
-	}
-	g.bind(over)
-	if !l.Over {
-		g.goTo(fail)
-		g.bind(within)
-		return
-	}
-	on := g.newLabel()
-	g.goTo(on)
-	g.bind(within)
-	g.goTo(fail)
-	g.bind(on)
-}
-
-// addAtomic adds src to 8 bytes.
-func addAtomic(dst, src asm.Register, offset int16) asm.Instruction {
-	return asm.AddAtomic.Mem(dst, src, asm.DWord, offset)
-}
-
-// cmpXchg replaces 8 bytes by src if they are as R0, and puts what they were
-// into R0.
-func cmpXchg(dst, src asm.Register, offset int16) asm.Instruction {
-	ins := asm.CmpXchg.Mem(dst, src, asm.DWord, offset)
-	ins.Constant = int64(asm.CmpXchg >> 8) // see fetchAdd
-	return ins
 }

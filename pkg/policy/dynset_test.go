@@ -45,8 +45,8 @@ func TestDynsetAdd(t *testing.T) {
 			t.Errorf("step %d: accepted %v", i, r.accept)
 		}
 	}
-	elements, err := p.Sets[0].Elements(h.coll.Maps[p.Sets[0].MapName])
-	if want := "[{10.0.0.2 0s} {10.0.0.3 0s}]"; err != nil || fmt.Sprint(elements) != want {
+	elements, err := p.Sets[0].Elements(h.coll.Maps)
+	if want := "[{Element:10.0.0.2 State: Expires:0s} {Element:10.0.0.3 State: Expires:0s}]"; err != nil || fmt.Sprintf("%+v", elements) != want {
 		t.Errorf("elements %v, %v, want %s", elements, err, want)
 	}
 }
@@ -98,6 +98,9 @@ func TestDynsetState(t *testing.T) {
 		{"add @d { ip saddr quota 180 bytes } accept", 3},
 		{"add @d { ip saddr quota over 180 bytes } drop\naccept", 3},
 		{"add @d { ip saddr counter } accept", 10},
+		// Each statement is evaluated until one breaks the rule.
+		{"add @d { ip saddr limit rate 6/minute burst 4 packets quota 180 bytes } accept", 3},
+		{"add @d { ip saddr quota 180 bytes limit rate 6/minute burst 2 packets } accept", 2},
 		{"meter m { ip saddr limit rate over 6/minute burst 2 packets } drop\naccept", 2},
 		// A lookup takes tokens too.
 		{"add @d { ip saddr limit rate 6/minute burst 4 packets } ip saddr @d accept", 2},
@@ -131,7 +134,6 @@ func TestDynsetLimitRefills(t *testing.T) {
 
 func TestUnsupportedDynsets(t *testing.T) {
 	for _, tt := range []struct{ rules, want string }{
-		{"add @d { ip saddr limit rate 6/minute counter }", "elements with more than one statement"},
 		{"add @d { ip saddr ct count over 5 } drop", "connlimit for each element"},
 		{"add @d { ip saddr counter }\nadd @d { ip daddr }", "different statements for elements of set d"},
 	} {

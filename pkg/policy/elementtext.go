@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
 // concatSeparator stands between the fields of a concatenation.
@@ -22,7 +24,7 @@ func (s *Set) String() string { return fmt.Sprintf("%v %s %s", s.Family, s.Table
 // A range may take several.
 func (s *Set) Encode(element string) ([][]byte, error) {
 	if s.Interval {
-		from, to, err := s.parseRange(strings.TrimSpace(element))
+		from, to, err := s.parseSpan(s.fields[0], strings.TrimSpace(element))
 		if err != nil {
 			return nil, s.elementError(element, err)
 		}
@@ -43,9 +45,8 @@ func (s *Set) Encode(element string) ([][]byte, error) {
 	return [][]byte{key}, nil
 }
 
-// parseRange parses an element of an interval set, which has one field.
-func (s *Set) parseRange(text string) (from, to []byte, err error) {
-	f := s.fields[0]
+// parseSpan parses a value of a field, a prefix of addresses, or a range.
+func (s *Set) parseSpan(f keyField, text string) (from, to []byte, err error) {
 	parse := textOf(f).parse
 	if p, err := netip.ParsePrefix(text); err == nil && strings.HasSuffix(f.Type, "_addr") {
 		p = p.Masked()
@@ -82,6 +83,13 @@ func (s *Set) parseRange(text string) (from, to []byte, err error) {
 		return nil, nil, errors.New("the range ends before it begins")
 	}
 	return from, to, nil
+}
+
+// RangeText returns a range of an interval set as nft writes it.
+func (s *Set) RangeText(r nft.Range) string {
+	f := s.fields[0]
+	print := textOf(f).print
+	return print(s, f, r.From) + "-" + print(s, f, r.To)
 }
 
 func (s *Set) elementError(element string, err error) error {

@@ -87,7 +87,7 @@ func (g *gen) rules(rules []*rule, sc *scope) {
 func (g *gen) rule(r *rule, sc *scope) {
 	next := g.newLabel()
 	g.source = r.src.Text
-	for _, o := range r.ops {
+	for _, o := range g.known.reduce(r.ops) {
 		switch o := o.(type) {
 		case *opMatch:
 			g.match(o, next)
@@ -102,18 +102,26 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.namedCount(o)
 		case *opDynset:
 			g.dynset(o, next)
+		case *opData:
+			g.data(o, next)
 		case *opFact:
 			g.fact(o, next)
+		case *opFind:
+			g.findValue(o, next)
+		case *opAsk:
+			g.ask(o, next)
 		case *opCompute:
 			g.compute(o)
 		case opCount:
 			g.call("nft_count", o.index)
 		case opLog:
-			g.call("nft_log", o.index)
+			g.log(o)
 		case opLimit:
 			g.limit(o, next)
 		case *opNAT:
 			g.nat(o, next, sc)
+		case opReject:
+			g.reject(o, sc)
 		case opVerdict:
 			g.verdict(o, next, next, sc)
 		case *opVerdictMap:
@@ -150,7 +158,7 @@ func (g *gen) verdict(v opVerdict, next, follows label, sc *scope) {
 		}
 		target := g.p.chains[v.chain]
 		if target.function != "" || g.outline {
-			g.callChain(target.function, after, sc)
+			g.callChain(g.functionOf(target), after, sc)
 			return
 		}
 		inner := *sc

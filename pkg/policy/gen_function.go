@@ -4,6 +4,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -21,29 +22,69 @@ type module struct {
 	p         *Program
 	layout    *layout
 	functions []function
+	// needed are the functions of chains that others call, in the order in
+	// which they were first called.
+	needed []chainFunction
+	// general leaves specialisation out, to measure what it gains.
+	general bool
+	kinds   []kind
+}
+
+// kind is the code of a hook for some kind of packets.
+type kind struct {
+	phase *phase
+	code  asm.Instructions
+}
+
+// chainFunction is the function of a chain for the packets of which something is
+// known.
+type chainFunction struct {
+	chain *chain
+	known *special
+}
+
+func (f chainFunction) name() string { return f.chain.function + f.known.suffix }
+
+// functionOf returns the name of the function of a chain, which is going to be
+// generated.
+func (g *gen) functionOf(ch *chain) string {
+	f := chainFunction{ch, g.known}
+	if f.known == nil {
+		f.known = new(special)
+	}
+	same := func(o chainFunction) bool { return o.name() == f.name() }
+	if !g.outline && !slices.ContainsFunc(g.m.needed, same) {
+		g.m.needed = append(g.m.needed, f)
+	}
+	return f.name()
 }
 
 // generate returns the policy functions and the functions of chains, in an
 // order that depends on nothing but the ruleset.
 func (p *Program) generate(l *layout) ([]function, error) {
 	m := &module{p: p, layout: l}
-	for _, ph := range p.phases {
-		if err := m.phase(ph); err != nil {
-			return nil, err
-		}
-	}
-	for _, ch := range p.sortedChains() {
-		if ch.function != "" {
-			if err := m.chain(ch); err != nil {
-				return nil, err
-			}
-		}
+	if err := m.generate(); err != nil {
+		return nil, err
 	}
 	return m.functions, nil
 }
 
+func (m *module) generate() error {
+	for _, ph := range m.p.phases {
+		if err := m.phase(ph); err != nil {
+			return err
+		}
+	}
+	for i := 0; i < len(m.needed); i++ {
+		if err := m.chain(m.needed[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (m *module) gen() *gen {
-	return &gen{builder: newBuilder(), p: m.p, layout: m.layout}
+	return &gen{builder: newBuilder(), m: m, p: m.p, layout: m.layout}
 }
 
 func (m *module) add(name string, g *gen) error {
@@ -60,6 +101,28 @@ func (m *module) phase(ph *phase) error {
 	g := m.gen()
 	g.source = ph.function[len("policy_"):]
 	g.prologue()
+	if m.p.hooks {
+		g.emit(asm.StoreImm(regPkt, int16(m.layout.offsets[fieldHook]), int64(ph.hook), asm.Byte))
+	}
+	dims, known := m.dimensions(ph), ph.facts()
+	if m.general {
+		dims, known = nil, new(special)
+	}
+	err := m.divided(g, dims, known, func(s *special) error {
+		from := len(g.insns)
+		g.known = s
+		err := m.chains(g, ph)
+		m.kinds = append(m.kinds, kind{ph, g.insns[from:]})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return m.add(ph.function, g)
+}
+
+// chains generates the base chains of a policy function, and its end.
+func (m *module) chains(g *gen, ph *phase) error {
 	for i, ch := range ph.chains {
 		next := g.newLabel()
 		sc := &scope{
@@ -71,8 +134,10 @@ func (m *module) phase(ph *phase) error {
 		if i == len(ph.chains)-1 {
 			sc.accept = func() { g.ret(codeAccept) }
 		}
-		m.family(g, ch.src.Table.Family, next)
-		if err := m.body(g, ch, fmt.Sprintf("%s_%d", ph.function, i), sc); err != nil {
+		if !m.family(g, ch.src.Table.Family, next) {
+			continue
+		}
+		if err := m.body(g, ch, fmt.Sprintf("%s_%d%s", ph.function, i, g.known.suffix), sc); err != nil {
 			return err
 		}
 		g.bind(sc.end)
@@ -84,30 +149,38 @@ func (m *module) phase(ph *phase) error {
 		g.bind(next)
 	}
 	g.ret(codeAccept)
-	return m.add(ph.function, g)
+	return nil
 }
 
-// family passes by a chain whose table sees only one protocol.
-func (m *module) family(g *gen, f nft.Family, next label) {
+// family passes by a chain whose table sees only one protocol. It returns
+// whether there is anything that the chain sees.
+func (m *module) family(g *gen, f nft.Family, next label) bool {
 	if f != nft.FamilyIPv4 && f != nft.FamilyIPv6 {
-		return
+		return true
+	}
+	v := []byte{byte(f)}
+	holds, known := g.known.decide(&opMatch{keys: [][]sym{fieldBytes(fieldNfproto, 0, 1)}, elems: [][]span{{{v, v}}}})
+	if known {
+		return holds
 	}
 	g.emit(asm.LoadMem(regHigh, regPkt, int16(m.layout.offsets[fieldNfproto]), asm.Byte))
 	g.jump(asm.JNE.Imm32(regHigh, int32(f), ""), next)
+	return true
 }
 
 // chain generates the function of a regular chain.
-func (m *module) chain(ch *chain) error {
-	g := m.gen()
+func (m *module) chain(f chainFunction) error {
+	g, ch := m.gen(), f.chain
+	g.known = f.known
 	g.source = fmt.Sprintf("table %v chain %s", ch.src.Table, ch.src.Name)
 	sc := g.inFunction()
 	g.prologue()
-	if err := m.body(g, ch, ch.function, sc); err != nil {
+	if err := m.body(g, ch, f.name(), sc); err != nil {
 		return err
 	}
 	g.bind(sc.end)
 	g.ret(codeNext)
-	return m.add(ch.function, g)
+	return m.add(f.name(), g)
 }
 
 // inFunction is the scope of a function whose caller acts on its result.
@@ -123,13 +196,14 @@ func (g *gen) inFunction() *scope {
 // body generates the rules of a chain, in functions of their own if there are
 // too many for one.
 func (m *module) body(g *gen, ch *chain, name string, sc *scope) error {
-	parts := m.divide(ch.rules)
+	parts := m.divide(ch.rules, g.known)
 	if len(parts) <= 1 {
 		g.rules(ch.rules, sc)
 		return nil
 	}
 	for i, rules := range parts {
 		part := m.gen()
+		part.known = g.known
 		part.source = fmt.Sprintf("table %v chain %s, part %d", ch.src.Table, ch.src.Name, i)
 		inner := part.inFunction()
 		part.prologue()
@@ -149,12 +223,13 @@ func (m *module) body(g *gen, ch *chain, name string, sc *scope) error {
 }
 
 // divide divides rules so that each part is small enough for a function.
-func (m *module) divide(rules []*rule) [][]*rule {
+func (m *module) divide(rules []*rule, known *special) [][]*rule {
 	var parts [][]*rule
 	var part []*rule
 	size := 0
 	for _, r := range rules {
 		g := m.gen()
+		g.known = known
 		g.rule(r, g.inFunction())
 		if size+g.size > maxFunction && len(part) > 0 {
 			parts, part, size = append(parts, part), nil, 0

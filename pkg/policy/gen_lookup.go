@@ -11,11 +11,10 @@ import (
 
 // lookup generates a lookup in a map. What follows is reached when it holds.
 func (g *gen) lookup(m *opLookup, fail label) {
+	s := g.p.Sets[m.set]
 	if !m.invert {
 		g.find(m.set, m.keys, fail)
-		if s := g.p.Sets[m.set].state; s != nil {
-			g.elemState(s, fail)
-		}
+		g.elemStates(s, fail)
 		return
 	}
 	absent := g.newLabel()
@@ -24,10 +23,31 @@ func (g *gen) lookup(m *opLookup, fail label) {
 	g.bind(absent)
 }
 
-// find looks for an element. R0 points to its value in what follows, and the
-// key stays in p->key.
+// find looks for an element, and for the catch-all one where no other holds the
+// key. R0 points to its value in what follows.
 func (g *gen) find(set int, keys [][]sym, absent label) {
 	s := g.p.Sets[set]
+	if s.catchAll == nil {
+		g.findKey(s, keys, absent)
+		return
+	}
+	other, found := g.newLabel(), g.newLabel()
+	g.findKey(s, keys, other)
+	g.goTo(found)
+	g.bind(other)
+	g.findAny(s, absent)
+	g.bind(found)
+}
+
+// findAny looks for the catch-all element.
+func (g *gen) findAny(s *Set, absent label) {
+	g.element(s.anyName, 0)
+	g.live(s, absent)
+}
+
+// findKey looks for the element that holds the key, which stays in p->key. R0
+// points to its value in what follows.
+func (g *gen) findKey(s *Set, keys [][]sym, absent label) {
 	var key []sym
 	if s.Interval {
 		key = constants(binary.NativeEndian.AppendUint32(nil, uint32(8*s.keySize())))
@@ -42,7 +62,11 @@ func (g *gen) find(set int, keys [][]sym, absent label) {
 	}
 	g.spill(key, g.layout.offsets[fieldKey])
 	g.callMap(s, asm.FnMapLookupElem)
+	g.live(s, absent)
+}
 
+// live checks that R0 is an element which has not expired.
+func (g *gen) live(s *Set, absent label) {
 	found := g.newLabel()
 	g.jump(asm.JEq.Imm(asm.R0, 0, ""), absent)
 	if s.Timeouts {

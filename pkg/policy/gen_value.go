@@ -21,8 +21,10 @@ const (
 // gen generates the instructions of a function.
 type gen struct {
 	*builder
+	m      *module
 	p      *Program
 	layout *layout
+	known  *special
 	// outline calls all chains, instead of inlining some: to measure one.
 	outline bool
 }

@@ -10,10 +10,6 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
-// verdictOffset is where the index of its verdict is in the value of an
-// element, in bytes.
-const verdictOffset = elemSize
-
 // target is where numbers of an interval lead.
 type target struct {
 	interval

@@ -73,10 +73,10 @@ type harness struct {
 	p      *Program
 	coll   *ebpf.Collection
 	layout *layout
-	pkt    int // offset of struct pkt in the input, in bytes
-	size   int // of the input
-	rule   int // offset of the member rule
-	ct     int // offset of struct ct_facts in the input
+	pkt    int            // offset of struct pkt in the input, in bytes
+	size   int            // of the input
+	member map[string]int // offset of each member of struct pkt
+	ct     int            // offset of struct ct_facts in the input
 }
 
 func newHarness(t testing.TB, p *Program) *harness {
@@ -120,10 +120,9 @@ func (h *harness) types(spec *ebpf.CollectionSpec) {
 	if err := spec.Types.TypeByName("pkt", &pkt); err != nil {
 		h.t.Fatal(err)
 	}
+	h.member = make(map[string]int)
 	for _, m := range pkt.Members {
-		if m.Name == "rule" {
-			h.rule = int(m.Offset.Bytes())
-		}
+		h.member[m.Name] = int(m.Offset.Bytes())
 	}
 }
 
@@ -131,7 +130,8 @@ func (h *harness) types(spec *ebpf.CollectionSpec) {
 type result struct {
 	accept bool
 	nat    uint32
-	rng    []byte   // struct nat_range
+	rng    []byte // struct nat_range
+	reject uint32
 	rule   RuleInfo // the last that counted the packet
 }
 
@@ -148,8 +148,15 @@ func (h *harness) run(function string, pk *packet) result {
 	if pk.flow != nil {
 		pk.flow.write(in[h.ct:])
 	}
+	if pk.later {
+		binary.NativeEndian.PutUint16(in[h.pkt+h.member["fragment"]:], 2)
+	}
+	if pk.frame != nil {
+		h.frame(in, pk.frame)
+		in = append(in, pk.frame...)
+	}
 	none := ^uint32(0)
-	binary.NativeEndian.PutUint32(in[h.pkt+h.rule:], none)
+	binary.NativeEndian.PutUint32(in[h.pkt+h.member["rule"]:], none)
 	code, out, err := h.coll.Programs["harness"].Test(in)
 	if err != nil {
 		h.t.Fatal(err)
@@ -161,11 +168,29 @@ func (h *harness) run(function string, pk *packet) result {
 		accept: code == 1,
 		nat:    binary.NativeEndian.Uint32(out[h.pkt+h.layout.offsets[fieldNat]:]),
 		rng:    out[h.pkt+h.layout.offsets[fieldNatRange]:][:natRangeLen],
+		reject: binary.NativeEndian.Uint32(out[h.pkt+h.layout.offsets[fieldReject]:]),
 	}
-	if index := binary.NativeEndian.Uint32(out[h.pkt+h.rule:]); index != none {
+	if index := binary.NativeEndian.Uint32(out[h.pkt+h.member["rule"]:]); index != none {
 		r.rule = h.p.Rules[index]
 	}
 	return r
+}
+
+// etherLen is the length of an Ethernet header in bytes.
+const etherLen = 14
+
+// frame tells where the headers of a frame are, which comes behind the input.
+func (h *harness) frame(in, frame []byte) {
+	u16 := func(name string, v int) {
+		binary.NativeEndian.PutUint16(in[h.pkt+h.member[name]:], uint16(v))
+	}
+	header := 40
+	if frame[etherLen]>>4 == 4 {
+		header = int(frame[etherLen]&15) * 4
+	}
+	u16("l3_off", h.size+etherLen)
+	u16("l4_off", h.size+etherLen+header)
+	in[h.pkt+h.member["ll_len"]] = etherLen
 }
 
 // counter returns what a rule has counted.

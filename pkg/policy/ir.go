@@ -61,7 +61,12 @@ type opLimit struct {
 type opCount struct{ index int }
 
 // opLog reports the packet.
-type opLog struct{ index int }
+type opLog struct {
+	index int
+	// socket is the first of the two slots for the user and the group of its
+	// socket; -1: they are not asked for.
+	socket int
+}
 
 // opVerdict ends the rule.
 type opVerdict struct {

@@ -4,6 +4,7 @@ package policy
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -27,16 +28,25 @@ var addrText = fieldText{"an address", parseAddr, printAddr}
 
 // The types that have a text of their own; the others are numbers.
 var fieldTexts = map[string]fieldText{
-	"ipv4_addr":   addrText,
-	"ipv6_addr":   addrText,
-	"ether_addr":  {"a MAC address such as 02:00:00:00:00:01", parseMAC, func(_ *Set, _ keyField, k []byte) string { return net.HardwareAddr(k).String() }},
-	"ifname":      {"the name of an interface", parseInterface, printInterface},
-	"iface_index": {"the name of an interface", parseInterface, printInterface},
-	"inet_proto":  symbols("a protocol", protocols),
-	"icmp_type":   symbols("an ICMP type", icmpTypes),
-	"icmpv6_type": symbols("an ICMPv6 type", icmpv6Types),
-	"pkt_type":    symbols("a packet type", packetTypes),
-	"nf_proto":    symbols("a family", nfProtos),
+	"ipv4_addr":    addrText,
+	"ipv6_addr":    addrText,
+	"ether_addr":   {"a MAC address such as 02:00:00:00:00:01", parseMAC, func(_ *Set, _ keyField, k []byte) string { return net.HardwareAddr(k).String() }},
+	"ifname":       {"the name of an interface", parseInterface, printInterface},
+	"iface_index":  {"the name of an interface", parseInterface, printInterface},
+	"inet_proto":   symbols("a protocol", protocols),
+	"icmp_type":    symbols("an ICMP type", icmpTypes),
+	"icmpv6_type":  symbols("an ICMPv6 type", icmpv6Types),
+	"pkt_type":     symbols("a packet type", packetTypes),
+	"nf_proto":     symbols("a family", nfProtos),
+	"ct_dir":       symbols("a direction", ctDirections),
+	"day":          symbols("a day", days),
+	"boolean":      symbols("a truth value", booleans),
+	"ct_state":     symbols("a state", ctStateNames),
+	"fib_addrtype": symbols("a type of addresses", addressTypes),
+	"string":       {"a string", parseString, printString},
+	"ll_addr":      hexText,
+	"ct_label":     hexText,
+	"opaque":       hexText,
 }
 
 var number = fieldText{"a number", parseNumber, printNumber}
@@ -101,6 +111,32 @@ func printInterface(s *Set, _ keyField, key []byte) string {
 	return strconv.Itoa(index)
 }
 
+// hexText is the text of bytes that have no meaning here.
+var hexText = fieldText{"bytes in hexadecimal, behind 0x", parseHex, func(_ *Set, _ keyField, k []byte) string { return fmt.Sprintf("0x%x", k) }}
+
+func parseHex(_ *Set, f keyField, text string) ([]byte, error) {
+	digits, ok := strings.CutPrefix(text, "0x")
+	b, err := hex.DecodeString(digits)
+	if !ok || err != nil || len(b) != f.len {
+		return nil, fmt.Errorf("not %d bytes in hexadecimal", f.len)
+	}
+	return b, nil
+}
+
+func parseString(_ *Set, f keyField, text string) ([]byte, error) {
+	text = strings.Trim(text, `"`)
+	if len(text) > f.len {
+		return nil, errors.New("too long")
+	}
+	b := make([]byte, f.len)
+	copy(b, text)
+	return b, nil
+}
+
+func printString(_ *Set, _ keyField, key []byte) string {
+	return strconv.Quote(strings.TrimRight(string(key), "\x00"))
+}
+
 func parseNumber(_ *Set, f keyField, text string) ([]byte, error) {
 	if f.len > 8 {
 		return nil, fmt.Errorf("a value of type %s cannot be given as text", f.Type)
@@ -145,17 +181,18 @@ func symbols(want string, names map[string]byte) fieldText {
 		want: fmt.Sprintf("%s: %s, or a number from 0 to %d", want, strings.Join(all, ", "), math.MaxUint8),
 		parse: func(s *Set, f keyField, text string) ([]byte, error) {
 			if v, ok := names[text]; ok {
-				return []byte{v}, nil
+				text = strconv.Itoa(int(v))
 			}
 			return parseNumber(s, f, text)
 		},
 		print: func(s *Set, f keyField, key []byte) string {
+			text := printNumber(s, f, key)
 			for _, name := range all {
-				if names[name] == key[0] {
+				if strconv.Itoa(int(names[name])) == text {
 					return name
 				}
 			}
-			return printNumber(s, f, key)
+			return text
 		},
 	}
 }
@@ -181,4 +218,15 @@ var (
 	}
 	packetTypes = map[string]byte{"host": 0, "broadcast": 1, "multicast": 2, "other": 3}
 	nfProtos    = map[string]byte{"ipv4": 2, "ipv6": 10}
+
+	ctDirections = map[string]byte{"original": 0, "reply": 1}
+	ctStateNames = map[string]byte{"invalid": 1, "established": 2, "related": 4, "new": 8, "untracked": 64}
+	booleans     = map[string]byte{"missing": 0, "exists": 1}
+	days         = map[string]byte{
+		"Sunday": 0, "Monday": 1, "Tuesday": 2, "Wednesday": 3, "Thursday": 4, "Friday": 5, "Saturday": 6,
+	}
+	addressTypes = map[string]byte{
+		"unspec": 0, "unicast": 1, "local": 2, "broadcast": 3, "anycast": 4, "multicast": 5, "blackhole": 6,
+		"unreachable": 7, "prohibit": 8,
+	}
 )

@@ -157,6 +157,10 @@ func (r *rule) interfaces() []string {
 			for _, c := range o.cases {
 				names = append(names, c.match.interfaces()...)
 			}
+		case *opData:
+			for _, c := range o.cases {
+				names = append(names, c.match.interfaces()...)
+			}
 		}
 	}
 	return names

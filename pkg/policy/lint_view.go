@@ -66,12 +66,12 @@ func (v *view) add(p *Program, o op) {
 	case *opMatch:
 		v.addMatch(o)
 	case *opLookup:
-		if onRegs(o.keys) || v.writes {
-			v.chance = true
+		if s := p.Sets[o.set]; onRegs(o.keys) || v.writes || len(s.states) > 0 {
+			v.chance, v.effects = true, v.effects || len(s.states) > 0
 			return
 		}
 		v.opaque = append(v.opaque, o)
-	case *opFact, opQuota, *opCompute:
+	case *opFact, *opFind, *opAsk, opQuota, *opCompute, *opData:
 		v.chance = true
 	case opTransport:
 		v.transport = max(v.transport, o.end)

@@ -20,8 +20,6 @@ func (l *lowerer) lookup(e *nft.ExprLookup) error {
 	switch {
 	case s == nil:
 		return l.errorf("no set %q", e.Set)
-	case e.Map && e.Dst != nft.RegVerdict:
-		return refuse(supportedSets, "a map of data")
 	}
 	return l.lookupIn(s, e)
 }
@@ -48,8 +46,15 @@ func (l *lowerer) lookupIn(s *nft.Set, e *nft.ExprLookup) error {
 	if err != nil {
 		return err
 	}
-	if e.Map {
+	switch {
+	case isDataMap(s):
+		return l.dataMap(s, keys, e.Dst)
+	case e.Map:
 		return l.verdictMap(s, keys)
+	}
+	if isCode(s) && catchAll(s) != nil {
+		// It holds everything.
+		return l.matchKeys(keys, nil, !e.Invert)
 	}
 	if isCode(s) {
 		ranges := s.Ranges()
@@ -65,24 +70,31 @@ func (l *lowerer) lookupIn(s *nft.Set, e *nft.ExprLookup) error {
 	return l.lookupMap(s, keys, e.Invert)
 }
 
-const supportedSets = "sets and verdict maps of keys, ranges and concatenations"
+const supportedSets = "sets and maps of keys, ranges and concatenations"
 
 // checkSet refuses sets of a kind that is not known.
 func checkSet(s *nft.Set) error {
-	switch {
-	case s.Fields == nil:
-		return refuse(supportedSets, "set %s of type %s", s.Name, s.KeyType)
-	case len(s.Exprs) > 0 && (isMap(s) || len(s.Exprs) > 1 || s.Exprs[0].ExprName() != "counter" && len(s.Elements) > 0):
-		return refuse(supportedSets, "set %s with %s for each element", s.Name, s.Exprs[0].ExprName())
+	states, err := elemStates(s.Exprs)
+	if err != nil {
+		return err
 	}
 	for _, el := range s.Elements {
-		switch {
-		case el.CatchAll && !isMap(s):
-			return refuse(supportedSets, "set %s with a catch-all element", s.Name)
-		case el.CatchAll && (el.Timeout > 0 || s.Timeout > 0):
-			return refuse(supportedSets, "map %s with a catch-all element that expires", s.Name)
-		case len(el.Exprs) > 0 && len(s.Exprs) == 0:
-			return refuse(supportedSets, "set %s with %s in an element", s.Name, el.Exprs[0].ExprName())
+		own, err := elemStates(el.Exprs)
+		if err != nil {
+			return err
+		}
+		if !el.IntervalEnd && !sameStates(own, states) {
+			return refuse("the same for all", "set %s with an element whose statements are not the set's", s.Name)
+		}
+	}
+	return nil
+}
+
+// catchAll returns the element that holds what no other does, or nil.
+func catchAll(s *nft.Set) *nft.Element {
+	for i := range s.Elements {
+		if s.Elements[i].CatchAll {
+			return &s.Elements[i]
 		}
 	}
 	return nil
@@ -158,10 +170,10 @@ func (c *compiler) setMap(s *nft.Set) int {
 		index = len(c.p.Sets)
 		c.sets[s] = index
 		set := newSet(index, s, c.p.options)
-		// checkSet and elemState refuse what this could not be.
-		set.state, _ = c.elemState(s.Exprs)
-		for n := 1; c.p.hasMap(set.MapName); n++ {
-			set.MapName = mapName(set, n)
+		// checkSet has refused what this could not be.
+		set.states, _ = elemStates(s.Exprs)
+		for n := 1; slices.ContainsFunc(set.mapNames(), c.p.hasMap); n++ {
+			set.nameMaps(n)
 		}
 		c.p.Sets = append(c.p.Sets, set)
 	}
@@ -169,7 +181,7 @@ func (c *compiler) setMap(s *nft.Set) int {
 }
 
 func (p *Program) hasMap(name string) bool {
-	return slices.ContainsFunc(p.Sets, func(s *Set) bool { return s.MapName == name })
+	return slices.ContainsFunc(p.Sets, func(s *Set) bool { return slices.Contains(s.mapNames(), name) })
 }
 
 // namedSets gives a map to each named set that no rule uses (yet), so that its
@@ -180,7 +192,7 @@ func (c *compiler) namedSets(t *nft.Table) {
 		case s.Has(nft.SetAnonymous):
 		case isFixed(s), onlyCode(s) && isCode(s):
 			c.p.fixed = append(c.p.fixed, fmt.Sprintf("%v %s", t, s.Name))
-		case isMap(s):
+		case isMap(s) && !isDataMap(s):
 		case checkSet(s) == nil && checkMap(s) == nil:
 			c.setMap(s)
 		}

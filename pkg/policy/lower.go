@@ -40,6 +40,7 @@ func init() {
 	lowerings = map[string]func(*lowerer, nft.Expr) error{
 		"meta":      as((*lowerer).meta),
 		"payload":   as((*lowerer).payload),
+		"exthdr":    as((*lowerer).exthdr),
 		"ct":        as((*lowerer).ct),
 		"cmp":       as((*lowerer).cmp),
 		"range":     as((*lowerer).rng),
@@ -57,6 +58,7 @@ func init() {
 		"quota":     as((*lowerer).quota),
 		"objref":    as((*lowerer).objref),
 		"dynset":    as((*lowerer).dynset),
+		"reject":    as((*lowerer).reject),
 	}
 }
 
@@ -85,7 +87,11 @@ func (c *compiler) lower(r *nft.Rule, index uint32) ([]op, error) {
 	}
 	for _, e := range r.Exprs {
 		if u, ok := e.(*nft.Unknown); ok {
-			return nil, unsupportedRule(r, u.Name, u.Why, supportedExprs())
+			why := u.Why
+			if why == "" {
+				why = foreignExprs[u.Name]
+			}
+			return nil, unsupportedRule(r, u.Name, why, supportedExprs())
 		}
 		f, ok := lowerings[e.ExprName()]
 		if !ok {
@@ -115,7 +121,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, *opDynset, opTransport, opLimit, opQuota:
+		case *opMatch, *opLookup, *opFact, *opFind, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}
@@ -171,57 +177,14 @@ func (l *lowerer) meta(e *nft.ExprMeta) error {
 	case nft.MetaRandom:
 		return l.compute(e.Reg, &opCompute{kind: computeRandom})
 	}
+	if ok, err := l.hostMetaKey(e); ok {
+		return err
+	}
 	v, ok := metaKeys[e.Key]
 	if !ok {
-		keys := []string{nft.MetaCPU.String(), nft.MetaRandom.String()}
-		for k := range metaKeys {
-			keys = append(keys, k.String())
-		}
-		slices.Sort(keys)
-		return refuse(strings.Join(keys, ", "), "meta %v", e.Key)
+		return refuse(metaNames(), "meta %v", e.Key)
 	}
 	return l.store(e.Reg, v)
-}
-
-// Lengths of the headers that struct pkt holds, in bytes.
-const (
-	ipv4HeaderLen = 20
-	ipv6HeaderLen = 40
-	transportLen  = 20
-)
-
-func (l *lowerer) payload(e *nft.ExprPayload) error {
-	const bases = "the network header, the first 20 bytes of the transport header"
-	if e.Set {
-		return refuse("loading", "writing to the packet")
-	}
-	end := int(e.Offset) + int(e.Len)
-	if e.Len == 0 || end > 1<<16 {
-		return refuse(bases, "%d bytes at %d", e.Len, e.Offset)
-	}
-	switch e.Base {
-	case nft.PayloadNetwork:
-		limit := ipv6HeaderLen
-		if !l.v6 {
-			limit = ipv4HeaderLen
-		}
-		if end > limit {
-			return refuse(bases, "bytes %d to %d of the network header", e.Offset, end-1)
-		}
-		return l.store(e.Reg, fieldBytes(fieldNH, int(e.Offset), int(e.Len)))
-	case nft.PayloadTransport:
-		if end > transportLen {
-			return refuse(bases, "bytes %d to %d of the transport header", e.Offset, end-1)
-		}
-		if end > l.transport {
-			l.ops = append(l.ops, opTransport{end})
-			l.transport = end
-		}
-		return l.store(e.Reg, fieldBytes(fieldTH, int(e.Offset), int(e.Len)))
-	case nft.PayloadLink:
-		return refuse(bases, "the link-layer header")
-	}
-	return refuse(bases, "payload base %d", e.Base)
 }
 
 func (l *lowerer) bitwise(e *nft.ExprBitwise) error {
@@ -396,19 +359,3 @@ func limitInfo(e *nft.ExprLimit) (LimitInfo, error) {
 
 // defaultBurst is NFT_LIMIT_PKT_BURST_DEFAULT.
 const defaultBurst = 5
-
-func (l *lowerer) log(e *nft.ExprLog) error {
-	info := LogInfo{
-		Index:   uint32(len(l.p.Logs)),
-		Rule:    l.index,
-		Prefix:  e.Prefix,
-		Level:   e.Level,
-		Flags:   e.Flags,
-		Netlink: e.Netlink,
-		Group:   e.Group,
-		Snaplen: e.Snaplen,
-	}
-	l.p.Logs = append(l.p.Logs, info)
-	l.ops = append(l.ops, opLog{int(info.Index)})
-	return nil
-}

@@ -30,6 +30,9 @@ const (
 // plan decides which regular chains become functions: those that several rules
 // jump to, unless they are small, and those that would make a rule too long.
 func (c *compiler) plan() error {
+	if err := c.checkJumps(); err != nil {
+		return err
+	}
 	m := &module{p: c.p, layout: plainLayout()}
 	for i, ch := range c.p.sortedChains() {
 		ch.number = i
@@ -52,6 +55,46 @@ func (c *compiler) plan() error {
 	}
 	c.shorten()
 	return c.flatten()
+}
+
+// maxJumps is how deep chains may jump to each other: NFT_JUMP_STACK_SIZE of
+// include/net/netfilter/nf_tables.h.
+const maxJumps = 16
+
+// checkJumps refuses what no kernel takes: chains that jump to themselves, by
+// others or not, and jumps that are too deep.
+func (c *compiler) checkJumps() error {
+	n := newNesting(c)
+	depths := make(map[*chain]int) // -1: on the way
+	var visit func(ch *chain) (int, error)
+	visit = func(ch *chain) (int, error) {
+		switch d, ok := depths[ch]; {
+		case d < 0:
+			return 0, fmt.Errorf("table %v chain %s: its jumps lead back to it", ch.src.Table, ch.src.Name)
+		case ok:
+			return d, nil
+		}
+		depths[ch] = -1
+		deepest := 0
+		for _, t := range n.callees(ch) {
+			d, err := visit(t)
+			if err != nil {
+				return 0, err
+			}
+			deepest = max(deepest, d+1)
+		}
+		depths[ch] = deepest
+		if deepest > maxJumps {
+			return 0, fmt.Errorf("table %v chain %s: jumps are %d deep, more than %d", ch.src.Table, ch.src.Name, deepest, maxJumps)
+		}
+		return deepest, nil
+	}
+	for _, ch := range c.p.sortedChains() {
+		if _, err := visit(ch); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // outline makes a chain a function.

@@ -57,16 +57,23 @@ const features = `table inet t {
 		ct status snat ct original ip6 saddr fd00::1 tcp dport 5 ct reply proto-src 7 drop
 		ip saddr vmap { 10.0.0.0/8 : goto c, * : continue }
 	}
+	chain rejects { tcp dport 113 reject with tcp reset
+		udp dport 113 reject
+	}
 	chain raw { type filter hook prerouting priority -300; policy accept;
+		jump rejects
 		jump rules
 	}
 	chain in { type filter hook input priority 0; policy accept;
+		jump rejects
 		jump rules
 	}
 	chain fw { type filter hook forward priority 0; policy accept;
+		jump rejects
 		jump rules
 	}
 	chain out { type filter hook output priority 0; policy accept;
+		jump rejects
 		jump rules
 	}
 	chain post { type filter hook postrouting priority 200; policy accept;

@@ -21,6 +21,11 @@ type packet struct {
 	tos      byte
 	now      uint64
 	flow     *flowFacts
+	options  byte // words of IPv4 options
+	later    bool // a later fragment
+	// frame is the packet itself with its Ethernet header, for rules that look
+	// there. It lies behind the input of the harness.
+	frame []byte
 }
 
 // Values of ct_state.
@@ -78,7 +83,7 @@ func (p *packet) network() []byte {
 		return h
 	}
 	h := make([]byte, 20)
-	h[0], h[1], h[8], h[9] = 0x45, p.tos, 64, p.proto
+	h[0], h[1], h[8], h[9] = 0x45+p.options, p.tos, 64, p.proto
 	binary.BigEndian.PutUint16(h[6:], p.fragOff)
 	copy(h[12:], src.AsSlice())
 	copy(h[16:], dst.AsSlice())

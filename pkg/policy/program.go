@@ -93,6 +93,8 @@ type Program struct {
 	numgens int      // numbers that count up
 	facts   uint32   // value of policy_facts
 	quotas  []uint64 // bytes consumed
+	rejects bool     // rules reject packets
+	hooks   bool     // rules ask what depends on the hook
 
 	options Options
 	fixed   []string // named sets that are code
@@ -100,12 +102,13 @@ type Program struct {
 	phases  []*phase
 }
 
-// Maps returns new map specs of the sets, without contents, as [Program.Splice]
-// adds them to an object.
+// Maps returns new map specs of the sets, with the elements of the ruleset, as
+// [Program.Splice] adds them to an object.
 func (p *Program) Maps() []*ebpf.MapSpec {
-	maps := make([]*ebpf.MapSpec, len(p.Sets))
-	for i, s := range p.Sets {
-		maps[i] = s.spec()
+	var maps []*ebpf.MapSpec
+	now := Now()
+	for _, s := range p.Sets {
+		maps = append(maps, s.specs(now)...)
 	}
 	return maps
 }

@@ -4,11 +4,9 @@ package policy
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"math/bits"
-	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -49,8 +47,16 @@ type Set struct {
 	// their value.
 	verdicts []opVerdict
 	isMap    bool
-	// state that each element has; nil: none.
-	state *elemState
+	// data of a data map's elements: its fields, and how many bytes it has in
+	// the registers. A range has its fields twice.
+	data    []keyField
+	dataLen int
+	// states that each element has.
+	states []elemState
+	// catchAll is the element that holds what no other does; nil: there can be
+	// none. It is in a map of its own, of the name anyName.
+	catchAll *nft.Element
+	anyName  string
 	// dynamic tells that rules add elements.
 	dynamic bool
 }
@@ -89,10 +95,12 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 		Timeouts: src.Has(nft.SetTimeout),
 		Timeout:  src.Timeout,
 		links:    opt.Links,
-		isMap:    isMap(src),
+		isMap:    isMap(src) && !isDataMap(src),
+		data:     dataFields(src),
+		dataLen:  src.DataLen,
+		catchAll: catchAll(src),
 		ranges:   src.Ranges(),
 	}
-	s.MapName = mapName(s, 0)
 
 	at := 0
 	for _, f := range src.Fields {
@@ -101,13 +109,14 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 			// The compiler knows interfaces by their index.
 			k.len, k.hostOrder = 4, true
 		}
-		if hostOrderTypes[f.Type] && !s.Interval {
+		if !s.Interval && (hostOrderTypes[f.Type] || f.Type == "integer" && src.KeyHostOrder) {
 			k.hostOrder = true
 		}
 		s.fields = append(s.fields, k)
 		at += (k.len + 3) &^ 3
 	}
 
+	s.nameMaps(0)
 	initial := uint32(len(s.initial()))
 	switch {
 	case s.Constant:
@@ -125,18 +134,36 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 	return s
 }
 
-// mapName is the same for a set of the same name, place and key in the next
-// ruleset: what was added while this one ran is carried over by it. Another
-// attempt makes another name, for when two sets' are the same.
-func mapName(s *Set, attempt int) string {
-	h := fnv.New32a()
-	fmt.Fprintf(h, "%v\x00%s\x00%s\x00%s\x00%t\x00%d", s.Family, s.Table, s.Name, s.KeyType, s.Interval, attempt)
-	if s.isMap {
-		fmt.Fprint(h, "\x00map")
+// nameMaps gives names to the set's maps. They are the same for a set of the
+// same name, place and key in the next ruleset: what was added while this one
+// ran is carried over by them. Another attempt makes other names, for when two
+// sets' are the same.
+func (s *Set) nameMaps(attempt int) {
+	name := func(what string) string {
+		h := fnv.New32a()
+		fmt.Fprintf(h, "%s%v\x00%s\x00%s\x00%s\x00%t\x00%d", what, s.Family, s.Table, s.Name, s.KeyType, s.Interval, attempt)
+		if s.isMap {
+			fmt.Fprint(h, "\x00map")
+		}
+		if s.dataLen > 0 {
+			fmt.Fprintf(h, "\x00data %d", s.dataLen)
+		}
+		suffix := fmt.Sprintf("_%06x", h.Sum32()&0xffffff)
+		id := identifier(s.Name)
+		return id[:min(len(id), maxName-len(suffix))] + suffix
 	}
-	suffix := fmt.Sprintf("_%06x", h.Sum32()&0xffffff)
-	name := identifier(s.Name)
-	return name[:min(len(name), maxName-len(suffix))] + suffix
+	s.MapName = name("")
+	if s.catchAll != nil {
+		s.anyName = name("any")
+	}
+}
+
+// mapNames returns the names of the set's maps.
+func (s *Set) mapNames() []string {
+	if s.catchAll != nil {
+		return []string{s.MapName, s.anyName}
+	}
+	return []string{s.MapName}
 }
 
 // keySize is the length of a key in bytes, without an LPM trie's prefix length.
@@ -161,6 +188,30 @@ var (
 	btfU32 = &btf.Int{Name: "__u32", Size: 4, Encoding: btf.Unsigned}
 	btfU64 = &btf.Int{Name: "__u64", Size: 8, Encoding: btf.Unsigned}
 )
+
+// specs returns the set's maps with the elements of the ruleset as they are at
+// now.
+func (s *Set) specs(now uint64) []*ebpf.MapSpec {
+	m := s.spec()
+	m.Contents = s.contents(now)
+	if s.catchAll == nil {
+		return []*ebpf.MapSpec{m}
+	}
+	return []*ebpf.MapSpec{m, {
+		Name:       s.anyName,
+		Type:       ebpf.Hash,
+		KeySize:    4,
+		ValueSize:  m.ValueSize,
+		MaxEntries: 1,
+		Flags:      unix.BPF_F_NO_PREALLOC,
+		Key:        btfU32,
+		Value:      m.Value,
+		Contents:   []ebpf.MapKV{{Key: anyKey, Value: s.initialValue(s.catchAll, now)}},
+	}}
+}
+
+// anyKey is the key of a catch-all element in its map.
+const anyKey = uint32(0)
 
 // spec returns the set's map without contents.
 func (s *Set) spec() *ebpf.MapSpec {
@@ -190,20 +241,7 @@ func (s *Set) spec() *ebpf.MapSpec {
 		}
 	}
 	key.Size = uint32(start + s.keySize())
-	value := &btf.Struct{Name: "set_elem", Size: uint32(s.valueSize()), Members: []btf.Member{
-		{Name: "expires", Type: btfU64},
-	}}
-	if s.isMap {
-		value.Name = "verdict_elem"
-		value.Members = append(value.Members,
-			btf.Member{Name: "verdict", Type: btfU32, Offset: verdictOffset * 8},
-			btf.Member{Name: "unused", Type: btfU32, Offset: (verdictOffset + 4) * 8})
-	}
-	if s.state != nil {
-		value.Name = "stateful_elem"
-		value.Members = append(value.Members,
-			btf.Member{Name: "state", Type: &btf.Array{Index: btfU32, Type: btfU64, Nelems: stateSize / 8}, Offset: stateOffset * 8})
-	}
+	value := s.valueType()
 	return &ebpf.MapSpec{
 		Name:       s.MapName,
 		Type:       s.MapType(),
@@ -214,31 +252,6 @@ func (s *Set) spec() *ebpf.MapSpec {
 		Key:        key,
 		Value:      value,
 	}
-}
-
-// elemSize is the size of struct set_elem of bpf/lib/types.h.
-const elemSize = 8
-
-// valueSize is the size of an element's value: a verdict map's has the index of
-// its verdict behind struct set_elem.
-func (s *Set) valueSize() int {
-	switch {
-	case s.isMap:
-		return elemSize + 8
-	case s.state != nil:
-		return elemSize + stateSize
-	}
-	return elemSize
-}
-
-// value returns the value of an element.
-func (s *Set) value(expires uint64, verdict int) []byte {
-	v := make([]byte, s.valueSize())
-	binary.NativeEndian.PutUint64(v, expires)
-	if s.isMap {
-		binary.NativeEndian.PutUint32(v[verdictOffset:], uint32(verdict))
-	}
-	return v
 }
 
 // Now returns the clock that elements expire by: CLOCK_MONOTONIC in ns.
@@ -252,12 +265,11 @@ func Now() uint64 {
 // initialElement is an element of the ruleset.
 type initialElement struct {
 	key     []byte
-	life    time.Duration // 0: for ever
-	verdict int
+	element *nft.Element
 }
 
-// initial returns the elements of the ruleset. Names of interfaces that do not
-// exist are left out: they match nothing.
+// initial returns the elements of the ruleset, but for a catch-all one. Names of
+// interfaces that do not exist are left out: they match nothing.
 func (s *Set) initial() []initialElement {
 	var out []initialElement
 	for _, r := range s.ranges {
@@ -268,24 +280,16 @@ func (s *Set) initial() []initialElement {
 
 // entriesOf returns what an element of the ruleset becomes in the map.
 func (s *Set) entriesOf(r nft.Range) []initialElement {
-	life := r.Element.Expires
-	if life == 0 {
-		life = r.Element.Timeout
-	}
-	if life == 0 {
-		life = s.Timeout
-	}
-	verdict := slices.IndexFunc(s.verdicts, func(v opVerdict) bool { return v.isOf(r.Element) })
 	if !s.Interval {
 		k, ok := s.mapKey(r.From)
 		if !ok {
 			return nil
 		}
-		return []initialElement{{k, life, verdict}}
+		return []initialElement{{k, &r.Element}}
 	}
 	var out []initialElement
 	for _, k := range prefixes(r.From, r.To) {
-		out = append(out, initialElement{k, life, verdict})
+		out = append(out, initialElement{k, &r.Element})
 	}
 	return out
 }
@@ -311,17 +315,7 @@ func (s *Set) mapKey(key []byte) ([]byte, bool) {
 func (s *Set) contents(now uint64) []ebpf.MapKV {
 	var out []ebpf.MapKV
 	for _, e := range s.initial() {
-		out = append(out, ebpf.MapKV{Key: e.key, Value: s.initialValue(e, now)})
+		out = append(out, ebpf.MapKV{Key: e.key, Value: s.initialValue(e.element, now)})
 	}
 	return out
-}
-
-// initialValue returns the value of an element whose life begins, or goes on,
-// at now.
-func (s *Set) initialValue(e initialElement, now uint64) []byte {
-	var expires uint64
-	if e.life > 0 {
-		expires = now + uint64(e.life)
-	}
-	return s.value(expires, e.verdict)
 }

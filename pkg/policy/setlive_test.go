@@ -6,8 +6,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
@@ -28,15 +26,15 @@ const liveRuleset = `table inet t {
 func TestUpdateAndSync(t *testing.T) {
 	p := compileWith(t, liveRuleset, Options{Links: testLinks, Live: true})
 	h := newHarness(t, p)
-	find := func(name string) (*Set, *ebpf.Map) {
+	find := func(name string) (*Set, Maps) {
 		t.Helper()
 		s, err := p.Set(nft.FamilyInet, "t", name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s, h.coll.Maps[s.MapName]
+		return s, Maps(h.coll.Maps)
 	}
-	want := func(s *Set, m *ebpf.Map, want string) {
+	want := func(s *Set, m Maps, want string) {
 		t.Helper()
 		if got := elements(t, s, m); got != want {
 			t.Errorf("set %v: %s, want %s", s, got, want)
@@ -53,7 +51,7 @@ func TestUpdateAndSync(t *testing.T) {
 	if err := nets.Update(m, []nft.Range{ip("a", "b")}, nil); !errors.Is(err, ErrRecompile) {
 		t.Errorf("an element of another length: %v", err)
 	}
-	if err := nets.Sync(m); err != nil {
+	if err := nets.Sync(m, []nft.Range{ten}); err != nil {
 		t.Fatal(err)
 	}
 	want(nets, m, "10.0.0.0/8")
@@ -75,7 +73,7 @@ func TestUpdateAndSync(t *testing.T) {
 	if err := seen.Add(m, "2", 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := seen.Sync(m); err != nil {
+	if err := seen.Sync(m, nil); err != nil {
 		t.Fatal(err)
 	}
 	want(seen, m, "1, 2")

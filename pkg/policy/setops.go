@@ -37,12 +37,16 @@ func (p *Program) Set(family nft.Family, table, name string) (*Set, error) {
 	return nil, fmt.Errorf("no set %v %s %s; there are: %s", family, table, name, strings.Join(names, ", "))
 }
 
-// Add puts an element into the set, whose map is m. It expires after timeout;
-// 0 means what the set says. An element that is there already gets the new
-// timeout; a range that overlaps with another one is refused, as nft does. An
-// element of a verdict map is "key : verdict"; jump and goto can only name
-// chains that elements of the ruleset jump or go to.
-func (s *Set) Add(m *ebpf.Map, element string, timeout time.Duration) error {
+// Maps are maps by their names, those of a set among them.
+type Maps map[string]*ebpf.Map
+
+// Add puts an element into the set. It expires after timeout; 0 means what the
+// set says. An element that is there already gets the new timeout; a range that
+// overlaps with another one is refused, as nft does. An element of a map is
+// "key : data" or "key : verdict"; jump and goto can only name chains that
+// elements of the ruleset jump or go to. The key of a catch-all element, where
+// the ruleset has one, is "*".
+func (s *Set) Add(maps Maps, element string, timeout time.Duration) error {
 	switch {
 	case s.Constant:
 		return fmt.Errorf("set %v is constant", s)
@@ -53,26 +57,27 @@ func (s *Set) Add(m *ebpf.Map, element string, timeout time.Duration) error {
 	case timeout == 0:
 		timeout = s.Timeout
 	}
-	element, verdict, err := s.splitVerdict(element)
-	if err != nil {
-		return err
-	}
-	keys, err := s.Encode(element)
+	key, verdict, data, err := s.splitElement(element)
 	if err != nil {
 		return err
 	}
 	now := Now()
-	if s.Interval {
-		if err := s.overlap(m, element, keys, now); err != nil {
-			return err
-		}
-	}
 	var expires uint64
 	if timeout > 0 {
 		expires = now + uint64(timeout)
 	}
+	value := s.value(expires, verdict, data, now)
+	m, keys, err := s.place(maps, key)
+	if err != nil {
+		return err
+	}
+	if s.Interval && key != anyText {
+		if err := s.overlap(m, element, keys, now); err != nil {
+			return err
+		}
+	}
 	for i, k := range keys {
-		if err := s.update(m, k, s.value(expires, verdict), now); err != nil {
+		if err := s.update(m, k, value, now); err != nil {
 			for _, done := range keys[:i] {
 				_ = m.Delete(done)
 			}
@@ -80,6 +85,21 @@ func (s *Set) Add(m *ebpf.Map, element string, timeout time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// anyText is the key of a catch-all element.
+const anyText = "*"
+
+// place returns the map that has, or would have, an element, and its keys there.
+func (s *Set) place(maps Maps, key string) (*ebpf.Map, [][]byte, error) {
+	if key == anyText {
+		if s.catchAll == nil {
+			return nil, nil, fmt.Errorf("set %v: no element \"*\": it has to be in the ruleset", s)
+		}
+		return maps[s.anyName], [][]byte{binary.NativeEndian.AppendUint32(nil, anyKey)}, nil
+	}
+	keys, err := s.Encode(key)
+	return maps[s.MapName], keys, err
 }
 
 // update stores a key; when the set is full, expired elements make room.
@@ -151,12 +171,13 @@ func prefixesOverlap(a, b []byte) bool {
 	return rest == 0 || (a[n]^b[n])>>(8-rest) == 0
 }
 
-// Delete removes an element from the set, whose map is m.
-func (s *Set) Delete(m *ebpf.Map, element string) error {
+// Delete removes an element from the set. Of an element of a map the key is
+// enough.
+func (s *Set) Delete(maps Maps, element string) error {
 	if s.Constant {
 		return fmt.Errorf("set %v is constant", s)
 	}
-	keys, err := s.Encode(element)
+	m, keys, err := s.place(maps, strings.TrimSpace(s.keyOf(element)))
 	if err != nil {
 		return err
 	}
@@ -173,34 +194,50 @@ func (s *Set) Delete(m *ebpf.Map, element string) error {
 	return nil
 }
 
-// Flush removes all elements from the set, whose map is m.
-func (s *Set) Flush(m *ebpf.Map) error {
+// Flush removes all elements from the set.
+func (s *Set) Flush(maps Maps) error {
 	if s.Constant {
 		return fmt.Errorf("set %v is constant", s)
 	}
-	_, err := s.remove(m, func([]byte) bool { return true })
+	_, err := s.removeAll(maps, func([]byte) bool { return true })
 	return err
 }
 
 // SetElement is an element of a set as text.
 type SetElement struct {
 	// Element as nft writes it; a range is listed as prefixes, and an element
-	// of a verdict map with its verdict.
+	// of a map with its data or verdict.
 	Element string
+	// State of its statements as nft lists it, such as "counter packets 1 bytes
+	// 60"; empty when there is nothing to see.
+	State string
 	// Expires is what is left of its life; 0: it does not expire.
 	Expires time.Duration
 }
 
-// Elements lists the set, whose map is m, in the order of the keys. Elements
+// Command returns the element as "nft add element" wants it: with what is left
+// of its life, to the millisecond, as its timeout.
+func (e SetElement) Command() string {
+	if e.Expires == 0 {
+		return e.Element
+	}
+	key, data := e.Element, ""
+	if at := strings.LastIndex(key, " : "); at >= 0 {
+		key, data = key[:at], key[at:]
+	}
+	return fmt.Sprintf("%s timeout %dms%s", key, max(1, e.Expires.Milliseconds()), data)
+}
+
+// Elements lists the set in the order of the keys. Elements
 // that have expired are left out.
-func (s *Set) Elements(m *ebpf.Map) ([]SetElement, error) {
+func (s *Set) Elements(maps Maps) ([]SetElement, error) {
 	type entry struct {
 		key     []byte
 		element SetElement
 	}
 	var entries []entry
 	now := Now()
-	err := each(m, func(key, value []byte) error {
+	err := each(maps[s.MapName], func(key, value []byte) error {
 		if isExpired(value, now) {
 			return nil
 		}
@@ -208,11 +245,7 @@ func (s *Set) Elements(m *ebpf.Map) ([]SetElement, error) {
 		if err != nil {
 			return err
 		}
-		e := SetElement{Element: text + s.verdictText(value)}
-		if t := binary.NativeEndian.Uint64(value); t != 0 {
-			e.Expires = time.Duration(t - now)
-		}
-		entries = append(entries, entry{bytes.Clone(key), e})
+		entries = append(entries, entry{bytes.Clone(key), s.listed(text, value, now)})
 		return nil
 	})
 	if err != nil {
@@ -232,19 +265,57 @@ func (s *Set) Elements(m *ebpf.Map) ([]SetElement, error) {
 	for i, e := range entries {
 		out[i] = e.element
 	}
+	if s.catchAll != nil {
+		err = each(maps[s.anyName], func(_, value []byte) error {
+			if !isExpired(value, now) {
+				out = append(out, s.listed(anyText, value, now))
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("set %v: %w", s, err)
+		}
+	}
 	return out, nil
 }
 
+// listed returns an element of a list.
+func (s *Set) listed(key string, value []byte, now uint64) SetElement {
+	e := SetElement{Element: key + s.targetText(value)}
+	for i := range s.states {
+		e.State += s.states[i].text(value[s.stateOffset()+stateSize*i:])
+	}
+	e.State = strings.TrimPrefix(e.State, " ")
+	if t := binary.NativeEndian.Uint64(value); t != 0 {
+		e.Expires = time.Duration(t - now)
+	}
+	return e
+}
+
 // Purge removes the elements that have expired and returns how many it were.
-func (s *Set) Purge(m *ebpf.Map) (int, error) {
+func (s *Set) Purge(maps Maps) (int, error) {
 	if !s.Timeouts {
 		return 0, nil
 	}
-	return s.purge(m, Now())
+	now := Now()
+	return s.removeAll(maps, func(value []byte) bool { return isExpired(value, now) })
 }
 
 func (s *Set) purge(m *ebpf.Map, now uint64) (int, error) {
 	return s.remove(m, func(value []byte) bool { return isExpired(value, now) })
+}
+
+// removeAll removes elements from all maps of the set.
+func (s *Set) removeAll(maps Maps, selects func(value []byte) bool) (int, error) {
+	total := 0
+	for _, name := range s.mapNames() {
+		n, err := s.remove(maps[name], selects)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
 }
 
 // remove removes the elements whose value the function selects.

@@ -29,7 +29,7 @@ const setOpsRuleset = `table inet t {
 }
 `
 
-func elements(t *testing.T, s *Set, m *ebpf.Map) string {
+func elements(t *testing.T, s *Set, m Maps) string {
 	t.Helper()
 	list, err := s.Elements(m)
 	if err != nil {
@@ -45,13 +45,13 @@ func elements(t *testing.T, s *Set, m *ebpf.Map) string {
 func TestSetOperations(t *testing.T) {
 	p := compile(t, setOpsRuleset)
 	h := newHarness(t, p)
-	find := func(name string) (*Set, *ebpf.Map) {
+	find := func(name string) (*Set, Maps) {
 		t.Helper()
 		s, err := p.Set(nft.FamilyInet, "t", name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s, h.coll.Maps[s.MapName]
+		return s, Maps(h.coll.Maps)
 	}
 	accepts := func(want bool) {
 		t.Helper()

@@ -17,14 +17,15 @@ import (
 
 // Maps of the dataplane that belong to a policy, and its variable.
 const (
-	countersMap    = "l2_counters"
-	limitsMap      = "l2_limits"
-	numgensMap     = "l2_numgens"
-	factsMap       = "l2_facts"
-	quotasMap      = "l2_quotas"
-	phasesVariable = "policy_phases"
-	xdpVariable    = "policy_xdp"
-	factsVariable  = "policy_facts"
+	countersMap     = "l2_counters"
+	limitsMap       = "l2_limits"
+	numgensMap      = "l2_numgens"
+	factsMap        = "l2_facts"
+	quotasMap       = "l2_quotas"
+	phasesVariable  = "policy_phases"
+	xdpVariable     = "policy_xdp"
+	factsVariable   = "policy_facts"
+	rejectsVariable = "policy_rejects"
 )
 
 // Splice puts the ruleset into an object: it replaces the policy functions in
@@ -32,11 +33,14 @@ const (
 // latter, adds a map for each set and tells the object which phases are used.
 // It may be used for several objects, which can then share the maps by name.
 func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
-	xdp := uint32(1)
+	variables := map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: 1, rejectsVariable: 0}
 	if len(p.TCOnly) > 0 {
-		xdp = 0
+		variables[xdpVariable] = 0
 	}
-	for name, value := range map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: xdp} {
+	if p.rejects {
+		variables[rejectsVariable] = 1
+	}
+	for name, value := range variables {
 		v := spec.Variables[name]
 		if v == nil {
 			return fmt.Errorf("policy: the object has no variable %s", name)
@@ -90,10 +94,7 @@ func (p *Program) maps(spec *ebpf.CollectionSpec) error {
 		}
 		spec.Maps[quotasMap] = m
 	}
-	now := Now()
-	for _, s := range p.Sets {
-		m := s.spec()
-		m.Contents = s.contents(now)
+	for _, m := range p.Maps() {
 		if spec.Maps[m.Name] != nil {
 			return fmt.Errorf("the object has a map %s already", m.Name)
 		}
@@ -206,6 +207,7 @@ func (p *Program) Hash() [sha256.Size]byte {
 	}
 	for _, s := range p.Sets {
 		fmt.Fprintf(h, "%v %s %v %d %v %v\n", s, s.MapName, s.MapType(), s.MaxEntries, s.fields, s.Timeout)
+		fmt.Fprintf(h, "%d %s\n", s.dataLen, statesText(s.states))
 		if p.options.Live && !s.Constant {
 			continue
 		}
@@ -223,6 +225,12 @@ func (p *Program) Hash() [sha256.Size]byte {
 			if r.Element.Object != "" {
 				fmt.Fprintf(h, "%s\n", r.Element.Object)
 			}
+			if r.Element.Data != nil {
+				fmt.Fprintf(h, "%x\n", r.Element.Data)
+			}
+		}
+		if e := s.catchAll; e != nil {
+			fmt.Fprintf(h, "%v %d %x\n", e.Timeout, s.verdictOf(e), e.Data)
 		}
 	}
 	functions, err := p.generate(plainLayout())

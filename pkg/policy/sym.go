@@ -15,11 +15,13 @@ const (
 	fieldMark
 	fieldCtState
 	fieldNat
+	fieldReject
 	fieldProtocol
 	fieldL4proto
 	fieldNfproto
 	fieldThLen
 	fieldPktType
+	fieldHook
 	fieldNow
 	fieldRegs // values that the rule has computed
 	fieldKey  // where the key of a lookup is built
@@ -41,15 +43,17 @@ var pktFields = [fieldCount]struct {
 	fieldMark:     {"mark", 4},
 	fieldCtState:  {"ct_state", 4},
 	fieldNat:      {"nat", 4},
+	fieldReject:   {"reject", 4},
 	fieldProtocol: {"protocol", 2},
 	fieldL4proto:  {"l4proto", 1},
 	fieldNfproto:  {"nfproto", 1},
 	fieldThLen:    {"th_len", 1},
 	fieldPktType:  {"pkt_type", 1},
+	fieldHook:     {"hook", 1},
 	fieldNow:      {"now", 8},
 	fieldRegs:     {"regs", regSlots * regSlot},
 	fieldKey:      {"key", 72},
-	fieldElem:     {"elem", 96},
+	fieldElem:     {"elem", maxValue},
 	fieldNatRange: {"nat_range", natRangeLen},
 }
 

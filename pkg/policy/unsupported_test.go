@@ -9,27 +9,24 @@ import (
 	"testing"
 )
 
-const exprs = `bitwise, byteorder, cmp, counter, ct, dynset, immediate, limit, log, lookup, masq, meta, nat, numgen, objref, payload, quota, range, redir`
+const exprs = `bitwise, byteorder, cmp, counter, ct, dynset, exthdr, immediate, limit, log, lookup, masq, meta, nat, numgen, objref, payload, quota, range, redir, reject`
 
 func TestUnsupportedRules(t *testing.T) {
 	tests := []struct {
 		rule, want string
 	}{
-		{"exthdr frag exists accept", `"exthdr": not supported; supported: ` + exprs},
+		{"tcp option maxseg size set 1000", `"exthdr": not supported: writing to the packet; supported: loading`},
 		{"fib daddr type local accept", `"fib": not supported; supported: ` + exprs},
-		{"ip saddr 192.0.2.1 reject", `"reject": not supported; supported: ` + exprs},
 		{"ct mark 7 accept", `"ct": not supported: ct mark; supported: ct state, direction, status, protocol, l3proto, zone; original and reply saddr, daddr, proto-src, proto-dst`},
 		{"ct status assured accept", `"cmp": not supported: ct status assured, or all bits of ct status; supported: expected, seen-reply, confirmed, snat, dnat, dying`},
 		{"meta l4proto sctp ct original proto-dst 22 accept", `"ct": not supported: ct proto-dst of any protocol; supported: ct original and ct reply behind a match on tcp or udp`},
 		{"ct original protocol icmp ct expiration 5s accept", `"ct": not supported: ct expiration; supported: ct state, direction, status, protocol, l3proto, zone; original and reply saddr, daddr, proto-src, proto-dst`},
 		{"meta mark set 7", `"meta": not supported: setting meta mark; supported: loading`},
-		{"meta skuid 0 accept", `"meta": not supported: meta skuid; supported: cpu, iif, iifname, l4proto, length, mark, nfproto, oif, oifname, pkttype, protocol, random`},
+		{"meta skuid 0 accept", `"meta": not supported: the socket of a packet that arrives at the hook input; supported: output, postrouting`},
+		{"meta rtclassid 7 accept", `"meta": not supported: meta rtclassid, the realm of the route: the programs cannot see it before the kernel has routed the packet; supported: ` + metaNames()},
+		{"socket wildcard 0 accept", `"socket": not supported: the socket that a packet is going to: the stack looks for it behind the programs; supported: ` + exprs},
 		{"ip ttl set 64", `"payload": not supported: writing to the packet; supported: loading`},
-		{"ether saddr 02:00:00:00:00:01 accept", `"meta": not supported: meta iiftype; supported: cpu, iif, iifname, l4proto, length, mark, nfproto, oif, oifname, pkttype, protocol, random`},
-		{"@th,160,8 1 accept", `"payload": not supported: bytes 20 to 20 of the transport header; supported: the network header, the first 20 bytes of the transport header`},
-		{"@nh,160,8 1 accept", `"payload": not supported: bytes 20 to 20 of the network header; supported: the network header, the first 20 bytes of the transport header`},
-		{"ct mark set ip saddr map { 10.0.0.1 : 1 }", `"lookup": not supported: a map of data; supported: sets and verdict maps of keys, ranges and concatenations`},
-		{"tcp option maxseg size 1000 accept", `"exthdr": not supported; supported: ` + exprs},
+		{"@th,160,128 1 @th,288,128 1 @th,416,128 1 @th,544,128 1 @th,672,8 1 accept", `"payload": not supported: more than 64 bytes of computed values in a rule`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -55,7 +52,8 @@ func TestUnsupportedSets(t *testing.T) {
 	for _, tt := range []struct{ set, rule, want string }{
 		{"set s { type ipv4_addr . inet_service; flags interval, timeout; elements = { 10.0.0.0/8 . 1-2 }; }", "ip saddr . tcp dport @s accept",
 			"set s with ranges in concatenations, or of interface names, that expire"},
-		{"set s { type ipv4_addr; quota 5 mbytes; elements = { 10.0.0.1 }; }", "ip saddr @s accept", "set s with quota for each element"},
+		{"set s { type ipv4_addr; limit rate 5/second; elements = { 10.0.0.1 limit rate 6/second }; }", "ip saddr @s accept",
+			"set s with an element whose statements are not the set's"},
 	} {
 		_, err := Compile(readRuleset(t, "table inet t { "+tt.set+"\n}\n"+inInput(tt.rule)), Options{Links: testLinks})
 		if err == nil || !strings.Contains(err.Error(), `expression "lookup": not supported: `+tt.want) {

@@ -19,7 +19,7 @@ type opVerdictMap struct {
 	set  int
 	// verdicts are what the cases, or the elements of the set, refer to.
 	verdicts []opVerdict
-	// otherwise is the verdict of the catch-all element; -1: none.
+	// otherwise is the verdict of the catch-all element of the cases; -1: none.
 	otherwise int
 	// count is the counter of the rule; -1: it counts elsewhere.
 	count int
@@ -97,15 +97,14 @@ func (l *lowerer) verdictMap(s *nft.Set, keys [][]sym) error {
 		}
 		m.cases = append(m.cases, verdictCase{match, v})
 	}
-	for _, e := range s.Elements {
-		if !e.CatchAll {
-			continue
-		}
-		v, err := index(e)
+	if e := catchAll(s); e != nil {
+		v, err := index(*e)
 		if err != nil {
 			return err
 		}
-		m.otherwise = v
+		if code {
+			m.otherwise = v
+		}
 	}
 	if !code {
 		var err error

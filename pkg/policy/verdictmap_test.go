@@ -81,7 +81,7 @@ func TestVerdictMapOps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := h.coll.Maps[s.MapName]
+	m := Maps(h.coll.Maps)
 	accepts := func(want bool) {
 		t.Helper()
 		if r := h.run("policy_input", &lanSSH); r.accept != want {

@@ -85,8 +85,10 @@ func portsAt(proto byte, th []byte) (src, dst int) {
 }
 
 // neutral replaces a packet's free choices in place: the names of translated
-// ports, checksums, which it verifies, and identifications other than ids.
-func (n *choices) neutral(b []byte, ids []uint32, quoted bool) error {
+// ports, checksums, which it verifies, and the identification of what goes back
+// to the sender. That is the router's own answer: any number, perhaps even the
+// one that was sent.
+func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) error {
 	p, ok := parse(b)
 	if !ok {
 		return nil
@@ -96,7 +98,7 @@ func (n *choices) neutral(b []byte, ids []uint32, quoted bool) error {
 	}
 	if p.src.Is4() {
 		binary.BigEndian.PutUint16(b[10:], 0)
-		if !quoted && !slices.Contains(ids, p.id) {
+		if !quoted && p.dst == sender {
 			binary.BigEndian.PutUint16(b[4:], 0)
 		}
 	}
@@ -116,30 +118,34 @@ func (n *choices) neutral(b []byte, ids []uint32, quoted bool) error {
 		binary.BigEndian.PutUint16(p.th[at:], 0)
 	}
 	if p.isError() && !quoted {
-		return n.neutral(p.th[8:], ids, true)
+		return n.neutral(p.th[8:], sender, true)
 	}
 	return nil
 }
 
 // image is what a router did, in a form that can be compared.
-func (n *choices) image(r *router, s seen, ids []uint32) ([]string, error) {
+func (n *choices) image(r *router, s seen, sent []byte) ([]string, error) {
 	var list []string
+	var sender netip.Addr
+	if p, ok := parse(sent); ok {
+		sender = p.src
+	}
 	for _, f := range assemble(s.frames) {
 		b := append([]byte(nil), f.frame...)
 		if p, ok := parse(b[etherHeader:]); ok {
 			b = b[:etherHeader+len(p.ip)] // without the padding
 		}
-		if err := n.neutral(b[etherHeader:], ids, false); err != nil {
+		if err := n.neutral(b[etherHeader:], sender, false); err != nil {
 			return nil, fmt.Errorf("out by %s: %w", r.ports[f.port].name, err)
 		}
-		list = append(list, fmt.Sprintf("out by %s: %x", r.ports[f.port].name, b))
+		list = append(list, "out "+string(rune('0'+f.port))+string(b))
 	}
 	for _, d := range s.local {
 		b := d.packet()
-		if err := n.neutral(b, ids, false); err != nil {
+		if err := n.neutral(b, sender, false); err != nil {
 			return nil, fmt.Errorf("delivered: %w", err)
 		}
-		list = append(list, fmt.Sprintf("delivered from %d: %x", d.ifindex, b))
+		list = append(list, "in "+string(rune('0'+d.ifindex))+string(b))
 	}
 	slices.Sort(list) // by interface; all is of one moment
 	return list, nil

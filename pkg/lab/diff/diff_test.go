@@ -3,10 +3,15 @@
 package diff
 
 import (
+	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -15,6 +20,8 @@ var (
 	seedFlag = flag.Uint64("diff.seed", 1, "seed of the first ruleset and of the traffic; 0: a new one")
 	packets  = flag.Int("diff.packets", 1000, "packets through each ruleset")
 	tries    = flag.Int("diff.rulesets", 20, "how many random rulesets to try")
+	parallel = flag.Int("diff.parallel", runtime.NumCPU(), "how many of them at once")
+	minimise = flag.Duration("diff.minimise", time.Minute, "how long to make a ruleset smaller on which the routers differ")
 	forever  = flag.Bool("diff.forever", false, "try random rulesets until a mismatch")
 )
 
@@ -53,6 +60,32 @@ func TestRulesets(t *testing.T) {
 	runFiles(t, Options{Packets: *packets}, "testdata/rulesets/*.nft")
 }
 
+// TestFound sends packets again on which the routers have differed.
+func TestFound(t *testing.T) {
+	files, err := filepath.Glob("testdata/found/*.packets")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	r := newRig(t)
+	for _, file := range files {
+		name := strings.TrimSuffix(file, ".packets")
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			for seed := range uint64(2) {
+				res, err := r.Run(t.Context(), name+".nft", Options{Seed: seed, Replay: file})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if res.Packets == 0 {
+					t.Error("no packets")
+				}
+				if res.Mismatch != nil {
+					t.Errorf("l2ctl lab diff --ruleset %s.nft --replay %s --seed %d\n%s", name, file, seed, res.Mismatch)
+				}
+			}
+		})
+	}
+}
+
 // runFiles sends packets through each ruleset, by XDP and by TC.
 func runFiles(t *testing.T, opt Options, pattern string) {
 	files, err := filepath.Glob(pattern)
@@ -82,32 +115,74 @@ func runFiles(t *testing.T, opt Options, pattern string) {
 // TestRandom runs random rulesets: always the same, so that a change that breaks
 // one is told from luck, or with -diff.forever new ones until it is stopped.
 func TestRandom(t *testing.T) {
-	r := newRig(t)
-	seed := seedOf()
-	rulesets, sent, once := 0, 0, 0
-	for ; rulesets < *tries || *forever; seed++ {
-		file := filepath.Join(t.TempDir(), "random.nft")
-		if err := os.WriteFile(file, []byte(r.RandomRuleset(seed)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		res, err := r.Run(t.Context(), file, Options{Packets: *packets, Seed: seed})
-		if err != nil {
-			t.Fatalf("-diff.seed=%d: %v", seed, err)
-		}
-		rulesets++
-		sent += res.Packets
-		if res.Mismatch != nil && once == 0 {
-			// The kernel's stacks behind the routers have clocks of their own.
-			// What is a difference is one again.
-			once++
-			t.Logf("seed %d, tried again:\n%s", seed, res.Mismatch)
-			if res, err = r.Run(t.Context(), file, Options{Packets: *packets, Seed: seed}); err != nil {
-				t.Fatalf("-diff.seed=%d: %v", seed, err)
+	var next, rulesets, sent, refused atomic.Int64
+	next.Store(int64(seedOf()))
+	first := next.Load()
+	dir := t.TempDir()
+	work := func(r *Rig) error {
+		for !t.Failed() && (*forever || next.Load() < first+int64(*tries)) {
+			seed := uint64(next.Add(1) - 1)
+			file := filepath.Join(dir, fmt.Sprintf("random-%d.nft", seed))
+			if err := os.WriteFile(file, []byte(r.RandomRuleset(seed)), 0o600); err != nil {
+				return err
 			}
+			res, err := r.Run(t.Context(), file, Options{Packets: *packets, Seed: seed, Minimise: *minimise})
+			switch {
+			case errors.Is(err, ErrRefused):
+				t.Logf("seed %d: %v", seed, err)
+				refused.Add(1)
+				continue
+			case err != nil:
+				return fmt.Errorf("-diff.seed=%d: %w", seed, err)
+			case res.Mismatch != nil:
+				return fmt.Errorf("go test ./pkg/lab/diff -run TestRandom -diff.rulesets=1 -diff.seed=%d -diff.packets=%d\n%s", seed, *packets, res.Mismatch)
+			}
+			os.Remove(file)
+			if n := rulesets.Add(1); *forever && n%100 == 0 {
+				t.Logf("%d rulesets, %d refused, up to seed %d", n, refused.Load(), seed)
+			}
+			sent.Add(int64(res.Packets))
 		}
-		if res.Mismatch != nil {
-			t.Fatalf("go test ./pkg/lab/diff -run TestRandom -diff.rulesets=1 -diff.seed=%d -diff.packets=%d\n%s", seed, *packets, res.Mismatch)
-		}
+		return nil
 	}
-	t.Logf("%d rulesets, %d packets, the last of seed %d", rulesets, sent, seed-1)
+	var workers []*Rig
+	for range *parallel {
+		workers = append(workers, newRig(t))
+	}
+	var wg sync.WaitGroup
+	for _, r := range workers {
+		wg.Go(func() {
+			if err := work(r); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d rulesets, %d packets, up to seed %d; %d refused", rulesets.Load(), sent.Load(), next.Load()-1, refused.Load())
+	if refused.Load() > rulesets.Load()/10 {
+		t.Error("too many are refused")
+	}
+}
+
+// TestNotices gives l2d a rule that nftables does not have: the rig has to find
+// it, and to show it with little else.
+func TestNotices(t *testing.T) {
+	const rule = `iifname "br0" counter accept`
+	res, err := newRig(t).Run(t.Context(), "testdata/rulesets/families.nft", Options{
+		Packets: 500, Seed: seedOf(), Minimise: time.Minute,
+		change: func(ruleset string) string {
+			return strings.ReplaceAll(ruleset, rule, strings.ReplaceAll(rule, "accept", "drop"))
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := res.Mismatch
+	if m == nil {
+		t.Fatal("not seen")
+	}
+	t.Log(m)
+	if lines := strings.Count(m.Ruleset, "\n"); lines > 10 || len(m.Replay) > 2 || !strings.Contains(m.Ruleset, rule) {
+		t.Errorf("not small: %d lines, %d packets", lines, len(m.Replay))
+	}
 }

@@ -72,7 +72,7 @@ func (s *session) errorFrom(addr netip.Addr) error {
 	cut := s.t.IntN(4)
 	for i, at := range s.at {
 		h.src, h.dst = addr, at.src
-		quote := at.ip
+		quote := at.ip[:min(len(at.ip), 520)] // as much as RFC 1812 wants
 		if p, ok := parse(quote); ok && cut == 0 {
 			quote = quote[:min(len(quote), len(quote)-len(p.th)+8)]
 		}

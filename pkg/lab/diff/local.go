@@ -16,7 +16,8 @@ import (
 type local struct {
 	marker  int
 	receive []rawSocket
-	send    [2]int // by family
+	poll    []unix.PollFd // of receive
+	send    [2]int        // by family
 	last    uint32
 	packets []delivered
 }
@@ -57,6 +58,7 @@ func openLocal() (*local, error) {
 			return nil, err
 		}
 		l.receive = append(l.receive, rawSocket{fd, s.version, byte(s.proto)})
+		l.poll = append(l.poll, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
 	for v := range l.send {
 		if l.send[v], err = rawIP(v, unix.IPPROTO_RAW); err != nil {
@@ -117,10 +119,13 @@ func (l *local) marked(n uint32) (bool, error) {
 
 // read takes what has been delivered.
 func (l *local) read() error {
+	if n, err := unix.Poll(l.poll, 0); n == 0 || err != nil && err != unix.EINTR {
+		return err
+	}
 	var buf [65536]byte
 	var oob [256]byte
-	for _, s := range l.receive {
-		for {
+	for i, s := range l.receive {
+		for l.poll[i].Revents != 0 {
 			n, on, _, from, err := unix.Recvmsg(s.fd, buf[:], oob[:], 0)
 			if err == unix.EAGAIN {
 				break

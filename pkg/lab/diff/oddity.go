@@ -10,19 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// alone registers a kind of one packet; nil: not now.
+func alone(name string, packet func(t *trial, o *odd) []byte) {
+	single(name, 7, func(t *trial) error {
+		o := t.newOdd()
+		ip := packet(t, o)
+		if ip == nil {
+			return nil
+		}
+		_, err := t.fire(shot{port: o.port, to: o.to, ip: [2][][]byte{{ip}, {ip}}})
+		return err
+	})
+}
+
 // What belongs to nothing: packets alone, right and wrong.
 func init() {
-	alone := func(name string, packet func(t *trial, o *odd) []byte) {
-		single(name, 7, func(t *trial) error {
-			o := t.newOdd()
-			ip := packet(t, o)
-			if ip == nil {
-				return nil
-			}
-			_, err := t.fire(shot{port: o.port, to: o.to, ip: [2][][]byte{{ip}, {ip}}})
-			return err
-		})
-	}
 	alone("flags that no TCP sends", func(t *trial, o *odd) []byte {
 		o.h.proto = unix.IPPROTO_TCP
 		return o.h.packetOf(tcpSegment(o.sport, o.dport, t.Uint32(), t.Uint32(), byte(t.IntN(256)), nil))
@@ -55,9 +57,9 @@ func init() {
 		return o.h.packetOf(icmpMessage(typ, code, t.Uint32(), []byte("payload")))
 	})
 	alone("from where it cannot be", func(t *trial, o *odd) []byte {
-		o.h.proto, o.h.src = unix.IPPROTO_UDP, choose(t, t.ports[o.other].hosts[o.v])
-		if o.h.src == o.h.dst {
-			return nil
+		o.h.proto, o.h.src = unix.IPPROTO_UDP, t.host(o.other, o.v)
+		if o.h.src == o.h.dst || t.rejects && o.v == 1 {
+			return nil // see Differences
 		}
 		return o.h.packetOf(udpDatagram(o.sport, o.dport, []byte("spoofed")))
 	})
@@ -66,7 +68,7 @@ func init() {
 			return nil
 		}
 		o.to = []byte{255, 255, 255, 255, 255, 255}
-		o.h.proto, o.h.dst = unix.IPPROTO_UDP, broadcast(t.ports[o.port].addrs[0])
+		o.h.proto, o.h.dst = unix.IPPROTO_UDP, lastOf(t.ports[o.port].addrs[0])
 		if t.IntN(2) == 0 {
 			o.h.dst = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 		}
@@ -103,7 +105,7 @@ func (t *trial) newOdd() *odd {
 	o := &odd{v: t.IntN(2), port: t.IntN(len(t.ports))}
 	o.other = t.otherPort(o.port)
 	o.h = ipHeader{
-		src: choose(t, t.ports[o.port].hosts[o.v]), dst: choose(t, t.ports[o.other].hosts[o.v]),
+		src: t.host(o.port, o.v), dst: t.host(o.other, o.v),
 		ttl: 64, id: uint16(1 + t.IntN(60000)),
 	}
 	if t.IntN(3) == 0 {
@@ -135,14 +137,6 @@ func isQuery(v int, typ byte) bool {
 	return typ == echoRequest6 || typ == echoReply6 || typ == 139 || typ == 140
 }
 
-func broadcast(p netip.Prefix) netip.Addr {
-	a := p.Addr().As4()
-	for bit := p.Bits(); bit < 32; bit++ {
-		a[bit/8] |= 0x80 >> (bit % 8)
-	}
-	return netip.AddrFrom4(a)
-}
-
 // fragments sends datagrams in pieces.
 func (t *trial) fragments(ctx context.Context, n int) error {
 	for range n {
@@ -153,8 +147,8 @@ func (t *trial) fragments(ctx context.Context, n int) error {
 		s.a.port = t.IntN(len(t.ports))
 		s.b.port = t.otherPort(s.a.port)
 		h := s.header()
-		h.src = choose(t, t.ports[s.a.port].hosts[0])
-		h.dst = choose(t, t.ports[s.b.port].hosts[0])
+		h.src = t.host(s.a.port, 0)
+		h.dst = t.host(s.b.port, 0)
 		if t.IntN(4) == 0 {
 			h.dst = t.ports[s.a.port].addrs[0].Addr()
 		}

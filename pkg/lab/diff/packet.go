@@ -87,6 +87,7 @@ type ipHeader struct {
 	id       uint16
 	frag     uint16 // flags and offset of IPv4, in host order
 	options  []byte // IPv4
+	label    uint32 // of IPv6's flow
 }
 
 // packetOf puts a network header before a transport packet, whose checksum it
@@ -115,7 +116,7 @@ func (h ipHeader) wrap(th []byte) []byte {
 		binary.BigEndian.PutUint16(b[10:], ^sum16(b))
 		return append(b, th...)
 	}
-	b := []byte{0x60 | h.tos>>4, h.tos << 4, 0, 0}
+	b := binary.BigEndian.AppendUint32(nil, 6<<28|uint32(h.tos)<<20|h.label)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(th)))
 	b = append(b, h.proto, h.ttl)
 	b = append(append(b, h.src.AsSlice()...), h.dst.AsSlice()...)

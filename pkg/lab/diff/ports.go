@@ -2,11 +2,7 @@
 
 package diff
 
-import (
-	"regexp"
-	"slices"
-	"strconv"
-)
+import "regexp"
 
 var commonPorts = []uint16{22, 53, 67, 80, 443, 547, 7, 9, 1024, 65535}
 
@@ -22,24 +18,6 @@ func portsShow(ruleset string) bool {
 		}
 	}
 	return false
-}
-
-// constants are the numbers of a ruleset that can be ports, and those beside
-// them.
-func constants(ruleset string) []uint16 {
-	list := slices.Clone(commonPorts)
-	for _, m := range regexp.MustCompile(`\b\d{1,5}\b`).FindAllString(ruleset, -1) {
-		n, err := strconv.ParseUint(m, 10, 16)
-		if err != nil || n == 0 {
-			continue
-		}
-		for d := -1; d <= 1; d++ {
-			if p := uint16(int(n) + d); p != 0 && !slices.Contains(list, p) {
-				list = append(list, p)
-			}
-		}
-	}
-	return list
 }
 
 // Clients use few ports, so that flows collide.

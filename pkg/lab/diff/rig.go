@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +25,11 @@ type Rig struct {
 	routers [2]*router // the kernel's, l2d's
 	bpffs   *os.File
 	applied int
+	cpu     int                 // runs on the nth processor
+	added   map[netip.Addr]bool // neighbours, besides the ports' hosts
 }
+
+var rigs atomic.Int32
 
 // New builds a rig with the named interfaces, the LAN first and the WAN second;
 // none means [DefaultInterfaces]. It needs root.
@@ -31,7 +37,7 @@ func New(interfaces ...string) (_ *Rig, err error) {
 	if len(interfaces) == 0 {
 		interfaces = DefaultInterfaces
 	}
-	r := &Rig{}
+	r := &Rig{cpu: int(rigs.Add(1) - 1), added: map[netip.Addr]bool{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -49,7 +55,7 @@ func New(interfaces ...string) (_ *Rig, err error) {
 		}
 	}
 	return r, r.routers[0].self.do(func() error {
-		return setSysctls("netfilter/nf_conntrack_tcp_be_liberal=1")
+		return errors.Join(setTimeouts(), setSysctls("netfilter/nf_conntrack_tcp_be_liberal=1"))
 	})
 }
 
@@ -76,6 +82,15 @@ type Options struct {
 	// Fragments adds fragmented datagrams, after the counters were compared. Rules
 	// about lengths, and limits, may see them differently.
 	Fragments bool
+	// Replay is a file with the packets to send instead: see replay.go.
+	Replay string
+	// Minimise is how long to look for a small ruleset and few packets on which
+	// the routers differ, once they do.
+	Minimise time.Duration
+
+	replay []shot
+	// change makes l2d's ruleset another one, for a mismatch that has to be found.
+	change func(ruleset string) string
 }
 
 // Result is the outcome of a run.
@@ -89,6 +104,9 @@ type Result struct {
 	Out      int       `json:"packets_out"`
 	Local    int       `json:"packets_delivered"`
 	Mismatch *Mismatch `json:"mismatch,omitempty"`
+
+	// Text of the ruleset, as it was loaded.
+	Text string `json:"-"`
 }
 
 // String describes a result but for its mismatch on one line.
@@ -113,6 +131,12 @@ type Mismatch struct {
 	KernelRules, L2DRules []string
 	// L2DStats are l2d's own statistics that moved.
 	L2DStats []string
+	// Ruleset and Replay are a small ruleset, and the lines of a replay file, on
+	// which the routers differ.
+	Ruleset string   `json:",omitempty"`
+	Replay  []string `json:",omitempty"`
+
+	shots []shot // all, up to the packet
 }
 
 // String describes a mismatch on several lines.
@@ -131,64 +155,140 @@ func (m *Mismatch) String() string {
 	section("rules of nftables that counted", m.KernelRules)
 	section("rules of l2d that counted", m.L2DRules)
 	section("statistics of l2d", m.L2DStats)
+	if m.Ruleset != "" {
+		section("a small ruleset that shows it", strings.Split(strings.TrimSpace(m.Ruleset), "\n"))
+	}
+	section("packets that show it", m.Replay)
 	return b.String()
 }
 
 // Run sends packets through both routers with a ruleset file. A mismatch is
 // part of the result; an error is that the comparison could not be made.
 func (r *Rig) Run(ctx context.Context, file string, opt Options) (*Result, error) {
-	res, err := r.run(ctx, file, opt, nil, false)
+	if opt.Replay != "" {
+		text, err := os.ReadFile(opt.Replay)
+		if err != nil {
+			return nil, fmt.Errorf("replay: %w", err)
+		}
+		if opt.replay, err = r.parseReplay(string(text)); err != nil {
+			return nil, fmt.Errorf("replay %s: %w", opt.Replay, err)
+		}
+	}
+	res, err := r.run(ctx, file, opt, pass{})
 	if err != nil || res.Mismatch == nil {
 		return res, err
 	}
-	// Which packet moved the counters apart, or was decided differently?
-	coarse, err := r.run(ctx, file, opt, func(n int) bool { return n%50 == 0 }, false)
-	if err != nil || coarse.Mismatch == nil {
+	located, err := r.locate(ctx, file, opt)
+	if err != nil || located == nil {
 		return res, err
 	}
+	if opt.Minimise > 0 {
+		if err := r.smallest(ctx, located, opt); err != nil {
+			return nil, err
+		}
+	}
+	return located, nil
+}
+
+// locate finds the packet that moved the counters apart, or was decided
+// differently; nil if there is none any more.
+func (r *Rig) locate(ctx context.Context, file string, opt Options) (*Result, error) {
+	coarse, err := r.run(ctx, file, opt, pass{look: func(n int) bool { return n%50 == 0 }})
+	if err != nil || coarse.Mismatch == nil {
+		return nil, err
+	}
 	from := coarse.Mismatch.Packet - 60
-	fine, err := r.run(ctx, file, opt, func(n int) bool { return n > from }, true)
+	fine, err := r.run(ctx, file, opt, pass{look: func(n int) bool { return n > from }, detail: true})
 	if err != nil || fine.Mismatch == nil {
 		return coarse, err
 	}
 	return fine, nil
 }
 
+// smallest puts a small ruleset and few packets into a mismatch, on which the
+// routers differ too.
+func (r *Rig) smallest(ctx context.Context, res *Result, opt Options) error {
+	dir, err := os.MkdirTemp("", "l2d-diff-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	m := res.Mismatch
+	c := r.minimise(ctx, mismatchCase{res.Text, m.shots}, opt, dir, time.Now().Add(opt.Minimise))
+	m.Ruleset = c.text
+	for _, s := range c.shots {
+		m.Replay = append(m.Replay, r.line(s))
+	}
+	file := filepath.Join(dir, "smallest.nft")
+	if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+		return err
+	}
+	opt.replay = c.shots
+	again, err := r.run(ctx, file, opt, pass{look: func(int) bool { return true }, detail: true})
+	if err != nil || again.Mismatch == nil {
+		return err // it needs the packets that were there
+	}
+	again.Mismatch.Ruleset, again.Mismatch.Replay = m.Ruleset, m.Replay
+	res.Mismatch = again.Mismatch
+	return nil
+}
+
 // errMismatch ends a run.
 var errMismatch = errors.New("mismatch")
 
-// run is one pass. look says after which packets the counters are compared;
-// detail looks at l2d's statistics then, too.
-func (r *Rig) run(ctx context.Context, file string, opt Options, look func(n int) bool, detail bool) (_ *Result, err error) {
-	defer pinThread()()
+// pass says how closely a run looks.
+type pass struct {
+	// look says after which packets the counters are compared; nil: at the end.
+	look func(n int) bool
+	// detail looks at l2d's statistics, too.
+	detail bool
+}
+
+// run is one pass.
+func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Result, err error) {
+	defer pinThread(r.cpu)()
 	xdp := opt.Seed%2 == 0
 	res := &Result{Ruleset: file, Seed: opt.Seed, XDP: xdp}
 	text, err := r.routers[0].kernelRules(file)
 	if err != nil {
 		return nil, err
 	}
+	res.Text = text
 	r.applied++
 	pin := filepath.Join(fmt.Sprintf("/proc/self/fd/%d", r.bpffs.Fd()), fmt.Sprint(r.applied))
+	if opt.change != nil {
+		text = opt.change(text)
+	}
 	e, err := r.routers[1].enforce(ctx, text, pin, xdp)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, e.close()) }()
+	counts, err := r.routers[0].kernelCounts()
+	if err != nil {
+		return nil, err
+	}
+	e.rules = slices.DeleteFunc(e.rules, func(r rule) bool { _, ok := counts[r.key]; return !ok })
 
 	t := &trial{
-		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, look: look, detail: detail,
-		chosen: [2]*choices{newChoices(), newChoices()}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), numbers: constants(text),
+		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
+		chosen: [2]*choices{newChoices(), newChoices()}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), rejects: strings.Contains(text, "reject"), numbers: numbersOf(text),
+	}
+	if t.near, err = r.nearHosts(text); err != nil {
+		return nil, err
 	}
 	for _, router := range r.routers {
 		if err := router.settle(-1); err != nil {
 			return nil, err
 		}
-		if _, err := router.collect(); err != nil {
-			return nil, err
-		}
+		router.collect()
 	}
-	err = t.traffic(ctx, opt.Packets)
-	if err == nil {
+	if opt.replay != nil {
+		err = t.replay(ctx, opt.replay)
+	} else {
+		err = t.traffic(ctx, opt.Packets)
+	}
+	if err == nil && !slices.ContainsFunc(opt.replay, func(s shot) bool { return len(s.ip[0]) > 1 }) {
 		err = t.compareCounters()
 	}
 	if err == nil && opt.Fragments {
@@ -202,21 +302,24 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, look func(n int
 	return res, err
 }
 
-// pinThread keeps the caller on one processor: what a packet sets off then
+// pinThread keeps the caller on the nth processor: what a packet sets off then
 // mostly happens before the call that sends it returns.
-func pinThread() (undo func()) {
+func pinThread(n int) (undo func()) {
 	runtime.LockOSThread()
 	var all, one unix.CPUSet
-	if unix.SchedGetaffinity(0, &all) != nil {
+	if unix.SchedGetaffinity(0, &all) != nil || all.Count() == 0 {
 		return runtime.UnlockOSThread
 	}
+	n %= all.Count()
 	for cpu := range 1024 {
-		if all.IsSet(cpu) {
-			one.Set(cpu)
+		if !all.IsSet(cpu) {
+			continue
 		}
-		if one.Count() > 0 {
+		if n == 0 {
+			one.Set(cpu)
 			break
 		}
+		n--
 	}
 	if unix.SchedSetaffinity(0, &one) != nil {
 		return runtime.UnlockOSThread
@@ -232,22 +335,23 @@ func pinThread() (undo func()) {
 type trial struct {
 	*Rig
 	*rand.Rand
-	e       *enforcement
-	res     *Result
-	look    func(n int) bool
+	e   *enforcement
+	res *Result
+	pass
 	chosen  [2]*choices
 	next    uint16 // last name given
 	sent    int
-	history []string
+	history []event
 	tuples  map[tcpTuple]bool // that sessions have had
-	numbers []uint16          // ports near the ruleset's own
+	numbers []uint16          // near the ruleset's own
+	near    [][2][]netip.Addr // hosts near the ruleset's own, by port and family
 	// others have a flow of a protocol without ports.
 	others map[netip.Addr]bool
 	// portsShow: rules can match on the routers' free choice of a port, so that
 	// clients do without the same ports.
 	portsShow bool
+	rejects   bool   // rules answer
 	client    uint16 // the last client's port
-	detail    bool   // look at statistics, too
 	before    [2]map[ruleKey]count
 	stats     map[string]uint64
 }
@@ -264,100 +368,108 @@ type shot struct {
 func (t *trial) fire(s shot) (saw [2]seen, err error) {
 	t.sent++
 	for i, r := range t.routers {
+		var frames [][]byte
 		for _, ip := range s.ip[i] {
-			if s.port < 0 {
-				err = r.local.originate(ip)
-			} else {
+			if s.port >= 0 {
 				to := s.to
 				if to == nil {
 					to = routerMAC(s.port)
 				}
-				err = r.wire.inject(s.port, frameOf(to, hostMAC(s.port), ip))
-			}
-			if err != nil {
+				frames = append(frames, frameOf(to, hostMAC(s.port), ip))
+			} else if err := r.local.originate(ip); err != nil {
 				return saw, err
 			}
 		}
-		if err := r.settle(s.port); err != nil {
+		if err := r.settle(s.port, frames...); err != nil {
 			return saw, err
 		}
-		if saw[i], err = r.collect(); err != nil {
-			return saw, err
-		}
-	}
-	from := "the router"
-	if s.port >= 0 {
-		from = t.ports[s.port].name
-	}
-	var sent []string
-	for i, ip := range s.ip[0] {
-		line := fmt.Sprintf("from %s: %s", from, describe(ip))
-		if other := s.ip[1][i]; string(other) != string(ip) {
-			line += "\n\t  to l2d: " + describe(other)
-		}
-		sent = append(sent, line)
+		saw[i] = r.collect()
 	}
 	learn(t.chosen, s.ip[0][0], t.routers, saw, &t.next)
 	learnTarget(t.chosen, [2][]byte{s.ip[0][0], s.ip[1][0]}, t.routers, saw, &t.next)
 	t.res.Out += len(saw[0].frames)
 	t.res.Local += len(saw[0].local)
 
-	var ids []uint32
-	for i := range s.ip {
-		for _, ip := range s.ip[i] {
-			if p, ok := parse(ip); ok {
-				ids = append(ids, p.id)
-			}
-		}
-	}
 	var images [2][]string
 	var errs [2]error
 	for i, r := range t.routers {
-		images[i], errs[i] = t.chosen[i].image(r, saw[i], ids)
+		images[i], errs[i] = t.chosen[i].image(r, saw[i], s.ip[i][0])
 	}
 	what := ""
 	switch {
 	case errs[0] != nil:
-		return saw, fmt.Errorf("the kernel sends what is wrong: %w (%v)", errs[0], sent)
+		return saw, fmt.Errorf("the kernel sends what is wrong: %w (%v)", errs[0], t.describe(s))
 	case errs[1] != nil:
 		what = errs[1].Error()
 	case !slices.Equal(images[0], images[1]):
 		what = "the routers do different things with a packet"
 	}
 	if what != "" {
-		t.mismatch(what, sent, saw)
+		t.mismatch(what, s, saw)
 	}
 	if t.look != nil && t.look(t.sent) {
-		if err := t.counters(what == "", sent, saw); err != nil {
+		if err := t.counters(what == "", s, saw); err != nil {
 			return saw, err
 		}
 	}
 	if what != "" {
 		return saw, errMismatch
 	}
-	t.history = append(t.history, strings.Join(append(sent, saw[0].describe(t.routers[0])...), "\n\t  "))
+	t.history = append(t.history, event{s, saw[0]})
 	return saw, nil
 }
 
-func (t *trial) mismatch(what string, sent []string, saw [2]seen) {
+// event is a packet that has been sent, and what nftables made of it.
+type event struct {
+	shot shot
+	saw  seen
+}
+
+// shots are all packets up to one that is not in the history yet.
+func (t *trial) shots(last shot) []shot {
+	var list []shot
+	for _, e := range t.history {
+		list = append(list, e.shot)
+	}
+	return append(list, last)
+}
+
+// describe says what was sent.
+func (t *trial) describe(s shot) []string {
+	from := "the router"
+	if s.port >= 0 {
+		from = t.ports[s.port].name
+	}
+	var lines []string
+	for i, ip := range s.ip[0] {
+		line := fmt.Sprintf("from %s: %s", from, describe(ip))
+		if other := s.ip[1][i]; string(other) != string(ip) {
+			line += "\n\t  to l2d: " + describe(other)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func (t *trial) mismatch(what string, s shot, saw [2]seen) {
 	t.res.Mismatch = &Mismatch{
-		Packet: t.sent, What: what, Sent: sent, History: t.relevant(sent),
+		Packet: t.sent, What: what, Sent: t.describe(s), History: t.relevant(s),
 		Kernel: saw[0].describe(t.routers[0]), L2D: saw[1].describe(t.routers[1]),
+		shots: t.shots(s),
 	}
 }
 
 // relevant are the packets of the same two hosts before one, oldest first.
-func (t *trial) relevant(sent []string) []string {
-	words := strings.Fields(sent[0])
-	i := slices.Index(words, ">")
-	if i < 1 || i+1 >= len(words) {
+func (t *trial) relevant(s shot) []string {
+	p, ok := parse(s.ip[0][0])
+	if !ok {
 		return nil
 	}
-	src, dst := words[i-1], strings.TrimSuffix(words[i+1], ",")
 	var list []string
-	for _, h := range t.history {
-		if strings.Contains(h, " "+src+" > "+dst+",") || strings.Contains(h, " "+dst+" > "+src+",") {
-			list = append(list, h)
+	for _, e := range t.history {
+		h, ok := parse(e.shot.ip[0][0])
+		if ok && (h.src == p.src && h.dst == p.dst || h.src == p.dst && h.dst == p.src) {
+			list = append(list, strings.Join(append(t.describe(e.shot), e.saw.describe(t.routers[0])...), "\n\t  "))
 		}
 	}
 	return list[max(0, len(list)-20):]
@@ -382,7 +494,11 @@ func (t *trial) compareCounters() error {
 	if len(lines) == 0 {
 		return nil
 	}
-	t.res.Mismatch = &Mismatch{What: "rules have counted differently:\n\t" + strings.Join(lines, "\n\t")}
+	m := &Mismatch{Packet: t.sent, What: "rules have counted differently:\n\t" + strings.Join(lines, "\n\t")}
+	for _, e := range t.history {
+		m.shots = append(m.shots, e.shot)
+	}
+	t.res.Mismatch = m
 	return errMismatch
 }
 
@@ -395,7 +511,7 @@ func (t *trial) readCounters() (now [2]map[ruleKey]count, err error) {
 }
 
 // counters compares the rules that moved since the last look.
-func (t *trial) counters(compare bool, sent []string, saw [2]seen) error {
+func (t *trial) counters(compare bool, s shot, saw [2]seen) error {
 	now, err := t.readCounters()
 	if err != nil {
 		return err
@@ -420,7 +536,7 @@ func (t *trial) counters(compare bool, sent []string, saw [2]seen) error {
 		differ = differ || now[0][r.key] != now[1][r.key]
 	}
 	if compare && differ {
-		t.mismatch("the rules count a packet differently", sent, saw)
+		t.mismatch("the rules count a packet differently", s, saw)
 	}
 	if m := t.res.Mismatch; m != nil {
 		m.KernelRules, m.L2DRules = moved[0], moved[1]

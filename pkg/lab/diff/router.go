@@ -30,6 +30,7 @@ type router struct {
 	wire     *wire
 	local    *local
 	links    []link.Link
+	marker   uint32 // last one sent
 }
 
 var routerSysctls = []string{
@@ -106,6 +107,9 @@ func (r *router) buildPort(i int, p port) error {
 		return err
 	}
 	r.index = append(r.index, l.Attrs().Index)
+	if err := netlink.LinkSetGroup(l, i); err != nil {
+		return err
+	}
 	if err := lab.PlainWire(p.name); err != nil {
 		return err
 	}

@@ -4,12 +4,14 @@ package diff
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -38,6 +40,9 @@ type count struct {
 	Bytes   uint64 `json:"bytes"`
 }
 
+// ErrRefused says that l2d does not compile a ruleset.
+var ErrRefused = errors.New("l2d refuses the ruleset")
+
 // limits of the router with l2d: more than a run makes.
 const (
 	maxFlows    = 65536
@@ -47,15 +52,13 @@ const (
 // kernelRules loads a ruleset file into the router's nftables, with a counter in
 // each rule and limits that do not depend on the moment, and returns its text.
 func (r *router) kernelRules(file string) (string, error) {
-	if _, err := r.nft("", "flush", "ruleset"); err != nil {
-		return "", err
-	}
-	if _, err := r.nft("", "-f", file); err != nil {
-		return "", err
-	}
 	source, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
+	}
+	// On the line that is the file's first, for errors to name the right ones.
+	if _, err := r.nft("flush ruleset; "+string(source), "-I", filepath.Dir(file), "-f", "-"); err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
 	}
 	text := string(source)
 	if counted(text) != text {
@@ -64,7 +67,7 @@ func (r *router) kernelRules(file string) (string, error) {
 			return "", err
 		}
 		text = counted(listing)
-		if _, err := r.nft("flush ruleset\n"+text, "-f", "-"); err != nil {
+		if _, err := r.nft("flush ruleset; "+text, "-f", "-"); err != nil {
 			return "", err
 		}
 	}
@@ -74,8 +77,10 @@ func (r *router) kernelRules(file string) (string, error) {
 }
 
 var (
-	ending = regexp.MustCompile(`((?:accept|drop|return|continue|(?:jump|goto) \S+|(?:reject|snat|dnat|redirect|masquerade)(?: .*)?))$`)
-	rate   = regexp.MustCompile(`(limit rate (?:over )?\d+(?: \S?bytes)?)/(?:second|minute|hour)`)
+	ending = regexp.MustCompile(`((?:accept|drop|return|continue|(?:jump|goto) \S+|masquerade(?: .*)?|(?:reject|redirect)(?: (?:with|to|random|fully|persistent).*)?|[sd]nat (?:ip6? )?(?:prefix |addr \. port )?to .*))$`)
+	// other is what has counters that are not the rule's own.
+	other = regexp.MustCompile(`\{[^{}]*\}|counter name \S+|"[^"]*"`)
+	rate  = regexp.MustCompile(`(limit rate (?:over )?\d+(?: \S?bytes)?)/(?:second|minute|hour)`)
 )
 
 // counted puts a counter before the verdict of each rule of a listing that has
@@ -85,7 +90,7 @@ func counted(listing string) string {
 	eachRule(lines, func(i int, _, _ string) {
 		line, note, noted := strings.Cut(lines[i], " comment \"")
 		line = rate.ReplaceAllString(line, "$1/day")
-		if !strings.Contains(line, "counter") {
+		if !strings.Contains(other.ReplaceAllString(line, ""), "counter") {
 			if ending.MatchString(line) {
 				line = ending.ReplaceAllString(line, "counter $1")
 			} else {
@@ -119,34 +124,6 @@ func eachRule(lines []string, fn func(line int, table, chain string)) {
 	}
 }
 
-var (
-	handle  = regexp.MustCompile(` # handle (\d+)$`)
-	counter = regexp.MustCompile(`counter packets (\d+) bytes (\d+)`)
-)
-
-// kernelCounts reads the counters of nftables.
-func (r *router) kernelCounts() (map[ruleKey]count, error) {
-	listing, err := r.nft("", "-a", "list", "ruleset")
-	if err != nil {
-		return nil, err
-	}
-	counts := map[ruleKey]count{}
-	lines := strings.Split(listing, "\n")
-	eachRule(lines, func(i int, table, chain string) {
-		h, c := handle.FindStringSubmatch(lines[i]), counter.FindStringSubmatch(lines[i])
-		if h == nil || c == nil {
-			err = fmt.Errorf("rule %q: no handle or no counter", strings.TrimSpace(lines[i]))
-			return
-		}
-		// The patterns have digits only.
-		n, _ := strconv.ParseUint(h[1], 10, 64)
-		packets, _ := strconv.ParseUint(c[1], 10, 64)
-		bytes, _ := strconv.ParseUint(c[2], 10, 64)
-		counts[ruleKey{table, chain, n}] = count{packets, bytes}
-	})
-	return counts, err
-}
-
 // enforcement is l2d with a ruleset on a router.
 type enforcement struct {
 	dp    *loader.Dataplane
@@ -162,6 +139,33 @@ func modeOf(xdp bool) string {
 	return loader.XDPOff
 }
 
+// longTimeouts are such that no flow ends in a run: when it does is a matter of
+// the routers' clocks.
+func longTimeouts() flow.Timeouts {
+	var t flow.Timeouts
+	v := reflect.ValueOf(&t).Elem()
+	for i := range v.NumField() {
+		v.Field(i).SetInt(int64(longTimeout))
+	}
+	return t
+}
+
+const longTimeout = time.Hour
+
+// setTimeouts gives nf_conntrack in the thread's namespace the same.
+func setTimeouts() error {
+	names, err := filepath.Glob("/proc/sys/net/netfilter/nf_conntrack_*timeout*")
+	if err != nil || len(names) == 0 {
+		return fmt.Errorf("timeouts of nf_conntrack: %v, %w", names, err)
+	}
+	for _, name := range names {
+		if err := os.WriteFile(name, []byte(fmt.Sprint(int(longTimeout.Seconds()))), 0); err != nil {
+			return fmt.Errorf("timeouts of nf_conntrack: %w", err)
+		}
+	}
+	return nil
+}
+
 // enforce compiles the ruleset and attaches it to the router.
 func (r *router) enforce(ctx context.Context, text, pin string, xdp bool) (*enforcement, error) {
 	dir, err := os.MkdirTemp("", "l2d-diff-")
@@ -174,7 +178,7 @@ func (r *router) enforce(ctx context.Context, text, pin string, xdp bool) (*enfo
 		return nil, err
 	}
 	links, names := []nft.Link{{Name: "lo", Index: 1}}, map[string]int{"lo": 1}
-	cfg := loader.Config{PinPath: pin, MaxFlows: maxFlows, MaxHalfOpen: maxHalfOpen, Timeouts: flow.DefaultTimeouts()}
+	cfg := loader.Config{PinPath: pin, MaxFlows: maxFlows, MaxHalfOpen: maxHalfOpen, Timeouts: longTimeouts()}
 	for i, p := range r.ports {
 		links = append(links, nft.Link{Name: p.name, Index: r.index[i]})
 		names[p.name] = r.index[i]
@@ -186,7 +190,7 @@ func (r *router) enforce(ctx context.Context, text, pin string, xdp bool) (*enfo
 	}
 	program, err := policy.Compile(rs, policy.Options{Links: names})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	cfg.Policy = program
 	e := &enforcement{pin: pin}

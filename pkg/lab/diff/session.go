@@ -47,8 +47,8 @@ func (t *trial) newSession() *session {
 	s := &session{t: t, v: t.IntN(2), ipID: uint16(1 + t.IntN(60000))}
 	s.a.port = t.IntN(len(t.ports))
 	s.b.port = t.otherPort(s.a.port)
-	s.a.addr = choose(t, t.ports[s.a.port].hosts[s.v])
-	s.b.addr = choose(t, t.ports[s.b.port].hosts[s.v])
+	s.a.addr = t.host(s.a.port, s.v)
+	s.b.addr = t.host(s.b.port, s.v)
 	switch n := t.IntN(100); {
 	case n < 25: // to the router
 		s.b = end{port: -1, addr: t.ports[t.IntN(len(t.ports))].addrs[s.v].Addr()}
@@ -77,14 +77,26 @@ func (t *trial) otherPort(p int) int {
 	return (p + 1 + t.IntN(len(t.ports)-1)) % len(t.ports)
 }
 
+// header returns one for the session's protocol, with what rules may look at
+// now and then.
 func (s *session) header() ipHeader {
+	t := s.t
 	s.ipID++
 	h := ipHeader{proto: s.proto, ttl: 64, id: s.ipID | 1}
-	if s.t.IntN(10) == 0 {
-		h.tos = choose(s.t, []byte{0x10, 0x20, 0xb8, 0x28, 0x02})
+	if t.IntN(10) == 0 {
+		h.tos = choose(t, []byte{0x10, 0x20, 0xb8, 0x28, 0x02, byte(t.IntN(256))})
 	}
-	if s.t.IntN(4) == 0 {
+	if t.IntN(4) == 0 {
 		h.frag = 0x4000
+	}
+	if t.IntN(10) == 0 {
+		h.ttl = byte(2 + t.IntN(254))
+	}
+	if n := choose(t, t.numbers); n >= 2 && n <= 255 && t.IntN(8) == 0 {
+		h.ttl = byte(n)
+	}
+	if t.IntN(10) == 0 {
+		h.label = t.Uint32() >> 12
 	}
 	return h
 }
@@ -171,7 +183,10 @@ func viewOf(r *router, saw seen, proto byte, src, dst netip.Addr) view {
 // fromB sends a packet back: to where the second end saw the last one come
 // from, or to where it would come from without translation.
 func (s *session) fromB(th func(sport, dport uint16) []byte) error {
-	if s.t.portsShow && s.at[0].num != s.at[1].num {
+	if s.t.portsShow && (s.at[0].num != s.at[1].num || s.b.port < 0 && s.reset) {
+		// What the router sends after its reset is a new flow, that masquerading
+		// may turn into one from elsewhere: the client's next packet is another
+		// flow then, whose port has to change.
 		return nil
 	}
 	shots := shot{port: s.b.port}
@@ -227,4 +242,11 @@ func (s *session) disturb(steps ...func() error) {
 	}
 }
 
-func (s *session) data() []byte { return make([]byte, s.t.IntN(40)) }
+// data returns a payload; some make packets as long as a number of the ruleset.
+func (s *session) data() []byte {
+	header := []int{20, 40}[s.v] + 8
+	if n := int(choose(s.t, s.t.numbers)); s.t.IntN(6) == 0 && n >= header && n <= 1500 {
+		return make([]byte, n-header)
+	}
+	return make([]byte, s.t.IntN(40))
+}

@@ -76,3 +76,16 @@ func (t *trial) traffic(ctx context.Context, packets int) error {
 }
 
 func choose[T any](t *trial, from []T) T { return from[t.IntN(len(from))] }
+
+// replay sends packets as they are.
+func (t *trial) replay(ctx context.Context, shots []shot) error {
+	for _, s := range shots {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := t.fire(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}

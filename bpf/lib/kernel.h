@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "types.h"
+
+#include <linux/in6.h>
+
+/*
+ * Reading the kernel's own data, for what no helper tells: devices, sockets,
+ * routing tables. The loader puts in where the members are in the running
+ * kernel. An address that a concurrent change has made stale reads as zeros at
+ * worst: the programs run in an RCU section, as the kernel's own readers do.
+ */
+
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
+extern void *bpf_rdonly_cast(const void *address, __u32 type) __ksym;
+
+/* BPF_TYPE_ID_TARGET, BPF_FIELD_BYTE_OFFSET, BPF_TYPE_SIZE of libbpf. */
+#define TYPE_ID_TARGET 1
+#define FIELD_BYTE_OFFSET 0
+#define TYPE_SIZE 0
+
+/* What is at an address, a pointer or a number, as the verifier is to see it. */
+#define kernel_cast(type, address)                                 \
+	((type *)bpf_rdonly_cast((const void *)(long)(address),    \
+				 __builtin_btf_type_id(*(type *)0, \
+						       TYPE_ID_TARGET)))
+#define kernel_offset(type, member) \
+	__builtin_preserve_field_info(((type *)0)->member, FIELD_BYTE_OFFSET)
+#define kernel_sizeof(type) __builtin_preserve_type_info(*(type *)0, TYPE_SIZE)
+/* Where a member is: what it holds may be a pointer, which is a number then. */
+#define kernel_address(pointer, member) \
+	((__u64)__builtin_preserve_access_index(&(pointer)->member))
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), \
+			     apply_to = record)
+
+/* Here because its first member is a number of eight bytes. */
+struct timespec64 {
+	long long tv_sec;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
+};
+
+struct hlist_node {
+	struct hlist_node *next;
+};
+
+struct rtnl_link_ops {
+	const char *kind;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct net_device {
+	unsigned int flags;
+	unsigned int mtu;
+	unsigned short type;
+	int group;
+	int ifindex;
+	possible_net_t nd_net;
+	struct hlist_node index_hlist;
+	struct rtnl_link_ops *rtnl_link_ops;
+	struct in_device *ip_ptr;
+	struct inet6_dev *ip6_ptr;
+};
+
+struct fib_table;
+struct fib6_table;
+
+struct netns_ipv4 {
+	struct fib_table *fib_main;
+	struct fib_table *fib_default;
+	_Bool fib_has_custom_rules;
+	struct hlist_head *fib_table_hash;
+};
+
+struct netns_ipv6 {
+	struct fib6_info *fib6_null_entry;
+	struct fib6_table *fib6_main_tbl;
+	struct fib6_table *fib6_local_tbl;
+	_Bool fib6_has_custom_rules;
+	unsigned int fib6_routes_require_src;
+};
+
+struct net {
+	struct hlist_head *dev_index_head;
+	struct net_device *loopback_dev;
+	struct netns_ipv4 ipv4;
+	struct netns_ipv6 ipv6;
+};
+
+struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
+	unsigned long _skb_refdst;
+	__u8 active_extensions;
+};
+
+struct xdp_rxq_info {
+	struct net_device *dev;
+};
+
+struct xdp_buff {
+	struct xdp_rxq_info *rxq;
+};
+
+#pragma clang attribute pop
+
+/* The eight bytes at an address, four, or one. */
+static __always_inline __u64 kernel_u64(__u64 address)
+{
+	return kernel_cast(struct timespec64, address)->tv_sec;
+}
+
+static __always_inline __u32 kernel_u32(__u64 address)
+{
+	return kernel_cast(struct in6_addr, address)->in6_u.u6_addr32[0];
+}
+
+static __always_inline __u8 kernel_u8(__u64 address)
+{
+	return kernel_cast(struct in6_addr, address)->in6_u.u6_addr8[0];
+}
+
+/* The device that the packet is at: that of arrival, or at TC egress that of
+ * departure.
+ */
+static __always_inline struct net_device *ctx_device(struct ctx_buff *ctx)
+{
+#if CTX_XDP
+	struct xdp_buff *xdp = bpf_cast_to_kern_ctx(ctx);
+
+	return xdp->rxq->dev;
+#else
+	struct sk_buff *skb = bpf_cast_to_kern_ctx(ctx);
+
+	return skb->dev;
+#endif
+}
+
+static __always_inline struct net *ctx_net(struct ctx_buff *ctx)
+{
+	return ctx_device(ctx)->nd_net.net;
+}
+
+#define NETDEV_HASHENTRIES 256
+/* Indexes are below 65536 (l2_ifaces): as many as can share a bucket. */
+#define NETDEV_HASH_DEPTH 256
+
+/* The device of an index, or NULL; __dev_get_by_index() of the kernel. */
+static __always_inline struct net_device *device_by_index(struct net *net,
+							  __u32 ifindex)
+{
+	__u64 node = kernel_u64(kernel_address(net, dev_index_head));
+	struct net_device *dev;
+	int i;
+
+	node = kernel_u64(node + 8 * (ifindex & (NETDEV_HASHENTRIES - 1)));
+	for (i = 0; i < NETDEV_HASH_DEPTH && node; i++) {
+		dev = kernel_cast(struct net_device,
+				  node - kernel_offset(struct net_device,
+						       index_hlist));
+		if (dev->ifindex == ifindex)
+			return dev;
+		node = kernel_u64(node);
+	}
+	return NULL;
+}
+
+/*
+ * Where rules want an answer: in the slots of p->regs from the one on that the
+ * top bits of a question have. The other bits are the question's own.
+ */
+#define ANSWER_SHIFT 16
+#define ANSWER_SLOTS 8
+
+static __always_inline void *answer_of(struct pkt *p, __u32 question, int slots)
+{
+	__u32 slot = question >> ANSWER_SHIFT;
+
+	barrier_var(slot);
+	if (slot > ANSWER_SLOTS - slots)
+		slot = 0;
+	return &p->regs[slot * 8];
+}
+
+#define ANSWER(p, question) answer_of(p, question, 1)
+#define ANSWER_LONG(p, question) answer_of(p, question, 2)

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package diff
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Most mistakes about a range are made at its ends. Traffic has the numbers and
+// addresses that the ruleset names, the ends of its ranges, and what is next to
+// them.
+
+var (
+	addressText = regexp.MustCompile(`(?:\d+\.\d+\.\d+\.\d+|[0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)(?:/\d+)?`)
+	numberText  = regexp.MustCompile(`\b(?:0x[0-9a-f]{1,4}|\d{1,5})\b`)
+)
+
+// numbersOf are the numbers of a ruleset that can be ports, and those beside
+// them. They serve as lengths and TTLs, too.
+func numbersOf(ruleset string) []uint16 {
+	list := slices.Clone(commonPorts)
+	for _, m := range numberText.FindAllString(addressText.ReplaceAllString(ruleset, ""), -1) {
+		n, err := strconv.ParseUint(m, 0, 16)
+		if err != nil || n == 0 {
+			continue
+		}
+		for d := -1; d <= 1; d++ {
+			if p := uint16(int(n) + d); p != 0 && !slices.Contains(list, p) {
+				list = append(list, p)
+			}
+		}
+	}
+	return list
+}
+
+// addressesOf are the ends of the addresses and prefixes of a ruleset, and those
+// next to them.
+func addressesOf(ruleset string) []netip.Addr {
+	var list []netip.Addr
+	for _, m := range addressText.FindAllString(ruleset, -1) {
+		p, err := netip.ParsePrefix(m)
+		if err != nil {
+			a, err := netip.ParseAddr(m)
+			if err != nil {
+				continue
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		first, last := p.Masked().Addr(), lastOf(p)
+		for _, a := range []netip.Addr{first.Prev(), first, last, last.Next()} {
+			if a.IsValid() && !slices.Contains(list, a) {
+				list = append(list, a)
+			}
+		}
+	}
+	return list
+}
+
+// lastOf is the last address of a prefix.
+func lastOf(p netip.Prefix) netip.Addr {
+	a := p.Addr().AsSlice()
+	for bit := p.Bits(); bit < 8*len(a); bit++ {
+		a[bit/8] |= 0x80 >> (bit % 8)
+	}
+	last, _ := netip.AddrFromSlice(a)
+	return last
+}
+
+// nearHosts sorts the addresses of a ruleset to the ports that they are behind,
+// and has the routers know those that are next to them.
+func (r *Rig) nearHosts(ruleset string) ([][2][]netip.Addr, error) {
+	near := make([][2][]netip.Addr, len(r.ports))
+	for _, a := range addressesOf(ruleset) {
+		i := r.portOf(a)
+		if i < 0 {
+			continue
+		}
+		if r.ports[i].onLink(a) && !slices.Contains(r.ports[i].hosts[version(a)], a) && !r.added[a] {
+			if err := r.addNeighbour(i, a); err != nil {
+				return nil, err
+			}
+		}
+		near[i][version(a)] = append(near[i][version(a)], a)
+	}
+	return near, nil
+}
+
+// portOf is where a host with an address can be; negative: nowhere.
+func (r *Rig) portOf(a netip.Addr) int {
+	private6 := netip.MustParsePrefix("fc00::/7")
+	unicast6 := netip.MustParsePrefix("2000::/3")
+	if a.Is4() && (a.IsMulticast() || a.IsLoopback() || a.As4()[0] == 0 || a.As4()[0] >= 240) || a.Is6() && !private6.Contains(a) && !unicast6.Contains(a) {
+		return -1 // see Differences
+	}
+	wan := -1
+	for i, p := range r.ports {
+		for _, own := range p.addrs {
+			if own.Addr() == a || own.Contains(a) && (own.Masked().Addr() == a || a.Is4() && lastOf(own) == a) {
+				return -1
+			}
+		}
+		if p.onLink(a) {
+			return i
+		}
+		if p.wan {
+			wan = i
+		}
+	}
+	return wan
+}
+
+func (r *Rig) addNeighbour(port int, a netip.Addr) error {
+	r.added[a] = true
+	for _, router := range r.routers {
+		err := router.self.do(func() error {
+			return netlink.NeighSet(&netlink.Neigh{LinkIndex: router.index[port], State: netlink.NUD_PERMANENT, IP: a.AsSlice(), HardwareAddr: hostMAC(port)})
+		})
+		if err != nil {
+			return fmt.Errorf("neighbour %s: %w", a, err)
+		}
+	}
+	return nil
+}
+
+// host returns one behind a port: often near an address of the ruleset.
+func (t *trial) host(port, v int) netip.Addr {
+	if near := t.near[port][v]; len(near) > 0 && t.IntN(3) == 0 {
+		return choose(t, near)
+	}
+	return choose(t, t.ports[port].hosts[v])
+}

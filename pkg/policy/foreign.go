@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+// foreignExprs says of expressions that are not compiled why: what they need is
+// the stack's, and it has not seen the packet yet.
+var foreignExprs = map[string]string{
+	"socket":   "the socket that a packet is going to: the stack looks for it behind the programs",
+	"tproxy":   "giving a packet to a local socket: packets that are forwarded do not go through the stack",
+	"osf":      "the fingerprints of operating systems are loaded into the kernel, not the ruleset",
+	"synproxy": "answering in the place of a server: the sequence numbers of its connections would have to be changed",
+	"xfrm":     "the states of IPsec that a packet went through, or is going to",
+	"tunnel":   "the metadata of tunnels",
+	"queue":    "waiting for user space",
+}

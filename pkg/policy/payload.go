@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// opFind has a function of the dataplane put bytes of the packet into slots of
+// p->regs. The rule does not go on where they are not there.
+type opFind struct {
+	function string
+	// what is the function's argument: a base of payload, or a type of header.
+	what int
+	// at is where the value is in its header: VALUE_OFFSET and VALUE_LEN of bpf/lib/payload.h.
+	at   int
+	slot int
+}
+
+func (*opFind) isOp() {}
+
+// exthdrPresent is EXTHDR_PRESENT of bpf/lib/exthdr.h.
+const exthdrPresent = 1 << 16
+
+// Lengths of the headers that struct pkt holds, in bytes.
+const (
+	ipv4HeaderLen = 20
+	ipv6HeaderLen = 40
+	transportLen  = 20
+)
+
+// Limits of the kernel, in bytes: nft_payload.c, nft_exthdr.c.
+const (
+	maxOffset = 255
+	maxLoad   = 64
+)
+
+func (l *lowerer) payload(e *nft.ExprPayload) error {
+	if e.Set {
+		return refuse("loading", "writing to the packet")
+	}
+	if e.Base > nft.PayloadInner {
+		return refuse("link-layer, network, transport and inner header", "payload base %d", e.Base)
+	}
+	end := int(e.Offset) + int(e.Len)
+	switch e.Base {
+	case nft.PayloadNetwork:
+		limit := ipv6HeaderLen
+		if !l.v6 {
+			limit = ipv4HeaderLen
+		}
+		if end <= limit && e.Len > 0 {
+			return l.store(e.Reg, fieldBytes(fieldNH, int(e.Offset), int(e.Len)))
+		}
+	case nft.PayloadTransport:
+		if end <= transportLen && e.Len > 0 {
+			if end > l.transport {
+				l.ops = append(l.ops, opTransport{end})
+				l.transport = end
+			}
+			return l.store(e.Reg, fieldBytes(fieldTH, int(e.Offset), int(e.Len)))
+		}
+	}
+	return l.find(e.Reg, "nft_payload", int(e.Base), e.Offset, e.Len, false)
+}
+
+// exthdrFunctions look for headers: bpf/lib/exthdr.h.
+var exthdrFunctions = map[nft.ExthdrOp]string{
+	nft.ExthdrIPv6: "nft_exthdr_ipv6",
+	nft.ExthdrIPv4: "nft_exthdr_ipv4",
+	nft.ExthdrTCP:  "nft_exthdr_tcp",
+	nft.ExthdrSCTP: "nft_exthdr_sctp",
+}
+
+func (l *lowerer) exthdr(e *nft.ExprExthdr) error {
+	function, ok := exthdrFunctions[e.Op]
+	switch {
+	case e.Op == nft.ExthdrDCCP:
+		return refuse("IPv6 extension headers, options of IPv4 and TCP, SCTP chunks", "options of DCCP")
+	case !ok:
+		return refuse("IPv6 extension headers, options of IPv4 and TCP, SCTP chunks", "operation %d", e.Op)
+	case e.Action != nft.ExthdrLoad:
+		return refuse("loading", "writing to the packet")
+	}
+	return l.find(e.Reg, function, int(e.Type), e.Offset, e.Len, e.Present)
+}
+
+// find adds the load of a value that the dataplane has to look for.
+func (l *lowerer) find(reg nft.Register, function string, what int, offset, n uint32, present bool) error {
+	if offset > maxOffset || n == 0 || n > maxLoad {
+		return refuse("", "%d bytes at %d", n, offset)
+	}
+	slot, err := l.reserve(int(n))
+	if err != nil {
+		return err
+	}
+	o := &opFind{function: function, what: what, at: int(offset<<8 | n), slot: slot}
+	if present {
+		o.at |= exthdrPresent
+	}
+	l.ops = append(l.ops, o)
+	return l.store(reg, fieldBytes(fieldRegs, regSlot*slot, int(n)))
+}
+
+// findValue calls the function.
+func (g *gen) findValue(o *opFind, fail label) {
+	g.emit(
+		asm.Mov.Reg(asm.R1, regCtx),
+		asm.Mov.Reg(asm.R2, regPkt),
+		asm.Mov.Imm(asm.R3, int32(o.what)),
+		asm.Mov.Imm(asm.R4, int32(o.at)),
+		asm.Mov.Imm(asm.R5, int32(o.slot)),
+		asm.Call.Label(o.function),
+	)
+	g.jump(asm.JEq.Imm32(asm.R0, 0, ""), fail)
+}

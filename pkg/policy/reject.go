@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// opReject drops the packet and has the dataplane answer it.
+type opReject struct {
+	// value of pkt.reject.
+	value uint32
+}
+
+func (opReject) isOp() {}
+
+// REJECT_* of bpf/lib/types.h.
+const (
+	rejectCode6Shift = 8
+	rejectKindShift  = 16
+	rejectICMP       = 1
+	rejectReset      = 2
+)
+
+// rejectICMPX are the codes for IPv4 and IPv6 of the codes for both:
+// nft_reject_icmp_code() and nft_reject_icmpv6_code() of the kernel.
+var rejectICMPX = [][2]uint32{
+	{0, 0},  // no-route: net unreachable, no route
+	{3, 4},  // port-unreachable
+	{1, 3},  // host-unreachable: host, address unreachable
+	{13, 1}, // admin-prohibited: filtered, prohibited
+}
+
+func (l *lowerer) reject(e *nft.ExprReject) error {
+	var o opReject
+	switch {
+	case e.Type == nft.RejectReset:
+		o.value = rejectReset << rejectKindShift
+	case e.Type == nft.RejectICMP:
+		o.value = rejectICMP<<rejectKindShift | uint32(e.Code)<<rejectCode6Shift | uint32(e.Code)
+	case e.Type == nft.RejectICMPX && int(e.Code) < len(rejectICMPX):
+		codes := rejectICMPX[e.Code]
+		o.value = rejectICMP<<rejectKindShift | codes[1]<<rejectCode6Shift | codes[0]
+	default:
+		return refuse("tcp reset, icmp, icmpv6 and icmpx types", "type %d, code %d", e.Type, e.Code)
+	}
+	l.p.rejects = true
+	l.ops = append(l.ops, o)
+	return nil
+}
+
+// reject generates what ends the packet's way; what to answer is in the packet.
+func (g *gen) reject(o opReject, sc *scope) {
+	g.emit(
+		asm.Mov.Imm(asm.R1, int32(o.value)),
+		asm.StoreMem(regPkt, int16(g.layout.offsets[fieldReject]), asm.R1, asm.Word),
+	)
+	sc.drop()
+}
