@@ -120,6 +120,7 @@ static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
 	facts_none();
 	p->now = bpf_ktime_get_coarse_ns();
 	p->mark = ctx_mark(skb);
+	p->priority = skb->priority;
 	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
 	p->pkt_type = ctx_pkt_type(skb);
 	p->l3_off = iface->flags & IFACE_L3 ? 0 : ETH_HLEN;
@@ -142,6 +143,9 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 	struct icmp_error *error = w->error;
 
 	w->error = NULL;
+	if (p->ct_state == CT_STATE_UNTRACKED)
+		return; /* a chain before said so */
+	facts_none();
 	if (ct_is_short(p)) {
 		p->ct_state = CT_STATE_INVALID;
 	} else if (ct_untracked(p)) {
@@ -154,7 +158,7 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		if (w->ct.flow)
 			facts_flow(w->key, w->ct.flow, w->ct.flow->flags);
 		else if (w->ct.first)
-			facts_first(w->key, (struct endpoints *)w->key);
+			facts_first(w->key, zone_of(p, ZONE_REPLY));
 	}
 }
 
@@ -168,16 +172,16 @@ static __always_inline void track_answer(struct __sk_buff *skb, struct pkt *p,
 		if (ct_is_icmp_error(p))
 			icmp_parse_quoted(skb, p, w->error);
 		else
-			tuple_reverse(there, (struct endpoints *)w->key,
-				      w->key);
-		facts_answer(there, p->now);
+			tuple_reverse(there, (struct endpoints *)w->key, w->key,
+				      0);
+		facts_answer(there, p);
 	}
 	w->error = NULL;
 	p->ct_state = CT_STATE_RELATED;
 }
 
 /* What a first packet's NAT chains said has been done. */
-static __always_inline void nat_done(struct pkt *p, const struct way *w)
+static __always_inline void nat_done(struct pkt *p)
 {
 	struct endpoints out;
 
@@ -185,7 +189,6 @@ static __always_inline void nat_done(struct pkt *p, const struct way *w)
 	__builtin_memcpy(&out, &p->tuple, sizeof(out));
 	translate_dst(p, &out);
 	translate_src(p, &out);
-	facts_first(w->key, &out);
 }
 
 /*
@@ -215,7 +218,8 @@ static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
 	reason = nat_destination(skb, p);
 	if (reason)
 		return reason;
-	nat_done(p, w);
+	nat_done(p);
+	facts_to(w->key, (struct endpoints *)&p->tuple, zone_of(p, ZONE_REPLY));
 	return 0;
 }
 
@@ -254,7 +258,9 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	reason = flow_begin(p, w->key, w->ct.state);
 	if (reason)
 		return reason;
-	nat_done(p, w);
+	nat_done(p);
+	facts_begun(w->key, (struct endpoints *)&p->tuple,
+		    zone_of(p, ZONE_REPLY));
 	return 0;
 }
 
@@ -318,6 +324,16 @@ static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
 	return reject(skb, p, hook, w->ct.first);
 }
 
+/* A step of NAT has ended the packet's way. */
+static __always_inline int refuse_nat(struct __sk_buff *skb, struct pkt *p,
+				      const struct way *w, __u32 hook,
+				      __u32 reason)
+{
+	if (reason == STAT_DROP_POLICY)
+		return refuse(skb, p, w, hook);
+	return drop(reason);
+}
+
 /* The first packet goes no further after all: there is no flow. */
 static __always_inline void forget(const struct way *w)
 {
@@ -337,6 +353,14 @@ static __always_inline int refuse_late(const struct way *w)
 	return drop(STAT_DROP_POLICY);
 }
 
+/* What rules have set. */
+static __always_inline void write_metadata(struct __sk_buff *skb,
+					   const struct pkt *p)
+{
+	skb->mark = p->mark;
+	skb->priority = p->priority;
+}
+
 static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
 					 const struct way *w, int ttl)
 {
@@ -351,6 +375,7 @@ static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
 	port_diff = csum_add(csum_port_diff(from->sport, to->sport),
 			     csum_port_diff(from->dport, to->dport));
 	ctx_pull(skb, ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(p->th));
+	write_metadata(skb, p);
 	return rewrite(skb, p, addr_diff, port_diff, ttl);
 }
 
@@ -395,7 +420,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 	}
 	reason = to_src(skb, p, w, 1);
 	if (reason)
-		return drop(reason);
+		return refuse_nat(skb, p, w, REJECT_INPUT, reason);
 	if (w->ct.first &&
 	    __builtin_memcmp(w->key->saddr, p->tuple.saddr, 16) &&
 	    answers_by_lo(skb, p)) {
@@ -490,6 +515,8 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 
 	if (!expires)
 		ttl_count(p);
+	if (p->nfproto == NFPROTO_IPV4)
+		p->priority = tos_priority(p->nh[offsetof(struct iphdr, tos)]);
 	if (!policy_accepts(FORWARD, forward, skb, p))
 		return refuse(skb, p, w, REJECT_FORWARD);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
@@ -565,10 +592,14 @@ int l2_ingress(struct __sk_buff *skb)
 		return refuse(skb, p, &w, REJECT_PREROUTING);
 	reason = to_dst(skb, p, &w, 0);
 	if (reason)
-		return drop(reason);
+		return refuse_nat(skb, p, &w, REJECT_PREROUTING, reason);
 	if (!policy_accepts(PREROUTING, prerouting, skb, p))
 		return refuse(skb, p, &w, REJECT_PREROUTING);
 
+	write_metadata(skb, p);
+	if (p->pkt_type != ctx_pkt_type(skb) &&
+	    bpf_skb_change_type(skb, p->pkt_type))
+		return drop(STAT_DROP_INTERNAL);
 	route = find_route(skb, p, &fib);
 	switch (route) {
 	case ROUTE_LOCAL:
@@ -701,7 +732,9 @@ int l2_egress(struct __sk_buff *skb)
 	}
 	reason = to_dst(skb, p, &w, !forwarded);
 	if (reason)
-		return drop(reason);
+		return refuse_nat(skb, p, &w,
+				  forwarded ? REJECT_PREROUTING : REJECT_OUTPUT,
+				  reason);
 	if (forwarded) {
 		if (!policy_accepts(PREROUTING, prerouting, skb, p))
 			return refuse(skb, p, &w, REJECT_PREROUTING);

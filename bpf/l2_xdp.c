@@ -55,6 +55,8 @@ static __always_inline int policy_passes(struct ctx_buff *ctx, struct pkt *p,
 		return 0;
 	p->oif = oif;
 	ttl_count(p);
+	if (p->nfproto == NFPROTO_IPV4)
+		p->priority = tos_priority(p->nh[offsetof(struct iphdr, tos)]);
 	if (!policy_accepts(FORWARD, forward, ctx, p) ||
 	    !policy_accepts(POSTROUTING, postrouting, ctx, p))
 		return 0;

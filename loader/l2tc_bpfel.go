@@ -38,7 +38,11 @@ type l2TCCtFacts struct {
 	Status    uint32
 	Direction uint8
 	There     uint8
-	Unused    uint16
+	Tracked   uint8
+	Unused    uint8
+	Mark      uint32
+	Labels    [4]uint32
+	ZoneId    uint32
 }
 
 type l2TCFlow struct {
@@ -56,7 +60,9 @@ type l2TCFlow struct {
 	Created  uint32
 	State    uint8
 	Flags    uint8
-	Unused   [2]uint8
+	Zone     uint16
+	Mark     uint32
+	Labels   [4]uint32
 	AddrDiff uint32
 	PortDiff uint32
 	Hop      struct {
@@ -68,6 +74,7 @@ type l2TCFlow struct {
 		Mtu     uint16
 		Unused  uint16
 	}
+	_ [4]byte
 }
 
 type l2TCFrag struct {
@@ -152,9 +159,12 @@ type l2TCScratch struct {
 		PktType  uint8
 		Hook     uint8
 		LlLen    uint8
-		Unused   [2]uint8
+		Zone     uint16
 		_        [4]byte
 		Now      uint64
+		Priority uint32
+		ZoneDirs uint8
+		Unused   [3]uint8
 		Key      [72]uint8
 		Regs     [64]uint8
 		Elem     [104]uint8

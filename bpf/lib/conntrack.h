@@ -31,6 +31,8 @@ static __always_inline int ct_is_short(const struct pkt *p)
 	switch (p->l4proto) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_SCTP:
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		return p->th_len < 8;
@@ -96,7 +98,7 @@ static __noinline int flow_delete(const struct tuple *key, struct flow *f)
 {
 	struct tuple rkey;
 
-	tuple_reverse(&rkey, &f->out, key);
+	tuple_reverse(&rkey, &f->out, key, f->zone);
 	bpf_map_delete_elem(&l2_flows, key);
 	bpf_map_delete_elem(&l2_flows, &rkey);
 	bpf_map_delete_elem(&l2_half_open, key);
@@ -119,7 +121,7 @@ static __noinline int flow_confirm(const struct tuple *key, struct flow *f)
 
 	if (!s)
 		return -1;
-	tuple_reverse(&rkey, &f->out, key);
+	tuple_reverse(&rkey, &f->out, key, f->zone);
 	s->fwd = *f;
 	flow_reverse(&s->rev, f, key);
 	twin = bpf_map_lookup_elem(&l2_half_open, &rkey);
@@ -144,23 +146,53 @@ static __noinline int flow_confirm(const struct tuple *key, struct flow *f)
 	return 0;
 }
 
+static __always_inline struct flow *ct_find_entry(const struct tuple *key,
+						  __u8 *half)
+{
+	struct flow *f = bpf_map_lookup_elem(&l2_flows, key);
+
+	*half = !f;
+	return f ? f : bpf_map_lookup_elem(&l2_half_open, key);
+}
+
+/*
+ * The entry of the packet with this tuple. The key's zone is that of the
+ * original direction, or of the reply direction if such an entry is found.
+ */
+static __always_inline struct flow *ct_find(struct tuple *key,
+					    const struct pkt *p, __u8 *half)
+{
+	__u16 original = zone_of(p, ZONE_ORIGINAL);
+	__u16 reply = zone_of(p, ZONE_REPLY);
+	struct flow *f;
+
+	key->zone = original;
+	f = ct_find_entry(key, half);
+	if (likely(original == reply))
+		return f;
+	if (f && !(f->flags & FLOW_REPLY))
+		return f;
+	key->zone = reply;
+	f = ct_find_entry(key, half);
+	if (f && f->flags & FLOW_REPLY)
+		return f;
+	key->zone = original;
+	return NULL;
+}
+
 /*
  * Finds the packet's flow, moves its state on and sets p->ct_state, as
  * nf_conntrack_in() does. A TCP connection is confirmed when its handshake is
  * complete, anything else by its first reply.
  */
-static __always_inline void ct_in(struct pkt *p, const struct tuple *key,
+static __always_inline void ct_in(struct pkt *p, struct tuple *key,
 				  struct ct *ct)
 {
 	struct flow *f, *confirmed;
 	__u8 state, flags, changed, refused;
 	int verdict = TCP_KEEP;
 
-	f = bpf_map_lookup_elem(&l2_flows, key);
-	if (!f) {
-		f = bpf_map_lookup_elem(&l2_half_open, key);
-		ct->half = 1;
-	}
+	f = ct_find(key, p, &ct->half);
 	if (f && ticks_after(ns_to_ticks(p->now), READ_ONCE(f->expires))) {
 		flow_delete(key, f);
 		count(STAT_FLOW_EXPIRED);

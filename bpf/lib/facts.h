@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "maps.h"
 #include "types.h"
 
 /*
@@ -21,12 +22,14 @@ struct ct_facts {
 	__u32 status; /* FACT_STATUS_* */
 	__u8 direction; /* 0: original, 1: reply */
 	__u8 there; /* 0: the packet has no flow */
-	__u16 unused;
+	__u8 tracked; /* the flow's entries exist, or those of the packet's own */
+	__u8 unused;
+	__u32 mark;
+	__u32 labels[4];
+	__u32 zone_id; /* without a direction; host order, as all of these */
 };
 
-/* enum ip_conntrack_status of linux/netfilter/nf_conntrack_common.h, the bits
- * that are known exactly.
- */
+/* enum ip_conntrack_status of linux/netfilter/nf_conntrack_common.h */
 #define FACT_STATUS_SEEN_REPLY (1U << 1)
 #define FACT_STATUS_CONFIRMED (1U << 3)
 #define FACT_STATUS_SRC_NAT (1U << 4)
@@ -59,10 +62,12 @@ static __always_inline void facts_none(void)
 		c->there = 0;
 }
 
-/* out is what packets with the tuple key leave with; flags are the flow's. */
+/* What packets with the tuple key leave with is out; zone is that of the other
+ * direction's key, flags are the flow's.
+ */
 static __noinline int facts_fill(const struct tuple *key,
-				 const struct endpoints *out, __u32 flags,
-				 __u32 status)
+				 const struct endpoints *out, __u16 zone,
+				 __u32 flags, __u32 status)
 {
 	struct ct_facts *c = facts();
 	struct tuple *there, *back;
@@ -79,7 +84,8 @@ static __noinline int facts_fill(const struct tuple *key,
 	back->dport = out->sport;
 	back->l4proto = key->l4proto;
 	back->nfproto = key->nfproto;
-	back->zone = key->zone;
+	back->zone = zone;
+	c->zone_id = key->zone ? key->zone : zone;
 	if (flags & FLOW_SEEN_REPLY)
 		status |= FACT_STATUS_SEEN_REPLY;
 	if (__builtin_memcmp(c->original.saddr, c->reply.daddr, 16) ||
@@ -97,16 +103,69 @@ static __noinline int facts_fill(const struct tuple *key,
 static __always_inline void facts_flow(const struct tuple *key,
 				       const struct flow *f, __u32 flags)
 {
-	if (policy_facts & FACTS_CT)
-		facts_fill(key, &f->out, flags, FACT_STATUS_CONFIRMED);
+	struct ct_facts *c;
+
+	if (!(policy_facts & FACTS_CT))
+		return;
+	facts_fill(key, &f->out, f->zone, flags, FACT_STATUS_CONFIRMED);
+	c = facts();
+	if (!c)
+		return;
+	c->tracked = 1;
+	c->mark = READ_ONCE(f->mark);
+	__builtin_memcpy(c->labels, f->labels, sizeof(c->labels));
 }
 
-/* The packet begins a flow and leaves with out, as far as that is known. */
-static __always_inline void facts_first(const struct tuple *key,
-					const struct endpoints *out)
+/* The packet begins a flow, whose other direction is in a zone. */
+static __always_inline void facts_first(const struct tuple *key, __u16 zone)
+{
+	struct ct_facts *c;
+
+	if (!(policy_facts & FACTS_CT))
+		return;
+	facts_fill(key, (const struct endpoints *)key, zone, 0, 0);
+	c = facts();
+	if (!c)
+		return;
+	c->tracked = 0;
+	c->mark = 0;
+	__builtin_memset(c->labels, 0, sizeof(c->labels));
+}
+
+/* The flow f that the packet begins gets what rules have said of it. */
+static __always_inline void facts_begin(struct flow *f)
+{
+	struct ct_facts *c;
+
+	if (!(policy_facts & FACTS_CT))
+		return;
+	c = facts();
+	if (!c)
+		return;
+	f->mark = c->mark;
+	__builtin_memcpy(f->labels, c->labels, sizeof(f->labels));
+}
+
+/* The flow that the packet is going to begin has another destination. */
+static __always_inline void facts_to(const struct tuple *key,
+				     const struct endpoints *out, __u16 zone)
 {
 	if (policy_facts & FACTS_CT)
-		facts_fill(key, out, 0, 0);
+		facts_fill(key, out, zone, 0, 0);
+}
+
+/* The flow of the packet has begun, and its packets leave with out. */
+static __always_inline void facts_begun(const struct tuple *key,
+					const struct endpoints *out, __u16 zone)
+{
+	struct ct_facts *c;
+
+	if (!(policy_facts & FACTS_CT))
+		return;
+	facts_fill(key, out, zone, 0, 0);
+	c = facts();
+	if (c)
+		c->tracked = 1;
 }
 
 /* The packet travels against those with the tuple key, whose flow is f. */
@@ -117,8 +176,40 @@ static __always_inline void facts_back(const struct tuple *key,
 
 	if (!(policy_facts & FACTS_CT))
 		return;
-	facts_fill(key, &f->out, flags, FACT_STATUS_CONFIRMED);
+	facts_flow(key, f, flags);
 	c = facts();
 	if (c)
 		c->direction = !c->direction;
+}
+
+static __always_inline void facts_write_entry(const struct tuple *key,
+					      const struct ct_facts *c)
+{
+	struct flow *f = bpf_map_lookup_elem(&l2_flows, key);
+
+	if (!f)
+		f = bpf_map_lookup_elem(&l2_half_open, key);
+	if (!f)
+		return;
+	WRITE_ONCE(f->mark, c->mark);
+	__builtin_memcpy(f->labels, c->labels, sizeof(f->labels));
+}
+
+/*
+ * A rule has changed the mark or the labels: both entries of the flow get them,
+ * unless it is the first packet's, whose flow gets them when it begins. Two
+ * CPUs that do so at once leave either value, in each entry.
+ */
+__noinline int nft_ct_write(struct pkt *p, __u32 index)
+{
+	struct ct_facts *c;
+
+	if (!p || !(policy_facts & FACTS_CT))
+		return 0;
+	c = facts();
+	if (!c || !c->tracked)
+		return 0;
+	facts_write_entry(&c->original, c);
+	facts_write_entry(&c->reply, c);
+	return 0;
 }

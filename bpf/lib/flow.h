@@ -3,6 +3,7 @@
 
 #include "common.h"
 #include "csum.h"
+#include "facts.h"
 #include "icmp.h"
 #include "maps.h"
 #include "tcp.h"
@@ -30,9 +31,18 @@ static __always_inline struct settings *settings(void)
 	return bpf_map_lookup_elem(&l2_settings, &zero);
 }
 
+/* The zone of the packet's flow in a direction: ZONE_*. */
+static __always_inline __u16 zone_of(const struct pkt *p, __u8 dir)
+{
+	return p->zone_dirs & dir ? p->zone : 0;
+}
+
+/* The tuple of packets that answer those with the tuple t, which leave with
+ * out; their zone is another one where zones are of one direction.
+ */
 static __always_inline void tuple_reverse(struct tuple *r,
 					  const struct endpoints *out,
-					  const struct tuple *t)
+					  const struct tuple *t, __u16 zone)
 {
 	__builtin_memcpy(r->saddr, out->daddr, 16);
 	__builtin_memcpy(r->daddr, out->saddr, 16);
@@ -40,7 +50,7 @@ static __always_inline void tuple_reverse(struct tuple *r,
 	r->dport = out->sport;
 	r->l4proto = t->l4proto;
 	r->nfproto = t->nfproto;
-	r->zone = t->zone;
+	r->zone = zone;
 }
 
 /* The entry of the other direction: out is what its key is the reverse of. */
@@ -56,6 +66,9 @@ static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
 	r->created = f->created;
 	r->state = f->state;
 	r->flags = f->flags ^ FLOW_REPLY;
+	r->zone = key->zone;
+	r->mark = f->mark;
+	__builtin_memcpy(r->labels, f->labels, sizeof(r->labels));
 	r->addr_diff = csum_neg(f->addr_diff);
 	r->port_diff = csum_neg(f->port_diff);
 }
@@ -118,7 +131,7 @@ static __noinline int flow_sync(const struct tuple *key, struct flow *f,
 	struct flow *twin, made;
 	struct tuple rkey;
 
-	tuple_reverse(&rkey, &f->out, key);
+	tuple_reverse(&rkey, &f->out, key, f->zone);
 	twin = half ? bpf_map_lookup_elem(&l2_half_open, &rkey) :
 		      bpf_map_lookup_elem(&l2_flows, &rkey);
 	if (twin) {

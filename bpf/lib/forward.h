@@ -56,6 +56,16 @@ static __always_inline void route_fill(struct bpf_fib_lookup *fib,
 	}
 }
 
+/* The priority that ip_forward() gives a packet, by two bits of the old TOS
+ * field: rt_tos2priority().
+ */
+static __always_inline __u32 tos_priority(__u8 tos)
+{
+	__u32 bits = tos >> 3 & 3; /* best effort, bulk, interactive, both */
+
+	return (bits ^ bits >> 1) << 1;
+}
+
 static __always_inline int is_link_local(const __u8 *addr)
 {
 	return addr[0] == 0xfe && (addr[1] & 0xc0) == 0x80;

@@ -32,6 +32,8 @@ static __always_inline int icmp_quoted_ports(struct ctx_buff *ctx,
 	switch (t->l4proto) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_SCTP:
 		t->sport = th[0];
 		t->dport = th[1];
 		break;
@@ -108,14 +110,13 @@ static __always_inline int icmp_parse_quoted(struct ctx_buff *ctx,
 	return icmp_quoted_ports(ctx, e);
 }
 
-static __always_inline struct flow *icmp_find(const struct tuple *key,
-					      __u64 now)
+static __always_inline struct flow *icmp_find(struct tuple *key,
+					      const struct pkt *p)
 {
-	struct flow *f = bpf_map_lookup_elem(&l2_flows, key);
+	__u8 half;
+	struct flow *f = ct_find(key, p, &half);
 
-	if (!f)
-		f = bpf_map_lookup_elem(&l2_half_open, key);
-	if (f && ticks_after(ns_to_ticks(now), READ_ONCE(f->expires)))
+	if (f && ticks_after(ns_to_ticks(p->now), READ_ONCE(f->expires)))
 		return NULL;
 	return f;
 }
@@ -125,7 +126,7 @@ static __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 				       struct icmp_error *e)
 {
 	struct endpoints *now = &e->now;
-	const struct tuple *q = &e->quoted;
+	struct tuple *q = &e->quoted;
 	struct tuple rkey = {};
 	struct flow *f;
 
@@ -138,12 +139,12 @@ static __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 	rkey.dport = q->sport;
 	rkey.l4proto = q->l4proto;
 	rkey.nfproto = q->nfproto;
-	f = icmp_find(&rkey, p->now);
+	f = icmp_find(&rkey, p);
 	if (!f) {
 		/* The router's own error, about a packet before its NAT. From
 		 * anyone else it is about what no flow has sent.
 		 */
-		f = p->iif ? NULL : icmp_find(q, p->now);
+		f = p->iif ? NULL : icmp_find(q, p);
 		if (f) {
 			p->ct_state = CT_STATE_RELATED;
 			facts_back(q, f, f->flags);
@@ -165,16 +166,16 @@ static __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 /* What rules can ask of the flow that the router's answer belongs to: that of
  * the tuple there, which the answer is to, or of none yet.
  */
-static __noinline int facts_answer(const struct tuple *there, __u64 now)
+static __noinline int facts_answer(struct tuple *there, const struct pkt *p)
 {
-	struct flow *f = there ? icmp_find(there, now) : NULL;
+	struct flow *f = there && p ? icmp_find(there, p) : NULL;
 	struct ct_facts *c;
 
 	if (f) {
 		facts_back(there, f, f->flags);
 		return 0;
 	}
-	facts_first(there, (const struct endpoints *)there);
+	facts_first(there, 0);
 	c = facts();
 	if (c)
 		c->direction = 1;

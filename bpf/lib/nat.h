@@ -111,7 +111,8 @@ static __noinline int nat_pick_dst_port(struct pkt *p)
 	struct tuple *t = &p->tuple;
 	struct nat_search s = { .now = ns_to_ticks(p->now) };
 
-	tuple_reverse(&s.rkey, (struct endpoints *)t, t);
+	tuple_reverse(&s.rkey, (struct endpoints *)t, t,
+		      zone_of(p, ZONE_REPLY));
 	if (!(p->nat & NAT_RANDOM) && nat_has_port(p, t->dport) &&
 	    (p->nat_range.port_min == p->nat_range.port_max ||
 	     !nat_is_taken(&s.rkey, s.now)))
@@ -244,11 +245,13 @@ static __noinline int flow_begin(struct pkt *p, const struct tuple *key,
 	fwd = &sc->fwd;
 	__builtin_memset(fwd, 0, sizeof(*fwd));
 	fwd->state = state;
+	fwd->zone = zone_of(p, ZONE_REPLY);
+	facts_begin(fwd);
 	fwd->created = s.now;
 	fwd->expires = s.now + flow_timeout(fwd, p->l4proto, s.now);
 	flow_reverse(&sc->rev, fwd, key);
 	s.rev = &sc->rev;
-	tuple_reverse(&s.rkey, (struct endpoints *)t, key);
+	tuple_reverse(&s.rkey, (struct endpoints *)t, key, fwd->zone);
 
 	reason = nat_source(p, &s);
 	if (reason)

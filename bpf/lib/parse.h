@@ -49,6 +49,8 @@ static __always_inline int parse_ports(struct pkt *p)
 	switch (p->l4proto) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_SCTP:
 		if (p->th_len < 8)
 			return -1;
 		t->sport = *(__be16 *)&p->th[0];

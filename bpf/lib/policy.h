@@ -112,6 +112,7 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 		nft_exthdr_ipv4(ctx, p, 0, 0, 0);                         \
 		nft_exthdr_tcp(ctx, p, 0, 0, 0);                          \
 		nft_exthdr_sctp(ctx, p, 0, 0, 0);                         \
+		nft_ct_write(p, 0);                                       \
 		nft_device(ctx, p, 0);                                    \
 		nft_socket(ctx, p, 0);                                    \
 		nft_clock(ctx, p, 0);                                     \

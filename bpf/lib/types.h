@@ -18,7 +18,7 @@ struct tuple {
 	__be16 dport; /* ICMP echo request: type, so that replies pair up */
 	__u8 l4proto;
 	__u8 nfproto; /* NFPROTO_IPV4 or NFPROTO_IPV6 */
-	__u16 zone; /* always 0 */
+	__u16 zone; /* of conntrack, for this direction; host order */
 } __attribute__((aligned(8)));
 
 /* Addresses and ports that a NAT statement allows, both ends included. */
@@ -57,8 +57,11 @@ struct pkt {
 	__u8 pkt_type; /* PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST */
 	__u8 hook; /* NF_INET_*, for rules that ask what depends on it */
 	__u8 ll_len; /* of the link-layer header it arrived with; 0: none */
-	__u8 unused[2];
+	__u16 zone; /* that a chain before conntrack chose; host order */
 	__u64 now; /* CLOCK_MONOTONIC in ns, coarse */
+	__u32 priority; /* of the socket buffer, as queue managers read it */
+	__u8 zone_dirs; /* directions that zone is of: ZONE_*; 0: none chosen */
+	__u8 unused[3];
 
 	/*
 	 * Working memory of the ruleset's code, of undefined content between
@@ -87,6 +90,10 @@ struct th_words {
 /* Bounds that the verifier cannot know once a pkt has been out of sight. */
 #define L3_OFF(p) ((p)->l3_off & 0x1f)
 #define L4_OFF(p) ((p)->l4_off & 0x1ff)
+
+/* pkt.zone_dirs: NF_CT_ZONE_DIR_* of the kernel. */
+#define ZONE_ORIGINAL (1U << 0)
+#define ZONE_REPLY (1U << 1)
 
 /* What a NAT chain asks for in pkt.nat: NF_NAT_RANGE_* of linux/netfilter/nf_nat.h,
  * and which statement it is.
@@ -176,7 +183,7 @@ struct hop {
 /*
  * One direction of a flow; the key is the tuple its packets arrive with. The
  * other direction's key is the reverse of out. With key and map overhead it
- * fills the 192 bytes that the kernel's allocator rounds up to anyway.
+ * is within the 256 bytes that the kernel's allocator rounds up to.
  */
 struct flow {
 	struct endpoints out;
@@ -186,7 +193,9 @@ struct flow {
 	__u32 created; /* ticks */
 	__u8 state; /* enum tcp_state */
 	__u8 flags; /* FLOW_* */
-	__u8 unused[2];
+	__u16 zone; /* of the other direction's key */
+	__u32 mark; /* both directions have the same, and the same labels */
+	__u32 labels[4];
 	/* What the translation adds to checksums; 0: it changes nothing. */
 	__u32 addr_diff;
 	__u32 port_diff;

@@ -30,7 +30,9 @@ type checkResult struct {
 	Rules   int      `json:"rules"`
 	Waiting []string `json:"waiting,omitempty"`
 	// TCOnly are rules because of which XDP leaves all packets to TC.
-	TCOnly   []string          `json:"tc_only,omitempty"`
+	TCOnly []string `json:"tc_only,omitempty"`
+	// Notes say what of the ruleset has no effect.
+	Notes    []string          `json:"notes,omitempty"`
 	Hooks    []policy.HookInfo `json:"hooks,omitempty"`
 	Programs []loader.Program  `json:"programs,omitempty"`
 	Warnings []checkMessage    `json:"warnings"`
@@ -118,7 +120,7 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 		res.Warnings = append(res.Warnings, warning(res.Ruleset, w))
 	}
 	res.Hooks = plan.Program.Hooks()
-	res.TCOnly = plan.Program.TCOnlyTexts()
+	res.TCOnly, res.Notes = plan.Program.TCOnlyTexts(), plan.Program.Notes
 	res.Programs, err = loader.Check(plan.Loader)
 	return err
 }
@@ -133,6 +135,9 @@ func printCheck(e *env, res *checkResult) error {
 	}
 	for _, t := range res.TCOnly {
 		fmt.Fprintf(e.out, "XDP leaves all packets to TC: %s\n", t)
+	}
+	for _, n := range res.Notes {
+		fmt.Fprintf(e.out, "note: %s\n", n)
 	}
 	t := newTable(e.out)
 	t.row("HOOK", "KINDS", "INSTRUCTIONS", "WITHOUT KINDS")

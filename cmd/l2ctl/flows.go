@@ -18,14 +18,16 @@ type flowsCmd struct {
 
 // flowsFilter selects flows.
 type flowsFilter struct {
-	Addr  string `help:"Only flows with an address, before or after translation, in this prefix." placeholder:"PREFIX"`
-	Port  uint16 `help:"Only flows with this port, before or after translation."`
-	Proto string `help:"Only flows of this protocol, such as tcp, udp, icmp, icmpv6 or a number." placeholder:"NAME"`
-	State string `help:"Only flows in this TCP state, such as established or time_wait." placeholder:"NAME"`
+	Addr  string  `help:"Only flows with an address, before or after translation, in this prefix." placeholder:"PREFIX"`
+	Port  uint16  `help:"Only flows with this port, before or after translation."`
+	Proto string  `help:"Only flows of this protocol, such as tcp, udp, icmp, icmpv6 or a number." placeholder:"NAME"`
+	State string  `help:"Only flows in this TCP state, such as established or time_wait." placeholder:"NAME"`
+	Mark  *uint32 `help:"Only flows with this ct mark." placeholder:"N"`
+	Zone  *uint16 `help:"Only flows with this ct zone in a direction." placeholder:"N"`
 }
 
 func (c *flowsFilter) filter() (flow.Filter, error) {
-	f := flow.Filter{Port: c.Port, Protocol: c.Proto, State: c.State}
+	f := flow.Filter{Port: c.Port, Protocol: c.Proto, State: c.State, Mark: c.Mark, Zone: c.Zone}
 	if c.Addr == "" {
 		return f, nil
 	}
@@ -80,7 +82,7 @@ func (c *flowsDeleteCmd) Run(e *env) error {
 		return err
 	}
 	if none := f == (flow.Filter{}); none != c.All {
-		return api.BadInput(errors.New("want --addr, --port, --proto or --state, or --all without them"))
+		return api.BadInput(errors.New("want --addr, --port, --proto, --state, --mark or --zone, or --all without them"))
 	}
 	n, err := e.client.DeleteFlows(e.ctx, f, c.All)
 	if err != nil {

@@ -24,6 +24,8 @@ type Fragment struct {
 	// hooks all of them. No types are all for a match or a statement, and all but
 	// nat for a verdict.
 	Families, Types, Hooks []string
+	// Raw: only in base chains before connection tracking.
+	Raw bool
 	// Basic is what the interpreter in the tests of pkg/policy knows.
 	Basic bool
 	// Weight is how often it is chosen, against 1 of most; 0 is 1.
@@ -62,6 +64,8 @@ type Scope struct {
 	Hooks []string
 	// Chains is how many chains, c0 and so on, the rule may jump to.
 	Chains int
+	// Raw: the chain is a base chain before connection tracking.
+	Raw bool
 	// Net and Transport are as in [Fragment]: what the rule's conditions have
 	// already demanded.
 	Net, Transport string
@@ -110,7 +114,7 @@ func (f *Fragment) fits(s *Scope) bool {
 			return false
 		}
 	}
-	if f.Net != "" && s.Net != "" && f.Net != s.Net {
+	if f.Raw && !s.Raw || f.Net != "" && s.Net != "" && f.Net != s.Net {
 		return false
 	}
 	return f.Transport == "" || s.Transport == "" || f.Transport == s.Transport && f.Transport != "th" && f.Transport != "l4"

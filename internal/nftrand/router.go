@@ -97,7 +97,7 @@ func (r *Generator) table(family, name string, main bool) string {
 		}
 		fmt.Fprintf(&t.body, "\tchain %s%d {\n\t\ttype %s hook %s %spriority %d; policy %s;\n", base.Hook, i, base.Type, base.Hook, device, priority, r.policy(base))
 		s := t.scope(base.Type, base.Hook)
-		s.Chains = n
+		s.Chains, s.Raw = n, priority < -200
 		must := main && (base.Hook == "input" || base.Hook == "forward")
 		if family != "netdev" && priority > -200 && (must || r.IntN(3) == 0) {
 			t.body.WriteString("\t\t" + r.Pick("ct state invalid drop\n", "ct state established,related accept\n",

@@ -43,11 +43,23 @@ func (m *memory) Rules(context.Context) (Rules, error) {
 	return Rules{Text: "table ip x {\n}\n", Rules: []Rule{{Family: "ip", Table: "x", Chain: "c", Handle: 4, Text: "drop", Packets: 1 << 60}}}, m.note("rules")
 }
 func (m *memory) Flows(_ context.Context, f flow.Filter) ([]flow.Flow, error) {
-	return m.flows, m.note("flows %v %d %s %s", f.Prefix, f.Port, f.Protocol, f.State)
+	return m.flows, m.note("flows %v %d %s %s%s", f.Prefix, f.Port, f.Protocol, f.State, marks(f))
 }
 func (m *memory) DeleteFlows(_ context.Context, f flow.Filter) (int, error) {
-	return 12, m.note("delete flows %v %d %s %s", f.Prefix, f.Port, f.Protocol, f.State)
+	return 12, m.note("delete flows %v %d %s %s%s", f.Prefix, f.Port, f.Protocol, f.State, marks(f))
 }
+
+// marks is what a filter says of marks and zones.
+func marks(f flow.Filter) (s string) {
+	if f.Mark != nil {
+		s += fmt.Sprintf(" mark %d", *f.Mark)
+	}
+	if f.Zone != nil {
+		s += fmt.Sprintf(" zone %d", *f.Zone)
+	}
+	return s
+}
+
 func (m *memory) SetList(_ context.Context, s SetName) ([]Element, error) {
 	return nil, m.note("list %s", s)
 }
@@ -126,7 +138,8 @@ func TestFlows(t *testing.T) {
 			Src: netip.AddrPortFrom(netip.MustParseAddr("fd00::1"), uint16(i)), Dst: netip.MustParseAddrPort("1.1.1.1:53"), Packets: uint64(i)}})
 	}
 	c, _ := serve(t, m)
-	f := flow.Filter{Prefix: netip.MustParsePrefix("fd00::/64"), Port: 53, Protocol: "udp", State: "x y"}
+	mark, zone := uint32(1<<31), uint16(0)
+	f := flow.Filter{Prefix: netip.MustParsePrefix("fd00::/64"), Port: 53, Protocol: "udp", State: "x y", Mark: &mark, Zone: &zone}
 	n := 0
 	err := c.Flows(t.Context(), f, func(fl flow.Flow) error {
 		if fl.Original.Packets != uint64(n) || fl.Original.Src.Port() != uint16(n) {
@@ -138,7 +151,7 @@ func TestFlows(t *testing.T) {
 	if err != nil || n != len(m.flows) {
 		t.Errorf("%d flows, %v", n, err)
 	}
-	if m.asked != "flows fd00::/64 53 udp x y" {
+	if m.asked != "flows fd00::/64 53 udp x y mark 2147483648 zone 0" {
 		t.Errorf("asked %q", m.asked)
 	}
 	if n, err := c.CountFlows(t.Context(), flow.Filter{}); err != nil || n != 5000 {
@@ -188,13 +201,13 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/v1/flows", "port=70000", 422, "want a number from 1 to 65535"},
 		{"GET", "/v1/flows", "port=0", 422, "want a number from 1 to 65535"},
 		{"GET", "/v1/flows/count", "addr=10.0.0.256", 422, "want an address or a prefix"},
-		{"GET", "/v1/flows", "adr=10.0.0.1", 422, "want addr, port, proto or state"},
+		{"GET", "/v1/flows", "adr=10.0.0.1", 422, "want addr, port, proto, state, mark or zone"},
 		{"DELETE", "/v1/flows", "", 422, "or all=true"},
 		{"DELETE", "/v1/flows", "proto=", 422, "or all=true"},
 		{"DELETE", "/v1/flows", "all=false", 422, "or all=true"},
 		{"DELETE", "/v1/flows", "all=true&port=53", 422, "without them"},
 		{"DELETE", "/v1/flows", "all=yes", 422, "want true or false"},
-		{"DELETE", "/v1/flows", "prot=53", 422, "want addr, port, proto or state"},
+		{"DELETE", "/v1/flows", "prot=53", 422, "want addr, port, proto, state, mark or zone"},
 		{"PUT", "/v1/sets/ip/t/s/e", "timeout=5", 422, "want a duration"},
 		{"PUT", "/v1/sets/ip/t/s/e", "timeout=-5s", 422, "want a duration"},
 		{"POST", "/v1/detach", "fallback=maybe", 422, "want true or false"},

@@ -42,8 +42,22 @@ func parseFilter(q url.Values) (flow.Filter, error) {
 			f.Protocol = s
 		case "state":
 			f.State = s
+		case "mark":
+			var n uint64
+			if n, err = strconv.ParseUint(s, 0, 32); err != nil {
+				err = fmt.Errorf("mark %q: want a number of 32 bits", s)
+			}
+			mark := uint32(n)
+			f.Mark = &mark
+		case "zone":
+			var n uint64
+			if n, err = strconv.ParseUint(s, 0, 16); err != nil {
+				err = fmt.Errorf("zone %q: want a number of 16 bits", s)
+			}
+			zone := uint16(n)
+			f.Zone = &zone
 		default:
-			err = fmt.Errorf("%q: want addr, port, proto or state", key)
+			err = fmt.Errorf("%q: want addr, port, proto, state, mark or zone", key)
 		}
 		if err != nil {
 			return flow.Filter{}, BadInput(err)
@@ -66,6 +80,12 @@ func query(f flow.Filter) url.Values {
 	}
 	if f.State != "" {
 		q.Set("state", f.State)
+	}
+	if f.Mark != nil {
+		q.Set("mark", strconv.FormatUint(uint64(*f.Mark), 10))
+	}
+	if f.Zone != nil {
+		q.Set("zone", strconv.Itoa(int(*f.Zone)))
 	}
 	return q
 }

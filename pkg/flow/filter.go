@@ -17,6 +17,10 @@ type Filter struct {
 	Protocol string
 	// State is a TCP state, without regard to case.
 	State string
+	// Mark and Zone select flows with this ct mark, or ct zone of either
+	// direction, if they are given: also 0.
+	Mark *uint32
+	Zone *uint16
 }
 
 func (f Filter) match(fl *Flow) bool {
@@ -33,7 +37,9 @@ func (f Filter) match(fl *Flow) bool {
 	case f.Prefix.IsValid() && !any(func(e netip.AddrPort) bool { return f.Prefix.Contains(e.Addr()) }),
 		f.Port != 0 && !any(func(e netip.AddrPort) bool { return e.Port() == f.Port }),
 		f.Protocol != "" && !strings.EqualFold(f.Protocol, fl.Protocol),
-		f.State != "" && !strings.EqualFold(f.State, fl.State):
+		f.State != "" && !strings.EqualFold(f.State, fl.State),
+		f.Mark != nil && *f.Mark != fl.Mark,
+		f.Zone != nil && *f.Zone != fl.Original.Zone && *f.Zone != fl.Reply.Zone:
 		return false
 	}
 	return true

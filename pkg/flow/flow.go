@@ -14,6 +14,8 @@ type Direction struct {
 	Dst     netip.AddrPort `json:"dst"`
 	Packets uint64         `json:"packets"`
 	Bytes   uint64         `json:"bytes"` // from the network header on
+	// Zone of connection tracking; 0 unless a rule sets one.
+	Zone uint16 `json:"zone,omitempty"`
 }
 
 // Flow is a tracked connection.
@@ -26,6 +28,10 @@ type Flow struct {
 	Confirmed bool `json:"confirmed"`
 	// Replied: packets have been seen both ways.
 	Replied bool `json:"replied"`
+	// Mark is what rules have set as ct mark.
+	Mark uint32 `json:"mark,omitempty"`
+	// Labels are the bits that rules have set as ct label, such as "0,3".
+	Labels string `json:"labels,omitempty"`
 	// Expires is the time that the flow lives on without a packet.
 	Expires time.Duration `json:"expires_ns"`
 	Age     time.Duration `json:"age_ns"`
@@ -76,6 +82,12 @@ func (f *Flow) String() string {
 	if f.Confirmed {
 		s += " [CONFIRMED]"
 	}
+	if f.Mark != 0 {
+		s += fmt.Sprintf(" mark=%d", f.Mark)
+	}
+	if f.Labels != "" {
+		s += " labels=" + f.Labels
+	}
 	return s
 }
 
@@ -83,6 +95,9 @@ func (f *Flow) direction(d Direction) string {
 	s := fmt.Sprintf(" src=%s dst=%s", d.Src.Addr(), d.Dst.Addr())
 	if d.Src.Port() != 0 || d.Dst.Port() != 0 {
 		s += fmt.Sprintf(" sport=%d dport=%d", d.Src.Port(), d.Dst.Port())
+	}
+	if d.Zone != 0 {
+		s += fmt.Sprintf(" zone=%d", d.Zone)
 	}
 	return s + fmt.Sprintf(" packets=%d bytes=%d", d.Packets, d.Bytes)
 }

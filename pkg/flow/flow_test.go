@@ -62,8 +62,8 @@ func TestFilter(t *testing.T) {
 		{"another protocol", Filter{Protocol: "udp"}, false},
 		{"state", Filter{State: "established"}, true},
 		{"another state", Filter{State: "TIME_WAIT"}, false},
-		{"all of it", Filter{netip.MustParsePrefix("0.0.0.0/0"), 80, "tcp", "ESTABLISHED"}, true},
-		{"all but one", Filter{netip.MustParsePrefix("0.0.0.0/0"), 81, "tcp", "ESTABLISHED"}, false},
+		{"all of it", Filter{netip.MustParsePrefix("0.0.0.0/0"), 80, "tcp", "ESTABLISHED", nil, nil}, true},
+		{"all but one", Filter{netip.MustParsePrefix("0.0.0.0/0"), 81, "tcp", "ESTABLISHED", nil, nil}, false},
 	} {
 		f := example()
 		if got := c.filter.match(&f); got != c.want {

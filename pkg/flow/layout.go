@@ -26,7 +26,10 @@ type rawFlow struct {
 	Packets, Bytes uint64
 	Created        uint32
 	State, Flags   uint8
-	_              [2 + 4 + 4 + 24]uint8 // what only the programs need
+	Zone           uint16 // of the other direction's key
+	Mark           uint32
+	Labels         [4]uint32
+	_              [4 + 4 + 24 + 4]uint8 // what only the programs need
 }
 
 const (
@@ -49,7 +52,7 @@ func checkLayout(m *ebpf.Map) error {
 func (f *rawFlow) reverse(key *rawTuple) rawTuple {
 	return rawTuple{
 		Saddr: f.Daddr, Daddr: f.Saddr, Sport: f.Dport, Dport: f.Sport,
-		L4proto: key.L4proto, Nfproto: key.Nfproto, Zone: key.Zone,
+		L4proto: key.L4proto, Nfproto: key.Nfproto, Zone: f.Zone,
 	}
 }
 

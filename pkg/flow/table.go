@@ -5,6 +5,8 @@ package flow
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -89,23 +91,36 @@ func decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint32) Flow {
 		number:   key.L4proto,
 		Protocol: protocolName(key.L4proto),
 		Replied:  f.Flags&flagSeenReply != 0,
+		Mark:     f.Mark,
+		Labels:   labels(f.Labels),
 		Expires:  FromTicks(uint32(max(0, int32(f.Expires-now)))),
 		Age:      FromTicks(now - f.Created),
 		Original: Direction{
 			Src:     addrPort(key.Nfproto, key.Saddr, key.Sport),
 			Dst:     addrPort(key.Nfproto, key.Daddr, key.Dport),
-			Packets: f.Packets, Bytes: f.Bytes,
+			Packets: f.Packets, Bytes: f.Bytes, Zone: key.Zone,
 		},
 		Reply: Direction{
 			Src:     addrPort(key.Nfproto, f.Daddr, f.Dport),
 			Dst:     addrPort(key.Nfproto, f.Saddr, f.Sport),
-			Packets: twin.Packets, Bytes: twin.Bytes,
+			Packets: twin.Packets, Bytes: twin.Bytes, Zone: f.Zone,
 		},
 	}
 	if key.L4proto == protoTCP && int(f.State) < len(stateNames) {
 		fl.State = stateNames[f.State]
 	}
 	return fl
+}
+
+// labels lists the bits that are set.
+func labels(words [4]uint32) string {
+	var list []string
+	for i := range 32 * len(words) {
+		if words[i/32]>>(i%32)&1 != 0 {
+			list = append(list, strconv.Itoa(i))
+		}
+	}
+	return strings.Join(list, ",")
 }
 
 // batch is how many entries one system call reads.

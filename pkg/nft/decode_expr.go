@@ -14,6 +14,8 @@ const (
 	attrBitwiseOp    = 6
 	attrBitwiseData  = 7
 	attrNumgenOffset = 4
+
+	attrFlowTableName = 1
 )
 
 var decoders = map[string]func([]byte) (Expr, error){
@@ -36,12 +38,15 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"numgen":    decodeNumgen,
 	"quota":     decodeQuota,
 	"objref":    decodeObjref,
+	"notrack":   decodeNotrack,
+	"hash":      decodeHash,
 	"reject":    decodeReject,
 }
 
 func init() {
 	// Not above: it decodes expressions itself.
 	decoders["dynset"] = decodeDynset
+	decoders["flow_offload"] = decodeFlowOffload
 }
 
 // decodeExprs decodes a list of expressions.
@@ -305,6 +310,21 @@ func decodeCt(b []byte) (Expr, error) {
 	})
 }
 
+func decodeFlowOffload(b []byte) (Expr, error) {
+	e := new(ExprFlowOffload)
+	return e, scan(b, func(a attr) error {
+		if a.typ != attrFlowTableName {
+			return errAttr(a)
+		}
+		e.Table = a.str()
+		return nil
+	})
+}
+
+func decodeNotrack(b []byte) (Expr, error) {
+	return new(ExprNotrack), scan(b, errAttr)
+}
+
 func decodeCounter(b []byte) (Expr, error) {
 	e := new(ExprCounter)
 	return e, scan(b, func(a attr) (err error) {
@@ -400,6 +420,45 @@ func decodeNumgen(b []byte) (Expr, error) {
 			return into(&e.Random, a.u32, func(v uint32) bool { return v == unix.NFT_NG_RANDOM })
 		case attrNumgenOffset:
 			return u32to(&e.Offset, a)
+		}
+		return errAttr(a)
+	})
+}
+
+// NFTA_HASH_*.
+const (
+	attrHashSreg = iota + 1
+	attrHashDreg
+	attrHashLen
+	attrHashModulus
+	attrHashSeed
+	attrHashOffset
+	attrHashType
+)
+
+func decodeHash(b []byte) (Expr, error) {
+	e := new(ExprHash)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case attrHashSreg:
+			return u32to(&e.Src, a)
+		case attrHashDreg:
+			return u32to(&e.Dst, a)
+		case attrHashLen:
+			return u32to(&e.Len, a)
+		case attrHashModulus:
+			return u32to(&e.Modulus, a)
+		case attrHashSeed:
+			return u32to(&e.Seed, a)
+		case attrHashOffset:
+			return u32to(&e.Offset, a)
+		case attrHashType:
+			typ, err := a.u32()
+			e.Symmetric = typ == 1 // NFT_HASH_SYM
+			if err == nil && typ > 1 {
+				return fmt.Errorf("type %d is not known", typ)
+			}
+			return err
 		}
 		return errAttr(a)
 	})

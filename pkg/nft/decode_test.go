@@ -81,3 +81,12 @@ func TestRegisterWord(t *testing.T) {
 		}
 	}
 }
+
+func TestFlowOffload(t *testing.T) {
+	e, err := decodeExpr(marshal(t,
+		netlink.Attribute{Type: unix.NFTA_EXPR_NAME, Data: cstring("flow_offload")},
+		netlink.Attribute{Type: unix.NFTA_EXPR_DATA, Data: marshal(t, netlink.Attribute{Type: attrFlowTableName, Data: cstring("ft")})}))
+	if f, ok := e.(*ExprFlowOffload); err != nil || !ok || f.Table != "ft" {
+		t.Errorf("%+v, %v", e, err)
+	}
+}

@@ -230,6 +230,18 @@ type ExprCt struct {
 // ExprName implements [Expr].
 func (*ExprCt) ExprName() string { return "ct" }
 
+// ExprNotrack keeps the packet from connection tracking.
+type ExprNotrack struct{}
+
+// ExprName implements [Expr].
+func (*ExprNotrack) ExprName() string { return "notrack" }
+
+// ExprFlowOffload hands the packet's flow to a flow table.
+type ExprFlowOffload struct{ Table string }
+
+// ExprName implements [Expr].
+func (*ExprFlowOffload) ExprName() string { return "flow_offload" }
+
 // ExprCounter counts.
 type ExprCounter struct {
 	Packets, Bytes uint64
@@ -339,6 +351,20 @@ type ExprNumgen struct {
 
 // ExprName implements [Expr].
 func (*ExprNumgen) ExprName() string { return "numgen" }
+
+// ExprHash loads a hash, scaled to Modulus values from Offset on, in host byte
+// order: Jenkins' of Len bytes of Src, or one of the packet's flow.
+type ExprHash struct {
+	Src, Dst        Register
+	Len             uint32 // bytes
+	Modulus, Offset uint32
+	Seed            uint32
+	// Symmetric tells that the hash is the same for both directions of a flow.
+	Symmetric bool
+}
+
+// ExprName implements [Expr].
+func (*ExprHash) ExprName() string { return "hash" }
 
 // RejectType says what a rejected packet is answered with.
 type RejectType uint32

@@ -21,6 +21,7 @@ const (
 	MetaOiftype    MetaKey = 9
 	MetaSkuid      MetaKey = 10
 	MetaSkgid      MetaKey = 11
+	MetaNftrace    MetaKey = 12
 	MetaRtclassid  MetaKey = 13
 	MetaSecmark    MetaKey = 14
 	MetaNfproto    MetaKey = 15
@@ -69,13 +70,19 @@ const (
 	CtState     CtKey = 0
 	CtDirection CtKey = 1
 	CtStatus    CtKey = 2
+	CtMark      CtKey = 3
 	CtL3proto   CtKey = 7
 	CtSrc       CtKey = 8 // of the length of the table's family
 	CtDst       CtKey = 9
 	CtProtocol  CtKey = 10
 	CtProtoSrc  CtKey = 11
 	CtProtoDst  CtKey = 12
+	CtLabels    CtKey = 13
+	CtPackets   CtKey = 14
+	CtBytes     CtKey = 15
+	CtAvgpkt    CtKey = 16
 	CtZone      CtKey = 17
+	CtEvent     CtKey = 18
 	CtSrcIP     CtKey = 19
 	CtDstIP     CtKey = 20
 	CtSrcIP6    CtKey = 21

@@ -14,14 +14,18 @@ type Range struct {
 	Element  Element
 }
 
-// Ranges returns the set's elements as ranges in ascending order. Catch-all
-// elements are left out.
+// Ranges returns the set's elements as ranges in ascending order, or in the
+// kernel's, in which the first one holds, where their fields are ranges.
+// Catch-all elements are left out.
 func (s *Set) Ranges() []Range {
 	elems := make([]Element, 0, len(s.Elements))
 	for _, e := range s.Elements {
 		if !e.CatchAll {
 			elems = append(elems, e)
 		}
+	}
+	if s.Has(SetInterval | SetConcat) {
+		return concatRanges(elems)
 	}
 	// An interval that ends where the next begins: the end sorts first.
 	sort.SliceStable(elems, func(i, j int) bool {
@@ -39,13 +43,24 @@ func (s *Set) Ranges() []Range {
 		switch {
 		case e.KeyEnd != nil:
 			r.To = e.KeyEnd
-		case !s.Has(SetInterval) || s.Has(SetConcat):
+		case !s.Has(SetInterval):
 		case i+1 < len(elems):
 			r.To = before(elems[i+1].Key)
 		default:
 			r.To = bytes.Repeat([]byte{0xff}, len(e.Key))
 		}
 		ranges = append(ranges, r)
+	}
+	return ranges
+}
+
+func concatRanges(elems []Element) []Range {
+	ranges := make([]Range, len(elems))
+	for i, e := range elems {
+		ranges[i] = Range{From: e.Key, To: e.Key, Element: e}
+		if e.KeyEnd != nil {
+			ranges[i].To = e.KeyEnd
+		}
 	}
 	return ranges
 }

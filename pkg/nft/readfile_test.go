@@ -189,7 +189,7 @@ func TestUnknownExpressions(t *testing.T) {
 			}
 		}
 	}
-	if got, want := strings.Join(names, " "), "fib rt notrack"; got != want {
+	if got, want := strings.Join(names, " "), "fib rt"; got != want {
 		t.Errorf("unknown: %s, want %s", got, want)
 	}
 	rules := rs.Rules()

@@ -53,6 +53,10 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 		return nil, err
 	}
 	c.findTCOnly()
+	c.checkZones()
+	if len(c.errs) > 0 {
+		return nil, errors.Join(c.errs...)
+	}
 	if _, err := c.p.generate(plainLayout()); err != nil {
 		return nil, err
 	}

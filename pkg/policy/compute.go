@@ -128,11 +128,7 @@ func (g *gen) compute(o *opCompute) {
 		g.bind(absent)
 	case computeShift:
 		// Loading needs two registers besides, but not this one.
-		g.load(asm.R0, o.key, littleEndian)
-		_, xor := masks(o.key)
-		if x := littleEndian.toNumber(xor); x != 0 {
-			g.emit(asm.Xor.Imm32(asm.R0, int32(uint32(x))))
-		}
+		g.value(asm.R0, o.key)
 		if o.shift < 0 {
 			g.emit(asm.RSh.Imm32(asm.R0, int32(-o.shift)))
 		} else {

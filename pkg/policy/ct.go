@@ -16,6 +16,9 @@ const (
 	factStatus    = 80
 	factDirection = 84
 	factThere     = 85
+	factMark      = 88
+	factLabels    = 92
+	factZone      = 108
 
 	tupleSrc      = 0
 	tupleDst      = 16
@@ -39,11 +42,11 @@ type opFact struct {
 
 func (*opFact) isOp() {}
 
-const supportedCt = "ct state, direction, status, protocol, l3proto, zone; original and reply saddr, daddr, proto-src, proto-dst"
+const supportedCt = "ct state, direction, status, mark, label, protocol, l3proto, zone; original and reply saddr, daddr, proto-src, proto-dst"
 
 func (l *lowerer) ct(e *nft.ExprCt) error {
 	if e.Set {
-		return refuse(supportedCt, "setting ct %v", e.Key)
+		return l.setCt(e)
 	}
 	tuple := factReply * max(e.Direction, 0)
 	family := l.rule.Chain.Table.Family
@@ -71,8 +74,15 @@ func (l *lowerer) ct(e *nft.ExprCt) error {
 		return l.fact(e.Reg, opFact{from: tupleFamily, n: 1})
 	case nft.CtProtocol:
 		return l.fact(e.Reg, opFact{from: tupleProtocol, n: 1})
+	case nft.CtMark:
+		return l.fact(e.Reg, opFact{from: factMark, n: 4})
+	case nft.CtLabels:
+		return l.fact(e.Reg, opFact{from: factLabels, n: 16})
 	case nft.CtZone:
-		return l.fact(e.Reg, opFact{from: tupleZone, n: 2})
+		if e.Direction < 0 {
+			return l.fact(e.Reg, opFact{from: factZone, n: 2})
+		}
+		return l.fact(e.Reg, opFact{from: tuple + tupleZone, n: 2})
 	case nft.CtSrc:
 		return address(tupleSrc, family)
 	case nft.CtDst:

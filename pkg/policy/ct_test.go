@@ -16,6 +16,9 @@ type flowFacts struct {
 	original, reply flowTuple
 	status          uint32
 	direction       byte
+	mark            uint32
+	labels          [2]uint64
+	zone            uint16
 }
 
 type flowTuple struct {
@@ -29,6 +32,10 @@ func (f *flowFacts) write(b []byte) {
 	f.reply.write(b[factReply:])
 	binary.NativeEndian.PutUint32(b[factStatus:], f.status)
 	b[factDirection], b[factThere] = f.direction, 1
+	binary.NativeEndian.PutUint32(b[factMark:], f.mark)
+	binary.NativeEndian.PutUint64(b[factLabels:], f.labels[0])
+	binary.NativeEndian.PutUint64(b[factLabels+8:], f.labels[1])
+	binary.NativeEndian.PutUint16(b[factZone:], f.zone)
 }
 
 func (t flowTuple) write(b []byte) {
@@ -126,7 +133,7 @@ func TestCtFactsLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]uint32{
-		"original": 0, "reply": factReply, "status": factStatus, "direction": factDirection, "there": factThere,
+		"original": 0, "reply": factReply, "status": factStatus, "direction": factDirection, "there": factThere, "mark": factMark, "labels": factLabels, "zone_id": factZone,
 		"saddr": tupleSrc, "daddr": tupleDst, "sport": tupleSrcPort, "dport": tupleDstPort,
 		"l4proto": tupleProtocol, "nfproto": tupleFamily, "zone": tupleZone,
 	}

@@ -108,6 +108,12 @@ func (s *Set) elementError(element string, err error) error {
 
 // Decode converts a key of the set's map to the text of the element.
 func (s *Set) Decode(key []byte) (string, error) {
+	if s.classes {
+		if len(key) != s.rangeSize() {
+			return "", fmt.Errorf("set %v: a key of %d bytes", s, len(key))
+		}
+		return s.keyRangeText(nft.Range{From: key[:s.keyLen], To: key[s.keyLen:]}), nil
+	}
 	if s.Interval {
 		if len(key) != prefixLen+s.keySize() {
 			return "", fmt.Errorf("set %v: a key of %d bytes", s, len(key))

@@ -102,6 +102,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.namedCount(o)
 		case *opDynset:
 			g.dynset(o, next)
+		case *opHash:
+			g.hash(o)
 		case *opData:
 			g.data(o, next)
 		case *opFact:
@@ -112,6 +114,14 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.ask(o, next)
 		case *opCompute:
 			g.compute(o)
+		case *opSet:
+			g.set(o)
+		case *opSetFact:
+			g.setFact(o)
+		case *opZone:
+			g.zone(o)
+		case opNotrack:
+			g.notrack()
 		case opCount:
 			g.call("nft_count", o.index)
 		case opLog:

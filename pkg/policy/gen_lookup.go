@@ -48,6 +48,10 @@ func (g *gen) findAny(s *Set, absent label) {
 // findKey looks for the element that holds the key, which stays in p->key. R0
 // points to its value in what follows.
 func (g *gen) findKey(s *Set, keys [][]sym, absent label) {
+	if s.classes {
+		g.findClasses(s, keys, absent)
+		return
+	}
 	var key []sym
 	if s.Interval {
 		key = constants(binary.NativeEndian.AppendUint32(nil, uint32(8*s.keySize())))

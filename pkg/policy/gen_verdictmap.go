@@ -37,7 +37,12 @@ func (g *gen) verdictMap(m *opVerdictMap, next label, sc *scope) {
 		g.cases(m.cases, labels, miss)
 	} else {
 		g.find(m.set, m.keys, miss)
-		g.emit(asm.LoadMem(regHigh, asm.R0, verdictOffset, asm.Word))
+		value := asm.R0
+		if s := g.p.Sets[m.set]; len(s.states) > 0 {
+			g.elemStates(s, next)
+			value = regElem
+		}
+		g.emit(asm.LoadMem(regHigh, value, verdictOffset, asm.Word))
 		var targets []target
 		for i, l := range labels {
 			targets = append(targets, target{interval{uint64(i), uint64(i)}, l})

@@ -133,6 +133,10 @@ type result struct {
 	rng    []byte // struct nat_range
 	reject uint32
 	rule   RuleInfo // the last that counted the packet
+	// Of connection tracking, and the zone that a chain chose.
+	state uint32
+	zone  uint16
+	dirs  byte
 }
 
 // run runs a policy function, such as "policy_input", on a packet.
@@ -168,6 +172,9 @@ func (h *harness) run(function string, pk *packet) result {
 		accept: code == 1,
 		nat:    binary.NativeEndian.Uint32(out[h.pkt+h.layout.offsets[fieldNat]:]),
 		rng:    out[h.pkt+h.layout.offsets[fieldNatRange]:][:natRangeLen],
+		state:  binary.NativeEndian.Uint32(out[h.pkt+h.layout.offsets[fieldCtState]:]),
+		zone:   binary.NativeEndian.Uint16(out[h.pkt+h.layout.offsets[fieldZone]:]),
+		dirs:   out[h.pkt+h.layout.offsets[fieldZoneDirs]],
 		reject: binary.NativeEndian.Uint32(out[h.pkt+h.layout.offsets[fieldReject]:]),
 	}
 	if index := binary.NativeEndian.Uint32(out[h.pkt+h.member["rule"]:]); index != none {

@@ -64,7 +64,6 @@ var foreignMeta = map[nft.MetaKey]string{
 	nft.MetaBroute:     "a bridge's",
 	nft.MetaSdif:       "the interface below a VRF",
 	nft.MetaSdifname:   "the interface below a VRF",
-	nft.MetaPriority:   "the priority for queueing",
 }
 
 // hostMetaKey lowers a key that is no field of the packet; ok is false for others.

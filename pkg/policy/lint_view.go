@@ -71,7 +71,7 @@ func (v *view) add(p *Program, o op) {
 			return
 		}
 		v.opaque = append(v.opaque, o)
-	case *opFact, *opFind, *opAsk, opQuota, *opCompute, *opData:
+	case *opFact, *opFind, *opAsk, opQuota, *opCompute, *opHash, *opData:
 		v.chance = true
 	case opTransport:
 		v.transport = max(v.transport, o.end)

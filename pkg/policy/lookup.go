@@ -12,7 +12,7 @@ import (
 // Sets that cannot change become code up to these numbers of elements.
 const (
 	codeElements       = 32
-	codeConcatElements = 256 // ranges in concatenations, which no map can hold
+	codeConcatElements = 64 // of ranges in concatenations
 )
 
 func (l *lowerer) lookup(e *nft.ExprLookup) error {
@@ -116,24 +116,24 @@ func nameRanges(s *nft.Set) bool {
 	return s.Has(nft.SetInterval) && slices.ContainsFunc(s.Fields, func(f nft.Field) bool { return f.Type == "ifname" })
 }
 
-// onlyCode tells whether no map can hold a set.
-func onlyCode(s *nft.Set) bool { return (concatRanges(s) || nameRanges(s)) && len(s.Exprs) == 0 }
-
 // isCode tells whether a set becomes code.
 func isCode(s *nft.Set) bool {
 	n := len(s.Ranges())
-	return isFixed(s) && n <= codeElements || onlyCode(s) && !s.Has(nft.SetTimeout) && n <= codeConcatElements
+	return isFixed(s) && (n <= codeElements || hasClasses(s) && n <= codeConcatElements)
 }
 
 // checkMap refuses sets that cannot be maps.
 func checkMap(s *nft.Set) error {
-	switch {
-	case concatRanges(s) && len(s.Exprs) > 0, nameRanges(s) && len(s.Exprs) > 0:
-		return refuse(supportedSets, "set %s with %s for each element and ranges in concatenations, or of interface names", s.Name, s.Exprs[0].ExprName())
-	case onlyCode(s) && s.Has(nft.SetTimeout):
-		return refuse(supportedSets, "set %s with ranges in concatenations, or of interface names, that expire", s.Name)
-	case onlyCode(s):
-		return refuse(supportedSets, "set %s with %d ranges in concatenations, or of interface names, more than %d", s.Name, len(s.Ranges()), codeConcatElements)
+	if !hasClasses(s) || !s.Has(nft.SetTimeout) {
+		return nil
+	}
+	set := newSet(0, s, Options{})
+	for i, r := range set.ranges {
+		for _, other := range set.ranges[:i] {
+			if set.overlaps(other, r) {
+				return refuse(supportedSets, "set %s with elements that overlap and expire", s.Name)
+			}
+		}
 	}
 	return nil
 }
@@ -190,7 +190,7 @@ func (c *compiler) namedSets(t *nft.Table) {
 	for _, s := range t.Sets {
 		switch {
 		case s.Has(nft.SetAnonymous):
-		case isFixed(s), onlyCode(s) && isCode(s):
+		case isFixed(s):
 			c.p.fixed = append(c.p.fixed, fmt.Sprintf("%v %s", t, s.Name))
 		case isMap(s) && !isDataMap(s):
 		case checkSet(s) == nil && checkMap(s) == nil:

@@ -17,7 +17,8 @@ import (
 type lowerer struct {
 	*compiler
 	rule  *nft.Rule
-	index uint32 // counter
+	rest  []nft.Expr // of the rule, behind the expression at hand
+	index uint32     // counter
 	regs  registers
 	ops   []op
 	// transport is how many bytes of transport header are known to be there.
@@ -56,9 +57,13 @@ func init() {
 		"redir":     as((*lowerer).redir),
 		"numgen":    as((*lowerer).numgen),
 		"quota":     as((*lowerer).quota),
+		"hash":      as((*lowerer).hash),
 		"objref":    as((*lowerer).objref),
 		"dynset":    as((*lowerer).dynset),
-		"reject":    as((*lowerer).reject),
+		"notrack":   as((*lowerer).notrack),
+
+		"flow_offload": as((*lowerer).flowOffload),
+		"reject":       as((*lowerer).reject),
 	}
 }
 
@@ -85,7 +90,8 @@ func (c *compiler) lower(r *nft.Rule, index uint32) ([]op, error) {
 	case nft.FamilyIPv6:
 		l.v6 = true
 	}
-	for _, e := range r.Exprs {
+	for i, e := range r.Exprs {
+		l.rest = r.Exprs[i+1:]
 		if u, ok := e.(*nft.Unknown); ok {
 			why := u.Why
 			if why == "" {
@@ -157,6 +163,7 @@ var metaKeys = map[nft.MetaKey][]sym{
 	nft.MetaLen:      fieldBytes(fieldLen, 0, 4),
 	nft.MetaProtocol: fieldBytes(fieldProtocol, 0, 2),
 	nft.MetaMark:     fieldBytes(fieldMark, 0, 4),
+	nft.MetaPriority: fieldBytes(fieldPriority, 0, 4),
 	// Without an interface the kernel loads 0 and an empty name.
 	nft.MetaIif:     fieldBytes(fieldIif, 0, 4),
 	nft.MetaOif:     fieldBytes(fieldOif, 0, 4),
@@ -169,7 +176,7 @@ var metaKeys = map[nft.MetaKey][]sym{
 
 func (l *lowerer) meta(e *nft.ExprMeta) error {
 	if e.Set {
-		return refuse("loading", "setting meta %v", e.Key)
+		return l.setMeta(e)
 	}
 	switch e.Key {
 	case nft.MetaCPU:
@@ -209,14 +216,16 @@ func (l *lowerer) bitwise(e *nft.ExprBitwise) error {
 
 func (l *lowerer) byteorder(e *nft.ExprByteorder) error {
 	n, size := int(e.Len), int(e.Size)
-	if size == 0 || n%size != 0 {
+	// The kernel leaves what is no whole unit as it is, and nft has it swap a
+	// byte in place as a unit of 2.
+	if size == 0 || n%size != 0 && e.Src != e.Dst {
 		return refuse("whole numbers", "%d bytes in units of %d", n, size)
 	}
 	v, err := l.load(e.Src, n)
 	if err != nil {
 		return err
 	}
-	for at := 0; at < n; at += size {
+	for at := 0; at+size <= n; at += size {
 		slices.Reverse(v[at : at+size])
 	}
 	return l.store(e.Dst, v)

@@ -104,19 +104,12 @@ func (l *lowerer) natRange(r *nft.NATRange, f nft.Family) (*opNAT, error) {
 
 // refuseRedirects refuses redirect where the router's own packets come by.
 func (c *compiler) refuseRedirects() {
-	for _, ph := range c.p.phases {
-		if ph.function != "policy_output_nat" {
-			continue
+	c.visit([]string{"policy_output_nat"}, func(r *rule, o op) {
+		if o, ok := o.(*opNAT); ok && o.flags&natRedirect != 0 {
+			c.errs = append(c.errs, unsupportedRule(r.src, "redir",
+				"at the hook output: what the router sends to itself is on lo, where there are no programs", "redirect at the hook prerouting"))
 		}
-		c.walk(ph.chains, func(r *rule) {
-			for _, o := range r.ops {
-				if o, ok := o.(*opNAT); ok && o.flags&natRedirect != 0 {
-					c.errs = append(c.errs, unsupportedRule(r.src, "redir",
-						"at the hook output: what the router sends to itself is on lo, where there are no programs", "redirect at the hook prerouting"))
-				}
-			}
-		})
-	}
+	})
 }
 
 // nat generates the request. What it is not for goes on behind the rule.

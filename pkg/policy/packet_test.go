@@ -97,10 +97,23 @@ func (p *packet) family() (nfproto byte, protocol uint16) {
 	return 2, 0x0800
 }
 
+// writeTuple writes the tuple that the packet arrived with.
+func (p *packet) writeTuple(b []byte) {
+	src, dst := p.addrs()
+	nfproto, _ := p.family()
+	copy(b[tupleSrc:], src.AsSlice())
+	copy(b[tupleDst:], dst.AsSlice())
+	if len(p.th) >= 4 {
+		copy(b[tupleSrcPort:], p.th[:4])
+	}
+	b[tupleProtocol], b[tupleFamily] = p.proto, nfproto
+}
+
 // write writes the packet as the dataplane would.
 func (p *packet) write(b []byte, l *layout) {
 	at := func(f pktField) []byte { return b[l.offsets[f]:] }
 	nfproto, protocol := p.family()
+	p.writeTuple(at(fieldTuple))
 	copy(at(fieldNH), p.network())
 	if !p.v6() {
 		// Whatever lies behind an IPv4 header must not matter.

@@ -89,6 +89,8 @@ type Program struct {
 	// TCOnly are the rules of which XDP cannot do all, with the reasons. When
 	// there are any, it leaves all packets to TC.
 	TCOnly []TCOnly
+	// Notes say what of the ruleset has no effect, and why that is right.
+	Notes []string
 
 	numgens int      // numbers that count up
 	facts   uint32   // value of policy_facts
@@ -104,11 +106,15 @@ type Program struct {
 
 // Maps returns new map specs of the sets, with the elements of the ruleset, as
 // [Program.Splice] adds them to an object.
-func (p *Program) Maps() []*ebpf.MapSpec {
+func (p *Program) Maps() ([]*ebpf.MapSpec, error) {
 	var maps []*ebpf.MapSpec
 	now := Now()
 	for _, s := range p.Sets {
-		maps = append(maps, s.specs(now)...)
+		specs, err := s.specs(now)
+		if err != nil {
+			return nil, err
+		}
+		maps = append(maps, specs...)
 	}
-	return maps
+	return maps, nil
 }

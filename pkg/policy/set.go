@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -57,6 +58,11 @@ type Set struct {
 	// none. It is in a map of its own, of the name anyName.
 	catchAll *nft.Element
 	anyName  string
+	// className is the name of the trie of a set of classes; empty: it is none.
+	// keyLen is how long its keys are in the layout of nft.
+	classes   bool
+	className string
+	keyLen    int
 	// dynamic tells that rules add elements.
 	dynamic bool
 }
@@ -100,6 +106,8 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 		dataLen:  src.DataLen,
 		catchAll: catchAll(src),
 		ranges:   src.Ranges(),
+		keyLen:   src.KeyLen,
+		classes:  hasClasses(src),
 	}
 
 	at := 0
@@ -117,7 +125,10 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 	}
 
 	s.nameMaps(0)
-	initial := uint32(len(s.initial()))
+	initial := uint32(len(s.ranges))
+	if !s.classes {
+		initial = uint32(len(s.initial()))
+	}
 	switch {
 	case s.Constant:
 		s.MaxEntries = initial
@@ -156,14 +167,21 @@ func (s *Set) nameMaps(attempt int) {
 	if s.catchAll != nil {
 		s.anyName = name("any")
 	}
+	if s.classes {
+		s.className = name("classes")
+	}
 }
 
 // mapNames returns the names of the set's maps.
 func (s *Set) mapNames() []string {
+	names := []string{s.MapName}
 	if s.catchAll != nil {
-		return []string{s.MapName, s.anyName}
+		names = append(names, s.anyName)
 	}
-	return []string{s.MapName}
+	if s.classes {
+		names = append(names, s.className)
+	}
+	return names
 }
 
 // keySize is the length of a key in bytes, without an LPM trie's prefix length.
@@ -177,7 +195,7 @@ func (s *Set) keySize() int {
 
 // MapType is the type of the set's map.
 func (s *Set) MapType() ebpf.MapType {
-	if s.Interval {
+	if s.Interval && !s.classes {
 		return ebpf.LPMTrie
 	}
 	return ebpf.Hash
@@ -191,23 +209,33 @@ var (
 
 // specs returns the set's maps with the elements of the ruleset as they are at
 // now.
-func (s *Set) specs(now uint64) []*ebpf.MapSpec {
-	m := s.spec()
-	m.Contents = s.contents(now)
-	if s.catchAll == nil {
-		return []*ebpf.MapSpec{m}
+func (s *Set) specs(now uint64) ([]*ebpf.MapSpec, error) {
+	var specs []*ebpf.MapSpec
+	if s.classes {
+		var err error
+		if specs, err = s.classSpecs(now); err != nil {
+			return nil, err
+		}
+	} else {
+		m := s.spec()
+		m.Contents = s.contents(now)
+		specs = append(specs, m)
 	}
-	return []*ebpf.MapSpec{m, {
+	if s.catchAll == nil {
+		return specs, nil
+	}
+	value := s.valueType()
+	return append(specs, &ebpf.MapSpec{
 		Name:       s.anyName,
 		Type:       ebpf.Hash,
 		KeySize:    4,
-		ValueSize:  m.ValueSize,
+		ValueSize:  value.Size,
 		MaxEntries: 1,
 		Flags:      unix.BPF_F_NO_PREALLOC,
 		Key:        btfU32,
-		Value:      m.Value,
+		Value:      value,
 		Contents:   []ebpf.MapKV{{Key: anyKey, Value: s.initialValue(s.catchAll, now)}},
-	}}
+	}), nil
 }
 
 // anyKey is the key of a catch-all element in its map.
@@ -280,6 +308,9 @@ func (s *Set) initial() []initialElement {
 
 // entriesOf returns what an element of the ruleset becomes in the map.
 func (s *Set) entriesOf(r nft.Range) []initialElement {
+	if s.classes {
+		return []initialElement{{slices.Concat(r.From[:s.keyLen], r.To[:s.keyLen]), &r.Element}}
+	}
 	if !s.Interval {
 		k, ok := s.mapKey(r.From)
 		if !ok {

@@ -56,6 +56,9 @@ func (s *Set) Update(maps Maps, gone, come []nft.Range) error {
 			return ErrRecompile // the element of another set of the same name
 		}
 	}
+	if s.classes {
+		return s.updateRanges(maps, gone, come, false)
+	}
 	m, now := maps[s.MapName], Now()
 	keep := make(map[string]bool, len(come))
 	for _, r := range come {
@@ -122,6 +125,9 @@ func (s *Set) Sync(maps Maps, kernel []nft.Range) error {
 		if err := s.renew(maps[s.anyName], any, now); err != nil {
 			return err
 		}
+	}
+	if s.classes {
+		return s.updateRanges(maps, nil, kernel, true)
 	}
 	wanted := make(map[string]bool)
 	for _, r := range kernel {

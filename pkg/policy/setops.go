@@ -67,6 +67,9 @@ func (s *Set) Add(maps Maps, element string, timeout time.Duration) error {
 		expires = now + uint64(timeout)
 	}
 	value := s.value(expires, verdict, data, now)
+	if s.classes && key != anyText {
+		return s.addRange(maps, element, key, value, now)
+	}
 	m, keys, err := s.place(maps, key)
 	if err != nil {
 		return err
@@ -177,7 +180,11 @@ func (s *Set) Delete(maps Maps, element string) error {
 	if s.Constant {
 		return fmt.Errorf("set %v is constant", s)
 	}
-	m, keys, err := s.place(maps, strings.TrimSpace(s.keyOf(element)))
+	key := strings.TrimSpace(s.keyOf(element))
+	if s.classes && key != anyText {
+		return s.deleteRange(maps, element, key)
+	}
+	m, keys, err := s.place(maps, key)
 	if err != nil {
 		return err
 	}
@@ -231,12 +238,36 @@ func (e SetElement) Command() string {
 // Elements lists the set in the order of the keys. Elements
 // that have expired are left out.
 func (s *Set) Elements(maps Maps) ([]SetElement, error) {
+	now := Now()
+	list := s.listKeys
+	if s.classes {
+		list = s.listRanges
+	}
+	out, err := list(maps, now)
+	if err != nil {
+		return nil, fmt.Errorf("set %v: %w", s, err)
+	}
+	if s.catchAll != nil {
+		err = each(maps[s.anyName], func(_, value []byte) error {
+			if !isExpired(value, now) {
+				out = append(out, s.listed(anyText, value, now))
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("set %v: %w", s, err)
+		}
+	}
+	return out, nil
+}
+
+// listKeys returns the elements of a set that is no set of classes.
+func (s *Set) listKeys(maps Maps, now uint64) ([]SetElement, error) {
 	type entry struct {
 		key     []byte
 		element SetElement
 	}
 	var entries []entry
-	now := Now()
 	err := each(maps[s.MapName], func(key, value []byte) error {
 		if isExpired(value, now) {
 			return nil
@@ -249,7 +280,7 @@ func (s *Set) Elements(maps Maps) ([]SetElement, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("set %v: %w", s, err)
+		return nil, err
 	}
 	skip := 0
 	if s.Interval {
@@ -264,17 +295,6 @@ func (s *Set) Elements(maps Maps) ([]SetElement, error) {
 	out := make([]SetElement, len(entries))
 	for i, e := range entries {
 		out[i] = e.element
-	}
-	if s.catchAll != nil {
-		err = each(maps[s.anyName], func(_, value []byte) error {
-			if !isExpired(value, now) {
-				out = append(out, s.listed(anyText, value, now))
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("set %v: %w", s, err)
-		}
 	}
 	return out, nil
 }
@@ -309,7 +329,16 @@ func (s *Set) purge(m *ebpf.Map, now uint64) (int, error) {
 func (s *Set) removeAll(maps Maps, selects func(value []byte) bool) (int, error) {
 	total := 0
 	for _, name := range s.mapNames() {
-		n, err := s.remove(maps[name], selects)
+		var n int
+		var err error
+		switch {
+		case name == s.className:
+			continue
+		case s.classes && name == s.MapName:
+			n, err = s.removeRanges(maps, selects)
+		default:
+			n, err = s.remove(maps[name], selects)
+		}
 		total += n
 		if err != nil {
 			return total, err
@@ -330,16 +359,10 @@ func (s *Set) remove(m *ebpf.Map, selects func(value []byte) bool) (int, error) 
 	if err != nil {
 		return 0, fmt.Errorf("set %v: %w", s, err)
 	}
-	n := 0
-	for _, k := range keys {
-		switch err := m.Delete(k); {
-		case err == nil:
-			n++
-		case !errors.Is(err, ebpf.ErrKeyNotExist):
-			return n, fmt.Errorf("set %v: %w", s, err)
-		}
+	if err := deleteAll(m, keys); err != nil {
+		return 0, fmt.Errorf("set %v: %w", s, err)
 	}
-	return n, nil
+	return len(keys), nil
 }
 
 // SameKeys tells whether the keys of another set's map fit into this one's.
@@ -350,19 +373,4 @@ func (s *Set) SameKeys(o *Set) bool {
 func isExpired(value []byte, now uint64) bool {
 	t := binary.NativeEndian.Uint64(value)
 	return t != 0 && t <= now
-}
-
-// each calls fn for each entry of a map. The slices are reused.
-func each(m *ebpf.Map, fn func(key, value []byte) error) error {
-	var key, value []byte
-	it := m.Iterate()
-	for it.Next(&key, &value) {
-		if err := fn(key, value); err != nil {
-			return err
-		}
-	}
-	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
-		return err
-	}
-	return nil
 }

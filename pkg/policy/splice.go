@@ -94,7 +94,11 @@ func (p *Program) maps(spec *ebpf.CollectionSpec) error {
 		}
 		spec.Maps[quotasMap] = m
 	}
-	for _, m := range p.Maps() {
+	sets, err := p.Maps()
+	if err != nil {
+		return err
+	}
+	for _, m := range sets {
 		if spec.Maps[m.Name] != nil {
 			return fmt.Errorf("the object has a map %s already", m.Name)
 		}
@@ -215,6 +219,11 @@ func (p *Program) Hash() [sha256.Size]byte {
 			// Their keys are the indexes of today's interfaces.
 			for _, e := range s.initial() {
 				fmt.Fprintf(h, "%x\n", e.key)
+			}
+			if s.classes {
+				for _, r := range s.ranges {
+					fmt.Fprintf(h, "%x\n", s.classElement(0, r).fields)
+				}
 			}
 		}
 		for _, r := range s.ranges {

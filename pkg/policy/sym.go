@@ -7,6 +7,7 @@ type pktField uint8
 
 const (
 	fieldNone pktField = iota
+	fieldTuple
 	fieldNH
 	fieldTH
 	fieldIif
@@ -23,6 +24,9 @@ const (
 	fieldPktType
 	fieldHook
 	fieldNow
+	fieldPriority
+	fieldZone
+	fieldZoneDirs
 	fieldRegs // values that the rule has computed
 	fieldKey  // where the key of a lookup is built
 	fieldElem // where a new element is built
@@ -35,6 +39,7 @@ var pktFields = [fieldCount]struct {
 	name string
 	len  int
 }{
+	fieldTuple:    {"tuple", 40},
 	fieldNH:       {"nh", 40},
 	fieldTH:       {"th", 20},
 	fieldIif:      {"iif", 4},
@@ -51,6 +56,9 @@ var pktFields = [fieldCount]struct {
 	fieldPktType:  {"pkt_type", 1},
 	fieldHook:     {"hook", 1},
 	fieldNow:      {"now", 8},
+	fieldPriority: {"priority", 4},
+	fieldZone:     {"zone", 2},
+	fieldZoneDirs: {"zone_dirs", 1},
 	fieldRegs:     {"regs", regSlots * regSlot},
 	fieldKey:      {"key", 72},
 	fieldElem:     {"elem", maxValue},

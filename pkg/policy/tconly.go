@@ -37,38 +37,72 @@ var xdpPhases = []string{
 
 // findTCOnly notes the rules that keep XDP from running the ruleset.
 func (c *compiler) findTCOnly() {
-	var chains []*chain
+	seen := make(map[*chain]bool)
 	for _, ph := range c.p.phases {
-		if slices.Contains(xdpPhases, ph.function) {
-			chains = append(chains, ph.chains...)
+		if !slices.Contains(xdpPhases, ph.function) {
+			continue
+		}
+		for _, ch := range ph.chains {
+			c.tcOnlyIn(ch, seen)
 		}
 	}
-	c.walk(chains, func(r *rule) {
-		for _, o := range r.ops {
-			if t, ok := o.(tcOnly); ok {
-				c.p.TCOnly = append(c.p.TCOnly, TCOnly{c.p.Rules[r.index], t.why()})
-			}
+	c.findTCOnlyBeforeRoute()
+}
+
+// beforeRoute are the phases that come before the choice of a route, which XDP
+// makes first.
+var beforeRoute = []string{"policy_prerouting_raw", "policy_prerouting_early", "policy_prerouting"}
+
+// findTCOnlyBeforeRoute notes the rules that may change the route.
+func (c *compiler) findTCOnlyBeforeRoute() {
+	c.visit(beforeRoute, func(r *rule, o op) {
+		if s, ok := o.(*opSet); ok && s.field == fieldMark {
+			c.p.TCOnly = append(c.p.TCOnly, TCOnly{c.p.Rules[r.index], "XDP asks the routing table, which may go by the mark, before its chains"})
 		}
 	})
 }
 
-// walk calls fn once for each rule of chains and of those that they jump to.
-func (c *compiler) walk(chains []*chain, fn func(r *rule)) {
+// visit calls fn with each operation in the chains that some phases reach, once.
+func (c *compiler) visit(functions []string, fn func(*rule, op)) {
 	seen := make(map[*chain]bool)
-	var visit func(ch *chain)
-	visit = func(ch *chain) {
+	var in func(ch *chain)
+	in = func(ch *chain) {
 		if seen[ch] {
 			return
 		}
 		seen[ch] = true
 		for _, r := range ch.rules {
-			fn(r)
+			for _, o := range r.ops {
+				fn(r, o)
+			}
 			for _, t := range r.targets() {
-				visit(c.p.chains[t])
+				in(c.p.chains[t])
 			}
 		}
 	}
-	for _, ch := range chains {
-		visit(ch)
+	for _, ph := range c.p.phases {
+		if !slices.Contains(functions, ph.function) {
+			continue
+		}
+		for _, ch := range ph.chains {
+			in(ch)
+		}
+	}
+}
+
+func (c *compiler) tcOnlyIn(ch *chain, seen map[*chain]bool) {
+	if seen[ch] {
+		return
+	}
+	seen[ch] = true
+	for _, r := range ch.rules {
+		for _, o := range r.ops {
+			if t, ok := o.(tcOnly); ok {
+				c.p.TCOnly = append(c.p.TCOnly, TCOnly{c.p.Rules[r.index], t.why()})
+			}
+		}
+		for _, t := range r.targets() {
+			c.tcOnlyIn(c.p.chains[t], seen)
+		}
 	}
 }

@@ -88,8 +88,41 @@ func (r *router) buildSelf() (err error) {
 			return fmt.Errorf("interface %s: %w", p.name, err)
 		}
 	}
+	if err := r.routeMarked(); err != nil {
+		return err
+	}
 	r.local, err = openLocal()
 	return err
+}
+
+// routeMark is the mark of packets that have a routing table of their own, whose
+// default route is by the last interface that is not the WAN.
+const routeMark = 0x65
+
+func (r *router) routeMarked() error {
+	i := len(r.ports) - 1
+	if r.ports[i].wan {
+		return nil
+	}
+	for v, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		host := r.ports[i].hosts[v][0]
+		route := netlink.Route{Table: routeMark, LinkIndex: r.index[i], Gw: host.AsSlice(), Dst: anywhere(v)}
+		if err := netlink.RouteAdd(&route); err != nil {
+			return fmt.Errorf("route by the mark: %w", err)
+		}
+		rule := netlink.NewRule()
+		rule.Family, rule.Mark, rule.Table, rule.Priority = family, routeMark, routeMark, 100
+		if err := netlink.RuleAdd(rule); err != nil {
+			return fmt.Errorf("routing rule: %w", err)
+		}
+	}
+	return nil
+}
+
+// anywhere is the prefix of all addresses.
+func anywhere(version int) *net.IPNet {
+	n := []int{32, 128}[version]
+	return &net.IPNet{IP: make(net.IP, n/8), Mask: net.CIDRMask(0, n)}
 }
 
 // firstIndex is that of the first interface, the same at every router.

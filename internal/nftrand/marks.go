@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package nftrand
+
+import "fmt"
+
+// Marks of packets and flows, labels, zones, and packets that are not tracked.
+
+func init() {
+	one := func(net, transport string, text func(r *Generator) string) Fragment {
+		return Fragment{Area: "marks", Net: net, Transport: transport, Text: func(r *Generator, s *Scope) string { return text(r) }}
+	}
+	words := func(list ...string) Fragment {
+		return one("", "", func(r *Generator) string { return r.Pick(list...) })
+	}
+	RegisterMatches(
+		one("", "", func(r *Generator) string {
+			return "ct mark " + r.Op() + r.Pick("0", "1", "0x10-0x1f", "{ 1, 2, 0x11 }", "0x10/0x10", "> 0xff")
+		}),
+		one("", "", func(r *Generator) string { return "ct label " + r.Op() + fmt.Sprint(r.IntN(3)*60) }),
+		words("ct zone 0", "ct zone 1", "ct zone != 2", "ct original zone 1", "ct reply zone { 0, 2 }"),
+		words("meta priority 0", "meta priority 1:2", "meta priority 0-2"),
+	)
+	RegisterStatements(
+		one("", "", func(r *Generator) string {
+			return "ct mark set " + r.Pick("0", "1", "0x11", "meta mark", "ct mark or 0x10", "ct mark and 0xff xor 0x1", "meta mark and 0xf")
+		}),
+		one("", "", func(r *Generator) string {
+			return "meta mark set " + r.Pick("0", "1", "0x65", "0x100", "ct mark", "meta mark or 0x1", "ct mark and 0xff")
+		}),
+		one("", "", func(r *Generator) string { return "ct label set " + fmt.Sprint(r.IntN(3)*60) }),
+		words("meta priority set 1:2", "meta priority set 0:1"),
+		words("ct event set new", "meta nftrace set 1"),
+	)
+	for _, text := range []string{"notrack", "ct zone set 1", "ct original zone set 1", "ct reply zone set 2", "meta l4proto udp ct zone set 2"} {
+		f := words(text)
+		f.Raw = true
+		RegisterStatements(f)
+	}
+}
