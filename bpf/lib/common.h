@@ -2,14 +2,16 @@
 #pragma once
 
 #include <stddef.h>
-/* Headers differ in these, or lack them: gc.h has its own, for the same object
- * whatever the headers.
+/* Headers differ in these, or lack them: gc.h and iter.h have their own, for the
+ * same object whatever the headers.
  */
 #define bpf_timer bpf_timer_uapi
 #define bpf_wq bpf_wq_uapi
+#define bpf_iter_num bpf_iter_num_uapi
 #include <linux/bpf.h>
 #undef bpf_timer
 #undef bpf_wq
+#undef bpf_iter_num
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/in.h>

@@ -60,16 +60,12 @@ static __always_inline int ct_is_icmp_error(const struct pkt *p)
 /* Whether the packet may begin a flow. */
 static __always_inline int ct_may_begin(const struct pkt *p, __u8 *state)
 {
-	__u16 len;
-
 	switch (p->l4proto) {
 	case IPPROTO_TCP:
 		*state = TCP_NONE;
 		return tcp_track(p, 0, state) == TCP_KEEP;
 	case IPPROTO_UDP:
-		len = bpf_ntohs(*(__be16 *)&p->th[4]);
-		return len >= 8 &&
-		       (len <= p->len - (p->l4_off - p->l3_off) || p->fragment);
+		return udp_header_valid(p);
 	case IPPROTO_ICMP:
 		switch (p->th[0]) {
 		case ICMP_ECHO:

@@ -14,26 +14,35 @@
 #define DEVICE_KIND (3U << 1)
 #define DEVICE_PROPERTY (3U << 1)
 
-#define DEVICE_KIND_LEN 16
+#define DEVICE_NAME_LEN 16 /* IFNAMSIZ */
 
-/* The kind of link, such as "bridge", padded with zeros. */
-static __always_inline void device_kind(struct net_device *dev, __u8 *to)
+/* A string of the kernel's, padded with zeros. */
+static __always_inline void kernel_string(__u64 from, __u8 *to)
 {
-	__u64 kind = (__u64)dev->rtnl_link_ops->kind;
 	int i;
 
-	for (i = 0; i < DEVICE_KIND_LEN; i++) {
-		to[i] = kernel_u8(kind + i);
+	for (i = 0; i < DEVICE_NAME_LEN; i++) {
+		to[i] = kernel_u8(from + i);
 		if (!to[i])
 			break;
 	}
+}
+
+/* The name of an interface; without one it is empty. */
+static __always_inline void device_name(struct net *net, __u32 ifindex,
+					__u8 *to)
+{
+	struct net_device *dev = device_by_index(net, ifindex);
+
+	if (dev)
+		kernel_string(kernel_address(dev, name), to);
 }
 
 /* Loads a property; returns whether there is one. nft_meta_get_eval(). */
 __noinline int nft_device(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 {
 	struct net_device *dev;
-	__u8 kind[DEVICE_KIND_LEN] = {};
+	__u64 *kind;
 	__u32 ifindex;
 
 	if (!p)
@@ -54,8 +63,10 @@ __noinline int nft_device(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 	case DEVICE_KIND:
 		if (!dev->rtnl_link_ops)
 			return 0;
-		device_kind(dev, kind);
-		__builtin_memcpy(ANSWER_LONG(p, question), kind, sizeof(kind));
+		kind = ANSWER(p, question);
+		kind[0] = 0;
+		kind[1] = 0;
+		kernel_string((__u64)dev->rtnl_link_ops->kind, (__u8 *)kind);
 		return 1;
 	}
 	return 0;

@@ -8,6 +8,7 @@
 #include "maps.h"
 #include "tcp.h"
 #include "types.h"
+#include "udp.h"
 
 /*
  * Connection tracking: the two tiers, both directions of a flow.
@@ -83,13 +84,16 @@ static __always_inline void flow_set_diffs(struct flow *f,
 				csum_port_diff(key->dport, f->out.dport));
 }
 
-/* An ICMP query is no packet of the direction that answers travel in, nor an
- * answer one of the other: an identifier that is a type's number makes them
- * look alike.
+/* A packet of the flow's tuple that is invalid nevertheless: its UDP length cannot
+ * be true. Or it is an ICMP query in the direction that answers travel in, or an
+ * answer in the other: an identifier that is a type's number makes them look
+ * alike.
  */
 static __always_inline int flow_contradicts(const struct flow *f,
 					    const struct pkt *p)
 {
+	if (p->l4proto == IPPROTO_UDP)
+		return !udp_header_valid(p);
 	if (p->l4proto != IPPROTO_ICMP && p->l4proto != IPPROTO_ICMPV6)
 		return 0;
 	return icmp_is_query(p) == !!(f->flags & FLOW_REPLY);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "iter.h"
 #include "types.h"
 
 #include <linux/in6.h>
@@ -19,7 +20,7 @@ extern void *bpf_rdonly_cast(const void *address, __u32 type) __ksym;
 /* BPF_TYPE_ID_TARGET, BPF_FIELD_BYTE_OFFSET, BPF_TYPE_SIZE of libbpf. */
 #define TYPE_ID_TARGET 1
 #define FIELD_BYTE_OFFSET 0
-#define TYPE_SIZE 0
+#define TYPE_SIZE 1
 
 /* What is at an address, a pointer or a number, as the verifier is to see it. */
 #define kernel_cast(type, address)                                 \
@@ -29,7 +30,9 @@ extern void *bpf_rdonly_cast(const void *address, __u32 type) __ksym;
 #define kernel_offset(type, member) \
 	__builtin_preserve_field_info(((type *)0)->member, FIELD_BYTE_OFFSET)
 #define kernel_sizeof(type) __builtin_preserve_type_info(*(type *)0, TYPE_SIZE)
-/* Where a member is: what it holds may be a pointer, which is a number then. */
+/* Where a member is: read from there, a pointer is a number, which the verifier
+ * lets one calculate with, and compares by its range only.
+ */
 #define kernel_address(pointer, member) \
 	((__u64)__builtin_preserve_access_index(&(pointer)->member))
 
@@ -58,7 +61,7 @@ typedef struct {
 } possible_net_t;
 
 struct net_device {
-	unsigned int flags;
+	char name[16];
 	unsigned int mtu;
 	unsigned short type;
 	int group;
@@ -158,19 +161,20 @@ static __always_inline struct net_device *device_by_index(struct net *net,
 							  __u32 ifindex)
 {
 	__u64 node = kernel_u64(kernel_address(net, dev_index_head));
-	struct net_device *dev;
-	int i;
+	__u64 found = 0;
 
 	node = kernel_u64(node + 8 * (ifindex & (NETDEV_HASHENTRIES - 1)));
-	for (i = 0; i < NETDEV_HASH_DEPTH && node; i++) {
-		dev = kernel_cast(struct net_device,
-				  node - kernel_offset(struct net_device,
-						       index_hlist));
-		if (dev->ifindex == ifindex)
-			return dev;
+	repeat(NETDEV_HASH_DEPTH)
+	{
+		if (!node)
+			break;
+		found = node - kernel_offset(struct net_device, index_hlist);
+		if (kernel_cast(struct net_device, found)->ifindex == ifindex)
+			break;
+		found = 0;
 		node = kernel_u64(node);
 	}
-	return NULL;
+	return found ? kernel_cast(struct net_device, found) : NULL;
 }
 
 /*
@@ -179,16 +183,7 @@ static __always_inline struct net_device *device_by_index(struct net *net,
  */
 #define ANSWER_SHIFT 16
 #define ANSWER_SLOTS 8
-
-static __always_inline void *answer_of(struct pkt *p, __u32 question, int slots)
-{
-	__u32 slot = question >> ANSWER_SHIFT;
-
-	barrier_var(slot);
-	if (slot > ANSWER_SLOTS - slots)
-		slot = 0;
-	return &p->regs[slot * 8];
-}
-
-#define ANSWER(p, question) answer_of(p, question, 1)
-#define ANSWER_LONG(p, question) answer_of(p, question, 2)
+#define ANSWER(p, question)                                                 \
+	((void *)&(p)                                                       \
+		 ->regs[((question) >> ANSWER_SHIFT & (ANSWER_SLOTS - 1)) * \
+			8])

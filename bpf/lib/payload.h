@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "iter.h"
 #include "frag.h"
 #include "types.h"
 
@@ -73,15 +74,6 @@ static __always_inline int value_load(struct ctx_buff *ctx, struct pkt *p,
 	value_put(p, slot, len);
 	return 1;
 }
-
-/* Loops that the verifier need not unroll. */
-struct bpf_iter_num {
-	__u64 opaque;
-} __attribute__((aligned(8)));
-
-extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __ksym;
-extern int *bpf_iter_num_next(struct bpf_iter_num *it) __ksym;
-extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
 
 /* Gives p->elem, len bytes from off on, what it has of a header that begins at
  * start and of which n bytes are known.

@@ -7,8 +7,10 @@
 #include "device.h"
 #include "exthdr.h"
 #include "facts.h"
+#include "fib.h"
 #include "log.h"
 #include "maps.h"
+#include "rt.h"
 #include "secpath.h"
 #include "socket.h"
 
@@ -117,6 +119,9 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 		nft_socket(ctx, p, 0);                                    \
 		nft_clock(ctx, p, 0);                                     \
 		nft_secpath(ctx, p, 0);                                   \
+		nft_fib_type(ctx, p, 0);                                  \
+		nft_fib_oif(ctx, p, 0);                                   \
+		nft_rt(ctx, p, 0);                                        \
 		asm volatile(""                                           \
 			     : "+r"(verdict), "+r"(p), "+r"(ctx)          \
 			     :                                            \

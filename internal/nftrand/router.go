@@ -32,7 +32,7 @@ func RegisterBases(list ...Base) { bases = append(bases, list...) }
 func init() {
 	for _, b := range []Base{
 		{Hook: "prerouting", Priorities: []int{-300, -301, -150, -1, 0, 7}, Rules: 3},
-		{Hook: "input", Priorities: []int{-100, 0, 10, 50, 300}, Rules: 8},
+		{Hook: "input", Priorities: []int{-100, 0, 10, 50}, Rules: 8},
 		{Hook: "forward", Priorities: []int{-225, -1, 0, 5, 2000}, Rules: 10},
 		{Hook: "output", Priorities: []int{-300, -150, 0, 3}, Rules: 4},
 		{Hook: "postrouting", Priorities: []int{-10, 0, 50, 150}, Rules: 3},

@@ -38,6 +38,8 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"numgen":    decodeNumgen,
 	"quota":     decodeQuota,
 	"objref":    decodeObjref,
+	"fib":       decodeFib,
+	"rt":        decodeRt,
 	"notrack":   decodeNotrack,
 	"hash":      decodeHash,
 	"reject":    decodeReject,

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -174,7 +175,7 @@ func TestUnknownExpressions(t *testing.T) {
 	rs := read(t, `table inet t {
 		chain c {
 			type filter hook prerouting priority 0;
-			fib daddr type local tcp option maxseg size 100 rt classid 1 numgen random mod 2 0 accept
+			fib daddr type local tcp option maxseg size 100 rt classid 1 socket wildcard 0 numgen random mod 2 0 accept
 			quota over 1 mbytes drop
 			tcp dport 22 reject with tcp reset
 			notrack
@@ -189,10 +190,14 @@ func TestUnknownExpressions(t *testing.T) {
 			}
 		}
 	}
-	if got, want := strings.Join(names, " "), "fib rt"; got != want {
+	if got, want := strings.Join(names, " "), "socket"; got != want {
 		t.Errorf("unknown: %s, want %s", got, want)
 	}
 	rules := rs.Rules()
+	routes := slices.DeleteFunc(slices.Clone(rules[0].Exprs), func(e Expr) bool { return e.ExprName() != "fib" && e.ExprName() != "rt" })
+	if want := []Expr{&ExprFib{Result: FibType, Flags: FibDaddr, Reg: 1}, &ExprRt{Key: RtClassid, Reg: 1}}; !reflect.DeepEqual(routes, want) {
+		t.Errorf("routes: %+v", routes)
+	}
 	last := rules[len(rules)-1].Exprs
 	if l, ok := last[len(last)-1].(*ExprLookup); !ok || !l.Map || l.Dst != RegVerdict {
 		t.Errorf("verdict map: %+v", last)

@@ -60,6 +60,8 @@ func init() {
 		"hash":      as((*lowerer).hash),
 		"objref":    as((*lowerer).objref),
 		"dynset":    as((*lowerer).dynset),
+		"fib":       as((*lowerer).fib),
+		"rt":        as((*lowerer).rt),
 		"notrack":   as((*lowerer).notrack),
 
 		"flow_offload": as((*lowerer).flowOffload),

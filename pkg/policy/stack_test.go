@@ -41,7 +41,7 @@ func TestStack(t *testing.T) {
 // nestedChains is a ruleset of chains each of which jumps to the one below it
 // from two places, and of base chains at all hooks that jump to the first.
 func nestedChains(chains, rules int, long bool) string {
-	update := "meta random < 5 ct direction reply update @d { ip6 saddr . ip6 daddr . tcp sport . tcp dport . meta mark limit rate 5/second }"
+	update := "meta random < 5 ct direction reply fib daddr type local rt ip6 nexthop ::1 update @d { ip6 saddr . ip6 daddr . tcp sport . tcp dport . meta mark limit rate 5/second }"
 	if !long {
 		update = "drop"
 	}

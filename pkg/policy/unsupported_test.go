@@ -18,7 +18,7 @@ func TestUnsupportedRules(t *testing.T) {
 		rule, want string
 	}{
 		{"tcp option maxseg size set 1000", `"exthdr": not supported: writing to the packet; supported: loading`},
-		{"fib daddr type local accept", `"fib": not supported; supported: ` + exprs},
+		{"rt classid 7 accept", `"rt": not supported: rt classid: of what is forwarded, nothing tells the realm; supported: rt nexthop, mtu, ipsec`},
 		{"ct helper \"ftp\" accept", `"ct": not supported: ct helper; supported: ` + supportedCt},
 		{"ct status assured accept", `"cmp": not supported: ct status assured, or all bits of ct status; supported: expected, seen-reply, confirmed, snat, dnat, dying`},
 		{"meta l4proto sctp ct original proto-dst 22 accept", `"ct": not supported: ct proto-dst of any protocol; supported: ct original and ct reply behind a match on tcp or udp`},
@@ -85,7 +85,7 @@ func TestUnsupportedChains(t *testing.T) {
 
 // All that is refused is reported, in order.
 func TestUnsupportedAll(t *testing.T) {
-	_, err := Compile(readRuleset(t, inInput("fib daddr type local accept\naccept\nct expiration 5s accept")), Options{Links: testLinks})
+	_, err := Compile(readRuleset(t, inInput("rt classid 7 accept\naccept\nct expiration 5s accept")), Options{Links: testLinks})
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		t.Fatalf("error %v is not a joined one", err)
@@ -98,7 +98,7 @@ func TestUnsupportedAll(t *testing.T) {
 		}
 		got = append(got, u.Expr)
 	}
-	if strings.Join(got, " ") != "fib ct" {
+	if strings.Join(got, " ") != "rt ct" {
 		t.Errorf("refused %v", got)
 	}
 }

@@ -11,6 +11,8 @@
 // system without a mount point, so nothing is left when the process ends.
 package diff
 
+import "golang.org/x/sys/unix"
+
 // Difference is a known one between l2d and the kernel. Traffic that meets one
 // is not generated; the comparison itself knows no exceptions.
 type Difference struct {
@@ -22,7 +24,7 @@ var Differences = []Difference{
 	{"TTL or hop limit of 1, packets over the path's MTU", "the kernel answers them between prerouting and forward; l2d asks the ruleset first"},
 	{"sources that no host may have (127.0.0.0/8, multicast, ...)", "the kernel's routing drops them between prerouting and input or forward; l2d shows them to the chains first"},
 	{"multicast", "the kernel drops what nobody has joined before the input chains; l2d leaves that to the stack behind them"},
-	{"counters of fragmented datagrams", "the kernel puts a datagram together and counts it once; l2d counts each fragment"},
+	{"counters of fragmented datagrams, and answers that quote them", "the kernel puts a datagram together, counts it once and quotes it; l2d counts and quotes fragments"},
 	{"TCP segments out of the window", "l2d does not track windows, also not those of resets; the kernel's router runs with nf_conntrack_tcp_be_liberal"},
 	{"wrong transport checksums", "nf_conntrack calls them invalid; l2d does not verify what it does not write"},
 	{"forwarding back by the interface of arrival", "the kernel also sends an ICMPv6 redirect"},
@@ -33,7 +35,20 @@ var Differences = []Difference{
 	{"rules about a port that NAT chose", "the choice is free: where chains see it, clients have different ports"},
 	{"ICMP errors of a third party about a flow of which only a port was translated", "the kernel also puts the flow's address in the place of the sender's, l2d only where the address is translated"},
 	{"ICMPv6 errors of a reject statement to where another interface leads", "the kernel sends them from an address of the interface that the packet came by, l2d from one of the interface that they leave by"},
+	{"DCCP that is rejected", "kernels that no longer know the protocol take its checksum for one over the whole packet, and answer only what has a right one"},
+	{"rejected DHCP", "the kernel answers it and shows it to packet sockets, too; l2d only shows it to them"},
 	{"traffic over lo", "l2d does not filter it"},
 	{"the policies' own counters", "nftables has none"},
 	{"limits per second, minute and hour", "the verdict would depend on the moment; the rig makes them limits per day, with the same burst"},
+}
+
+// avoided tells whether a packet may meet a difference that no traffic can know
+// of: it is not sent.
+func (t *trial) avoided(ip []byte) bool {
+	p, ok := parse(ip)
+	if !ok || !t.rejects {
+		return false
+	}
+	dhcp := p.proto == unix.IPPROTO_UDP && len(p.th) >= 4 && (be16(p.th[2:]) == 67 || be16(p.th[2:]) == 68)
+	return p.proto == protoDCCP || dhcp && p.src.Is4()
 }

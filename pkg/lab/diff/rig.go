@@ -291,7 +291,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	if err == nil && !slices.ContainsFunc(opt.replay, func(s shot) bool { return len(s.ip[0]) > 1 }) {
 		err = t.compareCounters()
 	}
-	if err == nil && opt.Fragments {
+	if err == nil && opt.Fragments && !t.rejects {
 		t.look = nil
 		err = t.fragments(ctx, opt.Packets/20)
 	}
@@ -367,6 +367,9 @@ type shot struct {
 // fire sends, waits, and compares.
 func (t *trial) fire(s shot) (saw [2]seen, err error) {
 	t.sent++
+	if t.avoided(s.ip[0][0]) {
+		return saw, nil
+	}
 	for i, r := range t.routers {
 		var frames [][]byte
 		for _, ip := range s.ip[i] {

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "fib.h"
+#include "kernel.h"
+#include "types.h"
+
+/*
+ * The rt expression: nft_rt.c of the kernel. What the host sends has its route
+ * where the egress program sees it. For what is forwarded, before there is one,
+ * it is looked up.
+ */
+
+/* NFT_RT_* */
+#define RT_NEXTHOP4 1
+#define RT_NEXTHOP6 2
+#define RT_TCPMSS 3
+#define RT_XFRM 4
+#define RT_KEY 7
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), \
+			     apply_to = record)
+
+struct lwtunnel_state {
+	__u16 headroom;
+};
+
+struct dst_entry {
+	struct net_device *dev;
+	unsigned long _metrics;
+	unsigned long expires;
+	struct xfrm_state *xfrm;
+	unsigned short flags;
+	struct lwtunnel_state *lwtstate;
+};
+
+struct rtable {
+	struct dst_entry dst;
+	__u8 rt_uses_gateway;
+	__u8 rt_gw_family;
+	__be32 rt_gw4;
+	__u32 rt_mtu_locked : 1, rt_pmtu : 31;
+};
+
+struct rt6_info {
+	struct dst_entry dst;
+	struct rt6key rt6i_dst;
+	struct in6_addr rt6i_gateway;
+	__u32 rt6i_flags;
+};
+
+struct ipv6_devconf {
+	__s32 mtu6;
+};
+
+struct inet6_dev___mtu {
+	struct ipv6_devconf cnf;
+};
+
+#pragma clang attribute pop
+
+#define SKB_DST_NOREF 1UL
+#define DST_METADATA 0x0080
+#define DST_METRICS_FLAGS 3UL
+
+#define IP_MAX_MTU 0xfff0
+#define IP6_MAX_MTU (0xffff + 40)
+#define IPV6_MIN_MTU 1280
+
+/* rt_pmtu without the bit beside it, wherever a kernel has them. */
+#define FIELD_BYTE_SIZE 1
+#define FIELD_LSHIFT_U64 4
+#define FIELD_RSHIFT_U64 5
+static __always_inline __u32 rtable_pmtu(__u64 rt)
+{
+	struct rtable *r = kernel_cast(struct rtable, rt);
+	__u64 word = kernel_u32(rt + __builtin_preserve_field_info(
+					     r->rt_pmtu, FIELD_BYTE_OFFSET));
+
+	word <<= __builtin_preserve_field_info(r->rt_pmtu, FIELD_LSHIFT_U64);
+	return word >>
+	       __builtin_preserve_field_info(r->rt_pmtu, FIELD_RSHIFT_U64);
+}
+
+/* The route that the packet has; 0: none yet. */
+static __always_inline __u64 ctx_route(struct ctx_buff *ctx)
+{
+#if CTX_XDP
+	return 0;
+#else
+	struct sk_buff *skb = bpf_cast_to_kern_ctx(ctx);
+	__u64 dst = skb->_skb_refdst & ~SKB_DST_NOREF;
+
+	if (!dst || kernel_cast(struct dst_entry, dst)->flags & DST_METADATA)
+		return 0;
+	return dst;
+#endif
+}
+
+/* IPv4's of an interface, or IPv6's. */
+static __always_inline __u32 device_mtu(const struct net_device *dev, int v6)
+{
+	__u64 inet6;
+	__u32 mtu;
+
+	if (!v6) {
+		mtu = dev->mtu;
+		return mtu < IP_MAX_MTU ? mtu : IP_MAX_MTU;
+	}
+	inet6 = kernel_u64(kernel_address(dev, ip6_ptr));
+	mtu = IPV6_MIN_MTU;
+	if (inet6)
+		mtu = kernel_cast(struct inet6_dev___mtu, inet6)->cnf.mtu6;
+	return mtu < IP6_MAX_MTU ? mtu : IP6_MAX_MTU;
+}
+
+/* dst_mtu() */
+static __always_inline __u32 route_mtu(__u64 route, int v6)
+{
+	struct dst_entry *dst = kernel_cast(struct dst_entry, route);
+	__u64 metrics = dst->_metrics & ~DST_METRICS_FLAGS;
+	__u32 mtu = 0, max = v6 ? IP6_MAX_MTU : IP_MAX_MTU;
+
+	if (!v6) {
+		mtu = rtable_pmtu(route);
+		/* As time_before(): the difference's sign. */
+		if (mtu && (__s64)(bpf_jiffies64() - dst->expires) >= 0)
+			mtu = 0;
+	}
+	if (!mtu)
+		mtu = metrics_mtu(kernel_cast(struct dst_metrics, metrics));
+	if (!mtu)
+		mtu = device_mtu(dst->dev, v6);
+	if (mtu > max)
+		mtu = max;
+	if (kernel_u64(kernel_address(dst, lwtstate)))
+		mtu -= dst->lwtstate->headroom;
+	return mtu;
+}
+
+/* The route in the tables; 0: none, or it depends on rules. */
+static __always_inline __u64 rt_route(struct pkt *p, struct net *net,
+				      struct route_query *q, __u32 *mtu)
+{
+	__u64 table, route = 0;
+	int main;
+
+	if (q->v6) {
+		for (main = 0; main < 2; main++) {
+			barrier_var(net);
+			barrier_var(q);
+			table = kernel_u64(
+				main ? kernel_address(net, ipv6.fib6_main_tbl) :
+				       kernel_address(net,
+						      ipv6.fib6_local_tbl));
+			route = fib6_find(p, net, table, &q->to, 0);
+			if (route || net->ipv6.fib6_has_custom_rules ||
+			    net->ipv6.fib6_routes_require_src)
+				break;
+		}
+		if (route)
+			*mtu = metrics_mtu(kernel_cast(struct fib6_info, route)
+						   ->fib6_metrics);
+		return route;
+	}
+	table = net->ipv4.fib_has_custom_rules ?
+			fib4_table(net, RT_TABLE_LOCAL) :
+			fib4_trie(net->ipv4.fib_main);
+	route = fib4_find(p, table, q->to.low, q->tos);
+	if (route)
+		*mtu = metrics_mtu(kernel_cast(struct fib_alias, route)
+					   ->fa_info->fib_metrics);
+	return route;
+}
+
+static __always_inline int rt_is_local(__u64 route, int v6)
+{
+	return v6 ? !!(kernel_cast(struct fib6_info, route)->fib6_flags &
+		       (RTF_LOCAL | RTF_ANYCAST)) :
+		    fib4_route_type(route) == RTN_LOCAL;
+}
+
+/*
+ * The MTU of a way; 0: there is none. The kernel says that of the interface, or
+ * what it has learned of the path, and not what the route itself was given.
+ */
+static __always_inline __u32 rt_mtu(struct ctx_buff *ctx, struct pkt *p,
+				    struct net *net, struct route_query *q)
+{
+	__u32 metric = 0, ifindex = 0, mtu, of_device;
+	__u64 route = rt_route(p, net, q, &metric);
+	struct net_device *dev;
+
+	if (route && rt_is_local(route, q->v6))
+		return device_mtu(net->loopback_dev, q->v6);
+	q->found = bpf_fib_lookup(ctx, &q->fib, sizeof(q->fib),
+				  FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK) ==
+		   BPF_FIB_LKUP_RET_SUCCESS;
+	mtu = q->fib.mtu_result;
+	if (q->found)
+		ifindex = q->fib.ifindex;
+	else if (route)
+		ifindex = q->v6 ? fib6_device(route, 0) : fib4_device(route, 0);
+	dev = ifindex ? device_by_index(net, ifindex) : NULL;
+	if (!dev)
+		return 0;
+	of_device = device_mtu(dev, q->v6);
+	if (q->found && mtu != of_device)
+		return mtu;
+	return metric ? metric : of_device;
+}
+
+static __always_inline void rt_forth(struct pkt *p)
+{
+	struct route_query *q;
+
+	barrier_var(p); /* see fib_ask() */
+	q = route_query(p);
+	route_fill(&q->fib, p, 1);
+	__builtin_memcpy(q->fib.smac, &p->mark, sizeof(p->mark));
+	q->tos = p->nh[offsetof(struct iphdr, tos)];
+	q->v6 = p->nfproto == NFPROTO_IPV6;
+	if (q->v6)
+		q->to = fib6_address(p, FIB_DADDR);
+	else
+		q->to.low = fib4_address(p, FIB_DADDR);
+}
+
+static __always_inline void rt_back(struct pkt *p)
+{
+	struct route_query *q;
+
+	barrier_var(p); /* see fib_ask() */
+	q = route_query(p);
+	__builtin_memset(q, 0, sizeof(*q));
+	q->fib.ifindex = LOOPBACK_IFINDEX;
+	q->fib.tot_len = 1;
+	q->v6 = p->nfproto == NFPROTO_IPV6;
+	if (q->v6) {
+		q->to = fib6_address(p, FIB_SADDR);
+		q->fib.family = AF_INET6;
+		__builtin_memcpy(q->fib.ipv6_dst,
+				 &p->nh[offsetof(struct ipv6hdr, saddr)], 16);
+	} else {
+		q->to.low = fib4_address(p, FIB_SADDR);
+		q->fib.family = AF_INET;
+		__builtin_memcpy(&q->fib.ipv4_dst,
+				 &p->nh[offsetof(struct iphdr, saddr)], 4);
+	}
+}
+
+/* The largest segment that fits both ways: get_tcpmss(). */
+static __always_inline __u32 rt_tcpmss(struct ctx_buff *ctx, struct pkt *p,
+				       __u64 dst)
+{
+	struct net *net = ctx_net(ctx);
+	int v6 = p->nfproto == NFPROTO_IPV6;
+	struct route_query *q = route_query(p);
+	__u32 headers = v6 ? 60 : 40, mtu = 0, way;
+	int back;
+
+	/* One copy of the search for the way there and the way back. */
+	for (back = 0; back < 2; back++) {
+		barrier_var(p);
+		barrier_var(net);
+		if (back)
+			rt_back(p);
+		else
+			rt_forth(p);
+		way = !back && dst ? route_mtu(dst, v6) :
+				     rt_mtu(ctx, p, net, q);
+		if (!back || (way && way < mtu))
+			mtu = way;
+	}
+	if (mtu <= headers || mtu > 0xffff)
+		return TCP_MSS_DEFAULT;
+	return mtu - headers;
+}
+
+/* The neighbour that the packet goes to next; returns whether it is known. */
+static __always_inline int rt_nexthop(struct ctx_buff *ctx, struct pkt *p,
+				      __u64 dst, __u8 *to)
+{
+	struct bpf_fib_lookup *fib = &route_query(p)->fib;
+
+	if (p->nfproto == NFPROTO_IPV4) {
+		__builtin_memcpy(to, &p->nh[offsetof(struct iphdr, daddr)], 4);
+		if (dst) {
+			struct rtable *rt = kernel_cast(struct rtable, dst);
+
+			if (rt->rt_gw_family == AF_INET)
+				*(__be32 *)to = rt->rt_gw4;
+			return 1;
+		}
+	} else {
+		__builtin_memcpy(to, &p->nh[offsetof(struct ipv6hdr, daddr)],
+				 16);
+		if (dst) {
+			struct rt6_info *rt = kernel_cast(struct rt6_info, dst);
+			__u64 at = kernel_address(rt, rt6i_gateway);
+
+			if (!(rt->rt6i_flags & RTF_GATEWAY)) {
+				if (!(rt->rt6i_flags & RTF_CACHE))
+					return 1;
+				at = kernel_address(rt, rt6i_dst.addr);
+			}
+			*(__u64 *)to = kernel_u64(at);
+			*(__u64 *)(to + 8) = kernel_u64(at + 8);
+			return 1;
+		}
+	}
+	/* To the host itself. */
+	if (p->hook == NF_INET_LOCAL_IN)
+		return 1;
+	rt_forth(p);
+	if (bpf_fib_lookup(ctx, fib, sizeof(*fib),
+			   FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK) !=
+	    BPF_FIB_LKUP_RET_SUCCESS)
+		return 0;
+	if (p->nfproto == NFPROTO_IPV6)
+		__builtin_memcpy(to, fib->ipv6_dst, 16);
+	else if (fib->family == AF_INET)
+		__builtin_memcpy(to, &fib->ipv4_dst, 4);
+	return 1;
+}
+
+/* Loads a property of the route; returns whether there is one. */
+__noinline int nft_rt(struct ctx_buff *ctx, struct pkt *p, __u32 question)
+{
+	__u64 dst = 0;
+
+	if (!p || p->hook == NF_INET_PRE_ROUTING)
+		return 0;
+	/* What arrives may have a route of a tunnel, which is none of its own. */
+	if (p->hook != NF_INET_LOCAL_IN)
+		dst = ctx_route(ctx);
+	switch (question & RT_KEY) {
+	case RT_NEXTHOP4:
+	case RT_NEXTHOP6:
+		return ((question & RT_KEY) == RT_NEXTHOP4) ==
+			       (p->nfproto == NFPROTO_IPV4) &&
+		       rt_nexthop(ctx, p, dst, ANSWER(p, question));
+	case RT_TCPMSS:
+		*(__u64 *)ANSWER(p, question) = rt_tcpmss(ctx, p, dst);
+		return 1;
+	case RT_XFRM:
+		/* What the programs forward, IPsec does not see. */
+		*(__u64 *)ANSWER(p, question) =
+			dst &&
+			kernel_u64(kernel_address(
+				kernel_cast(struct dst_entry, dst), xfrm));
+		return 1;
+	}
+	return 0;
+}

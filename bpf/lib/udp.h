@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "types.h"
+
+/* The length, as udp_error() of nf_conntrack_proto_udp.c wants it: no less than
+ * the header, and no more than there is. In a fragment it is the datagram's.
+ */
+static __always_inline int udp_header_valid(const struct pkt *p)
+{
+	__u16 len = bpf_ntohs(*(__be16 *)&p->th[4]);
+
+	return len >= sizeof(struct udphdr) &&
+	       (len <= p->len - (p->l4_off - p->l3_off) || p->fragment);
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import "github.com/randomizedcoder/l2d/pkg/nft"
+
+// rtLens are the lengths in bytes of what nft_rt() of bpf/lib/rt.h loads. Before
+// the packet has a route, at prerouting, it loads nothing.
+var rtLens = map[nft.RtKey]int{nft.RtNexthop4: 4, nft.RtNexthop6: 16, nft.RtTCPMSS: 2, nft.RtXfrm: 1}
+
+func (l *lowerer) rt(e *nft.ExprRt) error {
+	const supported = "rt nexthop, mtu, ipsec"
+	n := rtLens[e.Key]
+	switch {
+	case e.Key == nft.RtClassid:
+		return refuse(supported, "rt classid: of what is forwarded, nothing tells the realm")
+	case n == 0:
+		return refuse(supported, "rt %v", e.Key)
+	}
+	return l.ask(e.Reg, n, opAsk{expr: "rt", function: "nft_rt", question: uint32(e.Key)})
+}
