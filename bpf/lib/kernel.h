@@ -44,6 +44,20 @@ struct timespec64 {
 	long long tv_sec;
 };
 
+struct list_head {
+	struct list_head *next;
+};
+
+struct inet6_ifaddr {
+	struct in6_addr addr;
+	__u32 flags;
+	struct list_head if_list;
+};
+
+struct inet6_dev {
+	struct list_head addr_list;
+};
+
 struct hlist_head {
 	struct hlist_node *first;
 };

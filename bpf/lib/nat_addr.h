@@ -174,20 +174,6 @@ struct in_device {
 	struct in_ifaddr *ifa_list;
 };
 
-struct list_head {
-	struct list_head *next;
-};
-
-struct inet6_ifaddr {
-	struct in6_addr addr;
-	__u32 flags;
-	struct list_head if_list;
-};
-
-struct inet6_dev {
-	struct list_head addr_list;
-};
-
 #pragma clang attribute pop
 
 #define IFA_F_TENTATIVE 0x40
