@@ -49,8 +49,6 @@ struct fib6_info {
 #define INET6_ADDRESSES 256 /* of an interface, at most */
 
 /* include/uapi/linux/if_addr.h */
-#define IFA_F_OPTIMISTIC 0x04
-#define IFA_F_TENTATIVE 0x40
 
 #define FIB6_STEPS 320 /* 128 nodes down, 128 back, and their routes */
 

@@ -50,7 +50,7 @@ struct list_head {
 
 struct inet6_ifaddr {
 	struct in6_addr addr;
-	__u32 flags;
+	__u32 flags; /* IFA_F_* */
 	struct list_head if_list;
 };
 
@@ -128,6 +128,10 @@ struct xdp_buff {
 };
 
 #pragma clang attribute pop
+
+/* include/uapi/linux/if_addr.h */
+#define IFA_F_OPTIMISTIC 0x04
+#define IFA_F_TENTATIVE 0x40
 
 /* The eight bytes at an address, four, or one. */
 static __always_inline __u64 kernel_u64(__u64 address)

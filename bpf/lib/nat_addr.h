@@ -176,9 +176,6 @@ struct in_device {
 
 #pragma clang attribute pop
 
-#define IFA_F_TENTATIVE 0x40
-#define IFA_F_OPTIMISTIC 0x04
-
 /* The scope of an address, 0 for those of the whole world. */
 static __always_inline int addr_scope(const __u8 *addr)
 {
