@@ -10,6 +10,7 @@
 
 #include "lib/conntrack.h"
 #include "lib/forward.h"
+#include "lib/frame.h"
 #include "lib/handover.h"
 #include "lib/gc.h"
 #include "lib/half_way.h"
@@ -303,7 +304,7 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 		return TCX_DROP;
 	if (p->ct_state & (CT_STATE_NEW | CT_STATE_ESTABLISHED)) {
 		mark = TC_INDEX_ANSWER_RELATED;
-		if (p->reject >> REJECT_KIND_SHIFT == REJECT_RESET)
+		if (REJECT_KIND(p) == REJECT_RESET)
 			reject_close(p, &s->key);
 	}
 	if (hook == REJECT_OUTPUT) {
@@ -319,9 +320,10 @@ static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
 				  const struct way *w, __u32 hook)
 {
 	count(STAT_DROP_POLICY);
-	if (!policy_rejects || !p->reject)
+	if (!policy_rejects || !REJECT_KIND(p))
 		return TCX_DROP;
-	return reject(skb, p, hook, w->ct.first);
+	return reject(skb, p, hook,
+		      w->ct.first && !(p->reject & REJECT_AFTER_NAT));
 }
 
 /* A step of NAT has ended the packet's way. */
@@ -554,6 +556,11 @@ int l2_ingress(struct __sk_buff *skb)
 		return TCX_NEXT;
 	answer = policy_rejects && skb->tc_index == TC_INDEX_ANSWER_LOCAL;
 	skb->tc_index = TC_INDEX_NONE;
+	s = scratch();
+	if (!s)
+		return drop(STAT_DROP_INTERNAL);
+	if (!frame_enters(skb, &s->pkt, iface))
+		return drop(STAT_DROP_POLICY);
 	/* Of a VLAN: it comes again by the VLAN's device. For another host:
 	 * the stack does not take it.
 	 */
@@ -669,22 +676,18 @@ static __always_inline int reroute(struct __sk_buff *skb, struct pkt *p,
 	return STAT_DROP_NO_ROUTE;
 }
 
-SEC("tcx/egress")
-int l2_egress(struct __sk_buff *skb)
+/* What leaves by an interface, but for the chains of the interface itself. */
+static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 {
-	__u32 ifindex = skb->ifindex;
-	struct iface *iface;
 	int reason, forwarded, related, rerouted = 0;
+	__u32 ifindex = skb->ifindex;
 	struct bpf_fib_lookup fib;
 	__u32 answer;
 	struct scratch *s;
 	struct way w;
 	struct pkt *p;
 
-	if (is_done(skb))
-		return pass(skb);
-	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
-	if (!iface || !(iface->flags & IFACE_MANAGED) || skb->vlan_present)
+	if (is_done(skb) || skb->vlan_present)
 		return pass(skb);
 	/* Before the socket: of who sent what it answers, here or elsewhere. */
 	answer = policy_rejects ? answer_mark(skb) : 0;
@@ -766,4 +769,24 @@ int l2_egress(struct __sk_buff *skb)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);
 	return rerouted ? send_by(skb, p, &fib, TC_INDEX_DONE) : pass(skb);
+}
+
+SEC("tcx/egress")
+int l2_egress(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
+	struct scratch *s;
+	int verdict;
+
+	if (!iface || !(iface->flags & IFACE_MANAGED))
+		return pass(skb);
+	verdict = egress(skb, iface);
+	if (verdict != TCX_NEXT || !(policy_phases & PHASE_EGRESS))
+		return verdict;
+	s = scratch();
+	if (!s)
+		return drop(STAT_DROP_INTERNAL);
+	return frame_leaves(skb, &s->pkt, iface) ? TCX_NEXT :
+						   drop(STAT_DROP_POLICY);
 }

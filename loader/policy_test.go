@@ -26,6 +26,8 @@ type testPolicy struct {
 	unpinnable   bool // has a map that cannot be pinned
 	set          bool // has a set by the name of test_set
 	nat          []natRule
+	// dropFrames drops every frame at the hook ingress, or egress.
+	dropFrames string
 	// rejectAt is the phase, such as "forward", that rejects: TCP by a reset,
 	// UDP by rejectedICMP.
 	rejectAt string
@@ -98,7 +100,14 @@ func (p testPolicy) Splice(spec *ebpf.CollectionSpec) error {
 			return err
 		}
 	}
-	return spec.Variables["policy_phases"].Set(uint32(0x7fff))
+	phases := uint32(0x7fff)
+	if p.dropFrames != "" {
+		phases |= map[string]uint32{"ingress": 1 << 20, "egress": 1 << 21}[p.dropFrames]
+		if err := spec.Variables["policy_xdp"].Set(uint32(0)); err != nil {
+			return err
+		}
+	}
+	return spec.Variables["policy_phases"].Set(phases)
 }
 
 func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructions, error) {
@@ -112,6 +121,8 @@ func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructi
 	}
 	verdict := int32(1)
 	switch {
+	case p.dropFrames != "" && name == "policy_"+p.dropFrames:
+		verdict = 0
 	case p.dropInput && name == "policy_input", p.dropOutput && name == "policy_output", p.dropForward && name == "policy_forward":
 		verdict = 0
 	}

@@ -40,6 +40,8 @@
 #define PHASE_INPUT_LATE (1U << 12) /* input filter, 100 and later */
 #define PHASE_OUTPUT_EARLY (1U << 13) /* output, -200 to -101 */
 #define PHASE_OUTPUT_NAT (1U << 14) /* output, type nat */
+#define PHASE_INGRESS (1U << 20) /* of a device: every frame */
+#define PHASE_EGRESS (1U << 21)
 
 volatile const __u32 policy_phases = 0;
 
@@ -144,6 +146,8 @@ POLICY_STUB(input_nat)
 POLICY_STUB(input_late)
 POLICY_STUB(output_early)
 POLICY_STUB(output_nat)
+POLICY_STUB(ingress)
+POLICY_STUB(egress)
 
 /* Runs one phase; true when the packet goes on. */
 #define policy_accepts(PHASE, name, ctx, p) \

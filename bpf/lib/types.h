@@ -114,6 +114,8 @@ struct th_words {
 #define REJECT_KIND_SHIFT 16
 #define REJECT_ICMP 1
 #define REJECT_RESET 2
+#define REJECT_KIND(p) ((p)->reject >> REJECT_KIND_SHIFT & 0xff)
+#define REJECT_AFTER_NAT (1U << 24) /* at input, behind its NAT chains */
 
 /* Where a rule rejects. */
 #define REJECT_PREROUTING 0

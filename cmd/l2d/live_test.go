@@ -493,6 +493,25 @@ func TestLiveKilled(t *testing.T) {
 			t.Fatalf("killed after %d tries: wrong packets arrive\n%s", i, h.nft("list", "ruleset"))
 		}
 	}
+	// And while it detaches.
+	for i := range 6 {
+		daemon := h.start()
+		h.expect("READY=1")
+		answered := make(chan struct{})
+		go func() {
+			_, _ = h.client().Detach(t.Context(), true)
+			close(answered)
+		}()
+		time.Sleep(time.Duration(i) * 8 * time.Millisecond)
+		if err := daemon.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = daemon.Wait()
+		<-answered
+		if p.arrives(7001) || !p.arrives(7000) {
+			t.Fatalf("killed in detach %d: wrong packets arrive\n%s", i, h.nft("list", "ruleset"))
+		}
+	}
 	h.start()
 	h.expect("READY=1")
 	if !h.dormant("filter") || p.arrives(7001) || !p.arrives(7000) {

@@ -127,6 +127,9 @@ func (p *Plan) compile() error {
 	cfg := p.Config
 	var err error
 	options := policy.Options{Links: p.Links, Live: cfg.Dataplane.Kernel()}
+	for _, i := range cfg.Dataplane.Interfaces {
+		options.Attached = append(options.Attached, i.Name)
+	}
 	if p.Program, err = policy.Compile(p.Ruleset, options); err != nil {
 		return locate(cfg.Dataplane.Ruleset, err)
 	}

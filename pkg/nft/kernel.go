@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -100,7 +99,7 @@ func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ru
 	if err := readTables(conn, rs); err != nil {
 		return nil, err
 	}
-	if err := readChains(rs); err != nil {
+	if err := readChains(conn, rs); err != nil {
 		return nil, err
 	}
 	if err := readRules(conn, rs); err != nil {
@@ -119,8 +118,7 @@ func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ru
 	return rs, rs.setListing(string(out))
 }
 
-// readTables reads the tables. google/nftables takes their flags for numbers in
-// host byte order, so that a dormant table would not be seen as one.
+// readTables reads the tables.
 func readTables(conn *netlink.Conn, rs *Ruleset) error {
 	msgs, err := dump(conn, unix.NFT_MSG_GETTABLE, 0, nil)
 	if err != nil {
@@ -203,41 +201,22 @@ func messageType(msg int) netlink.HeaderType {
 	return netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | msg)
 }
 
-func readChains(rs *Ruleset) error {
-	nl, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	chains, err := nl.ListChains()
+func readChains(conn *netlink.Conn, rs *Ruleset) error {
+	msgs, err := dump(conn, unix.NFT_MSG_GETCHAIN, 0, nil)
 	if err != nil {
 		return fmt.Errorf("list chains: %w", err)
 	}
-	for _, c := range chains {
-		t := rs.Table(Family(c.Table.Family), c.Table.Name)
-		if t == nil {
+	for _, m := range msgs {
+		c, table, err := decodeChain(m.family, m.attrs)
+		if err != nil {
+			return fmt.Errorf("table %v %s chain %s: %w", m.family, table, c.Name, err)
+		}
+		if c.Table = rs.Table(m.family, table); c.Table == nil {
 			return ErrChanged
 		}
-		t.Chains = append(t.Chains, newChain(t, c))
+		c.Table.Chains = append(c.Table.Chains, c)
 	}
 	return nil
-}
-
-func newChain(t *Table, c *nftables.Chain) *Chain {
-	chain := &Chain{Table: t, Name: c.Name}
-	if c.Hooknum == nil || c.Priority == nil {
-		return chain
-	}
-	chain.Base = &Base{
-		Type:     string(c.Type),
-		Hook:     Hook(*c.Hooknum),
-		Priority: int32(*c.Priority),
-		Policy:   VerdictAccept,
-		Device:   c.Device,
-	}
-	if c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {
-		chain.Base.Policy = VerdictDrop
-	}
-	return chain
 }
 
 func readRules(conn *netlink.Conn, rs *Ruleset) error {
@@ -328,37 +307,3 @@ func readElements(conn *netlink.Conn, s *Set) error {
 }
 
 func cstring(s string) []byte { return append([]byte(s), 0) }
-
-// message is a reply of nf_tables.
-type message struct {
-	family Family
-	attrs  []byte
-}
-
-const nfgenmsgLen = 4
-
-// dump asks for every object of a kind; family 0 is all of them.
-func dump(conn *netlink.Conn, msg int, family Family, attrs []netlink.Attribute) ([]message, error) {
-	data, err := netlink.MarshalAttributes(attrs)
-	if err != nil {
-		return nil, err
-	}
-	replies, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{
-			Type:  messageType(msg),
-			Flags: netlink.Request | netlink.Dump,
-		},
-		Data: append([]byte{byte(family), unix.NFNETLINK_V0, 0, 0}, data...),
-	})
-	if err != nil {
-		return nil, err
-	}
-	msgs := make([]message, 0, len(replies))
-	for _, r := range replies {
-		if len(r.Data) < nfgenmsgLen {
-			return nil, fmt.Errorf("reply of %d bytes", len(r.Data))
-		}
-		msgs = append(msgs, message{Family(r.Data[0]), r.Data[nfgenmsgLen:]})
-	}
-	return msgs, nil
-}

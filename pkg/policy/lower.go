@@ -190,8 +190,13 @@ func (l *lowerer) meta(e *nft.ExprMeta) error {
 		return err
 	}
 	v, ok := metaKeys[e.Key]
-	if !ok {
+	switch {
+	case !ok:
 		return refuse(metaNames(), "meta %v", e.Key)
+	case e.Key == nft.MetaNfproto && l.anyFrame():
+		v = constants([]byte{byte(nft.FamilyNetdev)})
+	case e.Key == nft.MetaL4proto:
+		l.needsIP()
 	}
 	return l.store(e.Reg, v)
 }

@@ -51,7 +51,7 @@ func (l *lowerer) payload(e *nft.ExprPayload) error {
 		if !l.v6 {
 			limit = ipv4HeaderLen
 		}
-		if end <= limit && e.Len > 0 {
+		if end <= limit && e.Len > 0 && !l.anyFrame() {
 			return l.store(e.Reg, fieldBytes(fieldNH, int(e.Offset), int(e.Len)))
 		}
 	case nft.PayloadTransport:

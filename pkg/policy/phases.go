@@ -37,6 +37,8 @@ var phaseTable = []phaseInfo{
 	{12, "policy_input_late", nft.HookInput, "filter", 100, math.MaxInt32},
 	{13, "policy_output_early", nft.HookOutput, "filter", -200, -101},
 	{14, "policy_output_nat", nft.HookOutput, "nat", math.MinInt32, math.MaxInt32},
+	{20, "policy_ingress", nft.HookIngress, "filter", math.MinInt32, math.MaxInt32},
+	{21, "policy_egress", nft.HookEgress, "filter", math.MinInt32, math.MaxInt32},
 }
 
 // phase is a policy function with its base chains in the order they run.

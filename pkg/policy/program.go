@@ -13,6 +13,9 @@ type Options struct {
 	// Links are the interfaces by name, with their indexes. The name of an
 	// interface that is not here matches no packet.
 	Links map[string]int
+	// Attached are the names of the interfaces that the dataplane attaches to; nil:
+	// not known. Chains of other devices are refused.
+	Attached []string
 	// SetSize is the greatest number of elements of a set that does not say;
 	// 0 means DefaultSetSize.
 	SetSize uint32

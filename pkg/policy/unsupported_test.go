@@ -70,7 +70,7 @@ func TestUnsupportedChains(t *testing.T) {
 		{"table inet t { chain c { type route hook output priority 0; policy accept; accept\n} }",
 			`table inet t chain c: "type route hook output priority 0": "type": not supported: type route; supported: filter, nat`},
 		{"table arp t { chain c { type filter hook input priority 0; policy accept; accept\n} }",
-			`table arp t chain c: "type filter hook input priority 0": "family": not supported: family arp; supported: ip, ip6, inet`},
+			`table arp t chain c: "type filter hook input priority 0": "family": not supported: family arp: it stays with the kernel, so load it with nft, in a file of its own; supported: ip, ip6, inet, netdev`},
 		{"table ip t { chain c { type nat hook postrouting priority srcnat; policy accept; sctp dport 7 snat to 192.0.2.1:8\n} }",
 			`table ip t chain c rule handle 2 (line 1): "sctp dport 7 snat to 192.0.2.1:8": expression "nat": not supported: ports of any protocol; supported: ports behind a match on tcp or udp`},
 		{"table ip t { chain d { redirect\n}\nchain c { type nat hook output priority -100; policy accept; udp dport 53 jump d\n} }",

@@ -52,6 +52,8 @@ int harness(struct __sk_buff *skb)
 	RUN(INPUT_LATE, input_late);
 	RUN(OUTPUT_EARLY, output_early);
 	RUN(OUTPUT_NAT, output_nat);
+	RUN(INGRESS, ingress);
+	RUN(EGRESS, egress);
 	if (bpf_skb_store_bytes(skb, 0, in, sizeof(*in), 0))
 		return -1;
 	return verdict;
