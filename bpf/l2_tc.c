@@ -21,6 +21,7 @@
 #include "lib/reject.h"
 #include "lib/reject_local.h"
 #include "lib/rewrite.h"
+#include "lib/written.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -181,15 +182,54 @@ static __always_inline void track_answer(struct __sk_buff *skb, struct pkt *p,
 	p->ct_state = CT_STATE_RELATED;
 }
 
-/* What a first packet's NAT chains said has been done. */
-static __always_inline void nat_done(struct pkt *p)
+/*
+ * Rules may have written other addresses to the packet than conntrack has: they
+ * stay, unless the flow has a translation of that side.
+ */
+static __always_inline void set_dst(struct pkt *p, const struct way *w,
+				    const struct endpoints *out)
+{
+	const struct tuple *key = w->key;
+
+	if (policy_writes && key->dport == out->dport &&
+	    !__builtin_memcmp(key->daddr, out->daddr, sizeof(key->daddr)))
+		return;
+	translate_dst(p, out);
+}
+
+static __always_inline void set_src(struct pkt *p, const struct way *w,
+				    const struct endpoints *out)
+{
+	const struct tuple *key = w->key;
+
+	if (policy_writes && key->sport == out->sport &&
+	    !__builtin_memcmp(key->saddr, out->saddr, sizeof(key->saddr)))
+		return;
+	translate_src(p, out);
+}
+
+/* Conntrack sees what the chains before it have written. */
+static __always_inline void see_written(struct pkt *p, struct way *w)
+{
+	if (!policy_writes)
+		return;
+	tuple_of_headers(p, &p->tuple);
+	parse_ports(p);
+	*w->key = p->tuple;
+}
+
+/* A first packet's NAT chains, or none, have decided about a side. */
+static __always_inline void nat_done(struct pkt *p, const struct way *w,
+				     int is_src)
 {
 	struct endpoints out;
 
 	p->nat = 0;
 	__builtin_memcpy(&out, &p->tuple, sizeof(out));
-	translate_dst(p, &out);
-	translate_src(p, &out);
+	if (is_src)
+		set_src(p, w, &out);
+	else
+		set_dst(p, w, &out);
 }
 
 /*
@@ -202,7 +242,7 @@ static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
 	int reason;
 
 	if (w->ct.flow) {
-		translate_dst(p, &w->ct.flow->out);
+		set_dst(p, w, &w->ct.flow->out);
 		return 0;
 	}
 	if (w->error && w->error->translate) {
@@ -219,7 +259,7 @@ static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
 	reason = nat_destination(skb, p);
 	if (reason)
 		return reason;
-	nat_done(p);
+	nat_done(p, w, 0);
 	facts_to(w->key, (struct endpoints *)&p->tuple, zone_of(p, ZONE_REPLY));
 	return 0;
 }
@@ -241,7 +281,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	int reason;
 
 	if (w->ct.flow) {
-		translate_src(p, &w->ct.flow->out);
+		set_src(p, w, &w->ct.flow->out);
 		return 0;
 	}
 	if (w->error && w->error->translate) {
@@ -259,7 +299,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	reason = flow_begin(p, w->key, w->ct.state);
 	if (reason)
 		return reason;
-	nat_done(p);
+	nat_done(p, w, 1);
 	facts_begun(w->key, (struct endpoints *)&p->tuple,
 		    zone_of(p, ZONE_REPLY));
 	return 0;
@@ -366,12 +406,21 @@ static __always_inline void write_metadata(struct __sk_buff *skb,
 static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
 					 const struct way *w, int ttl)
 {
-	const struct tuple *from = w->key, *to = &p->tuple;
+	struct tuple *from = w->key, *to = &p->tuple;
 	__u32 addr_diff, port_diff;
 
 	if (w->error && w->error->translate &&
 	    icmp_error_rewrite(skb, p, w->error) < 0)
 		return -1;
+	if (policy_writes) {
+		/* The packet is as rules have written it, and becomes what the
+		 * headers' copies say.
+		 */
+		if (tuple_of_packet(skb, p, from))
+			return -1;
+		tuple_of_headers(p, to);
+		ttl = ttl && hop_is_pending(skb, p);
+	}
 	addr_diff = csum_add(csum_addr_diff(from->saddr, to->saddr),
 			     csum_addr_diff(from->daddr, to->daddr));
 	port_diff = csum_add(csum_port_diff(from->sport, to->sport),
@@ -445,6 +494,8 @@ static __always_inline int lookup_route(struct __sk_buff *skb,
 {
 	route_fill(fib, p, len);
 	fib->ifindex = iif;
+	if (policy_writes)
+		route_fill_written(fib, p);
 	/* In newer headers a union with smac; an output after the call. */
 	__builtin_memcpy(fib->smac, &p->mark, sizeof(p->mark));
 	return bpf_fib_lookup(skb, fib, sizeof(*fib),
@@ -494,17 +545,20 @@ static __always_inline int to_kernel(struct __sk_buff *skb, struct pkt *p,
 				     struct way *w)
 {
 	struct endpoints arrived;
+	__u32 mark = TC_INDEX_DONE;
 	int snat;
 
 	__builtin_memcpy(&arrived, w->key, sizeof(arrived));
 	snat = p->tuple.sport != arrived.sport ||
 	       __builtin_memcmp(p->tuple.saddr, arrived.saddr, 16);
-	translate_src(p, &arrived);
+	if (snat)
+		mark = TC_INDEX_SNAT + half_way_keep(w->key);
+	if (snat || !policy_writes)
+		translate_src(p, &arrived);
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_TO_KERNEL);
-	skb->tc_index = snat ? TC_INDEX_SNAT + half_way_keep(w->key) :
-			       TC_INDEX_DONE;
+	skb->tc_index = mark;
 	return TCX_NEXT;
 }
 
@@ -594,6 +648,7 @@ int l2_ingress(struct __sk_buff *skb)
 
 	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, skb, p))
 		return refuse(skb, p, &w, REJECT_PREROUTING);
+	see_written(p, &w);
 	track(skb, p, &w);
 	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
 		return refuse(skb, p, &w, REJECT_PREROUTING);
@@ -725,8 +780,10 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	} else if (!policy_accepts(OUTPUT_RAW, output_raw, skb, p)) {
 		return refuse(skb, p, &w, REJECT_OUTPUT);
 	}
-	if (!related)
+	if (!related) {
+		see_written(p, &w);
 		track(skb, p, &w);
+	}
 	if (forwarded) {
 		if (!policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
 			return refuse(skb, p, &w, REJECT_PREROUTING);

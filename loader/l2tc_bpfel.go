@@ -283,6 +283,7 @@ const (
 	l2TCVarPolicyFacts     = "policy_facts"
 	l2TCVarPolicyPhases    = "policy_phases"
 	l2TCVarPolicyRejects   = "policy_rejects"
+	l2TCVarPolicyWrites    = "policy_writes"
 	l2TCVarPolicyXdp       = "policy_xdp"
 	l2TCVarStatMax         = "stat_max"
 )
@@ -369,6 +370,7 @@ type l2TCVariableSpecs struct {
 	PolicyFacts     *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases    *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.VariableSpec `ebpf:"policy_rejects"`
+	PolicyWrites    *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp       *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	StatMax         *ebpf.VariableSpec `ebpf:"stat_max"`
 }
@@ -445,6 +447,7 @@ type l2TCVariables struct {
 	PolicyFacts     *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases    *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.Variable `ebpf:"policy_rejects"`
+	PolicyWrites    *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp       *ebpf.Variable `ebpf:"policy_xdp"`
 	StatMax         *ebpf.Variable `ebpf:"stat_max"`
 }

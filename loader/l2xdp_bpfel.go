@@ -250,6 +250,7 @@ const (
 	l2XDPVarPolicyFacts   = "policy_facts"
 	l2XDPVarPolicyPhases  = "policy_phases"
 	l2XDPVarPolicyRejects = "policy_rejects"
+	l2XDPVarPolicyWrites  = "policy_writes"
 	l2XDPVarPolicyXdp     = "policy_xdp"
 	l2XDPVarStatMax       = "stat_max"
 )
@@ -325,6 +326,7 @@ type l2XDPVariableSpecs struct {
 	PolicyFacts   *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases  *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyRejects *ebpf.VariableSpec `ebpf:"policy_rejects"`
+	PolicyWrites  *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp     *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	StatMax       *ebpf.VariableSpec `ebpf:"stat_max"`
 }
@@ -389,6 +391,7 @@ type l2XDPVariables struct {
 	PolicyFacts   *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases  *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyRejects *ebpf.Variable `ebpf:"policy_rejects"`
+	PolicyWrites  *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp     *ebpf.Variable `ebpf:"policy_xdp"`
 	StatMax       *ebpf.Variable `ebpf:"stat_max"`
 }

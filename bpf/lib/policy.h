@@ -10,6 +10,9 @@
 #include "fib.h"
 #include "log.h"
 #include "maps.h"
+#if !CTX_XDP
+#include "payload_set.h"
+#endif
 #include "rt.h"
 #include "secpath.h"
 #include "socket.h"
@@ -50,6 +53,9 @@ volatile const __u32 policy_xdp = 1;
 
 /* 1: the ruleset has reject statements. */
 volatile const __u32 policy_rejects = 0;
+
+/* Rules write to packets. */
+volatile const __u32 policy_writes = 0;
 
 /* Counts the packet at a rule or a base chain's policy and remembers which. */
 __noinline int nft_count(struct pkt *p, __u32 index)
@@ -98,6 +104,15 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 	return within == !(l->flags & LIMIT_OVER);
 }
 
+#if CTX_XDP
+#define TC_FUNCTIONS(ctx, p)
+#else
+#define TC_FUNCTIONS(ctx, p)              \
+	nft_payload_set(ctx, p, 0, 0, 0); \
+	nft_tcp_set(ctx, p, 0, 0, 0);     \
+	nft_tcp_reset(ctx, p, 0, 0, 0);
+#endif
+
 /*
  * Generated code calls the nft_* functions. Naming them in every stub makes
  * the linker carry them along. The barriers keep the compiler from learning
@@ -116,6 +131,7 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 		nft_exthdr_ipv4(ctx, p, 0, 0, 0);                         \
 		nft_exthdr_tcp(ctx, p, 0, 0, 0);                          \
 		nft_exthdr_sctp(ctx, p, 0, 0, 0);                         \
+		TC_FUNCTIONS(ctx, p)                                      \
 		nft_ct_write(p, 0);                                       \
 		nft_device(ctx, p, 0);                                    \
 		nft_socket(ctx, p, 0);                                    \

@@ -13,6 +13,7 @@ import (
 const (
 	attrBitwiseOp    = 6
 	attrBitwiseData  = 7
+	attrBitwiseSrc2  = 8
 	attrNumgenOffset = 4
 
 	attrFlowTableName = 1
@@ -211,7 +212,7 @@ func decodeRange(b []byte) (Expr, error) {
 
 func decodeBitwise(b []byte) (Expr, error) {
 	e := new(ExprBitwise)
-	return e, scan(b, func(a attr) (err error) {
+	err := scan(b, func(a attr) (err error) {
 		switch a.typ {
 		case unix.NFTA_BITWISE_SREG:
 			return u32to(&e.Src, a)
@@ -228,19 +229,21 @@ func decodeBitwise(b []byte) (Expr, error) {
 		case attrBitwiseOp:
 			return u32to(&e.Op, a)
 		case attrBitwiseData:
-			// The shift is a number in host byte order.
-			v, err := decodeValue(a)
-			if err != nil {
-				return err
-			}
-			if len(v) != 4 {
-				return fmt.Errorf("shift of %d bytes", len(v))
-			}
-			e.Shift = hostEndian.Uint32(v)
-			return nil
+			e.Data, err = decodeValue(a)
+			return err
+		case attrBitwiseSrc2:
+			return u32to(&e.Src2, a)
 		}
 		return errAttr(a)
 	})
+	if err == nil && (e.Op == BitwiseLshift || e.Op == BitwiseRshift) {
+		// The shift is a number in host byte order.
+		if len(e.Data) != 4 {
+			return e, fmt.Errorf("shift of %d bytes", len(e.Data))
+		}
+		e.Shift, e.Data = hostEndian.Uint32(e.Data), nil
+	}
+	return e, err
 }
 
 func decodeByteorder(b []byte) (Expr, error) {

@@ -182,13 +182,16 @@ const (
 	BitwiseXor
 )
 
-// ExprBitwise computes Dst = (Src & Mask) ^ Xor, or shifts by Shift bits.
+// ExprBitwise computes Dst = (Src & Mask) ^ Xor, shifts by Shift bits, or combines
+// Src with Src2, or with Data where that is there.
 type ExprBitwise struct {
 	Op        BitwiseOp
 	Src, Dst  Register
 	Len       uint32 // bytes
 	Mask, Xor []byte
 	Shift     uint32 // bits
+	Src2      Register
+	Data      []byte
 }
 
 // ExprName implements [Expr].

@@ -80,16 +80,12 @@ func readAtOnce(ctx context.Context, read func(*netlink.Conn) (*Ruleset, error))
 	return nil, ErrChanged
 }
 
-// ListTables returns the tables in force, without what they hold.
-func ListTables() ([]*Table, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return nil, fmt.Errorf("netlink: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
-	rs := new(Ruleset)
-	err = readTables(conn, rs)
-	return rs.Tables, err
+// ListTables is [ReadKernel] for the tables, without what they hold.
+func ListTables(ctx context.Context) (*Ruleset, error) {
+	return readAtOnce(ctx, func(conn *netlink.Conn) (*Ruleset, error) {
+		rs := new(Ruleset)
+		return rs, readTables(conn, rs)
+	})
 }
 
 // readKernel reads the ruleset of conn's network namespace, which is the calling

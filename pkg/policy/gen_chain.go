@@ -110,6 +110,10 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.fact(o, next)
 		case *opFind:
 			g.findValue(o, next)
+		case *opCombine:
+			g.combine(o)
+		case *opWrite:
+			g.write(o, next, sc)
 		case *opAsk:
 			g.ask(o, next)
 		case *opCompute:

@@ -97,6 +97,7 @@ type Program struct {
 
 	numgens int      // numbers that count up
 	facts   uint32   // value of policy_facts
+	writes  bool     // rules write to packets
 	quotas  []uint64 // bytes consumed
 	rejects bool     // rules reject packets
 	hooks   bool     // rules ask what depends on the hook

@@ -29,6 +29,10 @@ func (s *Set) Kind() string {
 	return "set"
 }
 
+// InPrefixes tells whether an element that is a range can be several in the set's
+// map.
+func (s *Set) InPrefixes() bool { return s.Interval && !s.classes }
+
 // Keys returns the keys that an element as the kernel's nftables holds it has in
 // the set's map; none if the map has no place for it.
 func (s *Set) Keys(r nft.Range) [][]byte {
