@@ -15,6 +15,7 @@
 #include "lib/gc.h"
 #include "lib/half_way.h"
 #include "lib/icmp_error.h"
+#include "lib/marks.h"
 #include "lib/nat.h"
 #include "lib/parse.h"
 #include "lib/policy.h"
@@ -24,21 +25,6 @@
 #include "lib/written.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-/* Tells the egress program of the way that a packet has behind it. tc_index
- * stays with a packet through neighbour resolution and fragmentation, and is
- * nobody else's since the tcindex classifier has gone.
- */
-#define TC_INDEX_NONE 0
-#define TC_INDEX_DONE 0x12d0 /* forwarded: nothing left to do */
-#define TC_INDEX_SNAT 0x2000 /* accepted, its source is still to translate */
-/* The answer to a packet, and so the router's own: of a packet without
- * tracking, of one of a flow, and of one that would have begun a flow.
- */
-#define TC_INDEX_ANSWER 0x12d2
-#define TC_INDEX_ANSWER_RELATED 0x12d3
-#define TC_INDEX_ANSWER_FIRST 0x12d4
-#define TC_INDEX_ANSWER_LOCAL 0x12d5 /* to the router itself */
 
 /* What the steps of a packet's way share. */
 struct way {
@@ -613,8 +599,12 @@ int l2_ingress(struct __sk_buff *skb)
 	s = scratch();
 	if (!s)
 		return drop(STAT_DROP_INTERNAL);
-	if (!frame_enters(skb, &s->pkt, iface))
-		return drop(STAT_DROP_POLICY);
+	if (!frame_enters(skb, &s->pkt, iface)) {
+		if (!s->pkt.send_by)
+			return drop(STAT_DROP_POLICY);
+		skb->tc_index = TC_INDEX_DONE;
+		return bpf_redirect(s->pkt.send_by, 0);
+	}
 	/* Of a VLAN: it comes again by the VLAN's device. For another host:
 	 * the stack does not take it.
 	 */
@@ -841,7 +831,7 @@ int l2_egress(struct __sk_buff *skb)
 	verdict = egress(skb, iface);
 	if (verdict != TCX_NEXT || !(policy_phases & PHASE_EGRESS))
 		return verdict;
-	s = scratch();
+	s = scratch_leaving();
 	if (!s)
 		return drop(STAT_DROP_INTERNAL);
 	return frame_leaves(skb, &s->pkt, iface) ? TCX_NEXT :

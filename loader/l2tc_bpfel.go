@@ -149,6 +149,7 @@ type l2TCScratch struct {
 		Nat      uint32
 		Rule     uint32
 		Reject   uint32
+		SendBy   uint32
 		Protocol uint16
 		Fragment uint16
 		L3Off    uint16
@@ -160,7 +161,6 @@ type l2TCScratch struct {
 		Hook     uint8
 		LlLen    uint8
 		Zone     uint16
-		_        [4]byte
 		Now      uint64
 		Priority uint32
 		ZoneDirs uint8

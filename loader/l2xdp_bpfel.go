@@ -127,6 +127,7 @@ type l2XDPScratch struct {
 		Nat      uint32
 		Rule     uint32
 		Reject   uint32
+		SendBy   uint32
 		Protocol uint16
 		Fragment uint16
 		L3Off    uint16
@@ -138,7 +139,6 @@ type l2XDPScratch struct {
 		Hook     uint8
 		LlLen    uint8
 		Zone     uint16
-		_        [4]byte
 		Now      uint64
 		Priority uint32
 		ZoneDirs uint8

@@ -5,6 +5,7 @@
 #include "types.h"
 #include "clock.h"
 #include "device.h"
+#include "dup.h"
 #include "exthdr.h"
 #include "facts.h"
 #include "fib.h"
@@ -134,6 +135,7 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 		TC_FUNCTIONS(ctx, p)                                      \
 		nft_ct_write(p, 0);                                       \
 		nft_device(ctx, p, 0);                                    \
+		nft_dup(ctx, p, 0);                                       \
 		nft_socket(ctx, p, 0);                                    \
 		nft_clock(ctx, p, 0);                                     \
 		nft_secpath(ctx, p, 0);                                   \

@@ -47,6 +47,7 @@ struct pkt {
 	__u32 nat; /* NAT_* that a NAT chain asks for; 0: nothing */
 	__u32 rule; /* counter index of the last rule that matched */
 	__u32 reject; /* REJECT_* that a rule has dropped it with */
+	__u32 send_by; /* the interface that a rule sends the frame by */
 	__be16 protocol; /* EtherType */
 	__u16 fragment; /* FRAGMENT_* */
 	__u16 l3_off; /* from the start of the packet's data */

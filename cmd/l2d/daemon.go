@@ -199,6 +199,7 @@ func sameLoader(a, b loader.Config) bool {
 	}
 	a.Policy, b.Policy = nil, nil
 	a.Carry, b.Carry = nil, nil
+	a.CarryAll, b.CarryAll = nil, nil
 	a.Counted, b.Counted = nil, nil
 	return reflect.DeepEqual(a, b)
 }

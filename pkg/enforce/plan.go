@@ -161,6 +161,7 @@ func (p *Plan) compile() error {
 		MaxHalfOpen: cfg.Conntrack.MaxHalfOpen,
 		Timeouts:    cfg.Conntrack.Timeouts,
 		Policy:      p.Program,
+		CarryAll:    p.Program.Carry,
 	}
 	return nil
 }

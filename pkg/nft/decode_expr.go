@@ -44,6 +44,8 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"notrack":   decodeNotrack,
 	"hash":      decodeHash,
 	"reject":    decodeReject,
+	"dup":       decodeDup,
+	"fwd":       decodeFwd,
 }
 
 func init() {
@@ -517,6 +519,43 @@ func decodeObjref(b []byte) (Expr, error) {
 			return errAttr(a)
 		}
 		return nil
+	})
+}
+
+// NFTA_DUP_* and NFTA_FWD_*.
+const (
+	attrDupAddr   = 1
+	attrDupDev    = 2
+	attrFwdDev    = 1
+	attrFwdAddr   = 2
+	attrFwdFamily = 3
+)
+
+func decodeDup(b []byte) (Expr, error) {
+	e := new(ExprDup)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case attrDupAddr:
+			return u32to(&e.Addr, a)
+		case attrDupDev:
+			return u32to(&e.Dev, a)
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeFwd(b []byte) (Expr, error) {
+	e := new(ExprFwd)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case attrFwdDev:
+			return u32to(&e.Dev, a)
+		case attrFwdAddr:
+			return u32to(&e.Addr, a)
+		case attrFwdFamily:
+			return into(&e.Family, a.u32, func(v uint32) Family { return Family(v) })
+		}
+		return errAttr(a)
 	})
 }
 

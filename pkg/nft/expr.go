@@ -388,3 +388,22 @@ type ExprReject struct {
 
 // ExprName implements [Expr].
 func (*ExprReject) ExprName() string { return "reject" }
+
+// ExprDup sends a copy of the packet: to an address, by a device, or both. A
+// register of 0 is none.
+type ExprDup struct {
+	Addr, Dev Register
+}
+
+// ExprName implements [Expr].
+func (*ExprDup) ExprName() string { return "dup" }
+
+// ExprFwd sends the frame by a device, and if there is an address by that
+// neighbour.
+type ExprFwd struct {
+	Dev, Addr Register
+	Family    Family // of the address
+}
+
+// ExprName implements [Expr].
+func (*ExprFwd) ExprName() string { return "fwd" }

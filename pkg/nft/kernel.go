@@ -107,6 +107,9 @@ func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ru
 	if err := readSets(conn, rs, nil); err != nil {
 		return nil, err
 	}
+	if rs.elements() > maxListed {
+		options = append(options, "-t")
+	}
 	out, err := command(ctx, append(options, "-a", "list", "ruleset")...)
 	if err != nil {
 		return nil, err
@@ -300,6 +303,19 @@ func readElements(conn *netlink.Conn, s *Set) error {
 		s.Elements = append(s.Elements, elems...)
 	}
 	return nil
+}
+
+// maxListed is up to how many elements the listing has those of named sets.
+const maxListed = 50000
+
+func (r *Ruleset) elements() int {
+	n := 0
+	for _, t := range r.Tables {
+		for _, s := range t.Sets {
+			n += len(s.Elements)
+		}
+	}
+	return n
 }
 
 func cstring(s string) []byte { return append([]byte(s), 0) }

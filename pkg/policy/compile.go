@@ -43,6 +43,7 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)
 	}
+	c.p.nameMaps()
 	c.order()
 	c.refuseRedirects()
 	c.checkHooks()

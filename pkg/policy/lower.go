@@ -65,6 +65,8 @@ func init() {
 		"notrack":   as((*lowerer).notrack),
 
 		"flow_offload": as((*lowerer).flowOffload),
+		"dup":          as((*lowerer).dup),
+		"fwd":          as((*lowerer).fwd),
 		"reject":       as((*lowerer).reject),
 	}
 }

@@ -63,6 +63,7 @@ func (s *Set) Update(maps Maps, gone, come []nft.Range) error {
 	if s.classes {
 		return s.updateRanges(maps, gone, come, false)
 	}
+	s.index = nil
 	m, now := maps[s.MapName], Now()
 	keep := make(map[string]bool, len(come))
 	for _, r := range come {
@@ -123,6 +124,7 @@ func (s *Set) Sync(maps Maps, kernel []nft.Range) error {
 	if s.Constant {
 		return nil
 	}
+	s.index = nil
 	m, now := maps[s.MapName], Now()
 	if s.catchAll != nil {
 		any := initialElement{binary.NativeEndian.AppendUint32(nil, anyKey), s.catchAll}
