@@ -408,21 +408,8 @@ func TestDeletedFlow(t *testing.T) {
 				}
 			}
 			begun := stat(t, d, "flow_new")
-			err := d.Map("l2_flows", func(confirmed *ebpf.Map) error {
-				return d.Map("l2_half_open", func(half *ebpf.Map) error {
-					table, err := flow.NewTable(confirmed, half)
-					if err != nil {
-						return err
-					}
-					n, err := table.Delete(flow.Filter{Port: 7700, Prefix: netip.PrefixFrom(f.lan, f.lan.BitLen())})
-					if err == nil && n != 1 {
-						err = fmt.Errorf("%d flows deleted, not 1", n)
-					}
-					return err
-				})
-			})
-			if err != nil {
-				t.Fatal(err)
+			if n := deleteFlows(t, d, flow.Filter{Port: 7700, Prefix: netip.PrefixFrom(f.lan, f.lan.BitLen())}); n != 1 {
+				t.Fatalf("%d flows deleted, not 1", n)
 			}
 			if n := len(flows(t, d, flow.Filter{Port: 7700, Prefix: netip.PrefixFrom(f.lan, f.lan.BitLen())})); n != 0 {
 				t.Errorf("%d flows are left", n)

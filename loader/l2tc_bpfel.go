@@ -168,6 +168,14 @@ type l2TCScratch struct {
 		Key      [72]uint8
 		Regs     [64]uint8
 		Elem     [104]uint8
+		NatRange struct {
+			_       structs.HostLayout
+			Min     [16]uint8
+			Max     [16]uint8
+			PortMin uint16
+			PortMax uint16
+			_       [4]byte
+		}
 	}
 	Key   l2TCTuple
 	Error struct {
@@ -225,10 +233,11 @@ const (
 	l2TCStatSTAT_DROP_MARTIAN        l2TCStat = 15
 	l2TCStatSTAT_DROP_NAT_NO_ADDRESS l2TCStat = 16
 	l2TCStatSTAT_DROP_NAT_EXHAUSTED  l2TCStat = 17
-	l2TCStatSTAT_DROP_FLOW_CLASH     l2TCStat = 18
-	l2TCStatSTAT_DROP_INTERNAL       l2TCStat = 19
-	l2TCStatSTAT_LOG_LOST            l2TCStat = 20
-	l2TCStatSTAT_MAX                 l2TCStat = 21
+	l2TCStatSTAT_DROP_NAT_LOCAL      l2TCStat = 18
+	l2TCStatSTAT_DROP_FLOW_CLASH     l2TCStat = 19
+	l2TCStatSTAT_DROP_INTERNAL       l2TCStat = 20
+	l2TCStatSTAT_LOG_LOST            l2TCStat = 21
+	l2TCStatSTAT_MAX                 l2TCStat = 22
 )
 
 type l2TCTuple struct {
@@ -256,6 +265,7 @@ const (
 	l2TCMapL2Frags         = "l2_frags"
 	l2TCMapL2Gc            = "l2_gc"
 	l2TCMapL2HalfOpen      = "l2_half_open"
+	l2TCMapL2HalfWay       = "l2_half_way"
 	l2TCMapL2Ifaces        = "l2_ifaces"
 	l2TCMapL2Limits        = "l2_limits"
 	l2TCMapL2Scratch       = "l2_scratch"
@@ -269,6 +279,7 @@ const (
 	l2TCVarAnswerInterval6 = "answer_interval6"
 	l2TCVarAnswerTtl       = "answer_ttl"
 	l2TCVarCsumIpv6Flag    = "csum_ipv6_flag"
+	l2TCVarHalfWayNext     = "half_way_next"
 	l2TCVarPolicyFacts     = "policy_facts"
 	l2TCVarPolicyPhases    = "policy_phases"
 	l2TCVarPolicyRejects   = "policy_rejects"
@@ -338,6 +349,7 @@ type l2TCMapSpecs struct {
 	L2Frags         *ebpf.MapSpec `ebpf:"l2_frags"`
 	L2Gc            *ebpf.MapSpec `ebpf:"l2_gc"`
 	L2HalfOpen      *ebpf.MapSpec `ebpf:"l2_half_open"`
+	L2HalfWay       *ebpf.MapSpec `ebpf:"l2_half_way"`
 	L2Ifaces        *ebpf.MapSpec `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.MapSpec `ebpf:"l2_limits"`
 	L2Scratch       *ebpf.MapSpec `ebpf:"l2_scratch"`
@@ -354,6 +366,7 @@ type l2TCVariableSpecs struct {
 	AnswerInterval6 *ebpf.VariableSpec `ebpf:"answer_interval6"`
 	AnswerTtl       *ebpf.VariableSpec `ebpf:"answer_ttl"`
 	CsumIpv6Flag    *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
+	HalfWayNext     *ebpf.VariableSpec `ebpf:"half_way_next"`
 	PolicyFacts     *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases    *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.VariableSpec `ebpf:"policy_rejects"`
@@ -392,6 +405,7 @@ type l2TCMaps struct {
 	L2Frags         *ebpf.Map `ebpf:"l2_frags"`
 	L2Gc            *ebpf.Map `ebpf:"l2_gc"`
 	L2HalfOpen      *ebpf.Map `ebpf:"l2_half_open"`
+	L2HalfWay       *ebpf.Map `ebpf:"l2_half_way"`
 	L2Ifaces        *ebpf.Map `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.Map `ebpf:"l2_limits"`
 	L2Scratch       *ebpf.Map `ebpf:"l2_scratch"`
@@ -411,6 +425,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Frags,
 		m.L2Gc,
 		m.L2HalfOpen,
+		m.L2HalfWay,
 		m.L2Ifaces,
 		m.L2Limits,
 		m.L2Scratch,
@@ -428,6 +443,7 @@ type l2TCVariables struct {
 	AnswerInterval6 *ebpf.Variable `ebpf:"answer_interval6"`
 	AnswerTtl       *ebpf.Variable `ebpf:"answer_ttl"`
 	CsumIpv6Flag    *ebpf.Variable `ebpf:"csum_ipv6_flag"`
+	HalfWayNext     *ebpf.Variable `ebpf:"half_way_next"`
 	PolicyFacts     *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases    *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.Variable `ebpf:"policy_rejects"`

@@ -146,6 +146,14 @@ type l2XDPScratch struct {
 		Key      [72]uint8
 		Regs     [64]uint8
 		Elem     [104]uint8
+		NatRange struct {
+			_       structs.HostLayout
+			Min     [16]uint8
+			Max     [16]uint8
+			PortMin uint16
+			PortMax uint16
+			_       [4]byte
+		}
 	}
 	Key   l2XDPTuple
 	Error struct {
@@ -203,10 +211,11 @@ const (
 	l2XDPStatSTAT_DROP_MARTIAN        l2XDPStat = 15
 	l2XDPStatSTAT_DROP_NAT_NO_ADDRESS l2XDPStat = 16
 	l2XDPStatSTAT_DROP_NAT_EXHAUSTED  l2XDPStat = 17
-	l2XDPStatSTAT_DROP_FLOW_CLASH     l2XDPStat = 18
-	l2XDPStatSTAT_DROP_INTERNAL       l2XDPStat = 19
-	l2XDPStatSTAT_LOG_LOST            l2XDPStat = 20
-	l2XDPStatSTAT_MAX                 l2XDPStat = 21
+	l2XDPStatSTAT_DROP_NAT_LOCAL      l2XDPStat = 18
+	l2XDPStatSTAT_DROP_FLOW_CLASH     l2XDPStat = 19
+	l2XDPStatSTAT_DROP_INTERNAL       l2XDPStat = 20
+	l2XDPStatSTAT_LOG_LOST            l2XDPStat = 21
+	l2XDPStatSTAT_MAX                 l2XDPStat = 22
 )
 
 type l2XDPTuple struct {

@@ -358,6 +358,25 @@ func flows(t *testing.T, d *Dataplane, filter flow.Filter) []flow.Flow {
 	return list
 }
 
+// deleteFlows ends the flows that a filter selects and returns how many.
+func deleteFlows(t *testing.T, d *Dataplane, filter flow.Filter) (n int) {
+	t.Helper()
+	err := d.Map("l2_flows", func(confirmed *ebpf.Map) error {
+		return d.Map("l2_half_open", func(half *ebpf.Map) error {
+			table, err := flow.NewTable(confirmed, half)
+			if err != nil {
+				return err
+			}
+			n, err = table.Delete(filter)
+			return err
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // eventually waits until ok, for a packet that is on its way.
 func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
