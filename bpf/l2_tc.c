@@ -142,7 +142,7 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		w->error = error;
 		icmp_error_track(skb, p, error);
 	} else {
-		ct_in(p, w->key, &w->ct);
+		ct_in(skb, p, w->key, &w->ct);
 		if (w->ct.flow)
 			facts_flow(w->key, w->ct.flow, w->ct.flow->flags);
 		else if (w->ct.first)
@@ -578,6 +578,11 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 	return send_by(skb, p, fib, TC_INDEX_DONE);
 }
 
+static __always_inline __u32 vlan_id(const struct __sk_buff *skb)
+{
+	return skb->vlan_present ? skb->vlan_tci & 0xfff : 0;
+}
+
 SEC("tcx/ingress")
 int l2_ingress(struct __sk_buff *skb)
 {
@@ -608,8 +613,11 @@ int l2_ingress(struct __sk_buff *skb)
 	/* Of a VLAN: it comes again by the VLAN's device. For another host:
 	 * the stack does not take it.
 	 */
-	if (skb->vlan_present || skb->pkt_type == PACKET_OTHERHOST)
+	if (vlan_id(skb) || skb->pkt_type == PACKET_OTHERHOST)
 		return TCX_NEXT;
+	/* Of none, with a priority: the stack takes it as if it had no tag. */
+	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
+		return drop(STAT_DROP_INTERNAL);
 	s = way_begin(&w);
 	if (!s)
 		return drop(STAT_DROP_INTERNAL);

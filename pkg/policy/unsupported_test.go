@@ -34,7 +34,7 @@ func TestUnsupportedRules(t *testing.T) {
 		{"@nh,0,16 set 0x4500", `"payload": not supported: writing the version, a length, the protocol or the fragment of a packet; supported: ` + writable},
 		{"ip6 nexthdr set 6", `"payload": not supported: writing the version, a length, the protocol or the fragment of a packet; supported: ` + writable},
 		{"@nh,320,16 set 7", `"payload": not supported: writing behind the IPv6 header; supported: ` + writable},
-		{"@ll,112,16 set 7", `"payload": not supported: writing behind the link-layer header; supported: ` + writable},
+		{"vlan id set 7", `"payload": not supported: writing behind the addresses of the link layer; supported: ` + writable},
 		{"sctp dport set 7", `"payload": not supported: a checksum of SCTP; supported: checksums of TCP, UDP, ICMP and IPv4`},
 		{"@th,160,128 1 @th,288,128 1 @th,416,128 1 @th,544,128 1 @th,672,8 1 accept", `"payload": not supported: more than 64 bytes of computed values in a rule`},
 	}
