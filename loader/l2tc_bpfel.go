@@ -74,6 +74,29 @@ type l2TCFlow struct {
 		Mtu     uint16
 		Unused  uint16
 	}
+	Seen struct {
+		_      structs.HostLayout
+		End    uint32
+		Maxend uint32
+		Maxwin uint32
+		Maxack uint32
+		Scale  uint8
+		Flags  uint8
+		_      [2]byte
+	}
+	Last struct {
+		_       structs.HostLayout
+		Seq     uint32
+		Ack     uint32
+		End     uint32
+		Win     uint16
+		Event   uint8
+		Dir     uint8
+		Retrans uint8
+		Scale   uint8
+		Flags   uint8
+		_       [1]byte
+	}
 	_ [4]byte
 }
 
@@ -194,8 +217,32 @@ type l2TCScratch struct {
 		Translate     uint8
 		_             [6]byte
 	}
-	Fwd    l2TCFlow
-	Rev    l2TCFlow
+	Fwd  l2TCFlow
+	Rev  l2TCFlow
+	Seen [2]struct {
+		_      structs.HostLayout
+		End    uint32
+		Maxend uint32
+		Maxwin uint32
+		Maxack uint32
+		Scale  uint8
+		Flags  uint8
+		_      [2]byte
+	}
+	Last struct {
+		_       structs.HostLayout
+		Seq     uint32
+		Ack     uint32
+		End     uint32
+		Win     uint16
+		Event   uint8
+		Dir     uint8
+		Retrans uint8
+		Scale   uint8
+		Flags   uint8
+		_       [1]byte
+	}
+	_      [4]byte
 	Route  [8]uint64
 	Answer l2TCTuple
 	Source [16]uint8
@@ -206,10 +253,15 @@ type l2TCSettings struct {
 	_                 structs.HostLayout
 	Tcp               [10]uint32
 	TcpUnacknowledged uint32
+	TcpRetransmitted  uint32
 	UdpUnreplied      uint32
 	UdpStream         uint32
 	Icmp              uint32
 	Generic           uint32
+	TcpLiberal        uint8
+	TcpLoose          uint8
+	TcpAnyRst         uint8
+	TcpMaxRetrans     uint8
 }
 
 type l2TCStat uint32

@@ -68,6 +68,29 @@ type l2XDPFlow struct {
 		Mtu     uint16
 		Unused  uint16
 	}
+	Seen struct {
+		_      structs.HostLayout
+		End    uint32
+		Maxend uint32
+		Maxwin uint32
+		Maxack uint32
+		Scale  uint8
+		Flags  uint8
+		_      [2]byte
+	}
+	Last struct {
+		_       structs.HostLayout
+		Seq     uint32
+		Ack     uint32
+		End     uint32
+		Win     uint16
+		Event   uint8
+		Dir     uint8
+		Retrans uint8
+		Scale   uint8
+		Flags   uint8
+		_       [1]byte
+	}
 	_ [4]byte
 }
 
@@ -172,8 +195,32 @@ type l2XDPScratch struct {
 		Translate     uint8
 		_             [6]byte
 	}
-	Fwd    l2XDPFlow
-	Rev    l2XDPFlow
+	Fwd  l2XDPFlow
+	Rev  l2XDPFlow
+	Seen [2]struct {
+		_      structs.HostLayout
+		End    uint32
+		Maxend uint32
+		Maxwin uint32
+		Maxack uint32
+		Scale  uint8
+		Flags  uint8
+		_      [2]byte
+	}
+	Last struct {
+		_       structs.HostLayout
+		Seq     uint32
+		Ack     uint32
+		End     uint32
+		Win     uint16
+		Event   uint8
+		Dir     uint8
+		Retrans uint8
+		Scale   uint8
+		Flags   uint8
+		_       [1]byte
+	}
+	_      [4]byte
 	Route  [8]uint64
 	Answer l2XDPTuple
 	Source [16]uint8
@@ -184,10 +231,15 @@ type l2XDPSettings struct {
 	_                 structs.HostLayout
 	Tcp               [10]uint32
 	TcpUnacknowledged uint32
+	TcpRetransmitted  uint32
 	UdpUnreplied      uint32
 	UdpStream         uint32
 	Icmp              uint32
 	Generic           uint32
+	TcpLiberal        uint8
+	TcpLoose          uint8
+	TcpAnyRst         uint8
+	TcpMaxRetrans     uint8
 }
 
 type l2XDPStat uint32

@@ -247,9 +247,15 @@ static __noinline int flow_begin(struct pkt *p, const struct tuple *key,
 	fwd->state = state;
 	fwd->zone = zone_of(p, ZONE_REPLY);
 	facts_begin(fwd);
+	if (p->l4proto == IPPROTO_TCP) {
+		fwd->seen = sc->seen[0];
+		fwd->last = sc->last;
+	}
 	fwd->created = s.now;
 	fwd->expires = s.now + flow_timeout(fwd, p->l4proto, s.now);
 	flow_reverse(&sc->rev, fwd, key);
+	if (p->l4proto == IPPROTO_TCP)
+		sc->rev.seen = sc->seen[1];
 	s.rev = &sc->rev;
 	tuple_reverse(&s.rkey, (struct endpoints *)t, key, fwd->zone);
 

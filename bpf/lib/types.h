@@ -183,10 +183,33 @@ struct hop {
 	__u16 unused;
 };
 
+/* What a direction's TCP segments have shown: tcp_window.h. Host order. */
+struct tcp_seen {
+	__u32 end; /* behind the last byte sent */
+	__u32 maxend; /* behind the last byte that it may send */
+	__u32 maxwin; /* largest window offered; 0: nothing seen */
+	__u32 maxack; /* highest acknowledgement */
+	__u8 scale; /* of its windows */
+	__u8 flags; /* SEEN_* */
+};
+
+/* The last segment of a connection that mattered. Host order. */
+struct tcp_last {
+	__u32 seq;
+	__u32 ack;
+	__u32 end;
+	__u16 win;
+	__u8 event; /* EVENT_* */
+	__u8 dir; /* 1: of the reply direction */
+	__u8 retrans; /* how often it came again */
+	__u8 scale; /* of a SYN that was let through */
+	__u8 flags; /* likewise, and LAST_* */
+};
+
 /*
  * One direction of a flow; the key is the tuple its packets arrive with. The
  * other direction's key is the reverse of out. With key and map overhead it
- * is within the 256 bytes that the kernel's allocator rounds up to.
+ * fills the 256 bytes that the kernel's allocator rounds up to.
  */
 struct flow {
 	struct endpoints out;
@@ -203,19 +226,28 @@ struct flow {
 	__u32 addr_diff;
 	__u32 port_diff;
 	struct hop hop;
+	struct tcp_seen seen;
+	struct tcp_last last; /* of the original direction's entry */
 };
 
 #define FLOW_REPLY (1U << 0) /* this is the reply direction */
 #define FLOW_SEEN_REPLY (1U << 1) /* packets have been seen both ways */
+#define FLOW_ASSURED (1U << 2) /* IPS_ASSURED of TCP */
 
 /* Timeouts in ticks. */
 struct settings {
 	__u32 tcp[TCP_STATE_MAX];
-	__u32 tcp_unacknowledged; /* established, picked up, no reply yet */
+	__u32 tcp_unacknowledged; /* of data, or of a flow picked up */
+	__u32 tcp_retransmitted; /* often, without an answer */
 	__u32 udp_unreplied;
 	__u32 udp_stream;
 	__u32 icmp;
 	__u32 generic;
+	/* What is no timeout. */
+	__u8 tcp_liberal; /* all segments are in the window */
+	__u8 tcp_loose; /* connections are picked up */
+	__u8 tcp_any_rst; /* resets before the window are good */
+	__u8 tcp_max_retrans;
 };
 
 /* What the programs know of an interface, by its index. */
