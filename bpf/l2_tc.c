@@ -10,32 +10,20 @@
 
 #include "lib/conntrack.h"
 #include "lib/forward.h"
+#include "lib/frame.h"
 #include "lib/handover.h"
 #include "lib/gc.h"
 #include "lib/icmp_error.h"
+#include "lib/marks.h"
 #include "lib/nat.h"
 #include "lib/parse.h"
 #include "lib/policy.h"
 #include "lib/reject.h"
 #include "lib/reject_local.h"
 #include "lib/rewrite.h"
+#include "lib/written.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-/* Tells the egress program of the way that a packet has behind it. tc_index
- * stays with a packet through neighbour resolution and fragmentation, and is
- * nobody else's since the tcindex classifier has gone.
- */
-#define TC_INDEX_NONE 0
-#define TC_INDEX_DONE 0x12d0 /* forwarded: nothing left to do */
-#define TC_INDEX_SNAT 0x12d1 /* accepted, its source is still to translate */
-/* The answer to a packet, and so the router's own: of a packet without
- * tracking, of one of a flow, and of one that would have begun a flow.
- */
-#define TC_INDEX_ANSWER 0x12d2
-#define TC_INDEX_ANSWER_RELATED 0x12d3
-#define TC_INDEX_ANSWER_FIRST 0x12d4
-#define TC_INDEX_ANSWER_LOCAL 0x12d5 /* to the router itself */
 
 /* What the steps of a packet's way share. */
 struct way {
@@ -166,10 +154,46 @@ static __always_inline void track_answer(struct __sk_buff *skb, struct pkt *p,
 	p->ct_state = CT_STATE_RELATED;
 }
 
+/*
+ * Rules may have written other addresses to the packet than conntrack has: they
+ * stay, unless the flow has a translation of that side.
+ */
+static __always_inline void set_dst(struct pkt *p, const struct way *w,
+				    const struct endpoints *out)
+{
+	const struct tuple *key = w->key;
+
+	if (policy_writes && key->dport == out->dport &&
+	    !__builtin_memcmp(key->daddr, out->daddr, sizeof(key->daddr)))
+		return;
+	translate_dst(p, out);
+}
+
+static __always_inline void set_src(struct pkt *p, const struct way *w,
+				    const struct endpoints *out)
+{
+	const struct tuple *key = w->key;
+
+	if (policy_writes && key->sport == out->sport &&
+	    !__builtin_memcmp(key->saddr, out->saddr, sizeof(key->saddr)))
+		return;
+	translate_src(p, out);
+}
+
+/* Conntrack sees what the chains before it have written. */
+static __always_inline void see_written(struct pkt *p, struct way *w)
+{
+	if (!policy_writes)
+		return;
+	tuple_of_headers(p, &p->tuple);
+	parse_ports(p);
+	*w->key = p->tuple;
+}
+
 static __always_inline void to_dst(struct pkt *p, const struct way *w)
 {
 	if (w->ct.flow)
-		translate_dst(p, &w->ct.flow->out);
+		set_dst(p, w, &w->ct.flow->out);
 	else if (w->error && w->error->translate)
 		icmp_error_dst(p, w->error);
 }
@@ -185,7 +209,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	int reason;
 
 	if (w->ct.flow) {
-		translate_src(p, &w->ct.flow->out);
+		set_src(p, w, &w->ct.flow->out);
 		return 0;
 	}
 	if (w->error && w->error->translate) {
@@ -202,7 +226,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	if (reason)
 		return reason;
 	__builtin_memcpy(&out, &p->tuple, sizeof(out));
-	translate_src(p, &out);
+	set_src(p, w, &out);
 	facts_begun(w->key, &out, zone_of(p, ZONE_REPLY));
 	return 0;
 }
@@ -246,7 +270,7 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 		return TCX_DROP;
 	if (p->ct_state & (CT_STATE_NEW | CT_STATE_ESTABLISHED)) {
 		mark = TC_INDEX_ANSWER_RELATED;
-		if (p->reject >> REJECT_KIND_SHIFT == REJECT_RESET)
+		if (REJECT_KIND(p) == REJECT_RESET)
 			reject_close(p, &s->key);
 	}
 	if (hook == REJECT_OUTPUT) {
@@ -262,9 +286,10 @@ static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
 				  const struct way *w, __u32 hook)
 {
 	count(STAT_DROP_POLICY);
-	if (!policy_rejects || !p->reject)
+	if (!policy_rejects || !REJECT_KIND(p))
 		return TCX_DROP;
-	return reject(skb, p, hook, w->ct.first);
+	return reject(skb, p, hook,
+		      w->ct.first && !(p->reject & REJECT_AFTER_NAT));
 }
 
 /* A chain behind the NAT refused the first packet: there is no flow. */
@@ -291,12 +316,21 @@ static __always_inline void write_metadata(struct __sk_buff *skb,
 static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
 					 const struct way *w, int ttl)
 {
-	const struct tuple *from = w->key, *to = &p->tuple;
+	struct tuple *from = w->key, *to = &p->tuple;
 	__u32 addr_diff, port_diff;
 
 	if (w->error && w->error->translate &&
 	    icmp_error_rewrite(skb, p, w->error) < 0)
 		return -1;
+	if (policy_writes) {
+		/* The packet is as rules have written it, and becomes what the
+		 * headers' copies say.
+		 */
+		if (tuple_of_packet(skb, p, from))
+			return -1;
+		tuple_of_headers(p, to);
+		ttl = ttl && hop_is_pending(skb, p);
+	}
 	addr_diff = csum_add(csum_addr_diff(from->saddr, to->saddr),
 			     csum_addr_diff(from->daddr, to->daddr));
 	port_diff = csum_add(csum_port_diff(from->sport, to->sport),
@@ -322,6 +356,7 @@ static __always_inline int is_dhcp(const struct pkt *p)
 static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 				   struct way *w)
 {
+	struct endpoints out;
 	int reason;
 
 	if (!policy_accepts(INPUT, input, skb, p)) {
@@ -334,9 +369,11 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 		reason = flow_begin(p, w->key, w->ct.state);
 		if (reason)
 			return drop(reason);
+		__builtin_memcpy(&out, &p->tuple, sizeof(out));
+		set_src(p, w, &out);
 	} else if (w->ct.flow) {
 		/* Its port, if that was taken when the flow began. */
-		translate_src(p, &w->ct.flow->out);
+		set_src(p, w, &w->ct.flow->out);
 	}
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
@@ -349,6 +386,8 @@ static __always_inline int lookup_route(struct __sk_buff *skb,
 					struct bpf_fib_lookup *fib, __u32 len)
 {
 	route_fill(fib, p, len);
+	if (policy_writes)
+		route_fill_written(fib, p);
 	/* In newer headers a union with smac; an output after the call. */
 	__builtin_memcpy(fib->smac, &p->mark, sizeof(p->mark));
 	return bpf_fib_lookup(skb, fib, sizeof(*fib),
@@ -403,7 +442,8 @@ static __always_inline int to_kernel(struct __sk_buff *skb, struct pkt *p,
 	__builtin_memcpy(&arrived, w->key, sizeof(arrived));
 	snat = p->tuple.sport != arrived.sport ||
 	       __builtin_memcmp(p->tuple.saddr, arrived.saddr, 16);
-	translate_src(p, &arrived);
+	if (snat || !policy_writes)
+		translate_src(p, &arrived);
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_TO_KERNEL);
@@ -459,6 +499,15 @@ int l2_ingress(struct __sk_buff *skb)
 		return TCX_NEXT;
 	answer = policy_rejects && skb->tc_index == TC_INDEX_ANSWER_LOCAL;
 	skb->tc_index = TC_INDEX_NONE;
+	s = scratch();
+	if (!s)
+		return drop(STAT_DROP_INTERNAL);
+	if (!frame_enters(skb, &s->pkt, iface)) {
+		if (!s->pkt.send_by)
+			return drop(STAT_DROP_POLICY);
+		skb->tc_index = TC_INDEX_DONE;
+		return bpf_redirect(s->pkt.send_by, 0);
+	}
 	/* Of a VLAN: it comes again by the VLAN's device. For another host:
 	 * the stack does not take it.
 	 */
@@ -492,6 +541,7 @@ int l2_ingress(struct __sk_buff *skb)
 
 	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, skb, p))
 		return refuse(skb, p, &w, REJECT_PREROUTING);
+	see_written(p, &w);
 	track(skb, p, &w);
 	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
 		return refuse(skb, p, &w, REJECT_PREROUTING);
@@ -548,21 +598,17 @@ static __always_inline int finish_snat(struct __sk_buff *skb, struct pkt *p,
 	return pass(skb);
 }
 
-SEC("tcx/egress")
-int l2_egress(struct __sk_buff *skb)
+/* What leaves by an interface, but for the chains of the interface itself. */
+static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 {
 	__u32 ifindex = skb->ifindex;
-	struct iface *iface;
 	int reason, forwarded, related;
 	__u32 answer;
 	struct scratch *s;
 	struct way w;
 	struct pkt *p;
 
-	if (is_marked(skb, TC_INDEX_DONE))
-		return pass(skb);
-	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
-	if (!iface || !(iface->flags & IFACE_MANAGED) || skb->vlan_present)
+	if (is_marked(skb, TC_INDEX_DONE) || skb->vlan_present)
 		return pass(skb);
 	/* Before the socket: of who sent what it answers, here or elsewhere. */
 	answer = policy_rejects ? answer_mark(skb) : 0;
@@ -600,8 +646,10 @@ int l2_egress(struct __sk_buff *skb)
 	} else if (!policy_accepts(OUTPUT_RAW, output_raw, skb, p)) {
 		return refuse(skb, p, &w, REJECT_OUTPUT);
 	}
-	if (!related)
+	if (!related) {
+		see_written(p, &w);
 		track(skb, p, &w);
+	}
 	if (forwarded &&
 	    !policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
 		return refuse(skb, p, &w, REJECT_PREROUTING);
@@ -632,4 +680,24 @@ int l2_egress(struct __sk_buff *skb)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);
 	return pass(skb);
+}
+
+SEC("tcx/egress")
+int l2_egress(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
+	struct scratch *s;
+	int verdict;
+
+	if (!iface || !(iface->flags & IFACE_MANAGED))
+		return pass(skb);
+	verdict = egress(skb, iface);
+	if (verdict != TCX_NEXT || !(policy_phases & PHASE_EGRESS))
+		return verdict;
+	s = scratch_leaving();
+	if (!s)
+		return drop(STAT_DROP_INTERNAL);
+	return frame_leaves(skb, &s->pkt, iface) ? TCX_NEXT :
+						   drop(STAT_DROP_POLICY);
 }

@@ -159,7 +159,7 @@ int l2_xdp(struct xdp_md *ctx)
 
 	flow_touch(&p->tuple, f, p, 0, 0);
 	if (!policy_passes(ctx, p, f, hop.oif)) {
-		if (policy_rejects && p->reject)
+		if (policy_rejects && REJECT_KIND(p))
 			return handover(ctx, p);
 		count(STAT_DROP_POLICY);
 		return XDP_DROP;

@@ -53,6 +53,8 @@ type Config struct {
 	// map of the same name and layout of the policy before, while that one is
 	// in force. Without it these are the elements that expire.
 	Carry func(name string, to, from *ebpf.Map) error
+	// CarryAll does so for all maps at once, where there is no Carry.
+	CarryAll func(to, from map[string]*ebpf.Map) error
 	// Counted has the counters of the policy that go on from those of the
 	// policy before: indexes of the latter by those of the former.
 	Counted map[uint32]uint32

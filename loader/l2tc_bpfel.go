@@ -149,6 +149,7 @@ type l2TCScratch struct {
 		Nat      uint32
 		Rule     uint32
 		Reject   uint32
+		SendBy   uint32
 		Protocol uint16
 		Fragment uint16
 		L3Off    uint16
@@ -160,7 +161,6 @@ type l2TCScratch struct {
 		Hook     uint8
 		LlLen    uint8
 		Zone     uint16
-		_        [4]byte
 		Now      uint64
 		Priority uint32
 		ZoneDirs uint8
@@ -272,6 +272,7 @@ const (
 	l2TCVarPolicyFacts     = "policy_facts"
 	l2TCVarPolicyPhases    = "policy_phases"
 	l2TCVarPolicyRejects   = "policy_rejects"
+	l2TCVarPolicyWrites    = "policy_writes"
 	l2TCVarPolicyXdp       = "policy_xdp"
 	l2TCVarStatMax         = "stat_max"
 )
@@ -356,6 +357,7 @@ type l2TCVariableSpecs struct {
 	PolicyFacts     *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases    *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.VariableSpec `ebpf:"policy_rejects"`
+	PolicyWrites    *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp       *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	StatMax         *ebpf.VariableSpec `ebpf:"stat_max"`
 }
@@ -429,6 +431,7 @@ type l2TCVariables struct {
 	PolicyFacts     *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases    *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.Variable `ebpf:"policy_rejects"`
+	PolicyWrites    *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp       *ebpf.Variable `ebpf:"policy_xdp"`
 	StatMax         *ebpf.Variable `ebpf:"stat_max"`
 }

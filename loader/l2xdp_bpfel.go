@@ -127,6 +127,7 @@ type l2XDPScratch struct {
 		Nat      uint32
 		Rule     uint32
 		Reject   uint32
+		SendBy   uint32
 		Protocol uint16
 		Fragment uint16
 		L3Off    uint16
@@ -138,7 +139,6 @@ type l2XDPScratch struct {
 		Hook     uint8
 		LlLen    uint8
 		Zone     uint16
-		_        [4]byte
 		Now      uint64
 		Priority uint32
 		ZoneDirs uint8
@@ -241,6 +241,7 @@ const (
 	l2XDPVarPolicyFacts   = "policy_facts"
 	l2XDPVarPolicyPhases  = "policy_phases"
 	l2XDPVarPolicyRejects = "policy_rejects"
+	l2XDPVarPolicyWrites  = "policy_writes"
 	l2XDPVarPolicyXdp     = "policy_xdp"
 	l2XDPVarStatMax       = "stat_max"
 )
@@ -316,6 +317,7 @@ type l2XDPVariableSpecs struct {
 	PolicyFacts   *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases  *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyRejects *ebpf.VariableSpec `ebpf:"policy_rejects"`
+	PolicyWrites  *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp     *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	StatMax       *ebpf.VariableSpec `ebpf:"stat_max"`
 }
@@ -380,6 +382,7 @@ type l2XDPVariables struct {
 	PolicyFacts   *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases  *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyRejects *ebpf.Variable `ebpf:"policy_rejects"`
+	PolicyWrites  *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp     *ebpf.Variable `ebpf:"policy_xdp"`
 	StatMax       *ebpf.Variable `ebpf:"stat_max"`
 }

@@ -25,6 +25,8 @@ type testPolicy struct {
 	notVerifying bool // reads what it may not
 	unpinnable   bool // has a map that cannot be pinned
 	set          bool // has a set by the name of test_set
+	// dropFrames drops every frame at the hook ingress, or egress.
+	dropFrames string
 	// rejectAt is the phase, such as "forward", that rejects: TCP by a reset,
 	// UDP by rejectedICMP.
 	rejectAt string
@@ -97,7 +99,14 @@ func (p testPolicy) Splice(spec *ebpf.CollectionSpec) error {
 			return err
 		}
 	}
-	return spec.Variables["policy_phases"].Set(uint32(0x3ff))
+	phases := uint32(0x3ff)
+	if p.dropFrames != "" {
+		phases |= map[string]uint32{"ingress": 1 << 20, "egress": 1 << 21}[p.dropFrames]
+		if err := spec.Variables["policy_xdp"].Set(uint32(0)); err != nil {
+			return err
+		}
+	}
+	return spec.Variables["policy_phases"].Set(phases)
 }
 
 func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructions, error) {
@@ -111,6 +120,8 @@ func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructi
 	}
 	verdict := int32(1)
 	switch {
+	case p.dropFrames != "" && name == "policy_"+p.dropFrames:
+		verdict = 0
 	case p.dropInput && name == "policy_input", p.dropOutput && name == "policy_output", p.dropForward && name == "policy_forward":
 		verdict = 0
 	}

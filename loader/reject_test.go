@@ -145,6 +145,41 @@ func TestRejectBytes(t *testing.T) {
 	})
 }
 
+// TestRejectUnfinished: a quoted checksum that is left to an interface makes the
+// error's own right when it is finished.
+func TestRejectUnfinished(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t)
+	cfg := r.config(testPolicy{rejectAt: "forward"})
+	for i := range cfg.Interfaces {
+		cfg.Interfaces[i].XDP = XDPOff
+	}
+	r.mustApply(cfg)
+	r.offload(true)
+	lan := r.tap(t, "l")
+	inFamilies(t, func(t *testing.T, f family) {
+		c := r.udp(t, "l", at(f.lan, 4900))
+		for _, size := range []int{1, 20, 1300} {
+			if _, err := c.WriteToUDPAddrPort(make([]byte, size), at(f.wanless, 4901)); err != nil && !errors.Is(err, unix.EHOSTUNREACH) && !errors.Is(err, unix.EACCES) {
+				t.Fatal(err)
+			}
+			p := lan.receive("error", func(p packet) bool {
+				return p.dst.Addr() == f.lan && p.proto == icmpProto(f.lan) && p.l4[0] == pick[byte](f, 3, 1)
+			})
+			quoted := p.l4[8+pick(f, 20, 40):]
+			seed := []byte{quoted[6], quoted[7]}
+			if want := sum16(pseudo(f.lan, f.wanless, unix.IPPROTO_UDP, 8+size)); uint16(seed[0])<<8|uint16(seed[1]) != want {
+				t.Fatalf("%d bytes: the quoted checksum is %x, finished already; the pseudo header's is %#x", size, seed, want)
+			}
+			sum := ^sum16(quoted)
+			quoted[6], quoted[7] = byte(sum>>8), byte(sum)
+			if bad := p.wrongChecksum(); bad != "" {
+				t.Errorf("%d bytes: wrong checksum: %s", size, bad)
+			}
+		}
+	})
+}
+
 // TestRejectLimit: ICMP errors follow the kernel's limit, resets have none.
 func TestRejectLimit(t *testing.T) {
 	t.Parallel()

@@ -22,6 +22,9 @@ func (r *replacement) carrySets() error {
 		return nil
 	}
 	carry := r.cfg.Carry
+	if carry == nil && r.cfg.CarryAll != nil {
+		return r.cfg.CarryAll(r.loaded.maps, r.oldPolicy)
+	}
 	if carry == nil {
 		carry = carrySet
 	}

@@ -23,3 +23,19 @@ static __always_inline int icmp_is_query(const struct pkt *p)
 	}
 	return 0;
 }
+
+/* Whether an answer to a query is. */
+static __always_inline int icmp_is_answer(const struct pkt *p)
+{
+	switch (p->th[0]) {
+	case ICMP_ECHOREPLY:
+	case ICMP_TIMESTAMPREPLY:
+	case ICMP_INFO_REPLY:
+	case ICMP_ADDRESSREPLY:
+		return p->l4proto == IPPROTO_ICMP;
+	case ICMPV6_ECHO_REPLY:
+	case ICMPV6_NI_REPLY:
+		return p->l4proto == IPPROTO_ICMPV6;
+	}
+	return 0;
+}

@@ -151,6 +151,9 @@ static __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 		}
 		return 0;
 	}
+	/* To another than who has sent what is quoted. */
+	if (__builtin_memcmp(p->tuple.daddr, q->saddr, 16))
+		return 0;
 	facts_flow(&rkey, f, f->flags);
 	p->ct_state = CT_STATE_RELATED;
 	__builtin_memcpy(now->saddr, f->out.daddr, 16);

@@ -17,9 +17,10 @@
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
 extern void *bpf_rdonly_cast(const void *address, __u32 type) __ksym;
 
-/* BPF_TYPE_ID_TARGET, BPF_FIELD_BYTE_OFFSET, BPF_TYPE_SIZE of libbpf. */
+/* BPF_TYPE_ID_TARGET, BPF_FIELD_BYTE_OFFSET and so on of libbpf. */
 #define TYPE_ID_TARGET 1
 #define FIELD_BYTE_OFFSET 0
+#define FIELD_EXISTS 2
 #define TYPE_SIZE 1
 
 /* What is at an address, a pointer or a number, as the verifier is to see it. */
@@ -30,6 +31,9 @@ extern void *bpf_rdonly_cast(const void *address, __u32 type) __ksym;
 #define kernel_offset(type, member) \
 	__builtin_preserve_field_info(((type *)0)->member, FIELD_BYTE_OFFSET)
 #define kernel_sizeof(type) __builtin_preserve_type_info(*(type *)0, TYPE_SIZE)
+/* Kernels are built without some members; nft does not take what needs them. */
+#define kernel_has(type, member) \
+	__builtin_preserve_field_info(((type *)0)->member, FIELD_EXISTS)
 /* Where a member is: read from there, a pointer is a number, which the verifier
  * lets one calculate with, and compares by its range only.
  */

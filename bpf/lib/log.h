@@ -18,7 +18,8 @@ static __always_inline void log_packet(struct ctx_buff *ctx,
 	    ctx_load(ctx, L3_OFF(p), e->data, n) < 0)
 		n = 0;
 	e->data_len = n;
-	if (p->iif && p->l3_off >= ETH_HLEN &&
+	/* Of what is no IP, at any hook: its type is there. */
+	if ((p->iif || !p->nfproto) && p->l3_off >= ETH_HLEN &&
 	    ctx_load(ctx, L3_OFF(p) - ETH_HLEN, e->mac, ETH_HLEN) == 0)
 		e->flags |= LOG_MAC;
 }

@@ -172,10 +172,12 @@ static __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
 	fib.tot_len = 1; /* of any length: the MTU is no matter here */
 	if (p->nfproto == NFPROTO_IPV4) {
 		fib.family = AF_INET;
-		__builtin_memcpy(&fib.ipv4_dst, p->tuple.daddr, 4);
+		__builtin_memcpy(&fib.ipv4_dst,
+				 p->nh + offsetof(struct iphdr, daddr), 4);
 	} else {
 		fib.family = AF_INET6;
-		__builtin_memcpy(fib.ipv6_dst, p->tuple.daddr, 16);
+		__builtin_memcpy(fib.ipv6_dst,
+				 p->nh + offsetof(struct ipv6hdr, daddr), 16);
 	}
 	if (bpf_fib_lookup(ctx, &fib, sizeof(fib),
 			   BPF_FIB_LOOKUP_OUTPUT | FIB_LOOKUP_SKIP_NEIGH |

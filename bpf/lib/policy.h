@@ -5,11 +5,15 @@
 #include "types.h"
 #include "clock.h"
 #include "device.h"
+#include "dup.h"
 #include "exthdr.h"
 #include "facts.h"
 #include "fib.h"
 #include "log.h"
 #include "maps.h"
+#if !CTX_XDP
+#include "payload_set.h"
+#endif
 #include "rt.h"
 #include "secpath.h"
 #include "socket.h"
@@ -35,6 +39,8 @@
 #define PHASE_POSTROUTING (1U << 7) /* postrouting filter, priority < 100 */
 #define PHASE_POSTROUTING_NAT (1U << 8) /* postrouting, type nat */
 #define PHASE_POSTROUTING_LATE (1U << 9) /* postrouting filter, 100 and later */
+#define PHASE_INGRESS (1U << 20) /* of a device: every frame */
+#define PHASE_EGRESS (1U << 21)
 
 volatile const __u32 policy_phases = 0;
 
@@ -43,6 +49,9 @@ volatile const __u32 policy_xdp = 1;
 
 /* 1: the ruleset has reject statements. */
 volatile const __u32 policy_rejects = 0;
+
+/* Rules write to packets. */
+volatile const __u32 policy_writes = 0;
 
 /* Counts the packet at a rule or a base chain's policy and remembers which. */
 __noinline int nft_count(struct pkt *p, __u32 index)
@@ -91,6 +100,15 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 	return within == !(l->flags & LIMIT_OVER);
 }
 
+#if CTX_XDP
+#define TC_FUNCTIONS(ctx, p)
+#else
+#define TC_FUNCTIONS(ctx, p)              \
+	nft_payload_set(ctx, p, 0, 0, 0); \
+	nft_tcp_set(ctx, p, 0, 0, 0);     \
+	nft_tcp_reset(ctx, p, 0, 0, 0);
+#endif
+
 /*
  * Generated code calls the nft_* functions. Naming them in every stub makes
  * the linker carry them along. The barriers keep the compiler from learning
@@ -109,8 +127,10 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 		nft_exthdr_ipv4(ctx, p, 0, 0, 0);                         \
 		nft_exthdr_tcp(ctx, p, 0, 0, 0);                          \
 		nft_exthdr_sctp(ctx, p, 0, 0, 0);                         \
+		TC_FUNCTIONS(ctx, p)                                      \
 		nft_ct_write(p, 0);                                       \
 		nft_device(ctx, p, 0);                                    \
+		nft_dup(ctx, p, 0);                                       \
 		nft_socket(ctx, p, 0);                                    \
 		nft_clock(ctx, p, 0);                                     \
 		nft_secpath(ctx, p, 0);                                   \
@@ -134,6 +154,8 @@ POLICY_STUB(output)
 POLICY_STUB(postrouting)
 POLICY_STUB(postrouting_nat)
 POLICY_STUB(postrouting_late)
+POLICY_STUB(ingress)
+POLICY_STUB(egress)
 
 /* Runs one phase; true when the packet goes on. */
 #define policy_accepts(PHASE, name, ctx, p) \

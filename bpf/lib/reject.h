@@ -383,7 +383,7 @@ __noinline int reject_make(struct ctx_buff *ctx, struct pkt *p, __u32 hook)
 	if (is_later_fragment(p) || is_martian_source(p) ||
 	    is_multicast(p, &s->key) || p->pkt_type != PACKET_HOST)
 		return -1;
-	if (p->reject >> REJECT_KIND_SHIFT == REJECT_RESET) {
+	if (REJECT_KIND(p) == REJECT_RESET) {
 		if (hook != REJECT_OUTPUT &&
 		    answer_route(ctx, p, s, hook, 0) < 0)
 			return -1;

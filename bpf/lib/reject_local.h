@@ -38,7 +38,7 @@ reject_to_self(struct __sk_buff *skb, const struct pkt *p, struct scratch *s)
 	__builtin_memcpy(t->saddr, s->key.daddr, 16);
 	__builtin_memcpy(t->daddr, s->key.saddr, 16);
 	t->nfproto = p->nfproto;
-	if (p->reject >> REJECT_KIND_SHIFT == REJECT_RESET) {
+	if (REJECT_KIND(p) == REJECT_RESET) {
 		t->l4proto = IPPROTO_TCP;
 		t->sport = s->key.dport;
 		t->dport = s->key.sport;

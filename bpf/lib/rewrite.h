@@ -23,6 +23,8 @@ static __always_inline void translate_dst(struct pkt *p,
 				 out->daddr, 16);
 	if (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP)
 		*(__be16 *)&p->th[2] = out->dport;
+	else if (icmp_is_answer(p))
+		*(__be16 *)&p->th[4] = out->dport;
 }
 
 /* Source part, likewise. */
@@ -39,6 +41,8 @@ static __always_inline void translate_src(struct pkt *p,
 				 out->saddr, 16);
 	if (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP)
 		*(__be16 *)&p->th[0] = out->sport;
+	else if (icmp_is_query(p))
+		*(__be16 *)&p->th[4] = out->sport;
 }
 
 /* Writes the ports, or a query's id, in place. */

@@ -347,9 +347,8 @@ __noinline int nft_rt(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 	case RT_XFRM:
 		/* What the programs forward, IPsec does not see. */
 		*(__u64 *)ANSWER(p, question) =
-			dst &&
-			kernel_u64(kernel_address(
-				kernel_cast(struct dst_entry, dst), xfrm));
+			dst && kernel_has(struct dst_entry, xfrm) &&
+			kernel_u64(dst + kernel_offset(struct dst_entry, xfrm));
 		return 1;
 	}
 	return 0;

@@ -7,8 +7,8 @@
 /*
  * Working memory of the programs, which the 512 bytes of BPF stack cannot hold
  * beside the ruleset's functions. One of each CPU suffices: the programs run
- * with bottom halves disabled and do not nest; a redirect happens after the
- * program has returned.
+ * with bottom halves disabled, and but for copies of frames do not nest; a
+ * redirect happens after the program has returned.
  */
 
 /* An ICMP error's quote: conntrack of errors, icmp_error.h. */
@@ -38,7 +38,7 @@ struct scratch {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, struct scratch);
 } l2_scratch SEC(".maps");
@@ -48,6 +48,16 @@ static __always_inline struct scratch *scratch(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&l2_scratch, &zero);
+}
+
+/* For the chains of the interface that a frame leaves by: a copy of a frame meets
+ * them while the chains that have sent it are still running.
+ */
+static __always_inline struct scratch *scratch_leaving(void)
+{
+	__u32 one = 1;
+
+	return bpf_map_lookup_elem(&l2_scratch, &one);
 }
 
 static __always_inline void pkt_begin(struct pkt *p)

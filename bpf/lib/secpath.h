@@ -9,7 +9,12 @@ enum skb_ext_id___l2d {
 	SKB_EXT_SEC_PATH___l2d,
 };
 
-#define ENUM_VALUE 1 /* BPF_ENUMVAL_VALUE of libbpf */
+/* BPF_ENUMVAL_EXISTS, BPF_ENUMVAL_VALUE of libbpf. */
+#define ENUM_EXISTS 0
+#define ENUM_VALUE 1
+#define SECPATH(what)                  \
+	__builtin_preserve_enum_value( \
+		*(enum skb_ext_id___l2d *)SKB_EXT_SEC_PATH___l2d, what)
 
 /* Loads whether IPsec has let the packet in: secpath_exists(). What it has
  * decrypted does not come by XDP.
@@ -23,12 +28,8 @@ __noinline int nft_secpath(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 #if !CTX_XDP
 	struct sk_buff *skb = bpf_cast_to_kern_ctx(ctx);
 
-	exists = skb->active_extensions >>
-			 __builtin_preserve_enum_value(
-				 *(enum skb_ext_id___l2d *)
-					 SKB_EXT_SEC_PATH___l2d,
-				 ENUM_VALUE) &
-		 1;
+	if (SECPATH(ENUM_EXISTS))
+		exists = skb->active_extensions >> SECPATH(ENUM_VALUE) & 1;
 #endif
 	*(__u64 *)ANSWER(p, question) = exists;
 	return 1;

@@ -97,6 +97,8 @@ __noinline int nft_socket(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 	if (!sk)
 		return 0;
 	if ((question & SOCKET_PROPERTY) == SOCKET_CLASSID) {
+		if (!kernel_has(struct sock_cgroup_data, classid))
+			return 0;
 		*(__u32 *)ANSWER(p, question) = sk->sk_cgrp_data.classid;
 		return 1;
 	}

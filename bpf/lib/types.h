@@ -39,6 +39,7 @@ struct pkt {
 	__u32 nat; /* NAT_* requested by a NAT chain */
 	__u32 rule; /* counter index of the last rule that matched */
 	__u32 reject; /* REJECT_* that a rule has dropped it with */
+	__u32 send_by; /* the interface that a rule sends the frame by */
 	__be16 protocol; /* EtherType */
 	__u16 fragment; /* FRAGMENT_* */
 	__u16 l3_off; /* from the start of the packet's data */
@@ -96,6 +97,8 @@ struct th_words {
 #define REJECT_KIND_SHIFT 16
 #define REJECT_ICMP 1
 #define REJECT_RESET 2
+#define REJECT_KIND(p) ((p)->reject >> REJECT_KIND_SHIFT & 0xff)
+#define REJECT_AFTER_NAT (1U << 24) /* at input, behind its NAT chains */
 
 /* Where a rule rejects. */
 #define REJECT_PREROUTING 0

@@ -58,7 +58,7 @@ func (c *detachCmd) withoutDaemon(e *env) error {
 	if _, err := os.Stat(pin); errors.Is(err, fs.ErrNotExist) {
 		if !c.NoFallback && enforce.HasAdopted(cfg.Control.RunDir()) {
 			// The dataplane has gone without its tables being woken.
-			_, err := enforce.Wake(cfg.Control.RunDir())
+			_, err := enforce.Wake(e.ctx, cfg.Control.RunDir())
 			return err
 		}
 		return api.BadInput(fmt.Errorf("no dataplane is pinned at %s, and no daemon runs: there is nothing to detach", pin))

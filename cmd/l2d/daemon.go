@@ -122,7 +122,7 @@ func (d *daemon) tidy(ctx context.Context, c *config.Config) {
 	} else if dropped != nil {
 		slog.Info("ruleset removed from nftables", "tables", dropped)
 	}
-	woken, err := enforce.Wake(runDir)
+	woken, err := enforce.Wake(ctx, runDir)
 	if err != nil {
 		slog.Error("tables that an earlier configuration had adopted still sleep", "err", err)
 	} else if woken != nil {
@@ -199,6 +199,7 @@ func sameLoader(a, b loader.Config) bool {
 	}
 	a.Policy, b.Policy = nil, nil
 	a.Carry, b.Carry = nil, nil
+	a.CarryAll, b.CarryAll = nil, nil
 	a.Counted, b.Counted = nil, nil
 	return reflect.DeepEqual(a, b)
 }

@@ -61,7 +61,8 @@ type linkState struct {
 	// attached: index, address and kind of those of the configuration, and of
 	// those that have been.
 	attached string
-	// names and indexes of all, which rules may name.
+	// names and indexes of all, which rules may name, and which others they
+	// belong to.
 	names string
 }
 
@@ -146,14 +147,28 @@ func (w *linkWatch) relink(ctx context.Context, d *daemon) bool {
 		w.failed = now
 		return false
 	}
-	next, _ = d.state()
-	for _, i := range next.Loader.Interfaces {
-		if !slices.ContainsFunc(next.Config.Dataplane.Interfaces, func(c config.Interface) bool { return c.Name == i.Name }) {
-			slog.Warn("an interface has a name that the configuration does not know: it stays attached, rules mean it by its new name", "interface", i.Name)
+	inForce, _ := d.state()
+	warnRenamed(plan, inForce)
+	w.done, w.failed = stateOf(inForce, list), linkState{}
+	return true
+}
+
+// warnRenamed tells of interfaces that a configuration lists, and that have a name
+// by now that it does not.
+func warnRenamed(before, after *enforce.Plan) {
+	listed := func(name string) bool {
+		return slices.ContainsFunc(after.Config.Dataplane.Interfaces, func(c config.Interface) bool { return c.Name == name })
+	}
+	names := map[int]string{}
+	for _, i := range before.Loader.Interfaces {
+		names[i.Index] = i.Name
+	}
+	for _, i := range after.Loader.Interfaces {
+		if was := names[i.Index]; listed(was) && !listed(i.Name) {
+			slog.Warn("an interface was renamed to what the configuration does not know: it stays attached, rules mean it by its new name",
+				"interface", i.Name, "was", was)
 		}
 	}
-	w.done, w.failed = now, linkState{}
-	return true
 }
 
 // relinked puts a plan for other links in force. Unless the interfaces that the
@@ -188,7 +203,7 @@ func stateOf(p *enforce.Plan, list []netlink.Link) linkState {
 		if attached[a.Name] || indexes[a.Index] {
 			s.attached += fmt.Sprintf("%s=%d,%s,%s ", a.Name, a.Index, a.HardwareAddr, a.EncapType)
 		}
-		s.names += fmt.Sprintf("%s=%d ", a.Name, a.Index)
+		s.names += fmt.Sprintf("%s=%d,%d ", a.Name, a.Index, a.MasterIndex)
 	}
 	return s
 }

@@ -188,7 +188,11 @@ func (d *daemon) relinkRefused(ctx context.Context, links enforce.Links) error {
 	if err := d.replace(ctx, next); err != nil {
 		return err
 	}
+	_, dp := d.state()
 	for _, s := range next.Program.Sets {
+		if err := dp.Maps(func(m map[string]*ebpf.Map) error { return s.Relink(m) }); err != nil {
+			return err
+		}
 		if ls := d.live.sets[setName{nft.TableName{Family: s.Family, Name: s.Table}, s.Name}]; ls != nil {
 			ls.Set = s
 		}

@@ -173,7 +173,9 @@ func (p *probe) arrives(port int) bool {
 func (h *host) becomes(p *probe, port int, arrives bool) {
 	h.t.Helper()
 	begin := time.Now()
-	for p.arrives(port) != arrives {
+	// One that is lost, or late, is not yet one that is dropped.
+	for p.arrives(port) != arrives || !arrives && p.arrives(port) {
+		time.Sleep(5 * time.Millisecond)
 		if time.Since(begin) > 10*time.Second {
 			h.t.Fatalf("port %d: datagrams arrive: %t; status %+v", port, !arrives, h.status().Sync)
 		}
@@ -346,9 +348,14 @@ func TestLiveRuleset(t *testing.T) {
 		}
 		h.nft("add rule inet filter output udp dport 7500 drop")
 		h.becomes(p, 7500, false)
+		h.settles("listed", func() bool {
+			rules, err := h.client().Rules(ctx)
+			return err == nil && strings.Contains(rules.Text, "udp dport 7500 drop # packets")
+		})
+		p.arrives(7500)
 		rules, err := h.client().Rules(ctx)
-		if err != nil || !strings.Contains(rules.Text, "udp dport 7500 drop # packets") {
-			t.Errorf("%v: %s", err, rules.Text)
+		if err != nil {
+			t.Fatal(err)
 		}
 		if !slices.ContainsFunc(rules.Rules, func(r api.Rule) bool { return r.Text == "udp dport 7500 drop" && r.Handle != 0 && r.Packets > 0 }) {
 			t.Errorf("rules %+v", rules.Rules)
@@ -356,6 +363,18 @@ func TestLiveRuleset(t *testing.T) {
 		if p.arrives(7400) {
 			t.Error("an element with a timeout is lost")
 		}
+	})
+
+	t.Run("an interface that is not listed", func(t *testing.T) {
+		if got := h.attached(); !slices.Equal(got, []string{"br0", "far0", "wan0"}) {
+			t.Errorf("attached to %v", got)
+		}
+		h.ip("link", "add", "new0", "type", "veth", "peer", "name", "new1")
+		h.ip("link", "set", "new1", "master", "br0")
+		h.settles("attached", func() bool { return slices.Equal(h.attached(), []string{"br0", "far0", "new0", "wan0"}) })
+		h.ip("link", "set", "new0", "master", "br0")
+		h.settles("with the bridge", func() bool { return slices.Equal(h.attached(), []string{"br0", "far0", "wan0"}) })
+		h.ip("link", "del", "new0")
 	})
 
 	t.Run("a table that appears, is replaced, and goes", func(t *testing.T) {
@@ -493,6 +512,25 @@ func TestLiveKilled(t *testing.T) {
 			t.Fatalf("killed after %d tries: wrong packets arrive\n%s", i, h.nft("list", "ruleset"))
 		}
 	}
+	// And while it detaches.
+	for i := range 6 {
+		daemon := h.start()
+		h.expect("READY=1")
+		answered := make(chan struct{})
+		go func() {
+			_, _ = h.client().Detach(t.Context(), true)
+			close(answered)
+		}()
+		time.Sleep(time.Duration(i) * 8 * time.Millisecond)
+		if err := daemon.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = daemon.Wait()
+		<-answered
+		if p.arrives(7001) || !p.arrives(7000) {
+			t.Fatalf("killed in detach %d: wrong packets arrive\n%s", i, h.nft("list", "ruleset"))
+		}
+	}
 	h.start()
 	h.expect("READY=1")
 	if !h.dormant("filter") || p.arrives(7001) || !p.arrives(7000) {
@@ -554,7 +592,10 @@ func shrinkBuffer(t *testing.T, pid int) bool {
 		if err != nil {
 			continue
 		}
-		if p, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err == nil && p == unix.NETLINK_NETFILTER {
+		const nftables = 1 << (unix.NFNLGRP_NFTABLES - 1)
+		p, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+		groups, err2 := unix.GetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LIST_MEMBERSHIPS)
+		if err == nil && err2 == nil && p == unix.NETLINK_NETFILTER && groups&nftables != 0 {
 			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4096); err != nil {
 				t.Error(err)
 			}

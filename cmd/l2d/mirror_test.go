@@ -28,6 +28,11 @@ const mirroredRuleset = `table inet filter {
 		flags interval
 		elements = { 7101-7199 }
 	}
+	set pairs {
+		type ipv4_addr . inet_service
+		flags interval
+		elements = { 192.0.2.0/24 . 7601-7650 }
+	}
 	set fixed {
 		type inet_service
 		flags constant
@@ -48,6 +53,7 @@ const mirroredRuleset = `table inet filter {
 		type filter hook output priority 0; policy accept;
 		ip daddr @bans drop
 		udp dport @ranges drop
+		ip daddr . udp dport @pairs drop
 		udp dport @fixed drop
 		udp dport vmap @verdicts
 		udp dport vmap @jumps
@@ -87,7 +93,7 @@ func TestMirror(t *testing.T) {
 	daemon := h.start()
 	h.expect("READY=1")
 	listing := h.nft("list", "ruleset")
-	for _, want := range []string{"comment \"l2d mirror ", "set bans", "set ranges", "7101-7199", "map verdicts", "7301 : drop"} {
+	for _, want := range []string{"comment \"l2d mirror ", "set bans", "set ranges", "7101-7199", "192.0.2.0/24 . 7601-7650", "map verdicts", "7301 : drop"} {
 		if !strings.Contains(listing, want) {
 			t.Errorf("no %s in:\n%s", want, listing)
 		}
@@ -155,6 +161,13 @@ func TestMirror(t *testing.T) {
 		h.becomes(p, 7115, false)
 		h.nft("add element inet filter verdicts { 7302 : drop }")
 		h.becomes(p, 7302, false)
+		if p.arrives(7650) || !p.arrives(7651) {
+			t.Error("the file's ranges in a concatenation are others")
+		}
+		h.nft("add element inet filter pairs { 192.0.2.2-192.0.2.7 . 7700-7710 }")
+		h.becomes(p, 7705, false)
+		h.nft("delete element inet filter pairs { 192.0.2.0/24 . 7601-7650 }")
+		h.becomes(p, 7620, true)
 	})
 
 	t.Run("l2ctl set", func(t *testing.T) {
@@ -218,7 +231,7 @@ func TestMirror(t *testing.T) {
 			t.Fatal(err)
 		}
 		listing := h.nft("list", "ruleset")
-		if strings.Contains(listing, "l2d mirror") || !strings.Contains(listing, "192.0.2.2 timeout") || !strings.Contains(listing, "7101-7199") {
+		if strings.Contains(listing, "l2d mirror") || !strings.Contains(listing, "192.0.2.2 timeout") || !strings.Contains(listing, "7101-7199") || !strings.Contains(listing, "192.0.2.0/24 . 7601-7650") {
 			t.Errorf("the kernel has:\n%s", listing)
 		}
 		if p.arrives(9000) || p.arrives(7500) {

@@ -45,6 +45,10 @@ const (
 func packetLine(e *loader.Event, flags uint32, name func(index int) string) string {
 	l := &line{flags: flags}
 	l.printf("IN=%s OUT=%s ", name(int(e.IIF)), name(int(e.OIF)))
+	if e.NFProto != nfprotoIPv4 && e.NFProto != nfprotoIPv6 {
+		l.frame(e)
+		return strings.TrimRight(l.String(), " ")
+	}
 	if e.IIF != 0 {
 		l.mac(e)
 	}
@@ -112,6 +116,32 @@ func (l *line) mac(e *loader.Event) {
 	default:
 		l.printf("MAC= ")
 	}
+}
+
+// frame writes what is no IP packet.
+func (l *line) frame(e *loader.Event) {
+	if typ := be16(e.MAC[12:]); e.Flags&loader.EventMAC == 0 || typ != 0x0806 && typ != 0x8035 {
+		l.mac(e)
+		return
+	}
+	if l.flags&logMACDecode != 0 {
+		l.mac(e)
+	}
+	h := e.Data[:min(int(e.DataLen), len(e.Data))]
+	if len(h) < 8 {
+		l.printf("TRUNCATED")
+		return
+	}
+	l.printf("ARP HTYPE=%d PTYPE=0x%04x OPCODE=%d", be16(h), be16(h[2:]), be16(h[6:]))
+	if be16(h) != 1 || h[4] != 6 || h[5] != 4 {
+		return
+	}
+	if len(h) < 28 {
+		l.printf(" INCOMPLETE [%d bytes]", int(e.Len)-8)
+		return
+	}
+	l.printf(" MACSRC=%s IPSRC=%s MACDST=%s IPDST=%s", net.HardwareAddr(h[8:14]), netip.AddrFrom4([4]byte(h[14:])),
+		net.HardwareAddr(h[18:24]), netip.AddrFrom4([4]byte(h[24:])))
 }
 
 func be16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }

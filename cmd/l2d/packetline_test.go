@@ -121,6 +121,25 @@ func TestPacketLineData(t *testing.T) {
 	}
 }
 
+// TestFrameLine is of what only chains of interfaces see.
+func TestFrameLine(t *testing.T) {
+	e := loader.Event{IIF: 2, Flags: loader.EventMAC, Len: 28}
+	copy(e.MAC[:], unhex(t, "ffffffffffff 02000000000b 0806"))
+	e.DataLen = uint16(copy(e.Data[:], unhex(t, "0001 0800 06 04 0001 02000000000b ac100009 000000000000 ac100002")))
+	name := func(int) string { return "x" }
+	const arp = "ARP HTYPE=1 PTYPE=0x0800 OPCODE=1 MACSRC=02:00:00:00:00:0b IPSRC=172.16.0.9 MACDST=00:00:00:00:00:00 IPDST=172.16.0.2"
+	if got, want := packetLine(&e, 0, name), "IN=x OUT=x "+arp; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got, want := packetLine(&e, logMACDecode, name), "IN=x OUT=x MACSRC=02:00:00:00:00:0b MACDST=ff:ff:ff:ff:ff:ff MACPROTO=0806 "+arp; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	copy(e.MAC[12:], unhex(t, "88cc"))
+	if got, want := packetLine(&e, 0, name), "IN=x OUT=x MAC=ff:ff:ff:ff:ff:ff:02:00:00:00:00:0b:88:cc"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 // TestOwner: of packets of the host's own, and of no others.
 func TestOwner(t *testing.T) {
 	e := loader.Event{NFProto: nfprotoIPv4, Flags: loader.EventSocket, UID: 1000, GID: 100, Mark: 7, L4Proto: 47}

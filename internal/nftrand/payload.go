@@ -93,4 +93,32 @@ func init() {
 	match("4", "igmp", func(r *Generator) string {
 		return "igmp " + r.Pick("type membership-query", "type != leave-group", "mrt 0")
 	})
+
+	statement := func(net, transport string, text func(r *Generator) string, hooks ...string) {
+		RegisterStatements(Fragment{
+			Area: "payload", Net: net, Transport: transport, Types: []string{"filter"}, Hooks: hooks,
+			Text: func(r *Generator, _ *Scope) string { return text(r) },
+		})
+	}
+	statement("4", "", func(r *Generator) string { return fmt.Sprintf("ip dscp set %d", r.IntN(64)) })
+	statement("4", "", func(r *Generator) string { return fmt.Sprintf("ip ecn set %d", r.IntN(4)) })
+	// A TTL of 1 the kernel answers before its forward chains.
+	statement("4", "", func(r *Generator) string { return fmt.Sprintf("ip ttl set %d", 32+r.IntN(200)) })
+	// Not what is for the router: where conntrack has verified a checksum, the
+	// kernel's stack verifies it again, over the header as it was.
+	for _, text := range []func(r *Generator) string{
+		func(r *Generator) string { return fmt.Sprintf("ip6 hoplimit set %d", 32+r.IntN(200)) },
+		func(r *Generator) string { return fmt.Sprintf("ip6 dscp set %d", r.IntN(64)) },
+		func(r *Generator) string { return fmt.Sprintf("ip6 flowlabel set %d", r.IntN(64)) },
+		func(r *Generator) string { return fmt.Sprintf("ip6 ecn set %d", r.IntN(4)) },
+	} {
+		statement("6", "", text, "forward", "postrouting", "output")
+	}
+	statement("", "tcp", func(r *Generator) string {
+		return "tcp option maxseg size set " + r.Pick("536", "1360", "1400", "65535")
+	})
+	statement("", "tcp", func(r *Generator) string {
+		return "reset tcp option " + r.Pick("maxseg", "window", "sack-perm", "sack", "timestamp", "mptcp", "99")
+	})
+	statement("", "", func(r *Generator) string { return fmt.Sprintf("@ll,48,48 set 0x0200000000%02x", r.IntN(3)) })
 }

@@ -50,7 +50,7 @@ func (r *Generator) Router(wan string) string {
 	for i := range 1 + r.IntN(3) {
 		family := "inet"
 		if i > 0 {
-			family = r.Pick("inet", "ip", "ip6")
+			family = r.Pick("inet", "ip", "ip6", "netdev")
 		}
 		b.WriteString(r.table(family, fmt.Sprintf("t%d", i), i == 0))
 	}
@@ -96,6 +96,10 @@ func (r *Generator) table(family, name string, main bool) string {
 			device = fmt.Sprintf("device %q ", r.Interface())
 		}
 		fmt.Fprintf(&t.body, "\tchain %s%d {\n\t\ttype %s hook %s %spriority %d; policy %s;\n", base.Hook, i, base.Type, base.Hook, device, priority, r.policy(base))
+		if base.Device {
+			// The rig's own frames.
+			t.body.WriteString("meta protocol 0x88b5 accept\n")
+		}
 		s := t.scope(base.Type, base.Hook)
 		s.Chains, s.Raw = n, priority < -200
 		must := main && (base.Hook == "input" || base.Hook == "forward")

@@ -87,24 +87,33 @@ func nextGeneration(g uint32) uint32 {
 	return g
 }
 
+// wakeTries is how often waking is tried while others change the ruleset.
+const wakeTries = 20
+
 // Wake has the kernel enforce the adopted tables again, and returns which it
 // were, each "family name". The note of them goes with it.
-func Wake(runDir string) ([]string, error) {
+func Wake(ctx context.Context, runDir string) ([]string, error) {
 	adopted, err := readAdopted(runDir)
 	if err != nil || adopted == nil {
 		return nil, err
 	}
-	tables, err := nft.ListTables()
-	if err != nil {
-		return nil, err
+	for range wakeTries {
+		rs, err := nft.ListTables(ctx)
+		if err != nil {
+			return nil, err
+		}
+		rs.Tables = slices.DeleteFunc(rs.Tables, func(t *nft.Table) bool { return !adopted.has(t) })
+		names := tableNames(rs)
+		asleep := slices.DeleteFunc(rs.Tables, func(t *nft.Table) bool { return !t.Dormant })
+		err = nft.SetDormant(asleep, false, rs.Generation)
+		switch {
+		case err == nil:
+			return names, os.Remove(filepath.Join(runDir, adoptedFile))
+		case !errors.Is(err, nft.ErrChanged):
+			return nil, fmt.Errorf("wake tables: %w", err)
+		}
 	}
-	tables = slices.DeleteFunc(tables, func(t *nft.Table) bool { return !adopted.has(t) })
-	names := tableNames(&nft.Ruleset{Tables: tables})
-	asleep := slices.DeleteFunc(tables, func(t *nft.Table) bool { return !t.Dormant })
-	if err := nft.SetDormant(asleep, false, 0); err != nil {
-		return nil, fmt.Errorf("wake tables: %w", err)
-	}
-	return names, os.Remove(filepath.Join(runDir, adoptedFile))
+	return nil, nft.ErrChanged
 }
 
 // HasAdopted tells whether tables of the kernel's are noted as adopted.

@@ -29,7 +29,7 @@ func elementCommands(s *policy.Set, src *nft.Set, maps Maps) (string, error) {
 		list, err = s.Elements(m)
 		return err
 	})
-	if err == nil && s.Interval {
+	if err == nil && s.InPrefixes() {
 		list, err = wholeRanges(s, src, list)
 	}
 	if err != nil {

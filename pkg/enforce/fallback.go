@@ -34,7 +34,7 @@ func Fallback(ctx context.Context, cfg *config.Config, p *policy.Program, maps M
 		if err := returnElements(ctx, p, maps); err != nil {
 			slog.Warn("elements that rules added to sets are lost", "err", err)
 		}
-		_, err := Wake(runDir)
+		_, err := Wake(ctx, runDir)
 		return err
 	}
 	links, err := ReadLinks()

@@ -4,6 +4,8 @@ package enforce
 
 import (
 	"fmt"
+	"net"
+	"slices"
 	"sort"
 	"strconv"
 
@@ -27,6 +29,23 @@ func ReadLinks() (Links, error) {
 		links[l.Attrs().Name] = l.Attrs().Index
 	}
 	return links, nil
+}
+
+// routedLinks are the interfaces whose packets meet the kernel's tables of IP: all
+// but the loopback device, and those that hand their packets to another.
+func routedLinks() ([]netlink.Link, error) {
+	list, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	vrf := make(map[int]bool)
+	for _, l := range list {
+		vrf[l.Attrs().Index] = l.Type() == "vrf"
+	}
+	return slices.DeleteFunc(list, func(l netlink.Link) bool {
+		a := l.Attrs()
+		return a.Flags&net.FlagLoopback != 0 || vrf[a.Index] || a.MasterIndex != 0 && !vrf[a.MasterIndex]
+	}), nil
 }
 
 // Names returns the names in order.

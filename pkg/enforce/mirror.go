@@ -62,11 +62,11 @@ func (p *Plan) source(s *policy.Set) *nft.Set {
 
 // checkMirror refuses a ruleset whose mirror would take the place of a table of
 // others.
-func (p *Plan) checkMirror() error {
+func (p *Plan) checkMirror(ctx context.Context) error {
 	if !p.Config.Dataplane.Mirror {
 		return nil
 	}
-	tables, err := nft.ListTables()
+	all, err := nft.ListTables(ctx)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (p *Plan) checkMirror() error {
 		return err
 	}
 	for _, m := range p.mirrors() {
-		for _, t := range tables {
+		for _, t := range all.Tables {
 			if t.String() == m.String() && !isMirror(t) && !slices.Contains(ours, t.String()) {
 				return fmt.Errorf("%s: dataplane.mirror: the kernel's nftables has a table %v already, which is not l2d's: delete it, or set mirror to false", p.Config.Path, t)
 			}
@@ -188,12 +188,12 @@ func (p *Plan) mirrorCommands(b *strings.Builder, m *mirror, comment string, map
 // DropMirrors deletes the mirror tables of a plan, or of one before, from the
 // kernel's nftables.
 func DropMirrors(ctx context.Context) error {
-	tables, err := nft.ListTables()
+	all, err := nft.ListTables(ctx)
 	if err != nil {
 		return err
 	}
 	var b strings.Builder
-	for _, t := range tables {
+	for _, t := range all.Tables {
 		if isMirror(t) {
 			fmt.Fprintf(&b, "delete table %v\n", t)
 		}

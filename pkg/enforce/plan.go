@@ -4,6 +4,7 @@ package enforce
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
@@ -51,13 +52,18 @@ func PrepareFor(ctx context.Context, cfg *config.Config, links Links) (*Plan, er
 	if err != nil {
 		return nil, err
 	}
-	p.attachTo(links)
-	return p, p.checkMirror()
+	if err := p.attachTo(links); err != nil {
+		return nil, err
+	}
+	return p, p.checkMirror(ctx)
 }
 
-// attachTo chooses the interfaces that exist.
-func (p *Plan) attachTo(links Links) {
+// attachTo chooses the interfaces: those of the configuration that exist, and of
+// a ruleset that is the kernel's all others that its tables were for.
+func (p *Plan) attachTo(links Links) error {
+	listed := make(map[string]bool)
 	for _, i := range p.Config.Dataplane.Interfaces {
+		listed[i.Name] = true
 		index, ok := links[i.Name]
 		if !ok {
 			p.Waiting = append(p.Waiting, i.Name)
@@ -65,6 +71,19 @@ func (p *Plan) attachTo(links Links) {
 		}
 		p.Loader.Interfaces = append(p.Loader.Interfaces, loader.Interface{Name: i.Name, Index: index, XDP: i.XDP, AQM: i.AQM})
 	}
+	if !p.Config.Dataplane.Kernel() {
+		return nil
+	}
+	others, err := routedLinks()
+	if err != nil {
+		return err
+	}
+	for _, l := range others {
+		if a := l.Attrs(); !listed[a.Name] && links[a.Name] == a.Index {
+			p.Loader.Interfaces = append(p.Loader.Interfaces, loader.Interface{Name: a.Name, Index: a.Index, XDP: loader.XDPOff})
+		}
+	}
+	return nil
 }
 
 // Relink is the plan for other links, from the ruleset as it was read.
@@ -73,24 +92,27 @@ func (p *Plan) Relink(links Links) (*Plan, error) {
 	if err := next.compile(); err != nil {
 		return nil, err
 	}
-	next.attachTo(links)
-	return next, nil
+	return next, next.attachTo(links)
 }
 
 // KeepRenamed adds the interfaces that a dataplane is attached to and that have
 // another name by now, which the configuration does not know: they are not left
 // without a filter. Rules that name them as they were do not mean them any more.
 func (p *Plan) KeepRenamed(attached []loader.Interface) {
-	have := make(map[int]bool)
-	for _, i := range p.Loader.Interfaces {
-		have[i.Index] = true
+	listed := make(map[string]bool)
+	for _, i := range p.Config.Dataplane.Interfaces {
+		listed[i.Name] = true
 	}
 	for _, i := range attached {
-		for name, index := range p.Links {
-			if index == i.Index && !have[index] {
-				i.Name = name
-				p.Loader.Interfaces = append(p.Loader.Interfaces, i)
-			}
+		if i.Name = p.Links.Name(i.Index); listed[i.Name] || p.Links[i.Name] != i.Index {
+			continue
+		}
+		at := slices.IndexFunc(p.Loader.Interfaces, func(have loader.Interface) bool { return have.Index == i.Index })
+		switch {
+		case at >= 0:
+			p.Loader.Interfaces[at] = i
+		case !p.Config.Dataplane.Kernel():
+			p.Loader.Interfaces = append(p.Loader.Interfaces, i)
 		}
 	}
 }
@@ -127,6 +149,9 @@ func (p *Plan) compile() error {
 	cfg := p.Config
 	var err error
 	options := policy.Options{Links: p.Links, Live: cfg.Dataplane.Kernel()}
+	for _, i := range cfg.Dataplane.Interfaces {
+		options.Attached = append(options.Attached, i.Name)
+	}
 	if p.Program, err = policy.Compile(p.Ruleset, options); err != nil {
 		return locate(cfg.Dataplane.Ruleset, err)
 	}
@@ -136,6 +161,7 @@ func (p *Plan) compile() error {
 		MaxHalfOpen: cfg.Conntrack.MaxHalfOpen,
 		Timeouts:    cfg.Conntrack.Timeouts,
 		Policy:      p.Program,
+		CarryAll:    p.Program.Carry,
 	}
 	return nil
 }

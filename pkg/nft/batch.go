@@ -3,6 +3,7 @@
 package nft
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,9 +15,9 @@ import (
 // attrBatchGenid is NFNL_BATCH_GENID.
 const attrBatchGenid = 1
 
-// SetDormant puts tables to sleep or wakes them, all in one transaction. With a
-// generation that is not 0 it does so only if the ruleset is still that one;
-// else nothing changes and the error is [ErrChanged].
+// SetDormant puts tables to sleep or wakes them, all in one transaction, if the
+// ruleset is still the one of a generation, which must have the tables: the
+// kernel would make others. Else nothing changes and the error is [ErrChanged].
 func SetDormant(tables []*Table, dormant bool, generation uint32) error {
 	if len(tables) == 0 {
 		return nil
@@ -27,7 +28,6 @@ func SetDormant(tables []*Table, dormant bool, generation uint32) error {
 	}
 	msgs := make([]netlink.Message, len(tables))
 	for i, t := range tables {
-		// Without NLM_F_CREATE: a table that has gone is not made anew.
 		data, err := netlink.MarshalAttributes([]netlink.Attribute{
 			{Type: unix.NFTA_TABLE_NAME, Data: cstring(t.Name)},
 			{Type: unix.NFTA_TABLE_FLAGS, Data: binary.BigEndian.AppendUint32(nil, flags)},
@@ -43,8 +43,8 @@ func SetDormant(tables []*Table, dormant bool, generation uint32) error {
 	return batch(msgs, generation)
 }
 
-// batch sends messages as one transaction and waits for what became of it: each
-// message must ask for an acknowledgement.
+// batch sends messages as one transaction on a generation, and waits for what
+// became of it: each message must ask for an acknowledgement.
 func batch(msgs []netlink.Message, generation uint32) error {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
@@ -53,14 +53,11 @@ func batch(msgs []netlink.Message, generation uint32) error {
 	defer func() { _ = conn.Close() }()
 	// nfgenmsg of a batch: the subsystem, in network byte order.
 	head := []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES}
-	begin := head
-	if generation != 0 {
-		gen, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: attrBatchGenid, Data: binary.BigEndian.AppendUint32(nil, generation)}})
-		if err != nil {
-			return err
-		}
-		begin = append(append([]byte(nil), head...), gen...)
+	gen, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: attrBatchGenid, Data: binary.BigEndian.AppendUint32(nil, generation)}})
+	if err != nil {
+		return err
 	}
+	begin := append(bytes.Clone(head), gen...)
 	all := append([]netlink.Message{{
 		Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: netlink.Request}, Data: begin,
 	}}, msgs...)

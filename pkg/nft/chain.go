@@ -20,8 +20,9 @@ type Base struct {
 	Priority int32
 	// Policy is what happens to a packet that no rule decided.
 	Policy VerdictCode
-	// Device of a netdev chain.
-	Device string
+	// Devices of a chain at the hook ingress or egress, with a * at the end for
+	// all whose names begin so.
+	Devices []string
 }
 
 // HookName returns the hook as nft writes it; empty for a regular chain. Some
@@ -31,8 +32,7 @@ func (c *Chain) HookName() string {
 		return ""
 	}
 	names := map[Family][]string{
-		FamilyARP:    {"input", "output", "forward"},
-		FamilyNetdev: {"ingress", "egress"},
+		FamilyARP: {"input", "output", "forward"},
 	}[c.Table.Family]
 	if int(c.Base.Hook) < len(names) {
 		return names[c.Base.Hook]

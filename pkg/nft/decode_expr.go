@@ -13,6 +13,7 @@ import (
 const (
 	attrBitwiseOp   = 6
 	attrBitwiseData = 7
+	attrBitwiseSrc2 = 8
 	attrMasqRegMin  = 2
 	attrMasqRegMax  = 3
 
@@ -44,6 +45,8 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"notrack":   decodeNotrack,
 	"hash":      decodeHash,
 	"reject":    decodeReject,
+	"dup":       decodeDup,
+	"fwd":       decodeFwd,
 }
 
 func init() {
@@ -212,7 +215,7 @@ func decodeRange(b []byte) (Expr, error) {
 
 func decodeBitwise(b []byte) (Expr, error) {
 	e := new(ExprBitwise)
-	return e, scan(b, func(a attr) (err error) {
+	err := scan(b, func(a attr) (err error) {
 		switch a.typ {
 		case unix.NFTA_BITWISE_SREG:
 			return u32to(&e.Src, a)
@@ -229,19 +232,21 @@ func decodeBitwise(b []byte) (Expr, error) {
 		case attrBitwiseOp:
 			return u32to(&e.Op, a)
 		case attrBitwiseData:
-			// The shift is a number in host byte order.
-			v, err := decodeValue(a)
-			if err != nil {
-				return err
-			}
-			if len(v) != 4 {
-				return fmt.Errorf("shift of %d bytes", len(v))
-			}
-			e.Shift = hostEndian.Uint32(v)
-			return nil
+			e.Data, err = decodeValue(a)
+			return err
+		case attrBitwiseSrc2:
+			return u32to(&e.Src2, a)
 		}
 		return errAttr(a)
 	})
+	if err == nil && (e.Op == BitwiseLshift || e.Op == BitwiseRshift) {
+		// The shift is a number in host byte order.
+		if len(e.Data) != 4 {
+			return e, fmt.Errorf("shift of %d bytes", len(e.Data))
+		}
+		e.Shift, e.Data = hostEndian.Uint32(e.Data), nil
+	}
+	return e, err
 }
 
 func decodeByteorder(b []byte) (Expr, error) {
@@ -530,6 +535,43 @@ func decodeObjref(b []byte) (Expr, error) {
 			return errAttr(a)
 		}
 		return nil
+	})
+}
+
+// NFTA_DUP_* and NFTA_FWD_*.
+const (
+	attrDupAddr   = 1
+	attrDupDev    = 2
+	attrFwdDev    = 1
+	attrFwdAddr   = 2
+	attrFwdFamily = 3
+)
+
+func decodeDup(b []byte) (Expr, error) {
+	e := new(ExprDup)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case attrDupAddr:
+			return u32to(&e.Addr, a)
+		case attrDupDev:
+			return u32to(&e.Dev, a)
+		}
+		return errAttr(a)
+	})
+}
+
+func decodeFwd(b []byte) (Expr, error) {
+	e := new(ExprFwd)
+	return e, scan(b, func(a attr) error {
+		switch a.typ {
+		case attrFwdDev:
+			return u32to(&e.Dev, a)
+		case attrFwdAddr:
+			return u32to(&e.Addr, a)
+		case attrFwdFamily:
+			return into(&e.Family, a.u32, func(v uint32) Family { return Family(v) })
+		}
+		return errAttr(a)
 	})
 }
 

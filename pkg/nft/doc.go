@@ -5,7 +5,6 @@
 // A ruleset file is loaded by nft itself, in a network namespace of its own, so
 // that every syntax, include and definition nft knows is understood and the
 // tables of the host are not touched. What the kernel then holds is read back
-// over netlink: chains with [github.com/google/nftables]; tables, rules, sets
-// and elements attribute by attribute, because an expression or attribute that
-// is not understood must be visible as [Unknown] and never disappear.
+// over netlink, attribute by attribute, because an expression or attribute that is
+// not understood must be visible as [Unknown] and never disappear.
 package nft

@@ -182,13 +182,16 @@ const (
 	BitwiseXor
 )
 
-// ExprBitwise computes Dst = (Src & Mask) ^ Xor, or shifts by Shift bits.
+// ExprBitwise computes Dst = (Src & Mask) ^ Xor, shifts by Shift bits, or combines
+// Src with Src2, or with Data where that is there.
 type ExprBitwise struct {
 	Op        BitwiseOp
 	Src, Dst  Register
 	Len       uint32 // bytes
 	Mask, Xor []byte
 	Shift     uint32 // bits
+	Src2      Register
+	Data      []byte
 }
 
 // ExprName implements [Expr].
@@ -397,3 +400,22 @@ type ExprReject struct {
 
 // ExprName implements [Expr].
 func (*ExprReject) ExprName() string { return "reject" }
+
+// ExprDup sends a copy of the packet: to an address, by a device, or both. A
+// register of 0 is none.
+type ExprDup struct {
+	Addr, Dev Register
+}
+
+// ExprName implements [Expr].
+func (*ExprDup) ExprName() string { return "dup" }
+
+// ExprFwd sends the frame by a device, and if there is an address by that
+// neighbour.
+type ExprFwd struct {
+	Dev, Addr Register
+	Family    Family // of the address
+}
+
+// ExprName implements [Expr].
+func (*ExprFwd) ExprName() string { return "fwd" }

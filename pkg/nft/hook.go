@@ -4,10 +4,11 @@ package nft
 
 import "fmt"
 
-// Hook is an NF_INET_* hook number. Other families number theirs differently.
+// Hook is an NF_INET_* hook number. ARP numbers its hooks differently.
 type Hook uint32
 
-// The hooks of the families ip, ip6 and inet.
+// The hooks of the families ip, ip6, inet and netdev, whose numbers are other ones
+// in the kernel.
 const (
 	HookPrerouting Hook = iota
 	HookInput
@@ -15,6 +16,7 @@ const (
 	HookOutput
 	HookPostrouting
 	HookIngress
+	HookEgress // netdev only, no NF_INET_* number
 )
 
 // String returns the hook as nft writes it for the families ip, ip6, inet and
@@ -33,6 +35,8 @@ func (h Hook) String() string {
 		return "postrouting"
 	case HookIngress:
 		return "ingress"
+	case HookEgress:
+		return "egress"
 	}
 	return fmt.Sprintf("hook %d", uint32(h))
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -81,16 +80,12 @@ func readAtOnce(ctx context.Context, read func(*netlink.Conn) (*Ruleset, error))
 	return nil, ErrChanged
 }
 
-// ListTables returns the tables in force, without what they hold.
-func ListTables() ([]*Table, error) {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return nil, fmt.Errorf("netlink: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
-	rs := new(Ruleset)
-	err = readTables(conn, rs)
-	return rs.Tables, err
+// ListTables is [ReadKernel] for the tables, without what they hold.
+func ListTables(ctx context.Context) (*Ruleset, error) {
+	return readAtOnce(ctx, func(conn *netlink.Conn) (*Ruleset, error) {
+		rs := new(Ruleset)
+		return rs, readTables(conn, rs)
+	})
 }
 
 // readKernel reads the ruleset of conn's network namespace, which is the calling
@@ -100,7 +95,7 @@ func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ru
 	if err := readTables(conn, rs); err != nil {
 		return nil, err
 	}
-	if err := readChains(rs); err != nil {
+	if err := readChains(conn, rs); err != nil {
 		return nil, err
 	}
 	if err := readRules(conn, rs); err != nil {
@@ -112,6 +107,9 @@ func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ru
 	if err := readSets(conn, rs, nil); err != nil {
 		return nil, err
 	}
+	if rs.elements() > maxListed {
+		options = append(options, "-t")
+	}
 	out, err := command(ctx, append(options, "-a", "list", "ruleset")...)
 	if err != nil {
 		return nil, err
@@ -119,8 +117,7 @@ func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ru
 	return rs, rs.setListing(string(out))
 }
 
-// readTables reads the tables. google/nftables takes their flags for numbers in
-// host byte order, so that a dormant table would not be seen as one.
+// readTables reads the tables.
 func readTables(conn *netlink.Conn, rs *Ruleset) error {
 	msgs, err := dump(conn, unix.NFT_MSG_GETTABLE, 0, nil)
 	if err != nil {
@@ -203,41 +200,22 @@ func messageType(msg int) netlink.HeaderType {
 	return netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | msg)
 }
 
-func readChains(rs *Ruleset) error {
-	nl, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	chains, err := nl.ListChains()
+func readChains(conn *netlink.Conn, rs *Ruleset) error {
+	msgs, err := dump(conn, unix.NFT_MSG_GETCHAIN, 0, nil)
 	if err != nil {
 		return fmt.Errorf("list chains: %w", err)
 	}
-	for _, c := range chains {
-		t := rs.Table(Family(c.Table.Family), c.Table.Name)
-		if t == nil {
+	for _, m := range msgs {
+		c, table, err := decodeChain(m.family, m.attrs)
+		if err != nil {
+			return fmt.Errorf("table %v %s chain %s: %w", m.family, table, c.Name, err)
+		}
+		if c.Table = rs.Table(m.family, table); c.Table == nil {
 			return ErrChanged
 		}
-		t.Chains = append(t.Chains, newChain(t, c))
+		c.Table.Chains = append(c.Table.Chains, c)
 	}
 	return nil
-}
-
-func newChain(t *Table, c *nftables.Chain) *Chain {
-	chain := &Chain{Table: t, Name: c.Name}
-	if c.Hooknum == nil || c.Priority == nil {
-		return chain
-	}
-	chain.Base = &Base{
-		Type:     string(c.Type),
-		Hook:     Hook(*c.Hooknum),
-		Priority: int32(*c.Priority),
-		Policy:   VerdictAccept,
-		Device:   c.Device,
-	}
-	if c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {
-		chain.Base.Policy = VerdictDrop
-	}
-	return chain
 }
 
 func readRules(conn *netlink.Conn, rs *Ruleset) error {
@@ -327,38 +305,17 @@ func readElements(conn *netlink.Conn, s *Set) error {
 	return nil
 }
 
-func cstring(s string) []byte { return append([]byte(s), 0) }
+// maxListed is up to how many elements the listing has those of named sets.
+const maxListed = 50000
 
-// message is a reply of nf_tables.
-type message struct {
-	family Family
-	attrs  []byte
-}
-
-const nfgenmsgLen = 4
-
-// dump asks for every object of a kind; family 0 is all of them.
-func dump(conn *netlink.Conn, msg int, family Family, attrs []netlink.Attribute) ([]message, error) {
-	data, err := netlink.MarshalAttributes(attrs)
-	if err != nil {
-		return nil, err
-	}
-	replies, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{
-			Type:  messageType(msg),
-			Flags: netlink.Request | netlink.Dump,
-		},
-		Data: append([]byte{byte(family), unix.NFNETLINK_V0, 0, 0}, data...),
-	})
-	if err != nil {
-		return nil, err
-	}
-	msgs := make([]message, 0, len(replies))
-	for _, r := range replies {
-		if len(r.Data) < nfgenmsgLen {
-			return nil, fmt.Errorf("reply of %d bytes", len(r.Data))
+func (r *Ruleset) elements() int {
+	n := 0
+	for _, t := range r.Tables {
+		for _, s := range t.Sets {
+			n += len(s.Elements)
 		}
-		msgs = append(msgs, message{Family(r.Data[0]), r.Data[nfgenmsgLen:]})
 	}
-	return msgs, nil
+	return n
 }
+
+func cstring(s string) []byte { return append([]byte(s), 0) }

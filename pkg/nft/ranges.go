@@ -4,7 +4,7 @@ package nft
 
 import (
 	"bytes"
-	"sort"
+	"slices"
 )
 
 // Range is a range of keys, both ends included, compared as memory is. In a
@@ -28,13 +28,17 @@ func (s *Set) Ranges() []Range {
 		return concatRanges(elems)
 	}
 	// An interval that ends where the next begins: the end sorts first.
-	sort.SliceStable(elems, func(i, j int) bool {
-		if c := bytes.Compare(elems[i].Key, elems[j].Key); c != 0 {
-			return c < 0
+	slices.SortStableFunc(elems, func(a, b Element) int {
+		c := bytes.Compare(a.Key, b.Key)
+		switch {
+		case c != 0 || a.IntervalEnd == b.IntervalEnd:
+			return c
+		case a.IntervalEnd:
+			return -1
 		}
-		return elems[i].IntervalEnd && !elems[j].IntervalEnd
+		return 1
 	})
-	var ranges []Range
+	ranges := make([]Range, 0, len(elems))
 	for i, e := range elems {
 		if e.IntervalEnd {
 			continue

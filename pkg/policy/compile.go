@@ -43,6 +43,7 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)
 	}
+	c.p.nameMaps()
 	c.order()
 	c.checkHooks()
 	if len(c.errs) > 0 {
@@ -72,14 +73,14 @@ type compiler struct {
 	errs    []error
 }
 
-var families = []nft.Family{nft.FamilyIPv4, nft.FamilyIPv6, nft.FamilyInet}
+var families = []nft.Family{nft.FamilyIPv4, nft.FamilyIPv6, nft.FamilyInet, nft.FamilyNetdev}
 
 // table lowers a table's chains.
 func (c *compiler) table(t *nft.Table) {
 	if !slices.Contains(families, t.Family) {
 		for _, ch := range t.Chains {
 			if ch.Base != nil {
-				c.refuseChain(ch, "family", fmt.Sprintf("family %v", t.Family), "ip, ip6, inet")
+				c.refuseChain(ch, "family", fmt.Sprintf("family %v: it stays with the kernel, so load it with nft, in a file of its own", t.Family), "ip, ip6, inet, netdev")
 			}
 		}
 		return
@@ -109,6 +110,8 @@ func (c *compiler) refuseChain(ch *nft.Chain, property, why, supported string) {
 func (c *compiler) supported(ch *nft.Chain) bool {
 	b := ch.Base
 	switch {
+	case b.Hook >= nft.HookIngress && !c.hasDevices(ch):
+		return false
 	case b.Type == "nat" && len(ch.Rules) == 0 && b.Policy == nft.VerdictAccept:
 		// Has no effect.
 		return b.Hook == nft.HookPostrouting
@@ -121,7 +124,7 @@ func (c *compiler) supported(ch *nft.Chain) bool {
 	case b.Type != "filter":
 		c.refuseChain(ch, "type", "type "+b.Type, "filter; nat at the hook postrouting")
 	default:
-		c.refuseChain(ch, "hook", fmt.Sprintf("hook %v", b.Hook), "prerouting, input, forward, output, postrouting")
+		c.refuseChain(ch, "hook", fmt.Sprintf("hook %v", b.Hook), "prerouting, input, forward, output, postrouting, ingress, egress")
 	}
 	return false
 }

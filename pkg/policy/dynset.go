@@ -109,12 +109,13 @@ func (g *gen) dynset(o *opDynset, fail label) {
 		there, full = fail, done
 	}
 	if o.op == nft.DynsetUpdate && o.timeout > 0 {
-		forever := g.newLabel()
-		g.emit(asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord))
-		g.jump(asm.JEq.Imm(asm.R1, 0, ""), forever)
+		stays := g.newLabel()
+		g.emit(asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord), asm.LoadImm(asm.R2, forever, asm.DWord))
+		g.jump(asm.JEq.Imm(asm.R1, 0, ""), stays)
+		g.jump(asm.JEq.Reg(asm.R1, asm.R2, ""), stays)
 		g.expiry(o.timeout)
 		g.emit(asm.StoreMem(asm.R0, 0, asm.R1, asm.DWord))
-		g.bind(forever)
+		g.bind(stays)
 	}
 	if len(s.states) == 0 {
 		g.goTo(there)
@@ -142,7 +143,7 @@ func (g *gen) newElement(s *Set, o *opDynset) {
 	if o.timeout > 0 {
 		g.expiry(o.timeout)
 	} else {
-		g.emit(asm.Mov.Imm(asm.R1, 0))
+		g.emit(asm.LoadImm(asm.R1, forever, asm.DWord))
 	}
 	g.emit(asm.StoreMem(regPkt, int16(elem), asm.R1, asm.DWord))
 	if o.data != nil {

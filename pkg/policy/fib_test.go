@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,6 +27,16 @@ func command(t *testing.T, stdin, name string, args ...string) string {
 		t.Fatalf("%s %v: %v: %s", name, args, err, out)
 	}
 	return string(out)
+}
+
+// ipCommands runs commands of ip, one a line; those of IPv6 begin with -6.
+func ipCommands(t *testing.T, lines string) {
+	t.Helper()
+	for line := range strings.Lines(lines) {
+		if line = strings.TrimSpace(line); line != "" {
+			command(t, "", "ip", strings.Fields(line)...)
+		}
+	}
 }
 
 func sysctl(t *testing.T, name, value string) {
@@ -155,16 +164,7 @@ func TestFibAsTheKernel(t *testing.T) {
 			for _, s := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
 				sysctl(t, s, value)
 			}
-			command(t, fibAddresses, "ip", "-batch", "-")
-			var v6 strings.Builder
-			for line := range strings.Lines(fibRoutes + tt.more) {
-				if rest, ok := strings.CutPrefix(line, "-6 "); ok {
-					v6.WriteString(rest)
-				} else if line = strings.TrimSpace(line); line != "" {
-					command(t, "", "ip", strings.Fields(line)...)
-				}
-			}
-			command(t, v6.String(), "ip", "-6", "-batch", "-")
+			ipCommands(t, fibAddresses+fibRoutes+tt.more)
 			compareFib(t)
 		})
 	}
@@ -187,46 +187,17 @@ func compareFib(t *testing.T) {
 	p := compile(t, b.String())
 	h := newHarness(t, p)
 
-	wire, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(wire)
-	peer, err := net.InterfaceByName("peer")
-	if err != nil {
-		t.Fatal(err)
-	}
-	wan, err := netlink.LinkByName("wan0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	wire := newFibWire(t)
 	before, differ := kernelMatches(t), 0
-	for v, hosts := range fibHosts {
+	for _, hosts := range fibHosts {
 		list := strings.Fields(hosts)
 		for i := range list {
 			// Each once as a source, and once as a destination.
-			pk := packet{src: list[i], dst: list[(i*7+3)%len(list)], proto: protoUDP, th: udp(1000, 2000), iif: "wan0", len: 28 + 20*uint32(v)}
+			pk := packet{src: list[i], dst: list[(i*7+3)%len(list)], proto: protoUDP, th: udp(1000, 2000), iif: "wan0"}
 			if i%5 == 0 {
 				pk.tos = 0x10
 			}
-			ip := pk.network()
-			if v == 0 {
-				ip[2], ip[3] = 0, byte(pk.len)
-				sum := checksum(ip)
-				ip[10], ip[11] = byte(sum>>8), byte(sum)
-			} else {
-				ip[4], ip[5] = 0, 8
-			}
-			pk.th[4], pk.th[5] = 0, 8
-			frame := append([]byte{}, wan.Attrs().HardwareAddr...)
-			frame = append(append(frame, peer.HardwareAddr...), 8, 0)
-			if v == 1 {
-				frame[12], frame[13] = 0x86, 0xdd
-			}
-			frame = append(append(frame, ip...), pk.th...)
-			if err := unix.Sendto(wire, frame, 0, &unix.SockaddrLinklayer{Ifindex: peer.Index}); err != nil {
-				t.Fatal(err)
-			}
+			wire.send(&pk)
 			now := kernelMatches(t)
 			for end := time.Now().Add(300 * time.Millisecond); now[len(rules)] == before[len(rules)]; now = kernelMatches(t) {
 				if time.Now().After(end) {
@@ -237,7 +208,7 @@ func compareFib(t *testing.T) {
 			if now[len(rules)] == before[len(rules)] {
 				continue
 			}
-			matches := h.matches(&pk)
+			matches := h.matches("policy_prerouting_raw", &pk)
 			for i, r := range rules {
 				if k := now[i] != before[i]; k != matches[i] {
 					differ++
@@ -252,8 +223,54 @@ func compareFib(t *testing.T) {
 	}
 }
 
-// matches runs the prerouting chains and tells which of the first rules counted.
-func (h *harness) matches(pk *packet) map[int]bool {
+// fibWire sends packets to wan0 by its other end.
+type fibWire struct {
+	t        *testing.T
+	fd       int
+	from, to *net.Interface
+}
+
+func newFibWire(t *testing.T) *fibWire {
+	t.Helper()
+	w := &fibWire{t: t}
+	var err error
+	if w.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(w.fd) })
+	if w.from, err = net.InterfaceByName("peer"); err != nil {
+		t.Fatal(err)
+	}
+	if w.to, err = net.InterfaceByName("wan0"); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// send sends a UDP datagram without data.
+func (w *fibWire) send(pk *packet) {
+	w.t.Helper()
+	ip := pk.network()
+	pk.len = uint32(len(ip) + len(pk.th))
+	pk.th[4], pk.th[5] = 0, byte(len(pk.th))
+	frame := append(append([]byte{}, w.to.HardwareAddr...), w.from.HardwareAddr...)
+	if pk.v6() {
+		frame = append(frame, 0x86, 0xdd)
+		ip[4], ip[5] = 0, byte(len(pk.th))
+	} else {
+		frame = append(frame, 8, 0)
+		ip[2], ip[3] = 0, byte(pk.len)
+		sum := checksum(ip)
+		ip[10], ip[11] = byte(sum>>8), byte(sum)
+	}
+	frame = append(append(frame, ip...), pk.th...)
+	if err := unix.Sendto(w.fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: w.from.Index}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// matches runs a function of the policy and tells which of the first rules counted.
+func (h *harness) matches(function string, pk *packet) map[int]bool {
 	h.t.Helper()
 	count := func() (n []uint64) {
 		// The first rule lets what the interfaces talk of themselves go.
@@ -264,7 +281,7 @@ func (h *harness) matches(pk *packet) map[int]bool {
 		return n
 	}
 	before := count()
-	h.run("policy_prerouting_raw", pk)
+	h.run(function, pk)
 	matches := map[int]bool{}
 	for i, n := range count() {
 		matches[i] = n != before[i]

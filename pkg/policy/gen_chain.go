@@ -113,6 +113,10 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.fact(o, next)
 		case *opFind:
 			g.findValue(o, next)
+		case *opCombine:
+			g.combine(o)
+		case *opWrite:
+			g.write(o, next, sc)
 		case *opAsk:
 			g.ask(o, next)
 		case *opCompute:
@@ -139,6 +143,10 @@ func (g *gen) rule(r *rule, sc *scope) {
 				asm.StoreMem(regPkt, nat, asm.R1, asm.Word),
 			)
 			sc.done()
+		case opDup:
+			g.dup(o)
+		case opFwd:
+			g.fwd(o, sc)
 		case opReject:
 			g.reject(o, sc)
 		case opVerdict:

@@ -134,6 +134,8 @@ func (m *module) chains(g *gen, ph *phase) error {
 		if i == len(ph.chains)-1 {
 			sc.accept = func() { g.ret(codeAccept) }
 		}
+		m.natAt(g, ph, i)
+		m.device(g, ch.src, next)
 		if !m.family(g, ch.src.Table.Family, next) {
 			continue
 		}

@@ -97,24 +97,26 @@ func (g *gen) callMap(s *Set, helper asm.BuiltinFunc) {
 func (g *gen) spill(key []sym, offset int) {
 	for at := 0; at < len(key); {
 		n := g.spillLen(key, at)
-		part := key[at : at+n]
-		to := int16(offset + at)
-		if part[0].field == fieldNone {
-			var b []byte
-			for _, s := range part {
-				b = append(b, s.xor)
-			}
-			v := littleEndian.toNumber(b)
-			g.emit(asm.LoadImm(regHigh, int64(v), asm.DWord))
-		} else {
-			g.load(regHigh, part, littleEndian)
-			_, xor := masks(part)
-			if x := littleEndian.toNumber(xor); x != 0 {
-				g.emit(asm.LoadImm(regTemp, int64(x), asm.DWord), asm.Xor.Reg(regHigh, regTemp))
-			}
-		}
-		g.emit(asm.StoreMem(regPkt, to, regHigh, sizes[n]))
+		g.spillPart(regHigh, key[at:at+n])
+		g.emit(asm.StoreMem(regPkt, int16(offset+at), regHigh, sizes[n]))
 		at += n
+	}
+}
+
+// spillPart puts a part of a key, as spillLen divides it, into a register.
+func (g *gen) spillPart(dst asm.Register, part []sym) {
+	if part[0].field == fieldNone {
+		var b []byte
+		for _, s := range part {
+			b = append(b, s.xor)
+		}
+		g.emit(asm.LoadImm(dst, int64(littleEndian.toNumber(b)), asm.DWord))
+		return
+	}
+	g.load(dst, part, littleEndian)
+	_, xor := masks(part)
+	if x := littleEndian.toNumber(xor); x != 0 {
+		g.emit(asm.LoadImm(regTemp, int64(x), asm.DWord), asm.Xor.Reg(dst, regTemp))
 	}
 }
 

@@ -181,9 +181,6 @@ func (h *harness) run(function string, pk *packet) result {
 	return r
 }
 
-// etherLen is the length of an Ethernet header in bytes.
-const etherLen = 14
-
 // frame tells where the headers of a frame are, which comes behind the input.
 func (h *harness) frame(in, frame []byte) {
 	u16 := func(name string, v int) {

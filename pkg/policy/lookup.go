@@ -118,8 +118,14 @@ func nameRanges(s *nft.Set) bool {
 
 // isCode tells whether a set becomes code.
 func isCode(s *nft.Set) bool {
-	n := len(s.Ranges())
-	return isFixed(s) && (n <= codeElements || hasClasses(s) && n <= codeConcatElements)
+	if !isFixed(s) {
+		return false
+	}
+	n := len(s.Elements)
+	if s.Has(nft.SetInterval) && n <= 2*codeConcatElements {
+		n = len(s.Ranges()) // ends of ranges are elements, too
+	}
+	return n <= codeElements || hasClasses(s) && n <= codeConcatElements
 }
 
 // checkMap refuses sets that cannot be maps.
@@ -172,16 +178,26 @@ func (c *compiler) setMap(s *nft.Set) int {
 		set := newSet(index, s, c.p.options)
 		// checkSet has refused what this could not be.
 		set.states, _ = elemStates(s.Exprs)
-		for n := 1; slices.ContainsFunc(set.mapNames(), c.p.hasMap); n++ {
-			set.nameMaps(n)
-		}
 		c.p.Sets = append(c.p.Sets, set)
 	}
 	return index
 }
 
-func (p *Program) hasMap(name string) bool {
-	return slices.ContainsFunc(p.Sets, func(s *Set) bool { return slices.Contains(s.mapNames(), name) })
+// nameMaps gives the maps of all sets their names, once it is known what is in
+// them.
+func (p *Program) nameMaps() {
+	taken := map[string]bool{}
+	for _, s := range p.Sets {
+		for n := 0; ; n++ {
+			s.nameMaps(n)
+			if !slices.ContainsFunc(s.mapNames(), func(name string) bool { return taken[name] }) {
+				break
+			}
+		}
+		for _, name := range s.mapNames() {
+			taken[name] = true
+		}
+	}
 }
 
 // namedSets gives a map to each named set that no rule uses (yet), so that its

@@ -63,6 +63,8 @@ func init() {
 		"notrack":   as((*lowerer).notrack),
 
 		"flow_offload": as((*lowerer).flowOffload),
+		"dup":          as((*lowerer).dup),
+		"fwd":          as((*lowerer).fwd),
 		"reject":       as((*lowerer).reject),
 	}
 }
@@ -127,7 +129,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, *opFind, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
+		case *opMatch, *opLookup, *opFact, *opFind, *opWrite, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
 			at = i + 1
 		}
 	}
@@ -188,8 +190,13 @@ func (l *lowerer) meta(e *nft.ExprMeta) error {
 		return err
 	}
 	v, ok := metaKeys[e.Key]
-	if !ok {
+	switch {
+	case !ok:
 		return refuse(metaNames(), "meta %v", e.Key)
+	case e.Key == nft.MetaNfproto && l.anyFrame():
+		v = constants([]byte{byte(nft.FamilyNetdev)})
+	case e.Key == nft.MetaL4proto:
+		l.needsIP()
 	}
 	return l.store(e.Reg, v)
 }
@@ -198,8 +205,11 @@ func (l *lowerer) bitwise(e *nft.ExprBitwise) error {
 	if e.Op == nft.BitwiseLshift || e.Op == nft.BitwiseRshift {
 		return l.shift(e)
 	}
-	if e.Op != nft.BitwiseMaskXor || len(e.Mask) != int(e.Len) || len(e.Xor) != int(e.Len) {
-		return refuse("masks, shifts", "an operation on two registers")
+	if e.Op != nft.BitwiseMaskXor {
+		return l.combine(e)
+	}
+	if len(e.Mask) != int(e.Len) || len(e.Xor) != int(e.Len) {
+		return l.errorf("a mask of %d bytes for %d", len(e.Mask), e.Len)
 	}
 	v, err := l.load(e.Src, int(e.Len))
 	if err != nil {

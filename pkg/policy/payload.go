@@ -38,11 +38,11 @@ const (
 )
 
 func (l *lowerer) payload(e *nft.ExprPayload) error {
-	if e.Set {
-		return refuse("loading", "writing to the packet")
-	}
 	if e.Base > nft.PayloadInner {
 		return refuse("link-layer, network, transport and inner header", "payload base %d", e.Base)
+	}
+	if e.Set {
+		return l.payloadSet(e)
 	}
 	end := int(e.Offset) + int(e.Len)
 	switch e.Base {
@@ -51,7 +51,7 @@ func (l *lowerer) payload(e *nft.ExprPayload) error {
 		if !l.v6 {
 			limit = ipv4HeaderLen
 		}
-		if end <= limit && e.Len > 0 {
+		if end <= limit && e.Len > 0 && !l.anyFrame() {
 			return l.store(e.Reg, fieldBytes(fieldNH, int(e.Offset), int(e.Len)))
 		}
 	case nft.PayloadTransport:
@@ -82,7 +82,7 @@ func (l *lowerer) exthdr(e *nft.ExprExthdr) error {
 	case !ok:
 		return refuse("IPv6 extension headers, options of IPv4 and TCP, SCTP chunks", "operation %d", e.Op)
 	case e.Action != nft.ExthdrLoad:
-		return refuse("loading", "writing to the packet")
+		return l.exthdrSet(e)
 	}
 	return l.find(e.Reg, function, int(e.Type), e.Offset, e.Len, e.Present)
 }

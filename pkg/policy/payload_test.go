@@ -5,7 +5,10 @@ package policy
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"testing"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
 // framed makes a packet of a frame, without checksums: the harness looks for
@@ -103,5 +106,38 @@ func TestPayload(t *testing.T) {
 				t.Errorf("%s: accepted %v", tt.rule, !tt.want)
 			}
 		})
+	}
+}
+
+// Newer versions of nft combine two registers, and a register with a constant.
+func TestCombine(t *testing.T) {
+	for _, tt := range []struct {
+		op   nft.BitwiseOp
+		data []byte
+		want []byte // of 10.0.0.1 and 10.0.0.2
+	}{
+		{nft.BitwiseAnd, nil, []byte{10, 0, 0, 0}},
+		{nft.BitwiseOr, nil, []byte{10, 0, 0, 3}},
+		{nft.BitwiseXor, nil, []byte{0, 0, 0, 3}},
+		{nft.BitwiseAnd, []byte{12, 0, 0, 1}, []byte{8, 0, 0, 1}},
+		{nft.BitwiseOr, []byte{1, 0, 0, 3}, []byte{11, 0, 0, 3}},
+		{nft.BitwiseXor, []byte{255, 0, 0, 1}, []byte{245, 0, 0, 0}},
+	} {
+		rs := readRuleset(t, inInput("ip saddr . ip daddr { 1.1.1.1 . 2.2.2.2 } accept"))
+		r := rs.Rules()[0]
+		i := slices.IndexFunc(r.Exprs, func(e nft.Expr) bool { return e.ExprName() == "lookup" })
+		reg, second := r.Exprs[i].(*nft.ExprLookup).Reg, r.Exprs[i-1].(*nft.ExprPayload).Reg
+		r.Exprs = slices.Concat(r.Exprs[:i], []nft.Expr{
+			&nft.ExprBitwise{Op: tt.op, Src: reg, Src2: second, Data: tt.data, Dst: reg, Len: 4},
+			&nft.ExprCmp{Op: nft.CmpEq, Reg: reg, Data: tt.want},
+		}, r.Exprs[i+1:])
+		p, err := Compile(rs, Options{Links: testLinks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pk := framed(protoUDP, nil, udp(1, 2), 0)
+		if !newHarness(t, p).run("policy_input", &pk).accept {
+			t.Errorf("%+v: not so", tt)
+		}
 	}
 }

@@ -32,6 +32,8 @@ var phaseTable = []phaseInfo{
 	// only orders them among themselves.
 	{8, "policy_postrouting_nat", nft.HookPostrouting, "nat", math.MinInt32, math.MaxInt32},
 	{9, "policy_postrouting_late", nft.HookPostrouting, "filter", 100, math.MaxInt32},
+	{20, "policy_ingress", nft.HookIngress, "filter", math.MinInt32, math.MaxInt32},
+	{21, "policy_egress", nft.HookEgress, "filter", math.MinInt32, math.MaxInt32},
 }
 
 // phase is a policy function with its base chains in the order they run.

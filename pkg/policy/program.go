@@ -13,6 +13,9 @@ type Options struct {
 	// Links are the interfaces by name, with their indexes. The name of an
 	// interface that is not here matches no packet.
 	Links map[string]int
+	// Attached are the names of the interfaces that the dataplane attaches to; nil:
+	// not known. Chains of other devices are refused.
+	Attached []string
 	// SetSize is the greatest number of elements of a set that does not say;
 	// 0 means DefaultSetSize.
 	SetSize uint32
@@ -94,6 +97,7 @@ type Program struct {
 
 	numgens int      // numbers that count up
 	facts   uint32   // value of policy_facts
+	writes  bool     // rules write to packets
 	quotas  []uint64 // bytes consumed
 	rejects bool     // rules reject packets
 	hooks   bool     // rules ask what depends on the hook

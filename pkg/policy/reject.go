@@ -22,6 +22,7 @@ const (
 	rejectKindShift  = 16
 	rejectICMP       = 1
 	rejectReset      = 2
+	rejectAfterNAT   = 1 << 24
 )
 
 // rejectICMPX are the codes for IPv4 and IPv6 of the codes for both:
@@ -53,9 +54,27 @@ func (l *lowerer) reject(e *nft.ExprReject) error {
 
 // reject generates what ends the packet's way; what to answer is in the packet.
 func (g *gen) reject(o opReject, sc *scope) {
-	g.emit(
-		asm.Mov.Imm(asm.R1, int32(o.value)),
-		asm.StoreMem(regPkt, int16(g.layout.offsets[fieldReject]), asm.R1, asm.Word),
-	)
+	g.orReject(o.value)
 	sc.drop()
+}
+
+func (g *gen) orReject(bits uint32) {
+	at := int16(g.layout.offsets[fieldReject])
+	g.emit(
+		asm.LoadMem(asm.R1, regPkt, at, asm.Word),
+		asm.Or.Imm(asm.R1, int32(bits)),
+		asm.StoreMem(regPkt, at, asm.R1, asm.Word),
+	)
+}
+
+// priorityNAT is NF_IP_PRI_NAT_SRC, where the kernel translates at input.
+const priorityNAT = 100
+
+// natAt notes that the chains that follow are behind the NAT of the input hook:
+// a flow that they reject has its translation, or none, for the answer.
+func (m *module) natAt(g *gen, ph *phase, i int) {
+	late := func(i int) bool { return i >= 0 && ph.chains[i].src.Base.Priority > priorityNAT }
+	if m.p.rejects && ph.hook == nft.HookInput && late(i) && !late(i-1) {
+		g.orReject(rejectAfterNAT)
+	}
 }

@@ -63,6 +63,8 @@ type Set struct {
 	classes   bool
 	className string
 	keyLen    int
+	// index of the keys of an LPM trie; nil: not made yet, or out of date.
+	index *keyIndex
 	// dynamic tells that rules add elements.
 	dynamic bool
 }
@@ -126,7 +128,7 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 
 	s.nameMaps(0)
 	initial := uint32(len(s.ranges))
-	if !s.classes {
+	if s.Interval && !s.classes {
 		initial = uint32(len(s.initial()))
 	}
 	switch {
@@ -159,6 +161,7 @@ func (s *Set) nameMaps(attempt int) {
 		if s.dataLen > 0 {
 			fmt.Fprintf(h, "\x00data %d", s.dataLen)
 		}
+		fmt.Fprintf(h, "\x00%s%v", statesText(s.states), s.verdicts)
 		suffix := fmt.Sprintf("_%06x", h.Sum32()&0xffffff)
 		id := identifier(s.Name)
 		return id[:min(len(id), maxName-len(suffix))] + suffix

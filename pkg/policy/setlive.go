@@ -29,6 +29,10 @@ func (s *Set) Kind() string {
 	return "set"
 }
 
+// InPrefixes tells whether an element that is a range can be several in the set's
+// map.
+func (s *Set) InPrefixes() bool { return s.Interval && !s.classes }
+
 // Keys returns the keys that an element as the kernel's nftables holds it has in
 // the set's map; none if the map has no place for it.
 func (s *Set) Keys(r nft.Range) [][]byte {
@@ -59,6 +63,7 @@ func (s *Set) Update(maps Maps, gone, come []nft.Range) error {
 	if s.classes {
 		return s.updateRanges(maps, gone, come, false)
 	}
+	s.index = nil
 	m, now := maps[s.MapName], Now()
 	keep := make(map[string]bool, len(come))
 	for _, r := range come {
@@ -119,6 +124,7 @@ func (s *Set) Sync(maps Maps, kernel []nft.Range) error {
 	if s.Constant {
 		return nil
 	}
+	s.index = nil
 	m, now := maps[s.MapName], Now()
 	if s.catchAll != nil {
 		any := initialElement{binary.NativeEndian.AppendUint32(nil, anyKey), s.catchAll}

@@ -62,7 +62,7 @@ func (s *Set) Add(maps Maps, element string, timeout time.Duration) error {
 		return err
 	}
 	now := Now()
-	var expires uint64
+	expires := uint64(forever)
 	if timeout > 0 {
 		expires = now + uint64(timeout)
 	}
@@ -84,7 +84,11 @@ func (s *Set) Add(maps Maps, element string, timeout time.Duration) error {
 			for _, done := range keys[:i] {
 				_ = m.Delete(done)
 			}
+			s.index = nil
 			return fmt.Errorf("set %v: element %q: %w", s, element, err)
+		}
+		if s.index != nil && key != anyText {
+			s.index.add(k)
 		}
 	}
 	return nil
@@ -111,6 +115,7 @@ func (s *Set) update(m *ebpf.Map, key, value []byte, now uint64) error {
 	if !isFull(err) {
 		return err
 	}
+	s.index = nil
 	n, perr := s.purge(m, now)
 	if perr != nil {
 		return perr
@@ -134,30 +139,36 @@ func isFull(err error) bool { return errors.Is(err, syscall.E2BIG) || errors.Is(
 // overlap refuses keys that overlap with those of other elements: the longest
 // prefix decides in an LPM trie, and when it expired it would hide the others.
 func (s *Set) overlap(m *ebpf.Map, element string, keys [][]byte, now uint64) error {
+	if s.index == nil {
+		var err error
+		if s.index, err = newKeyIndex(m); err != nil {
+			return fmt.Errorf("set %v: %w", s, err)
+		}
+	}
 	var expired [][]byte
-	err := each(m, func(key, value []byte) error {
-		for _, k := range keys {
+	for _, k := range keys {
+		for _, other := range s.index.around(k) {
+			value, err := m.LookupBytes(other)
 			switch {
-			case bytes.Equal(k, key) || !prefixesOverlap(k, key):
+			case err != nil:
+				return fmt.Errorf("set %v: %w", s, err)
+			case value == nil:
 			case isExpired(value, now):
-				expired = append(expired, bytes.Clone(key))
+				expired = append(expired, other)
 			default:
-				text, err := s.Decode(key)
+				text, err := s.Decode(other)
 				if err != nil {
 					return err
 				}
 				return fmt.Errorf("set %v: element %q overlaps with %s", s, element, text)
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	for _, k := range expired {
 		if err := m.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("set %v: %w", s, err)
 		}
+		s.index.remove(k)
 	}
 	return nil
 }
@@ -196,6 +207,9 @@ func (s *Set) Delete(maps Maps, element string) error {
 	for _, k := range keys {
 		if err := m.Delete(k); err != nil {
 			return fmt.Errorf("set %v: element %q: %w", s, element, err)
+		}
+		if s.index != nil && key != anyText {
+			s.index.remove(k)
 		}
 	}
 	return nil
@@ -306,7 +320,7 @@ func (s *Set) listed(key string, value []byte, now uint64) SetElement {
 		e.State += s.states[i].text(value[s.stateOffset()+stateSize*i:])
 	}
 	e.State = strings.TrimPrefix(e.State, " ")
-	if t := binary.NativeEndian.Uint64(value); t != 0 {
+	if t := binary.NativeEndian.Uint64(value); t != 0 && t != forever {
 		e.Expires = time.Duration(t - now)
 	}
 	return e
@@ -339,7 +353,9 @@ func (s *Set) removeAll(maps Maps, selects func(value []byte) bool) (int, error)
 		default:
 			n, err = s.remove(maps[name], selects)
 		}
-		total += n
+		if total += n; n > 0 || err != nil {
+			s.index = nil
+		}
 		if err != nil {
 			return total, err
 		}

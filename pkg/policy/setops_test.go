@@ -175,3 +175,35 @@ func checkPrefixes(t *testing.T, from, to uint16) {
 		t.Fatalf("%d-%d: ends before %d", from, to, next)
 	}
 }
+
+// Which prefixes overlap is known from an index that follows the changes.
+func TestKeyIndex(t *testing.T) {
+	r := newRand(3)
+	key := func() []byte {
+		v := byte(r.IntN(256))
+		bits := r.IntN(9)
+		return []byte{byte(bits), 0, 0, 0, v &^ byte(0xff>>bits)}
+	}
+	var x keyIndex
+	have := map[string][]byte{}
+	for range 3000 {
+		k := key()
+		if r.IntN(2) == 0 {
+			x.add(k)
+			have[string(k)] = k
+		} else {
+			x.remove(k)
+			delete(have, string(k))
+		}
+		k = key()
+		want := 0
+		for s, o := range have {
+			if s != string(k) && prefixesOverlap(o, k) {
+				want++
+			}
+		}
+		if got := x.around(k); len(got) != want {
+			t.Fatalf("%v overlaps with %v, want %d of %v", k, got, want, have)
+		}
+	}
+}

@@ -128,9 +128,9 @@ type dimension struct {
 func (p *phaseInfo) facts() *special {
 	none := ifindexBytes(0)
 	switch p.hook {
-	case nft.HookPrerouting, nft.HookInput:
+	case nft.HookPrerouting, nft.HookInput, nft.HookIngress:
 		return new(special).and(isOneOf(fieldOif, none), "in")
-	case nft.HookOutput:
+	case nft.HookOutput, nft.HookEgress:
 		return new(special).and(isOneOf(fieldIif, none), "out")
 	}
 	return new(special)
@@ -140,7 +140,8 @@ func (p *phaseInfo) facts() *special {
 // together are small.
 func (m *module) dimensions(ph *phase) []dimension {
 	size, values := m.measure(ph)
-	if size == 0 {
+	// Frames there are of more than two families.
+	if size == 0 || isDeviceHook(ph.hook) {
 		return nil
 	}
 	var out []dimension

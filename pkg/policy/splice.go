@@ -26,6 +26,7 @@ const (
 	xdpVariable     = "policy_xdp"
 	factsVariable   = "policy_facts"
 	rejectsVariable = "policy_rejects"
+	writesVariable  = "policy_writes"
 )
 
 // Splice puts the ruleset into an object: it replaces the policy functions in
@@ -33,12 +34,15 @@ const (
 // latter, adds a map for each set and tells the object which phases are used.
 // It may be used for several objects, which can then share the maps by name.
 func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
-	variables := map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: 1, rejectsVariable: 0}
+	variables := map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: 1, rejectsVariable: 0, writesVariable: 0}
 	if len(p.TCOnly) > 0 {
 		variables[xdpVariable] = 0
 	}
 	if p.rejects {
 		variables[rejectsVariable] = 1
+	}
+	if p.writes {
+		variables[writesVariable] = 1
 	}
 	for name, value := range variables {
 		v := spec.Variables[name]

@@ -17,6 +17,7 @@ const (
 	fieldCtState
 	fieldNat
 	fieldReject
+	fieldSendBy
 	fieldProtocol
 	fieldL4proto
 	fieldNfproto
@@ -48,6 +49,7 @@ var pktFields = [fieldCount]struct {
 	fieldCtState:  {"ct_state", 4},
 	fieldNat:      {"nat", 4},
 	fieldReject:   {"reject", 4},
+	fieldSendBy:   {"send_by", 4},
 	fieldProtocol: {"protocol", 2},
 	fieldL4proto:  {"l4proto", 1},
 	fieldNfproto:  {"nfproto", 1},

@@ -39,6 +39,11 @@ var xdpPhases = []string{
 func (c *compiler) findTCOnly() {
 	seen := make(map[*chain]bool)
 	for _, ph := range c.p.phases {
+		if isDeviceHook(ph.hook) {
+			for _, ch := range ph.chains {
+				c.p.TCOnly = append(c.p.TCOnly, TCOnly{c.p.Rules[ch.policy], fmt.Sprintf("the hook %v is TC's", ph.hook)})
+			}
+		}
 		if !slices.Contains(xdpPhases, ph.function) {
 			continue
 		}

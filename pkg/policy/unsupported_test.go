@@ -13,11 +13,12 @@ var exprs string
 
 func init() { exprs = supportedExprs() }
 
+const writable = `other bytes of the network and transport headers, addresses of the link layer`
+
 func TestUnsupportedRules(t *testing.T) {
 	tests := []struct {
 		rule, want string
 	}{
-		{"tcp option maxseg size set 1000", `"exthdr": not supported: writing to the packet; supported: loading`},
 		{"rt classid 7 accept", `"rt": not supported: rt classid: of what is forwarded, nothing tells the realm; supported: rt nexthop, mtu, ipsec`},
 		{"ct helper \"ftp\" accept", `"ct": not supported: ct helper; supported: ` + supportedCt},
 		{"ct status assured accept", `"cmp": not supported: ct status assured, or all bits of ct status; supported: expected, seen-reply, confirmed, snat, dnat, dying`},
@@ -28,7 +29,13 @@ func TestUnsupportedRules(t *testing.T) {
 		{"meta skuid 0 accept", `"meta": not supported: the socket of a packet that arrives at the hook input; supported: output, postrouting`},
 		{"meta rtclassid 7 accept", `"meta": not supported: meta rtclassid, the realm of the route: the programs cannot see it before the kernel has routed the packet; supported: ` + metaNames()},
 		{"socket wildcard 0 accept", `"socket": not supported: the socket that a packet is going to: the stack looks for it behind the programs; supported: ` + exprs},
-		{"ip ttl set 64", `"payload": not supported: writing to the packet; supported: loading`},
+		{"ip protocol set 6", `"payload": not supported: writing the version, a length, the protocol or the fragment of a packet; supported: ` + writable},
+		{"ip frag-off set 0", `"payload": not supported: writing the version, a length, the protocol or the fragment of a packet; supported: ` + writable},
+		{"@nh,0,16 set 0x4500", `"payload": not supported: writing the version, a length, the protocol or the fragment of a packet; supported: ` + writable},
+		{"ip6 nexthdr set 6", `"payload": not supported: writing the version, a length, the protocol or the fragment of a packet; supported: ` + writable},
+		{"@nh,320,16 set 7", `"payload": not supported: writing behind the IPv6 header; supported: ` + writable},
+		{"@ll,112,16 set 7", `"payload": not supported: writing behind the link-layer header; supported: ` + writable},
+		{"sctp dport set 7", `"payload": not supported: a checksum of SCTP; supported: checksums of TCP, UDP, ICMP and IPv4`},
 		{"@th,160,128 1 @th,288,128 1 @th,416,128 1 @th,544,128 1 @th,672,8 1 accept", `"payload": not supported: more than 64 bytes of computed values in a rule`},
 	}
 	for _, tt := range tests {
@@ -72,7 +79,7 @@ func TestUnsupportedChains(t *testing.T) {
 		{"table inet t { chain c { type route hook output priority 0; policy accept; accept\n} }",
 			`table inet t chain c: "type route hook output priority 0": "type": not supported: type route; supported: filter; nat at the hook postrouting`},
 		{"table arp t { chain c { type filter hook input priority 0; policy accept; accept\n} }",
-			`table arp t chain c: "type filter hook input priority 0": "family": not supported: family arp; supported: ip, ip6, inet`},
+			`table arp t chain c: "type filter hook input priority 0": "family": not supported: family arp: it stays with the kernel, so load it with nft, in a file of its own; supported: ip, ip6, inet, netdev`},
 		{"table ip t { chain c { type nat hook postrouting priority srcnat; policy accept; oifname \"wan0\" masquerade random\n} }",
 			`table ip t chain c rule handle 2 (line 1): "oifname "wan0" masquerade random": expression "masq": not supported: masquerade with ports, random, fully-random or persistent; supported: masquerade without them`},
 		{"table ip t { chain c { type nat hook postrouting priority srcnat; policy accept; oifname \"wan0\" snat to 192.0.2.1\n} }",

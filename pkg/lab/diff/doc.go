@@ -40,10 +40,16 @@ var Differences = []Difference{
 	{"ICMP errors of a third party about a flow of which only a port was translated", "the kernel also puts the flow's address in the place of the sender's, l2d only where the address is translated"},
 	{"ICMPv6 errors of a reject statement to where another interface leads", "the kernel sends them from an address of the interface that the packet came by, l2d from one of the interface that they leave by"},
 	{"rejects of the router's own packets", "the kernel's answers go over lo, through its chains; l2d's come in by the interface"},
+	{"a maximum segment size at an odd offset that a rule writes", "the kernel's checksum is wrong then; l2d's is right"},
+	{"ports of UDP datagrams without a checksum that a rule writes", "the kernel makes a checksum of what is none; l2d leaves it out"},
+	{"IPv6 headers of packets for the router that a rule writes", "the kernel's stack may find the transport checksum wrong, which conntrack has verified; to l2d's it is right"},
+	{"IPv4 options in what a rule rejects", "the kernel's ICMP errors answer some options with options"},
+	{"recorded routes and timestamps with room, source routes", "the kernel acts on them; l2d forwards them as they are"},
 	{"DCCP that is rejected", "kernels that no longer know the protocol take its checksum for one over the whole packet, and answer only what has a right one"},
 	{"rejected DHCP", "the kernel answers it and shows it to packet sockets, too; l2d only shows it to them"},
 	{"traffic over lo", "l2d does not filter it"},
 	{"the policies' own counters", "nftables has none"},
+	{"fib of an interface at input", "of a packet whose socket it has found, the kernel takes the interface that the connection came by last"},
 	{"limits per second, minute and hour", "the verdict would depend on the moment; the rig makes them limits per day, with the same burst"},
 }
 

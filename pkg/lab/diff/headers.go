@@ -104,7 +104,7 @@ func (t *trial) tcpOptions() []byte {
 	var b []byte
 	for range t.IntN(6) {
 		mss := uint16(choose(t, []int{0, 536, 1200, 1360, 1460, 9000}))
-		b = append(b, choose(t, [][]byte{
+		o := choose(t, [][]byte{
 			{1},
 			{1, 1},
 			binary.BigEndian.AppendUint16([]byte{2, 4}, mss),
@@ -117,7 +117,11 @@ func (t *trial) tcpOptions() []byte {
 			{34, 2 + 2, 1, byte(t.IntN(3))},
 			{2, byte(t.IntN(6))}, // a length that is not true
 			{8, 40},
-		})...)
+		})
+		if o[0] == 2 && len(b)%2 != 0 {
+			b = append(b, 1) // see Differences
+		}
+		b = append(b, o...)
 	}
 	b = b[:min(len(b), 40)]
 	for len(b)%4 != 0 {

@@ -77,7 +77,7 @@ func (r *router) kernelRules(file string) (string, error) {
 }
 
 var (
-	ending = regexp.MustCompile(`((?:accept|drop|return|continue|(?:jump|goto) \S+|masquerade(?: .*)?|(?:reject|redirect)(?: (?:with|to|random|fully|persistent).*)?|[sd]nat (?:ip6? )?(?:prefix |addr \. port )?to .*))$`)
+	ending = regexp.MustCompile(`((?:accept|drop|return|continue|(?:jump|goto) \S+|masquerade(?: .*)?|fwd .*|(?:reject|redirect)(?: (?:with|to|random|fully|persistent).*)?|[sd]nat (?:ip6? )?(?:prefix |addr \. port )?to .*))$`)
 	// other is what has counters that are not the rule's own.
 	other = regexp.MustCompile(`\{[^{}]*\}|counter name \S+|"[^"]*"`)
 	rate  = regexp.MustCompile(`(limit rate (?:over )?\d+(?: \S?bytes)?)/(?:second|minute|hour)`)

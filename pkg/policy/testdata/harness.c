@@ -47,6 +47,8 @@ int harness(struct __sk_buff *skb)
 	RUN(POSTROUTING, postrouting);
 	RUN(POSTROUTING_NAT, postrouting_nat);
 	RUN(POSTROUTING_LATE, postrouting_late);
+	RUN(INGRESS, ingress);
+	RUN(EGRESS, egress);
 	if (bpf_skb_store_bytes(skb, 0, in, sizeof(*in), 0))
 		return -1;
 	return verdict;

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+/* Tells the egress program of the way that a packet has behind it. tc_index
+ * stays with a packet through neighbour resolution and fragmentation, and is
+ * nobody else's since the tcindex classifier has gone.
+ */
+#define TC_INDEX_NONE 0
+#define TC_INDEX_DONE 0x12d0 /* forwarded: nothing left to do */
+#define TC_INDEX_SNAT 0x12d1 /* accepted, its source is still to translate */
+/* The answer to a packet, and so the router's own: of a packet without
+ * tracking, of one of a flow, and of one that would have begun a flow.
+ */
+#define TC_INDEX_ANSWER 0x12d2
+#define TC_INDEX_ANSWER_RELATED 0x12d3
+#define TC_INDEX_ANSWER_FIRST 0x12d4
+#define TC_INDEX_ANSWER_LOCAL 0x12d5 /* to the router itself */

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/randomizedcoder/l2d/pkg/nft"
+)
+
+// TestDeviceChains: a chain sees the frames of its devices.
+func TestDeviceChains(t *testing.T) {
+	p := compile(t, `table netdev t {
+	chain a { type filter hook ingress device "br0" priority 0; policy accept;
+		tcp dport 22 drop
+	}
+	chain b { type filter hook ingress devices = { "wan0", "hs0" } priority 0; policy drop;
+		tcp dport 22 accept
+	}
+}
+`)
+	h := newHarness(t, p)
+	for iif, want := range map[string]bool{"br0": false, "wan0": true, "hs0": true, "hs1": true} {
+		pk := lanSSH
+		pk.iif = iif
+		if got := h.run("policy_ingress", &pk).accept; got != want {
+			t.Errorf("tcp dport 22 from %s: accepted %v", iif, got)
+		}
+		pk.th = tcp(40000, 80, 2)
+		if got, want := h.run("policy_ingress", &pk).accept, iif == "br0" || iif == "hs1"; got != want {
+			t.Errorf("tcp dport 80 from %s: accepted %v", iif, got)
+		}
+	}
+	if texts := p.TCOnlyTexts(); len(texts) != 2 || !strings.Contains(texts[0], "the hook ingress is TC's") {
+		t.Errorf("TC only: %q", texts)
+	}
+}
+
+func TestDeviceRefused(t *testing.T) {
+	for _, tt := range []struct{ rule, want string }{
+		{"accept", `table netdev t chain c: "type filter hook ingress priority 0": "device": not supported: device hs0: no interface of the dataplane; supported: the interfaces of the configuration: br0, wan0`},
+	} {
+		_, err := Compile(deviceRuleset(t, "hs0", tt.rule), Options{Links: testLinks, Attached: []string{"br0", "wan0"}})
+		if err == nil || err.Error() != tt.want {
+			t.Errorf("got  %v\nwant %s", err, tt.want)
+		}
+	}
+	for rule, want := range map[string]string{
+		"ip saddr 10.0.0.1 reject":         "an answer from the hook ingress",
+		`fwd ip to 10.0.0.1 device "wan0"`: "forwarding to an address",
+		"vlan id 5 drop":                   "the type of a frame, and VLAN tags, at the hook ingress",
+	} {
+		_, err := Compile(deviceRuleset(t, "br0", rule), Options{Links: testLinks})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", rule, err)
+		}
+	}
+}
+
+func deviceRuleset(t *testing.T, device, rule string) *nft.Ruleset {
+	return readRuleset(t, `table netdev t {
+	chain c { type filter hook ingress device "`+device+`" priority 0; policy accept;
+		`+rule+`
+	}
+}
+`)
+}
