@@ -13,6 +13,7 @@
 #include "lib/frame.h"
 #include "lib/handover.h"
 #include "lib/gc.h"
+#include "lib/half_way.h"
 #include "lib/icmp_error.h"
 #include "lib/marks.h"
 #include "lib/nat.h"
@@ -50,15 +51,28 @@ static __always_inline int pass(struct __sk_buff *skb)
  * another namespace, where anyone's program may have written it; by a managed
  * interface it came through ours.
  */
-static __always_inline int is_marked(struct __sk_buff *skb, __u32 mark)
+static __always_inline int is_ours(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ingress_ifindex;
-	struct iface *iface;
+	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 
-	if (skb->tc_index != mark)
-		return 0;
-	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	return iface && iface->flags & IFACE_MANAGED;
+}
+
+/* The router's own packet that was sent another way has its socket: on the way
+ * from another namespace it would have lost it.
+ */
+static __always_inline int is_done(struct __sk_buff *skb)
+{
+	if (skb->tc_index != TC_INDEX_DONE)
+		return 0;
+	return is_ours(skb) || (!skb->ingress_ifindex && skb->sk);
+}
+
+static __always_inline int is_half_done(struct __sk_buff *skb)
+{
+	return (skb->tc_index & ~HALF_WAY_SLOTS_MASK) == TC_INDEX_SNAT &&
+	       is_ours(skb);
 }
 
 /* The mark of an answer of the router's, or 0. */
@@ -68,7 +82,7 @@ static __always_inline __u32 answer_mark(struct __sk_buff *skb)
 
 	if (mark < TC_INDEX_ANSWER || mark > TC_INDEX_ANSWER_FIRST)
 		return 0;
-	return is_marked(skb, mark) ? mark : 0;
+	return is_ours(skb) ? mark : 0;
 }
 
 static __always_inline struct scratch *way_begin(struct way *w)
@@ -128,7 +142,7 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		w->error = error;
 		icmp_error_track(skb, p, error);
 	} else {
-		ct_in(p, w->key, &w->ct);
+		ct_in(skb, p, w->key, &w->ct);
 		if (w->ct.flow)
 			facts_flow(w->key, w->ct.flow, w->ct.flow->flags);
 		else if (w->ct.first)
@@ -190,22 +204,66 @@ static __always_inline void see_written(struct pkt *p, struct way *w)
 	*w->key = p->tuple;
 }
 
-static __always_inline void to_dst(struct pkt *p, const struct way *w)
+/* A first packet's NAT chains, or none, have decided about a side. */
+static __always_inline void nat_done(struct pkt *p, const struct way *w,
+				     int is_src)
 {
-	if (w->ct.flow)
-		set_dst(p, w, &w->ct.flow->out);
-	else if (w->error && w->error->translate)
-		icmp_error_dst(p, w->error);
+	struct endpoints out;
+
+	p->nat = 0;
+	__builtin_memcpy(&out, &p->tuple, sizeof(out));
+	if (is_src)
+		set_src(p, w, &out);
+	else
+		set_dst(p, w, &out);
 }
 
 /*
- * The source's translation: the flow's, or for a first packet the one that the
- * NAT chains ask for. Begins the flow. Returns a drop reason or 0.
+ * The destination's translation: the flow's, or for a first packet the one that
+ * the NAT chains of the hook ask for. Returns a drop reason or 0.
+ */
+static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
+				  struct way *w, int is_output)
+{
+	int reason;
+
+	if (w->ct.flow) {
+		set_dst(p, w, &w->ct.flow->out);
+		return 0;
+	}
+	if (w->error && w->error->translate) {
+		icmp_error_dst(p, w->error);
+		return 0;
+	}
+	if (!w->ct.first)
+		return 0;
+	if (is_output ? !policy_accepts(OUTPUT_NAT, output_nat, skb, p) :
+			!policy_accepts(PREROUTING_NAT, prerouting_nat, skb, p))
+		return STAT_DROP_POLICY;
+	if (!p->nat)
+		return 0;
+	reason = nat_destination(skb, p);
+	if (reason)
+		return reason;
+	nat_done(p, w, 0);
+	facts_to(w->key, (struct endpoints *)&p->tuple, zone_of(p, ZONE_REPLY));
+	return 0;
+}
+
+/* The translation gives the packet another destination address. */
+static __always_inline int has_other_dst(const struct pkt *p,
+					 const struct way *w)
+{
+	return !!__builtin_memcmp(w->key->daddr, p->tuple.daddr, 16);
+}
+
+/*
+ * The source's translation, likewise. Begins the flow. Returns a drop reason or
+ * 0.
  */
 static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
-				  struct way *w)
+				  struct way *w, int is_input)
 {
-	struct endpoints out;
 	int reason;
 
 	if (w->ct.flow) {
@@ -218,16 +276,18 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	}
 	if (!w->ct.first)
 		return 0;
-	if (!policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
+	if (is_input ?
+		    !policy_accepts(INPUT_NAT, input_nat, skb, p) :
+		    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return STAT_DROP_POLICY;
 	if (p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
 		return STAT_DROP_NAT_NO_ADDRESS;
 	reason = flow_begin(p, w->key, w->ct.state);
 	if (reason)
 		return reason;
-	__builtin_memcpy(&out, &p->tuple, sizeof(out));
-	set_src(p, w, &out);
-	facts_begun(w->key, &out, zone_of(p, ZONE_REPLY));
+	nat_done(p, w, 1);
+	facts_begun(w->key, (struct endpoints *)&p->tuple,
+		    zone_of(p, ZONE_REPLY));
 	return 0;
 }
 
@@ -292,16 +352,32 @@ static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
 		      w->ct.first && !(p->reject & REJECT_AFTER_NAT));
 }
 
-/* A chain behind the NAT refused the first packet: there is no flow. */
-static __always_inline int refuse_late(struct way *w)
+/* A step of NAT has ended the packet's way. */
+static __always_inline int refuse_nat(struct __sk_buff *skb, struct pkt *p,
+				      const struct way *w, __u32 hook,
+				      __u32 reason)
+{
+	if (reason == STAT_DROP_POLICY)
+		return refuse(skb, p, w, hook);
+	return drop(reason);
+}
+
+/* The first packet goes no further after all: there is no flow. */
+static __always_inline void forget(const struct way *w)
 {
 	struct flow *f;
 
-	if (w->ct.first) {
-		f = bpf_map_lookup_elem(&l2_half_open, w->key);
-		if (f)
-			flow_delete(w->key, f);
-	}
+	if (!w->ct.first)
+		return;
+	f = bpf_map_lookup_elem(&l2_half_open, w->key);
+	if (f)
+		flow_delete(w->key, f);
+}
+
+/* A chain behind the NAT has dropped the packet. */
+static __always_inline int refuse_late(const struct way *w)
+{
+	forget(w);
 	return drop(STAT_DROP_POLICY);
 }
 
@@ -353,10 +429,24 @@ static __always_inline int is_dhcp(const struct pkt *p)
 	       (port == bpf_htons(67) || port == bpf_htons(68));
 }
 
+/* Whether answers to the translated source would stay in the router. */
+static __noinline int answers_by_lo(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct bpf_fib_lookup fib;
+
+	route_fill(&fib, p, 1);
+	fib.ifindex = LOOPBACK_IFINDEX;
+	if (p->nfproto == NFPROTO_IPV4)
+		__builtin_memcpy(&fib.ipv4_dst, p->tuple.saddr, 4);
+	else
+		__builtin_memcpy(fib.ipv6_dst, p->tuple.saddr, 16);
+	return bpf_fib_lookup(skb, &fib, sizeof(fib), FIB_LOOKUP_SKIP_NEIGH) ==
+	       BPF_FIB_LKUP_RET_NOT_FWDED;
+}
+
 static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 				   struct way *w)
 {
-	struct endpoints out;
 	int reason;
 
 	if (!policy_accepts(INPUT, input, skb, p)) {
@@ -365,15 +455,18 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 		count(STAT_DROP_POLICY);
 		return pass(skb);
 	}
-	if (w->ct.first) {
-		reason = flow_begin(p, w->key, w->ct.state);
-		if (reason)
-			return drop(reason);
-		__builtin_memcpy(&out, &p->tuple, sizeof(out));
-		set_src(p, w, &out);
-	} else if (w->ct.flow) {
-		/* Its port, if that was taken when the flow began. */
-		set_src(p, w, &w->ct.flow->out);
+	reason = to_src(skb, p, w, 1);
+	if (reason)
+		return refuse_nat(skb, p, w, REJECT_INPUT, reason);
+	if (w->ct.first &&
+	    __builtin_memcmp(w->key->saddr, p->tuple.saddr, 16) &&
+	    answers_by_lo(skb, p)) {
+		forget(w);
+		return drop(STAT_DROP_NAT_LOCAL);
+	}
+	if (!policy_accepts(INPUT_LATE, input_late, skb, p)) {
+		forget(w);
+		return refuse(skb, p, w, REJECT_INPUT);
 	}
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
@@ -382,10 +475,11 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 }
 
 static __always_inline int lookup_route(struct __sk_buff *skb,
-					const struct pkt *p,
+					const struct pkt *p, __u32 iif,
 					struct bpf_fib_lookup *fib, __u32 len)
 {
 	route_fill(fib, p, len);
+	fib->ifindex = iif;
 	if (policy_writes)
 		route_fill_written(fib, p);
 	/* In newer headers a union with smac; an output after the call. */
@@ -404,10 +498,10 @@ find_route(struct __sk_buff *skb, struct pkt *p, struct bpf_fib_lookup *fib)
 	if (p->nfproto == NFPROTO_IPV6 && is_link_local(p->tuple.daddr))
 		return ROUTE_LOCAL;
 
-	ret = lookup_route(skb, p, fib, segment_len(skb, p));
+	ret = lookup_route(skb, p, p->iif, fib, segment_len(skb, p));
 	if (ret == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		/* Which interface it would have been. */
-		ret = lookup_route(skb, p, fib, 1);
+		ret = lookup_route(skb, p, p->iif, fib, 1);
 		too_big = 1;
 	}
 	switch (ret) {
@@ -437,17 +531,20 @@ static __always_inline int to_kernel(struct __sk_buff *skb, struct pkt *p,
 				     struct way *w)
 {
 	struct endpoints arrived;
+	__u32 mark = TC_INDEX_DONE;
 	int snat;
 
 	__builtin_memcpy(&arrived, w->key, sizeof(arrived));
 	snat = p->tuple.sport != arrived.sport ||
 	       __builtin_memcmp(p->tuple.saddr, arrived.saddr, 16);
+	if (snat)
+		mark = TC_INDEX_SNAT + half_way_keep(w->key);
 	if (snat || !policy_writes)
 		translate_src(p, &arrived);
 	if (write_headers(skb, p, w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_TO_KERNEL);
-	skb->tc_index = snat ? TC_INDEX_SNAT : TC_INDEX_DONE;
+	skb->tc_index = mark;
 	return TCX_NEXT;
 }
 
@@ -468,7 +565,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 		return drop(STAT_DROP_POLICY);
 	if (is_martian_source(p))
 		return drop(STAT_DROP_MARTIAN);
-	reason = to_src(skb, p, w);
+	reason = to_src(skb, p, w, 0);
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
@@ -481,6 +578,11 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 	return send_by(skb, p, fib, TC_INDEX_DONE);
 }
 
+static __always_inline __u32 vlan_id(const struct __sk_buff *skb)
+{
+	return skb->vlan_present ? skb->vlan_tci & 0xfff : 0;
+}
+
 SEC("tcx/ingress")
 int l2_ingress(struct __sk_buff *skb)
 {
@@ -491,7 +593,7 @@ int l2_ingress(struct __sk_buff *skb)
 	struct scratch *s;
 	struct way w;
 	struct pkt *p;
-	int answer, rejected;
+	int answer, rejected, reason;
 	struct handover h;
 
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
@@ -511,8 +613,11 @@ int l2_ingress(struct __sk_buff *skb)
 	/* Of a VLAN: it comes again by the VLAN's device. For another host:
 	 * the stack does not take it.
 	 */
-	if (skb->vlan_present || skb->pkt_type == PACKET_OTHERHOST)
+	if (vlan_id(skb) || skb->pkt_type == PACKET_OTHERHOST)
 		return TCX_NEXT;
+	/* Of none, with a priority: the stack takes it as if it had no tag. */
+	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
+		return drop(STAT_DROP_INTERNAL);
 	s = way_begin(&w);
 	if (!s)
 		return drop(STAT_DROP_INTERNAL);
@@ -545,7 +650,9 @@ int l2_ingress(struct __sk_buff *skb)
 	track(skb, p, &w);
 	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
 		return refuse(skb, p, &w, REJECT_PREROUTING);
-	to_dst(p, &w);
+	reason = to_dst(skb, p, &w, 0);
+	if (reason)
+		return refuse_nat(skb, p, &w, REJECT_PREROUTING, reason);
 	if (!policy_accepts(PREROUTING, prerouting, skb, p))
 		return refuse(skb, p, &w, REJECT_PREROUTING);
 
@@ -562,7 +669,7 @@ int l2_ingress(struct __sk_buff *skb)
 		return forward(skb, p, &w, &fib, route == ROUTE_TOO_BIG);
 	case ROUTE_REFUSED:
 		/* Without its translation it would be the router's own. */
-		if (__builtin_memcmp(w.key->daddr, p->tuple.daddr, 16))
+		if (has_other_dst(p, &w))
 			return drop(STAT_DROP_NO_ROUTE);
 		return pass(skb);
 	default:
@@ -585,12 +692,17 @@ static __always_inline int from_packet_socket(struct __sk_buff *skb)
 static __always_inline int finish_snat(struct __sk_buff *skb, struct pkt *p,
 				       struct way *w)
 {
-	struct flow *f = bpf_map_lookup_elem(&l2_flows, w->key);
+	struct tuple *key = half_way_key(skb->tc_index);
+	struct flow *f = NULL;
 
-	if (!f)
-		f = bpf_map_lookup_elem(&l2_half_open, w->key);
-	/* Evicted meanwhile: never out without its translation. */
-	if (!f)
+	if (key)
+		f = bpf_map_lookup_elem(&l2_flows, key);
+	if (key && !f)
+		f = bpf_map_lookup_elem(&l2_half_open, key);
+	/* Evicted meanwhile, or another packet's: never out without its own
+	 * translation.
+	 */
+	if (!f || !is_half_way(w->key, key, &f->out))
 		return drop(STAT_DROP_INTERNAL);
 	translate_src(p, &f->out);
 	if (write_headers(skb, p, w, 0) < 0)
@@ -598,17 +710,37 @@ static __always_inline int finish_snat(struct __sk_buff *skb, struct pkt *p,
 	return pass(skb);
 }
 
+/*
+ * The destination was translated after the kernel had routed the packet: the
+ * way is another one, as ip_route_me_harder() finds it. What is for the router
+ * itself would have to come in by lo, and its answers go out there.
+ */
+static __always_inline int reroute(struct __sk_buff *skb, struct pkt *p,
+				   struct bpf_fib_lookup *fib)
+{
+	switch (lookup_route(skb, p, p->iif ? p->iif : LOOPBACK_IFINDEX, fib,
+			     segment_len(skb, p))) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+		p->oif = fib->ifindex;
+		return 0;
+	case BPF_FIB_LKUP_RET_NOT_FWDED:
+		return STAT_DROP_NAT_LOCAL;
+	}
+	return STAT_DROP_NO_ROUTE;
+}
+
 /* What leaves by an interface, but for the chains of the interface itself. */
 static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 {
+	int reason, forwarded, related, rerouted = 0;
 	__u32 ifindex = skb->ifindex;
-	int reason, forwarded, related;
+	struct bpf_fib_lookup fib;
 	__u32 answer;
 	struct scratch *s;
 	struct way w;
 	struct pkt *p;
 
-	if (is_marked(skb, TC_INDEX_DONE) || skb->vlan_present)
+	if (is_done(skb) || skb->vlan_present)
 		return pass(skb);
 	/* Before the socket: of who sent what it answers, here or elsewhere. */
 	answer = policy_rejects ? answer_mark(skb) : 0;
@@ -629,7 +761,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 		return drop(STAT_DROP_MALFORMED);
 	}
 	p->oif = ifindex;
-	if (is_marked(skb, TC_INDEX_SNAT))
+	if (is_half_done(skb))
 		return finish_snat(skb, p, &w);
 
 	/* Forwarded by the kernel, from an interface that has no program. */
@@ -650,19 +782,31 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 		see_written(p, &w);
 		track(skb, p, &w);
 	}
-	if (forwarded &&
-	    !policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
-		return refuse(skb, p, &w, REJECT_PREROUTING);
-	/* An answer to a packet whose source port was taken. */
-	to_dst(p, &w);
+	if (forwarded) {
+		if (!policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p))
+			return refuse(skb, p, &w, REJECT_PREROUTING);
+	} else if (!policy_accepts(OUTPUT_EARLY, output_early, skb, p)) {
+		return refuse(skb, p, &w, REJECT_OUTPUT);
+	}
+	reason = to_dst(skb, p, &w, !forwarded);
+	if (reason)
+		return refuse_nat(skb, p, &w,
+				  forwarded ? REJECT_PREROUTING : REJECT_OUTPUT,
+				  reason);
 	if (forwarded) {
 		if (!policy_accepts(PREROUTING, prerouting, skb, p))
 			return refuse(skb, p, &w, REJECT_PREROUTING);
-		if (!policy_accepts(FORWARD, forward, skb, p))
-			return refuse(skb, p, &w, REJECT_KERNEL_FORWARD);
 	} else if (!policy_accepts(OUTPUT, output, skb, p)) {
 		return refuse(skb, p, &w, REJECT_OUTPUT);
 	}
+	if (has_other_dst(p, &w)) {
+		reason = reroute(skb, p, &fib);
+		if (reason)
+			return drop(reason);
+		rerouted = 1;
+	}
+	if (forwarded && !policy_accepts(FORWARD, forward, skb, p))
+		return refuse(skb, p, &w, REJECT_KERNEL_FORWARD);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
 		return drop(STAT_DROP_POLICY);
 	/* A reset to a first packet finds its flow without a translation, and
@@ -671,7 +815,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	if (answer == TC_INDEX_ANSWER_FIRST && p->l4proto == IPPROTO_TCP &&
 	    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return drop(STAT_DROP_POLICY);
-	reason = to_src(skb, p, &w);
+	reason = to_src(skb, p, &w, 0);
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
@@ -679,7 +823,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	if (write_headers(skb, p, &w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);
-	return pass(skb);
+	return rerouted ? send_by(skb, p, &fib, TC_INDEX_DONE) : pass(skb);
 }
 
 SEC("tcx/egress")

@@ -16,6 +16,7 @@
 #include "lib/policy.h"
 #include "lib/rewrite.h"
 #include "lib/scratch.h"
+#include "lib/tcp_window.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -34,8 +35,72 @@ static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 {
 	if (p->l4proto != IPPROTO_TCP)
 		return !flow_contradicts(f, p);
-	return f->state == TCP_ESTABLISHED && tcp_header_valid(p) &&
-	       !(tcp_flags(p) & (TH_SYN | TH_FIN | TH_RST));
+	return f->state == TCP_ESTABLISHED && f->flags & FLOW_ASSURED &&
+	       tcp_header_valid(p) && tcp_event(p) == EVENT_ACK;
+}
+
+/* Whether the segment has no options that say what it acknowledges: none at
+ * all, or a timestamp as it usually comes.
+ */
+static __always_inline int has_no_sack(struct xdp_md *ctx, const struct pkt *p)
+{
+	void *data_end = CTX_POINTER(ctx, data_end);
+	__be32 *option;
+
+	if (p->th[12] >> 4 == sizeof(struct tcphdr) / 4)
+		return 1;
+	option = CTX_POINTER(ctx, data) + L4_OFF(p) + sizeof(struct tcphdr);
+	if ((void *)(option + 1) > data_end)
+		return 0;
+	return p->th[12] >> 4 == sizeof(struct tcphdr) / 4 + 3 &&
+	       *option == bpf_htonl(TCPOPT_NOP << 24 | TCPOPT_NOP << 16 |
+				    TCPOPT_TIMESTAMP << 8 | 10);
+}
+
+/*
+ * Whether the segment is within the window, so that nothing but the window is
+ * to be learnt from it. Then n has its numbers. Without a side effect.
+ */
+static __always_inline int in_window(struct xdp_md *ctx, const struct pkt *p,
+				     struct flow *f, struct flow *twin,
+				     struct tcp_numbers *n)
+{
+	if (!twin || !f->seen.maxwin || !twin->seen.maxwin ||
+	    !has_no_sack(ctx, p))
+		return 0;
+	n->seq = tcp_seq(p);
+	n->end = tcp_end(p);
+	n->ack = tcp_ack(p);
+	n->sack = n->ack;
+	n->win = tcp_window(p);
+	return tcp_is_within(n, &f->seen, &twin->seen);
+}
+
+/* Counts the packet; a connection's limits and timeouts are in both entries. */
+static __always_inline void track(const struct pkt *p, struct flow *f,
+				  struct flow *twin,
+				  const struct tcp_numbers *n)
+{
+	__u32 timeout, now = ns_to_ticks(p->now);
+	const struct settings *s;
+	struct tcp_last *last;
+	__u8 dir;
+
+	if (!twin) {
+		flow_touch(&p->tuple, f, p, 0, 0,
+			   flow_timeout(f, p->l4proto, now));
+		return;
+	}
+	s = settings();
+	if (!s)
+		return;
+	dir = !!(f->flags & FLOW_REPLY);
+	last = dir ? &twin->last : &f->last;
+	tcp_learn(p, n, &f->seen, &twin->seen, last, dir, EVENT_ACK);
+	last->event = EVENT_ACK;
+	timeout = tcp_timeout(s, f, &f->seen, &twin->seen, last, EVENT_ACK,
+			      TCP_ESTABLISHED);
+	flow_touch(&p->tuple, f, p, 0, 0, timeout);
 }
 
 /* All chains that a forwarded packet meets. */
@@ -118,9 +183,10 @@ int l2_xdp(struct xdp_md *ctx)
 	__u32 ifindex = ctx->ingress_ifindex;
 	struct ethhdr *eth = data;
 	struct iface *iface;
+	struct flow *f, *twin = NULL;
+	struct tcp_numbers n = {};
 	struct scratch *s;
 	struct hop hop;
-	struct flow *f;
 	struct pkt *p;
 
 	if (!policy_xdp || (void *)(eth + 1) > data_end)
@@ -157,7 +223,14 @@ int l2_xdp(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 
-	flow_touch(&p->tuple, f, p, 0, 0);
+	if (p->l4proto == IPPROTO_TCP) {
+		twin = flow_twin(&p->tuple, f, 0);
+		if (!in_window(ctx, p, f, twin, &n)) {
+			count(STAT_XDP_PASSED);
+			return XDP_PASS;
+		}
+	}
+	track(p, f, twin, &n);
 	if (!policy_passes(ctx, p, f, hop.oif)) {
 		if (policy_rejects && REJECT_KIND(p))
 			return handover(ctx, p);

@@ -48,6 +48,7 @@ type Config struct {
 	MaxFlows    uint32
 	MaxHalfOpen uint32
 	Timeouts    flow.Timeouts
+	TCP         flow.TCP
 	Policy      Policy
 	// Carry gives the map of a set of a new policy what it is to have of the
 	// map of the same name and layout of the policy before, while that one is
@@ -81,8 +82,19 @@ func (c *Config) validate() error {
 	return nil
 }
 
-func settingsOf(t flow.Timeouts) l2TCSettings {
+func settingsOf(t flow.Timeouts, tcp flow.TCP) l2TCSettings {
+	flag := func(b bool) uint8 {
+		if b {
+			return 1
+		}
+		return 0
+	}
 	return l2TCSettings{
+		TcpLiberal:       flag(tcp.BeLiberal),
+		TcpLoose:         flag(tcp.Loose),
+		TcpAnyRst:        flag(tcp.IgnoreInvalidRST),
+		TcpMaxRetrans:    uint8(min(tcp.MaxRetrans, 255)),
+		TcpRetransmitted: flow.Ticks(t.TCPRetransmitted),
 		Tcp: [10]uint32{
 			1: flow.Ticks(t.TCPSynSent),
 			2: flow.Ticks(t.TCPSynRecv),

@@ -74,6 +74,29 @@ type l2TCFlow struct {
 		Mtu     uint16
 		Unused  uint16
 	}
+	Seen struct {
+		_      structs.HostLayout
+		End    uint32
+		Maxend uint32
+		Maxwin uint32
+		Maxack uint32
+		Scale  uint8
+		Flags  uint8
+		_      [2]byte
+	}
+	Last struct {
+		_       structs.HostLayout
+		Seq     uint32
+		Ack     uint32
+		End     uint32
+		Win     uint16
+		Event   uint8
+		Dir     uint8
+		Retrans uint8
+		Scale   uint8
+		Flags   uint8
+		_       [1]byte
+	}
 	_ [4]byte
 }
 
@@ -168,6 +191,14 @@ type l2TCScratch struct {
 		Key      [72]uint8
 		Regs     [64]uint8
 		Elem     [104]uint8
+		NatRange struct {
+			_       structs.HostLayout
+			Min     [16]uint8
+			Max     [16]uint8
+			PortMin uint16
+			PortMax uint16
+			_       [4]byte
+		}
 	}
 	Key   l2TCTuple
 	Error struct {
@@ -186,8 +217,32 @@ type l2TCScratch struct {
 		Translate     uint8
 		_             [6]byte
 	}
-	Fwd    l2TCFlow
-	Rev    l2TCFlow
+	Fwd  l2TCFlow
+	Rev  l2TCFlow
+	Seen [2]struct {
+		_      structs.HostLayout
+		End    uint32
+		Maxend uint32
+		Maxwin uint32
+		Maxack uint32
+		Scale  uint8
+		Flags  uint8
+		_      [2]byte
+	}
+	Last struct {
+		_       structs.HostLayout
+		Seq     uint32
+		Ack     uint32
+		End     uint32
+		Win     uint16
+		Event   uint8
+		Dir     uint8
+		Retrans uint8
+		Scale   uint8
+		Flags   uint8
+		_       [1]byte
+	}
+	_      [4]byte
 	Route  [8]uint64
 	Answer l2TCTuple
 	Source [16]uint8
@@ -198,10 +253,15 @@ type l2TCSettings struct {
 	_                 structs.HostLayout
 	Tcp               [10]uint32
 	TcpUnacknowledged uint32
+	TcpRetransmitted  uint32
 	UdpUnreplied      uint32
 	UdpStream         uint32
 	Icmp              uint32
 	Generic           uint32
+	TcpLiberal        uint8
+	TcpLoose          uint8
+	TcpAnyRst         uint8
+	TcpMaxRetrans     uint8
 }
 
 type l2TCStat uint32
@@ -225,10 +285,11 @@ const (
 	l2TCStatSTAT_DROP_MARTIAN        l2TCStat = 15
 	l2TCStatSTAT_DROP_NAT_NO_ADDRESS l2TCStat = 16
 	l2TCStatSTAT_DROP_NAT_EXHAUSTED  l2TCStat = 17
-	l2TCStatSTAT_DROP_FLOW_CLASH     l2TCStat = 18
-	l2TCStatSTAT_DROP_INTERNAL       l2TCStat = 19
-	l2TCStatSTAT_LOG_LOST            l2TCStat = 20
-	l2TCStatSTAT_MAX                 l2TCStat = 21
+	l2TCStatSTAT_DROP_NAT_LOCAL      l2TCStat = 18
+	l2TCStatSTAT_DROP_FLOW_CLASH     l2TCStat = 19
+	l2TCStatSTAT_DROP_INTERNAL       l2TCStat = 20
+	l2TCStatSTAT_LOG_LOST            l2TCStat = 21
+	l2TCStatSTAT_MAX                 l2TCStat = 22
 )
 
 type l2TCTuple struct {
@@ -256,6 +317,7 @@ const (
 	l2TCMapL2Frags         = "l2_frags"
 	l2TCMapL2Gc            = "l2_gc"
 	l2TCMapL2HalfOpen      = "l2_half_open"
+	l2TCMapL2HalfWay       = "l2_half_way"
 	l2TCMapL2Ifaces        = "l2_ifaces"
 	l2TCMapL2Limits        = "l2_limits"
 	l2TCMapL2Scratch       = "l2_scratch"
@@ -269,6 +331,7 @@ const (
 	l2TCVarAnswerInterval6 = "answer_interval6"
 	l2TCVarAnswerTtl       = "answer_ttl"
 	l2TCVarCsumIpv6Flag    = "csum_ipv6_flag"
+	l2TCVarHalfWayNext     = "half_way_next"
 	l2TCVarPolicyFacts     = "policy_facts"
 	l2TCVarPolicyPhases    = "policy_phases"
 	l2TCVarPolicyRejects   = "policy_rejects"
@@ -338,6 +401,7 @@ type l2TCMapSpecs struct {
 	L2Frags         *ebpf.MapSpec `ebpf:"l2_frags"`
 	L2Gc            *ebpf.MapSpec `ebpf:"l2_gc"`
 	L2HalfOpen      *ebpf.MapSpec `ebpf:"l2_half_open"`
+	L2HalfWay       *ebpf.MapSpec `ebpf:"l2_half_way"`
 	L2Ifaces        *ebpf.MapSpec `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.MapSpec `ebpf:"l2_limits"`
 	L2Scratch       *ebpf.MapSpec `ebpf:"l2_scratch"`
@@ -354,6 +418,7 @@ type l2TCVariableSpecs struct {
 	AnswerInterval6 *ebpf.VariableSpec `ebpf:"answer_interval6"`
 	AnswerTtl       *ebpf.VariableSpec `ebpf:"answer_ttl"`
 	CsumIpv6Flag    *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
+	HalfWayNext     *ebpf.VariableSpec `ebpf:"half_way_next"`
 	PolicyFacts     *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases    *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.VariableSpec `ebpf:"policy_rejects"`
@@ -392,6 +457,7 @@ type l2TCMaps struct {
 	L2Frags         *ebpf.Map `ebpf:"l2_frags"`
 	L2Gc            *ebpf.Map `ebpf:"l2_gc"`
 	L2HalfOpen      *ebpf.Map `ebpf:"l2_half_open"`
+	L2HalfWay       *ebpf.Map `ebpf:"l2_half_way"`
 	L2Ifaces        *ebpf.Map `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.Map `ebpf:"l2_limits"`
 	L2Scratch       *ebpf.Map `ebpf:"l2_scratch"`
@@ -411,6 +477,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Frags,
 		m.L2Gc,
 		m.L2HalfOpen,
+		m.L2HalfWay,
 		m.L2Ifaces,
 		m.L2Limits,
 		m.L2Scratch,
@@ -428,6 +495,7 @@ type l2TCVariables struct {
 	AnswerInterval6 *ebpf.Variable `ebpf:"answer_interval6"`
 	AnswerTtl       *ebpf.Variable `ebpf:"answer_ttl"`
 	CsumIpv6Flag    *ebpf.Variable `ebpf:"csum_ipv6_flag"`
+	HalfWayNext     *ebpf.Variable `ebpf:"half_way_next"`
 	PolicyFacts     *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases    *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.Variable `ebpf:"policy_rejects"`

@@ -68,6 +68,29 @@ type l2XDPFlow struct {
 		Mtu     uint16
 		Unused  uint16
 	}
+	Seen struct {
+		_      structs.HostLayout
+		End    uint32
+		Maxend uint32
+		Maxwin uint32
+		Maxack uint32
+		Scale  uint8
+		Flags  uint8
+		_      [2]byte
+	}
+	Last struct {
+		_       structs.HostLayout
+		Seq     uint32
+		Ack     uint32
+		End     uint32
+		Win     uint16
+		Event   uint8
+		Dir     uint8
+		Retrans uint8
+		Scale   uint8
+		Flags   uint8
+		_       [1]byte
+	}
 	_ [4]byte
 }
 
@@ -146,6 +169,14 @@ type l2XDPScratch struct {
 		Key      [72]uint8
 		Regs     [64]uint8
 		Elem     [104]uint8
+		NatRange struct {
+			_       structs.HostLayout
+			Min     [16]uint8
+			Max     [16]uint8
+			PortMin uint16
+			PortMax uint16
+			_       [4]byte
+		}
 	}
 	Key   l2XDPTuple
 	Error struct {
@@ -164,8 +195,32 @@ type l2XDPScratch struct {
 		Translate     uint8
 		_             [6]byte
 	}
-	Fwd    l2XDPFlow
-	Rev    l2XDPFlow
+	Fwd  l2XDPFlow
+	Rev  l2XDPFlow
+	Seen [2]struct {
+		_      structs.HostLayout
+		End    uint32
+		Maxend uint32
+		Maxwin uint32
+		Maxack uint32
+		Scale  uint8
+		Flags  uint8
+		_      [2]byte
+	}
+	Last struct {
+		_       structs.HostLayout
+		Seq     uint32
+		Ack     uint32
+		End     uint32
+		Win     uint16
+		Event   uint8
+		Dir     uint8
+		Retrans uint8
+		Scale   uint8
+		Flags   uint8
+		_       [1]byte
+	}
+	_      [4]byte
 	Route  [8]uint64
 	Answer l2XDPTuple
 	Source [16]uint8
@@ -176,10 +231,15 @@ type l2XDPSettings struct {
 	_                 structs.HostLayout
 	Tcp               [10]uint32
 	TcpUnacknowledged uint32
+	TcpRetransmitted  uint32
 	UdpUnreplied      uint32
 	UdpStream         uint32
 	Icmp              uint32
 	Generic           uint32
+	TcpLiberal        uint8
+	TcpLoose          uint8
+	TcpAnyRst         uint8
+	TcpMaxRetrans     uint8
 }
 
 type l2XDPStat uint32
@@ -203,10 +263,11 @@ const (
 	l2XDPStatSTAT_DROP_MARTIAN        l2XDPStat = 15
 	l2XDPStatSTAT_DROP_NAT_NO_ADDRESS l2XDPStat = 16
 	l2XDPStatSTAT_DROP_NAT_EXHAUSTED  l2XDPStat = 17
-	l2XDPStatSTAT_DROP_FLOW_CLASH     l2XDPStat = 18
-	l2XDPStatSTAT_DROP_INTERNAL       l2XDPStat = 19
-	l2XDPStatSTAT_LOG_LOST            l2XDPStat = 20
-	l2XDPStatSTAT_MAX                 l2XDPStat = 21
+	l2XDPStatSTAT_DROP_NAT_LOCAL      l2XDPStat = 18
+	l2XDPStatSTAT_DROP_FLOW_CLASH     l2XDPStat = 19
+	l2XDPStatSTAT_DROP_INTERNAL       l2XDPStat = 20
+	l2XDPStatSTAT_LOG_LOST            l2XDPStat = 21
+	l2XDPStatSTAT_MAX                 l2XDPStat = 22
 )
 
 type l2XDPTuple struct {

@@ -251,7 +251,7 @@ func (r *router) in(ns string, f func() error) {
 // config is a dataplane on both interfaces of the router.
 func (r *router) config(p Policy) Config {
 	r.t.Helper()
-	cfg := Config{PinPath: r.pin, MaxFlows: 1024, MaxHalfOpen: 512, Timeouts: flow.DefaultTimeouts(), Policy: p}
+	cfg := Config{PinPath: r.pin, MaxFlows: 1024, MaxHalfOpen: 512, Timeouts: flow.DefaultTimeouts(), TCP: flow.DefaultTCP(), Policy: p}
 	for _, name := range []string{"lan0", "wan0"} {
 		cfg.Interfaces = append(cfg.Interfaces, Interface{Name: name, Index: r.index(name), XDP: XDPAuto})
 	}
@@ -356,6 +356,25 @@ func flows(t *testing.T, d *Dataplane, filter flow.Filter) []flow.Flow {
 		t.Fatal(err)
 	}
 	return list
+}
+
+// deleteFlows ends the flows that a filter selects and returns how many.
+func deleteFlows(t *testing.T, d *Dataplane, filter flow.Filter) (n int) {
+	t.Helper()
+	err := d.Map("l2_flows", func(confirmed *ebpf.Map) error {
+		return d.Map("l2_half_open", func(half *ebpf.Map) error {
+			table, err := flow.NewTable(confirmed, half)
+			if err != nil {
+				return err
+			}
+			n, err = table.Delete(filter)
+			return err
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // eventually waits until ok, for a packet that is on its way.

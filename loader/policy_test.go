@@ -25,6 +25,7 @@ type testPolicy struct {
 	notVerifying bool // reads what it may not
 	unpinnable   bool // has a map that cannot be pinned
 	set          bool // has a set by the name of test_set
+	nat          []natRule
 	// dropFrames drops every frame at the hook ingress, or egress.
 	dropFrames string
 	// rejectAt is the phase, such as "forward", that rejects: TCP by a reset,
@@ -99,7 +100,7 @@ func (p testPolicy) Splice(spec *ebpf.CollectionSpec) error {
 			return err
 		}
 	}
-	phases := uint32(0x3ff)
+	phases := uint32(0x7fff)
 	if p.dropFrames != "" {
 		phases |= map[string]uint32{"ingress": 1 << 20, "egress": 1 << 21}[p.dropFrames]
 		if err := spec.Variables["policy_xdp"].Set(uint32(0)); err != nil {
@@ -127,8 +128,18 @@ func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructi
 	}
 	end := name + ".end"
 	body := asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Mov.Reg(asm.R1, asm.R2), asm.JEq.Imm(asm.R1, 0, end)}
+	for i, rule := range p.nat {
+		if "policy_"+rule.hook+"_nat" != name {
+			continue
+		}
+		insns, err := rule.instructions(spec, fmt.Sprintf("%s.nat%d", name, i))
+		if err != nil {
+			return nil, err
+		}
+		body = append(body, insns...)
+	}
 	if p.masquerade && name == "policy_postrouting_nat" {
-		body = append(body, asm.Mov.Imm(asm.R2, 1), asm.StoreMem(asm.R1, nat, asm.R2, asm.Word))
+		body = append(body, asm.Mov.Imm(asm.R2, natMasquerade), asm.StoreMem(asm.R1, nat, asm.R2, asm.Word))
 	}
 	if p.notVerifying {
 		body = append(body, asm.LoadMem(asm.R2, asm.R1, 4096, asm.Word))

@@ -190,12 +190,15 @@ func TestRejectLimit(t *testing.T) {
 	r.mustApply(r.config(testPolicy{rejectAt: "forward"}))
 	lan := r.tap(t, "l")
 	inFamilies(t, func(t *testing.T, f family) {
+		// No answer waits for its neighbour.
+		r.batch("r", fmt.Sprintf("neigh replace %s lladdr %s dev lan0", f.lan, r.mac["l/eth0"]))
 		src, dst := at(f.lan, 4800), at(f.wanless, 4801)
 		count := func(proto uint8, ip []byte) (n int) {
 			lan.drain()
 			for range 10 {
 				lan.send(ip)
 			}
+			time.Sleep(200 * time.Millisecond)
 			for _, p := range lan.drain() {
 				if p.dst.Addr() != f.lan || p.proto != proto || p.proto == unix.IPPROTO_ICMPV6 && p.l4[0] >= 128 {
 					continue

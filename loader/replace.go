@@ -129,7 +129,7 @@ func (r *replacement) run() error {
 	if err := r.stagePins(); err != nil {
 		return err
 	}
-	if err := r.put(maps["l2_settings"], 0, settingsOf(r.cfg.Timeouts)); err != nil {
+	if err := r.put(maps["l2_settings"], 0, settingsOf(r.cfg.Timeouts, r.cfg.TCP)); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
 	clock, err := readClock()

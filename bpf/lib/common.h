@@ -34,6 +34,8 @@
 #define AF_INET6 10
 #define AF_PACKET 17
 
+#define LOOPBACK_IFINDEX 1 /* lo, in every namespace */
+
 /* include/uapi/linux/icmp.h, which pulls in the C library. */
 #define ICMP_ECHOREPLY 0
 #define ICMP_DEST_UNREACH 3

@@ -5,6 +5,7 @@
 #include "flow.h"
 #include "frag.h"
 #include "scratch.h"
+#include "tcp_track.h"
 #include "types.h"
 
 /* What conntrack knows of the packet in hand. */
@@ -58,12 +59,18 @@ static __always_inline int ct_is_icmp_error(const struct pkt *p)
 }
 
 /* Whether the packet may begin a flow. */
-static __always_inline int ct_may_begin(const struct pkt *p, __u8 *state)
+static __always_inline int ct_may_begin(struct ctx_buff *ctx,
+					const struct pkt *p, __u8 *state)
 {
+	struct scratch *s;
+
 	switch (p->l4proto) {
 	case IPPROTO_TCP:
-		*state = TCP_NONE;
-		return tcp_track(p, 0, state) == TCP_KEEP;
+		s = scratch();
+		if (!s)
+			return 0;
+		*state = tcp_first(ctx, p, &s->seen[0], &s->seen[1], &s->last);
+		return *state != TCP_NONE;
 	case IPPROTO_UDP:
 		return udp_header_valid(p);
 	case IPPROTO_ICMP:
@@ -124,6 +131,8 @@ static __noinline int flow_confirm(const struct tuple *key, struct flow *f)
 	if (twin) {
 		s->rev.packets = twin->packets;
 		s->rev.bytes = twin->bytes;
+		s->rev.seen = twin->seen;
+		s->rev.last = twin->last;
 	}
 
 	err = bpf_map_update_elem(&l2_flows, &rkey, &s->rev, BPF_NOEXIST);
@@ -176,16 +185,40 @@ static __always_inline struct flow *ct_find(struct tuple *key,
 	return NULL;
 }
 
+/* tcp_packet() with the entries of both directions. */
+static __always_inline int ct_tcp(struct ctx_buff *ctx, const struct pkt *p,
+				  const struct tuple *key, struct flow *f,
+				  int half, struct tcp_change *change)
+{
+	struct flow *twin = flow_twin(key, f, half);
+
+	if (!twin) {
+		/* Evicted, and its window with it. */
+		flow_sync(key, f, half);
+		twin = flow_twin(key, f, half);
+		if (!twin)
+			return TCP_IGNORE;
+		f->seen.flags |= SEEN_LIBERAL;
+		twin->seen.flags |= SEEN_LIBERAL | SEEN_SACK;
+	}
+	if (is_later_fragment(p)) {
+		tcp_later_fragment(p, &f->seen);
+		return TCP_IGNORE;
+	}
+	return tcp_packet(ctx, p, f, twin, change);
+}
+
 /*
  * Finds the packet's flow, moves its state on and sets p->ct_state, as
  * nf_conntrack_in() does. A TCP connection is confirmed when its handshake is
  * complete, anything else by its first reply.
  */
-static __always_inline void ct_in(struct pkt *p, struct tuple *key,
-				  struct ct *ct)
+static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
+				  struct tuple *key, struct ct *ct)
 {
+	struct tcp_change change = {};
 	struct flow *f, *confirmed;
-	__u8 state, flags, changed, refused;
+	__u8 flags, changed, refused;
 	int verdict = TCP_KEEP;
 
 	f = ct_find(key, p, &ct->half);
@@ -199,9 +232,13 @@ static __always_inline void ct_in(struct pkt *p, struct tuple *key,
 		return;
 	}
 	if (f) {
-		state = f->state;
-		if (p->l4proto == IPPROTO_TCP && !is_later_fragment(p))
-			verdict = tcp_track(p, f->flags & FLOW_REPLY, &state);
+		change.state = f->state;
+		if (p->l4proto == IPPROTO_TCP) {
+			verdict = ct_tcp(ctx, p, key, f, ct->half, &change);
+		} else {
+			change.timeout = flow_timeout(f, p->l4proto,
+						      ns_to_ticks(p->now));
+		}
 		if (verdict == TCP_INVALID) {
 			p->ct_state = CT_STATE_INVALID;
 			return;
@@ -212,7 +249,8 @@ static __always_inline void ct_in(struct pkt *p, struct tuple *key,
 		}
 	}
 	if (!f) {
-		if (!ct_may_begin(p, &ct->state)) {
+		key->zone = zone_of(p, ZONE_ORIGINAL);
+		if (!ct_may_begin(ctx, p, &ct->state)) {
 			p->ct_state = CT_STATE_INVALID;
 			return;
 		}
@@ -222,16 +260,17 @@ static __always_inline void ct_in(struct pkt *p, struct tuple *key,
 	}
 
 	flags = f->flags;
-	refused = p->l4proto == IPPROTO_TCP && !is_later_fragment(p) &&
-		  tcp_flags(p) & TH_RST && !(flags & FLOW_SEEN_REPLY);
+	refused = verdict == TCP_KEEP && p->l4proto == IPPROTO_TCP &&
+		  !is_later_fragment(p) && tcp_flags(p) & TH_RST &&
+		  !(flags & FLOW_SEEN_REPLY);
 	if (flags & FLOW_REPLY)
 		flags |= FLOW_SEEN_REPLY;
-	changed = state != f->state || flags != f->flags;
+	changed = change.state != f->state || flags != f->flags;
 	if (changed) {
-		WRITE_ONCE(f->state, state);
+		WRITE_ONCE(f->state, change.state);
 		WRITE_ONCE(f->flags, flags);
 	}
-	if (ct->half && ct_is_confirmed_by(p, state, flags) &&
+	if (ct->half && ct_is_confirmed_by(p, change.state, flags) &&
 	    !flow_confirm(key, f)) {
 		confirmed = bpf_map_lookup_elem(&l2_flows, key);
 		if (confirmed) {
@@ -240,7 +279,12 @@ static __always_inline void ct_in(struct pkt *p, struct tuple *key,
 			changed = 1;
 		}
 	}
-	flow_touch(key, f, p, ct->half, changed);
+	if (verdict == TCP_IGNORE || change.keep_expiry) {
+		if (changed)
+			flow_sync(key, f, ct->half);
+	} else {
+		flow_touch(key, f, p, ct->half, changed, change.timeout);
+	}
 	if (refused) {
 		/* A reset before any reply: there is no connection, and the
 		 * next packet is of none. This one still is of the flow.

@@ -146,6 +146,14 @@ static __always_inline void facts_begin(struct flow *f)
 	__builtin_memcpy(f->labels, c->labels, sizeof(f->labels));
 }
 
+/* The flow that the packet is going to begin has another destination. */
+static __always_inline void facts_to(const struct tuple *key,
+				     const struct endpoints *out, __u16 zone)
+{
+	if (policy_facts & FACTS_CT)
+		facts_fill(key, out, zone, 0, 0);
+}
+
 /* The flow of the packet has begun, and its packets leave with out. */
 static __always_inline void facts_begun(const struct tuple *key,
 					const struct endpoints *out, __u16 zone)

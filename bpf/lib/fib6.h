@@ -44,27 +44,11 @@ struct fib6_info {
 	struct fib6_nh fib6_nh[];
 };
 
-struct list_head {
-	struct list_head *next;
-};
-
-struct inet6_dev {
-	struct list_head addr_list;
-};
-
-struct inet6_ifaddr {
-	struct in6_addr addr;
-	__u32 flags;
-	struct list_head if_list;
-};
-
 #pragma clang attribute pop
 
 #define INET6_ADDRESSES 256 /* of an interface, at most */
 
 /* include/uapi/linux/if_addr.h */
-#define IFA_F_OPTIMISTIC 0x04
-#define IFA_F_TENTATIVE 0x40
 
 #define FIB6_STEPS 320 /* 128 nodes down, 128 back, and their routes */
 

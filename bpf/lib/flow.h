@@ -128,6 +128,17 @@ static __always_inline __u32 flow_timeout(const struct flow *f, __u8 l4proto,
 	return s->generic;
 }
 
+/* The entry of the other direction, in the same tier. */
+static __always_inline struct flow *flow_twin(const struct tuple *key,
+					      const struct flow *f, int half)
+{
+	struct tuple rkey;
+
+	tuple_reverse(&rkey, &f->out, key, f->zone);
+	return half ? bpf_map_lookup_elem(&l2_half_open, &rkey) :
+		      bpf_map_lookup_elem(&l2_flows, &rkey);
+}
+
 /* Gives the other direction this one's state; puts it back when it is gone. */
 static __noinline int flow_sync(const struct tuple *key, struct flow *f,
 				int half)
@@ -142,7 +153,8 @@ static __noinline int flow_sync(const struct tuple *key, struct flow *f,
 		WRITE_ONCE(twin->expires, f->expires);
 		WRITE_ONCE(twin->state, f->state);
 		WRITE_ONCE(twin->flags,
-			   twin->flags | (f->flags & FLOW_SEEN_REPLY));
+			   twin->flags | (f->flags &
+					  (FLOW_SEEN_REPLY | FLOW_ASSURED)));
 		return 0;
 	}
 	flow_reverse(&made, f, key);
@@ -156,18 +168,17 @@ static __noinline int flow_sync(const struct tuple *key, struct flow *f,
  */
 static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
 				       const struct pkt *p, int half,
-				       int changed)
+				       int changed, __u32 timeout)
 {
-	__u32 now = ns_to_ticks(p->now);
-	__u32 timeout = flow_timeout(f, p->l4proto, now);
-	__u32 expires = now + timeout;
-	__s32 lag = timeout / 4;
+	__u32 expires = ns_to_ticks(p->now) + timeout;
+	__s32 lag = timeout / 4, longer = expires - f->expires;
 
 	f->packets++;
 	f->bytes += p->len;
 	if (lag > TICKS_PER_SEC)
 		lag = TICKS_PER_SEC;
-	if (!changed && (__s32)(expires - f->expires) < lag)
+	/* A timeout that is another one now is written at once. */
+	if (!changed && longer < lag && longer > -2 * TICKS_PER_SEC)
 		return;
 	WRITE_ONCE(f->expires, expires);
 	flow_sync(key, f, half);

@@ -234,6 +234,7 @@ static __always_inline int icmp_quoted_csum(struct ctx_buff *ctx,
 		off += offsetof(struct tcphdr, check);
 		break;
 	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
 		off += offsetof(struct udphdr, check);
 		break;
 	case IPPROTO_ICMP:

@@ -48,6 +48,20 @@ struct timespec64 {
 	long long tv_sec;
 };
 
+struct list_head {
+	struct list_head *next;
+};
+
+struct inet6_ifaddr {
+	struct in6_addr addr;
+	__u32 flags; /* IFA_F_* */
+	struct list_head if_list;
+};
+
+struct inet6_dev {
+	struct list_head addr_list;
+};
+
 struct hlist_head {
 	struct hlist_node *first;
 };
@@ -73,6 +87,7 @@ struct net_device {
 	possible_net_t nd_net;
 	struct hlist_node index_hlist;
 	struct rtnl_link_ops *rtnl_link_ops;
+	struct in_device *ip_ptr;
 	struct inet6_dev *ip6_ptr;
 };
 
@@ -117,6 +132,10 @@ struct xdp_buff {
 };
 
 #pragma clang attribute pop
+
+/* include/uapi/linux/if_addr.h */
+#define IFA_F_OPTIMISTIC 0x04
+#define IFA_F_TENTATIVE 0x40
 
 /* The eight bytes at an address, four, or one. */
 static __always_inline __u64 kernel_u64(__u64 address)

@@ -7,7 +7,8 @@
  */
 #define TC_INDEX_NONE 0
 #define TC_INDEX_DONE 0x12d0 /* forwarded: nothing left to do */
-#define TC_INDEX_SNAT 0x12d1 /* accepted, its source is still to translate */
+/* Accepted, its source is still to translate: with a slot of half_way.h. */
+#define TC_INDEX_SNAT 0x2000
 /* The answer to a packet, and so the router's own: of a packet without
  * tracking, of one of a flow, and of one that would have begun a flow.
  */

@@ -3,41 +3,31 @@
 
 #include "common.h"
 #include "conntrack.h"
+#include "nat_addr.h"
 #include "scratch.h"
 #include "types.h"
 
 /*
- * Source NAT and the birth of flows. A flow's reverse key is the reservation
- * of its translated port: inserting it, if it does not exist, is the test
- * whether the port is free. Flows of the router itself go the same way, so all
- * share one port space.
+ * NAT and the birth of flows: nf_nat_core.c. What a NAT statement asks for is in
+ * p->nat and p->nat_range. The destination is decided first. The source comes
+ * last, for every flow: its reverse key is the reservation of its translated
+ * port. Inserting it, if it does not exist, is the test whether the port is
+ * free. Flows of the router itself go the same way, so all share one port space.
  */
 
+/* Ports that are tried in a row; then half as many from elsewhere, and so on. */
 #define NAT_TRIES 128
+#define NAT_TRIES_LEAST 8
 
-/* Ports are searched in the class of the original: nf_nat_core.c. */
-struct nat_range {
+struct nat_search {
+	struct flow *rev;
+	struct tuple rkey;
 	__u32 first;
 	__u32 size;
+	__u32 next;
+	__u32 now;
+	int found;
 };
-
-static __always_inline void nat_port_range(const struct pkt *p, __u16 port,
-					   struct nat_range *range)
-{
-	if (p->l4proto == IPPROTO_ICMP || p->l4proto == IPPROTO_ICMPV6) {
-		range->first = 0;
-		range->size = 65536;
-	} else if (port < 512) {
-		range->first = 1;
-		range->size = 511;
-	} else if (port < 1024) {
-		range->first = 600;
-		range->size = 424;
-	} else {
-		range->first = 1024;
-		range->size = 64512;
-	}
-}
 
 static __always_inline int nat_has_ports(const struct pkt *p)
 {
@@ -51,13 +41,110 @@ static __always_inline int nat_has_ports(const struct pkt *p)
 	return 0;
 }
 
+static __always_inline int nat_has_port(const struct pkt *p, __be16 port)
+{
+	const struct nat_range *r = &p->nat_range;
+
+	if (!(p->nat & NAT_PORTS) || !nat_has_ports(p))
+		return 1;
+	return bpf_ntohs(port) >= bpf_ntohs(r->port_min) &&
+	       bpf_ntohs(port) <= bpf_ntohs(r->port_max);
+}
+
+/* Without ports of its own a search stays in the class of the original. */
+static __always_inline void nat_port_range(const struct pkt *p, __be16 port,
+					   struct nat_search *s)
+{
+	__u32 min = bpf_ntohs(p->nat_range.port_min);
+	__u32 max = bpf_ntohs(p->nat_range.port_max);
+
+	if (p->nat & NAT_PORTS) {
+		s->first = min < max ? min : max;
+		s->size = (min < max ? max - min : min - max) + 1;
+	} else if (p->l4proto == IPPROTO_ICMP || p->l4proto == IPPROTO_ICMPV6) {
+		s->first = 0;
+		s->size = 65536;
+	} else if (bpf_ntohs(port) < 512) {
+		s->first = 1;
+		s->size = 511;
+	} else if (bpf_ntohs(port) < 1024) {
+		s->first = 600;
+		s->size = 424;
+	} else {
+		s->first = 1024;
+		s->size = 64512;
+	}
+}
+
+static __always_inline __be16 nat_next_port(struct nat_search *s)
+{
+	__be16 port = bpf_htons(s->first + s->next);
+
+	if (++s->next >= s->size)
+		s->next = 0;
+	return port;
+}
+
+/* Whether a living flow has the key. */
+static __noinline int nat_is_taken(const struct tuple *key, __u32 now)
+{
+	struct flow *f = bpf_map_lookup_elem(&l2_flows, key);
+
+	if (!f)
+		f = bpf_map_lookup_elem(&l2_half_open, key);
+	return f && !ticks_after(now, READ_ONCE(f->expires));
+}
+
+static long nat_try_dst_port(__u32 i, struct nat_search *s)
+{
+	s->rkey.sport = nat_next_port(s);
+	s->found = !nat_is_taken(&s->rkey, s->now);
+	return s->found;
+}
+
 /*
- * Takes rkey for the reply direction rev of the flow that key begins. Looks
- * into the confirmed table before and after: a flow on its way from one tier
- * to the other is in both.
+ * A destination port of the range. One that no flow of these two ends has; if
+ * there is none, the source's port has to make the difference.
  */
-static __noinline int nat_reserve(const struct tuple *key,
-				  const struct tuple *rkey,
+static __noinline int nat_pick_dst_port(struct pkt *p)
+{
+	struct tuple *t = &p->tuple;
+	struct nat_search s = { .now = ns_to_ticks(p->now) };
+
+	tuple_reverse(&s.rkey, (struct endpoints *)t, t,
+		      zone_of(p, ZONE_REPLY));
+	if (!(p->nat & NAT_RANDOM) && nat_has_port(p, t->dport) &&
+	    (p->nat_range.port_min == p->nat_range.port_max ||
+	     !nat_is_taken(&s.rkey, s.now)))
+		return 0;
+	nat_port_range(p, t->dport, &s);
+	if (p->nat & NAT_RANDOM)
+		s.next = bpf_get_prandom_u32() % s.size;
+	bpf_loop(s.size < NAT_TRIES ? s.size : NAT_TRIES, nat_try_dst_port, &s,
+		 0);
+	t->dport = s.rkey.sport;
+	return 0;
+}
+
+/* Gives p->tuple the destination that a NAT statement asks for. Returns a drop
+ * reason or 0.
+ */
+static __always_inline int nat_destination(struct ctx_buff *ctx, struct pkt *p)
+{
+	if (p->nat & NAT_REDIRECT && nat_redirect(ctx, p) < 0)
+		return STAT_DROP_NAT_NO_ADDRESS;
+	nat_pick_address(p, 1);
+	if (p->nat & NAT_PORTS &&
+	    (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP))
+		nat_pick_dst_port(p);
+	return 0;
+}
+
+/*
+ * Takes rkey for the reply direction rev. Looks into the confirmed table before
+ * and after: a flow on its way from one tier to the other is in both.
+ */
+static __noinline int nat_reserve(const struct tuple *rkey,
 				  const struct flow *rev, __u32 now)
 {
 	struct flow *f;
@@ -88,107 +175,99 @@ static __noinline int nat_reserve(const struct tuple *key,
 	return 0;
 }
 
-struct nat_search {
-	const struct tuple *key;
-	struct flow *rev;
-	struct tuple rkey;
-	struct nat_range range;
-	__u32 next;
-	__u32 now;
-	int found;
-};
-
-static long nat_try_port(__u32 i, struct nat_search *s)
+/* Takes the source that the search has come to. */
+static __noinline int nat_take(struct nat_search *s)
 {
-	s->rkey.dport = bpf_htons(s->range.first + s->next);
 	flow_set_diffs(s->rev, &s->rkey);
-	if (!nat_reserve(s->key, &s->rkey, s->rev, s->now)) {
-		s->found = 1;
-		return 1;
-	}
-	if (++s->next >= s->range.size)
-		s->next = 0;
-	return 0;
+	return nat_reserve(&s->rkey, s->rev, s->now);
+}
+
+static long nat_try_src_port(__u32 i, struct nat_search *s)
+{
+	s->rkey.dport = nat_next_port(s);
+	s->found = !nat_take(s);
+	return s->found;
 }
 
 /*
- * Begins the flow of key, whose packets leave as p->tuple says; another source
- * port is put there when that one is taken. Returns a drop reason or 0.
+ * Takes a source for the flow that s->rkey is the reply key of: as it is, if the
+ * range and the other flows allow it, or with an address of the range, or with
+ * another port. Returns a drop reason or 0.
+ */
+static __noinline int nat_source(struct pkt *p, struct nat_search *s)
+{
+	struct tuple *t = &p->tuple;
+	int keep = !(p->nat & NAT_RANDOM) || !nat_has_ports(p);
+	__u32 tries;
+
+	keep = keep && nat_has_port(p, t->sport);
+	if (keep && nat_has_address(p, t->saddr) && !nat_take(s))
+		return 0;
+	if (p->nat & NAT_ADDRESS) {
+		nat_pick_address(p, 0);
+		__builtin_memcpy(s->rkey.daddr, t->saddr, 16);
+		if (keep && !nat_take(s))
+			return 0;
+	}
+	if (!nat_has_ports(p))
+		return STAT_DROP_FLOW_CLASH;
+	if (keep)
+		count(STAT_NAT_COLLISION);
+	nat_port_range(p, t->sport, s);
+	for (tries = NAT_TRIES; tries >= NAT_TRIES_LEAST; tries /= 2) {
+		s->next = bpf_get_prandom_u32() % s->size;
+		bpf_loop(s->size < tries ? s->size : tries, nat_try_src_port, s,
+			 0);
+		if (s->found)
+			return 0;
+		if (s->size <= tries)
+			break;
+	}
+	return STAT_DROP_NAT_EXHAUSTED;
+}
+
+/*
+ * Begins the flow of key, whose packets go to p->tuple's destination. Their
+ * source becomes what p->nat asks for, and is put into p->tuple. Returns a drop
+ * reason or 0.
  */
 static __noinline int flow_begin(struct pkt *p, const struct tuple *key,
 				 __u8 state)
 {
 	struct scratch *sc = scratch();
-	struct nat_search s = { .key = key, .now = ns_to_ticks(p->now) };
-	struct flow *fwd, *rev;
+	struct nat_search s = { .now = ns_to_ticks(p->now) };
+	struct tuple *t = &p->tuple;
+	struct flow *fwd;
+	int reason;
 
 	if (!sc)
 		return STAT_DROP_INTERNAL;
 	fwd = &sc->fwd;
-	rev = &sc->rev;
-	s.rev = rev;
 	__builtin_memset(fwd, 0, sizeof(*fwd));
-	__builtin_memcpy(&fwd->out, &p->tuple, sizeof(fwd->out));
 	fwd->state = state;
 	fwd->zone = zone_of(p, ZONE_REPLY);
 	facts_begin(fwd);
+	if (p->l4proto == IPPROTO_TCP) {
+		fwd->seen = sc->seen[0];
+		fwd->last = sc->last;
+	}
 	fwd->created = s.now;
 	fwd->expires = s.now + flow_timeout(fwd, p->l4proto, s.now);
+	flow_reverse(&sc->rev, fwd, key);
+	if (p->l4proto == IPPROTO_TCP)
+		sc->rev.seen = sc->seen[1];
+	s.rev = &sc->rev;
+	tuple_reverse(&s.rkey, (struct endpoints *)t, key, fwd->zone);
+
+	reason = nat_source(p, &s);
+	if (reason)
+		return reason;
+	t->sport = s.rkey.dport;
+	__builtin_memcpy(&fwd->out, t, sizeof(fwd->out));
 	flow_set_diffs(fwd, key);
-	flow_reverse(rev, fwd, key);
 	fwd->packets = 1;
 	fwd->bytes = p->len;
-	tuple_reverse(&s.rkey, &fwd->out, key, fwd->zone);
-
-	if (nat_reserve(key, &s.rkey, rev, s.now)) {
-		if (!nat_has_ports(p))
-			return STAT_DROP_FLOW_CLASH;
-		count(STAT_NAT_COLLISION);
-		nat_port_range(p, bpf_ntohs(fwd->out.sport), &s.range);
-		s.next = bpf_get_prandom_u32() % s.range.size;
-		bpf_loop(NAT_TRIES, nat_try_port, &s, 0);
-		if (!s.found)
-			return STAT_DROP_NAT_EXHAUSTED;
-		fwd->out.sport = s.rkey.dport;
-		flow_set_diffs(fwd, key);
-		p->tuple.sport = s.rkey.dport;
-	}
 	bpf_map_update_elem(&l2_half_open, key, fwd, BPF_ANY);
 	count(STAT_FLOW_NEW);
-	return 0;
-}
-
-/*
- * The address that the interface p->oif sends with towards the packet's
- * destination: what masquerade means. Asked of the routing table for each new
- * flow, so that a new address is used at once.
- */
-static __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
-{
-	struct bpf_fib_lookup fib = {};
-
-	fib.ifindex = p->oif;
-	fib.l4_protocol = p->l4proto;
-	fib.tot_len = 1; /* of any length: the MTU is no matter here */
-	if (p->nfproto == NFPROTO_IPV4) {
-		fib.family = AF_INET;
-		__builtin_memcpy(&fib.ipv4_dst,
-				 p->nh + offsetof(struct iphdr, daddr), 4);
-	} else {
-		fib.family = AF_INET6;
-		__builtin_memcpy(fib.ipv6_dst,
-				 p->nh + offsetof(struct ipv6hdr, daddr), 16);
-	}
-	if (bpf_fib_lookup(ctx, &fib, sizeof(fib),
-			   BPF_FIB_LOOKUP_OUTPUT | FIB_LOOKUP_SKIP_NEIGH |
-				   FIB_LOOKUP_SRC) != BPF_FIB_LKUP_RET_SUCCESS)
-		return -1;
-	if (p->nfproto == NFPROTO_IPV4) {
-		if (!fib.ipv4_src)
-			return -1;
-		__builtin_memcpy(p->tuple.saddr, &fib.ipv4_src, 4);
-	} else {
-		__builtin_memcpy(p->tuple.saddr, fib.ipv6_src, 16);
-	}
 	return 0;
 }

@@ -127,6 +127,57 @@ static __always_inline __u32 inner_offset(const struct pkt *p)
 	return 0;
 }
 
+#if !CTX_XDP
+
+#define VLAN_TAG_OFFSET (2 * ETH_ALEN)
+#define VLAN_TAG_LEN 4
+
+/*
+ * Loads bytes of a link-layer header whose VLAN tag the kernel has taken out of
+ * the packet, as if it was there: nft_payload_copy_vlan(). at is from start on.
+ */
+static __always_inline int vlan_load(struct __sk_buff *skb, struct pkt *p,
+				     __u32 start, __u32 at, __u32 len)
+{
+	__be16 tag[2] = { skb->vlan_proto, bpf_htons(skb->vlan_tci) };
+	__u32 behind = VLAN_TAG_OFFSET + VLAN_TAG_LEN, i, to, n;
+	struct bpf_iter_num it;
+	int *next;
+
+	if (at >= behind)
+		return packet_load(skb, p, start + at - VLAN_TAG_LEN, len);
+	/* What is behind the tag goes to p->key first. */
+	n = at + len > behind ? at + len - behind : 0;
+	if (n) {
+		if (packet_load(skb, p, start + VLAN_TAG_OFFSET, n) < 0)
+			return -1;
+		__builtin_memcpy(p->key, p->elem, VALUE_MAX);
+	}
+	if (at < VLAN_TAG_OFFSET &&
+	    packet_load(skb, p, start + at,
+			len < VLAN_TAG_OFFSET - at ? len :
+						     VLAN_TAG_OFFSET - at) < 0)
+		return -1;
+	bpf_iter_num_new(&it, 0, VLAN_TAG_LEN + n);
+	while ((next = bpf_iter_num_next(&it))) {
+		i = *next;
+		to = VLAN_TAG_OFFSET + i - at;
+		if (to >= len)
+			continue;
+		barrier_var(to);
+		if (to >= VALUE_MAX)
+			continue;
+		if (i < VLAN_TAG_LEN)
+			p->elem[to] = ((__u8 *)tag)[i];
+		else if (i - VLAN_TAG_LEN < VALUE_MAX)
+			p->elem[to] = p->key[i - VLAN_TAG_LEN];
+	}
+	bpf_iter_num_destroy(&it);
+	return 0;
+}
+
+#endif
+
 /*
  * Loads bytes of the packet as nft_payload_eval() does; returns whether they
  * are there. They are those of this hook: the headers' copies know of a
@@ -148,6 +199,15 @@ __noinline int nft_payload(struct ctx_buff *ctx, struct pkt *p, __u32 base,
 		if (!p->ll_len)
 			return 0;
 		off = p->l3_off - p->ll_len;
+#if !CTX_XDP
+		if (ctx->vlan_present &&
+		    VALUE_OFFSET(at) + len > VLAN_TAG_OFFSET) {
+			if (vlan_load(ctx, p, off, VALUE_OFFSET(at), len) < 0)
+				return 0;
+			value_put(p, slot, len);
+			return 1;
+		}
+#endif
 		break;
 	case PAYLOAD_NETWORK:
 		off = p->l3_off;

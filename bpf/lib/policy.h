@@ -32,13 +32,18 @@
 #define PHASE_PREROUTING_RAW (1U << 0) /* prerouting, priority < -200 */
 #define PHASE_PREROUTING_EARLY (1U << 1) /* prerouting, -200 to -101 */
 #define PHASE_PREROUTING (1U << 2) /* prerouting, -100 and later */
-#define PHASE_INPUT (1U << 3)
+#define PHASE_INPUT (1U << 3) /* input filter, priority < 100 */
 #define PHASE_FORWARD (1U << 4)
 #define PHASE_OUTPUT_RAW (1U << 5) /* output, priority < -200 */
-#define PHASE_OUTPUT (1U << 6) /* output, -200 and later */
+#define PHASE_OUTPUT (1U << 6) /* output, -100 and later */
 #define PHASE_POSTROUTING (1U << 7) /* postrouting filter, priority < 100 */
 #define PHASE_POSTROUTING_NAT (1U << 8) /* postrouting, type nat */
 #define PHASE_POSTROUTING_LATE (1U << 9) /* postrouting filter, 100 and later */
+#define PHASE_PREROUTING_NAT (1U << 10) /* prerouting, type nat */
+#define PHASE_INPUT_NAT (1U << 11) /* input, type nat */
+#define PHASE_INPUT_LATE (1U << 12) /* input filter, 100 and later */
+#define PHASE_OUTPUT_EARLY (1U << 13) /* output, -200 to -101 */
+#define PHASE_OUTPUT_NAT (1U << 14) /* output, type nat */
 #define PHASE_INGRESS (1U << 20) /* of a device: every frame */
 #define PHASE_EGRESS (1U << 21)
 
@@ -154,6 +159,11 @@ POLICY_STUB(output)
 POLICY_STUB(postrouting)
 POLICY_STUB(postrouting_nat)
 POLICY_STUB(postrouting_late)
+POLICY_STUB(prerouting_nat)
+POLICY_STUB(input_nat)
+POLICY_STUB(input_late)
+POLICY_STUB(output_early)
+POLICY_STUB(output_nat)
 POLICY_STUB(ingress)
 POLICY_STUB(egress)
 

@@ -146,6 +146,7 @@ static __always_inline int rewrite(struct ctx_buff *ctx, const struct pkt *p,
 		off += offsetof(struct tcphdr, check);
 		break;
 	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
 		off += offsetof(struct udphdr, check);
 		flags |= BPF_F_MARK_MANGLED_0;
 		break;

@@ -29,6 +29,8 @@ struct scratch {
 	struct icmp_error error;
 	struct flow fwd; /* of a flow that is being made */
 	struct flow rev;
+	struct tcp_seen seen[2]; /* of a connection that begins */
+	struct tcp_last last;
 	/* Of an answer that the router makes: answer.h, reject.h. */
 	__u64 route[8]; /* struct bpf_fib_lookup, whose unions bpf2go lacks */
 	struct tuple answer;

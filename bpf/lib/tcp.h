@@ -6,7 +6,7 @@
 
 /*
  * TCP connection states as nf_conntrack keeps them
- * (net/netfilter/nf_conntrack_proto_tcp.c), without its window tracking.
+ * (net/netfilter/nf_conntrack_proto_tcp.c). Its windows: tcp_window.h.
  */
 
 #define TH_FIN 0x01
@@ -26,7 +26,8 @@ enum tcp_event {
 };
 
 enum tcp_verdict {
-	TCP_KEEP, /* *state holds the next state */
+	TCP_KEEP, /* of the connection */
+	TCP_IGNORE, /* of it, but nothing is to be learnt from it */
 	TCP_INVALID,
 	TCP_REOPEN, /* a SYN for a finished connection begins a new one */
 };
@@ -118,29 +119,10 @@ static __always_inline __u32 tcp_event(const struct pkt *p)
 	return flags & TH_ACK ? EVENT_ACK : EVENT_NONE;
 }
 
-/* What the packet makes of a connection in *state; TCP_NONE: of none. */
-static __always_inline enum tcp_verdict tcp_track(const struct pkt *p,
-						  int reply, __u8 *state)
+/* The next state, or IV or IG. */
+static __always_inline __u8 tcp_transition(__u32 event, int reply, __u8 state)
 {
-	__u32 i;
-	__u8 next;
+	__u32 i = ((reply ? EVENT_MAX : 0) + event) * TCP_STATE_MAX + state;
 
-	if (!tcp_header_valid(p))
-		return TCP_INVALID;
-	i = (reply ? EVENT_MAX : 0) + tcp_event(p);
-	i = i * TCP_STATE_MAX + *state;
-	if (i >= sizeof(tcp_next))
-		return TCP_INVALID;
-	next = tcp_next[i];
-	if (next == IV)
-		return TCP_INVALID;
-	if (next == IG)
-		return TCP_KEEP;
-	if (next == TCP_SYN_SENT && *state >= TCP_TIME_WAIT)
-		return TCP_REOPEN;
-	*state = next;
-	return TCP_KEEP;
+	return i < sizeof(tcp_next) ? tcp_next[i] : IV;
 }
-
-#undef IV
-#undef IG

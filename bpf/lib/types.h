@@ -21,6 +21,14 @@ struct tuple {
 	__u16 zone; /* of conntrack, for this direction; host order */
 } __attribute__((aligned(8)));
 
+/* Addresses and ports that a NAT statement allows, both ends included. */
+struct nat_range {
+	__u8 min[16];
+	__u8 max[16];
+	__be16 port_min;
+	__be16 port_max;
+} __attribute__((aligned(8)));
+
 /*
  * A parsed packet. nh and th hold copies of the headers as the packet stands
  * at the current hook (after destination NAT in the chains that follow it), so
@@ -36,7 +44,7 @@ struct pkt {
 	__u32 len; /* bytes from the network header on */
 	__u32 mark;
 	__u32 ct_state; /* CT_STATE_* of the packet */
-	__u32 nat; /* NAT_* requested by a NAT chain */
+	__u32 nat; /* NAT_* that a NAT chain asks for; 0: nothing */
 	__u32 rule; /* counter index of the last rule that matched */
 	__u32 reject; /* REJECT_* that a rule has dropped it with */
 	__u32 send_by; /* the interface that a rule sends the frame by */
@@ -64,6 +72,7 @@ struct pkt {
 	__u8 key[72]; /* of a set's element, behind an LPM trie's prefix length */
 	__u8 regs[64]; /* values that a rule computes */
 	__u8 elem[104]; /* an element that a rule adds to a set */
+	struct nat_range nat_range; /* of a NAT statement, as p->nat says */
 };
 
 _Static_assert(offsetof(struct pkt, key) % 8 == 0, "pkt.key is aligned");
@@ -87,8 +96,17 @@ struct th_words {
 #define ZONE_ORIGINAL (1U << 0)
 #define ZONE_REPLY (1U << 1)
 
-/* What a NAT chain asks for in pkt.nat. */
-#define NAT_MASQUERADE (1U << 0)
+/* What a NAT chain asks for in pkt.nat: NF_NAT_RANGE_* of linux/netfilter/nf_nat.h,
+ * and which statement it is.
+ */
+#define NAT_ADDRESS (1U << 0)
+#define NAT_PORTS (1U << 1)
+#define NAT_PERSISTENT (1U << 3)
+#define NAT_RANDOM (1U << 2 | 1U << 4) /* random, fully-random: any of them */
+#define NAT_PREFIX (1U << 6)
+#define NAT_REDIRECT (1U << 29)
+#define NAT_MASQUERADE (1U << 30)
+#define NAT_STATEMENT (1U << 31) /* always there */
 
 /* pkt.reject: the codes of an ICMP error, for IPv4 and from bit 8 on for IPv6,
  * and above what it is to be answered with.
@@ -165,10 +183,33 @@ struct hop {
 	__u16 unused;
 };
 
+/* What a direction's TCP segments have shown: tcp_window.h. Host order. */
+struct tcp_seen {
+	__u32 end; /* behind the last byte sent */
+	__u32 maxend; /* behind the last byte that it may send */
+	__u32 maxwin; /* largest window offered; 0: nothing seen */
+	__u32 maxack; /* highest acknowledgement */
+	__u8 scale; /* of its windows */
+	__u8 flags; /* SEEN_* */
+};
+
+/* The last segment of a connection that mattered. Host order. */
+struct tcp_last {
+	__u32 seq;
+	__u32 ack;
+	__u32 end;
+	__u16 win;
+	__u8 event; /* EVENT_* */
+	__u8 dir; /* 1: of the reply direction */
+	__u8 retrans; /* how often it came again */
+	__u8 scale; /* of a SYN that was let through */
+	__u8 flags; /* likewise, and LAST_* */
+};
+
 /*
  * One direction of a flow; the key is the tuple its packets arrive with. The
  * other direction's key is the reverse of out. With key and map overhead it
- * is within the 256 bytes that the kernel's allocator rounds up to.
+ * fills the 256 bytes that the kernel's allocator rounds up to.
  */
 struct flow {
 	struct endpoints out;
@@ -185,19 +226,28 @@ struct flow {
 	__u32 addr_diff;
 	__u32 port_diff;
 	struct hop hop;
+	struct tcp_seen seen;
+	struct tcp_last last; /* of the original direction's entry */
 };
 
 #define FLOW_REPLY (1U << 0) /* this is the reply direction */
 #define FLOW_SEEN_REPLY (1U << 1) /* packets have been seen both ways */
+#define FLOW_ASSURED (1U << 2) /* IPS_ASSURED of TCP */
 
 /* Timeouts in ticks. */
 struct settings {
 	__u32 tcp[TCP_STATE_MAX];
-	__u32 tcp_unacknowledged; /* established, picked up, no reply yet */
+	__u32 tcp_unacknowledged; /* of data, or of a flow picked up */
+	__u32 tcp_retransmitted; /* often, without an answer */
 	__u32 udp_unreplied;
 	__u32 udp_stream;
 	__u32 icmp;
 	__u32 generic;
+	/* What is no timeout. */
+	__u8 tcp_liberal; /* all segments are in the window */
+	__u8 tcp_loose; /* connections are picked up */
+	__u8 tcp_any_rst; /* resets before the window are good */
+	__u8 tcp_max_retrans;
 };
 
 /* What the programs know of an interface, by its index. */
@@ -250,6 +300,7 @@ enum stat {
 	STAT_DROP_MARTIAN, /* a source that no host can have */
 	STAT_DROP_NAT_NO_ADDRESS,
 	STAT_DROP_NAT_EXHAUSTED,
+	STAT_DROP_NAT_LOCAL, /* would need lo, where there are no programs */
 	STAT_DROP_FLOW_CLASH,
 	STAT_DROP_INTERNAL,
 	STAT_LOG_LOST,

@@ -8,7 +8,6 @@ func init() {
 	for _, b := range []Base{
 		{Hook: "ingress", Families: []string{"netdev"}, Rules: 6},
 		{Hook: "egress", Families: []string{"netdev"}, Rules: 4},
-		{Hook: "ingress", Families: []string{"inet"}, Rules: 3},
 	} {
 		b.Area, b.Type, b.Device, b.Priorities = "device", "filter", true, []int{-500, -1, 0, 10}
 		RegisterBases(b)

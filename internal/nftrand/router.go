@@ -56,7 +56,7 @@ func (r *Generator) Router(wan string) string {
 	}
 	for _, family := range []string{"ip", "ip6"} {
 		if r.IntN(4) > 0 {
-			fmt.Fprintf(&b, "table %s nat {\n\tchain post {\n\t\ttype nat hook postrouting priority 100; policy accept;\n\t\toifname %q masquerade\n\t}\n}\n", family, wan)
+			b.WriteString(r.natTable(family, wan))
 		}
 	}
 	return b.String()

@@ -97,6 +97,7 @@ type Conntrack struct {
 	MaxHalfOpen uint32 `json:"max_half_open"`
 	// Timeouts are in whole seconds.
 	Timeouts flow.Timeouts `json:"timeouts"`
+	flow.TCP
 }
 
 // Control is the socket that l2ctl talks to.
@@ -142,6 +143,7 @@ func Default() Config {
 			MaxFlows:    262144,
 			MaxHalfOpen: 65536,
 			Timeouts:    flow.DefaultTimeouts(),
+			TCP:         flow.DefaultTCP(),
 		},
 		Control: Control{Socket: DefaultSocket},
 		Log:     Log{Level: LogInfo, Format: LogText},

@@ -60,6 +60,7 @@ conntrack:
     tcp_time_wait: 7s
     tcp_close: 8s
     tcp_unacknowledged: 9m
+    tcp_retransmitted: 13m
     udp_unreplied: 10s
     udp_stream: 11s
     icmp: 12s
@@ -83,6 +84,7 @@ log: {level: debug, format: json}
 		TCPTimeWait:       7 * s,
 		TCPClose:          8 * s,
 		TCPUnacknowledged: 9 * time.Minute,
+		TCPRetransmitted:  13 * time.Minute,
 		UDPUnreplied:      10 * s,
 		UDPStream:         11 * s,
 		ICMP:              12 * s,
@@ -190,7 +192,7 @@ func TestBadInput(t *testing.T) {
 		{"section without a value", least + "log:\n",
 			[]problem{{6, 1, "log", "has no value"}}},
 		{"section of the wrong type", least + "conntrack: 12\n",
-			[]problem{{6, 12, "conntrack", `"12": want a mapping with the keys max_flows, max_half_open, timeouts`}}},
+			[]problem{{6, 12, "conntrack", `"12": want a mapping with the keys max_flows, max_half_open, tcp_be_liberal, tcp_ignore_invalid_rst, tcp_loose, tcp_max_retrans, timeouts`}}},
 		{"relative socket", least + "control:\n  socket: l2d.sock\n",
 			[]problem{{7, 11, "control.socket", "want an absolute path"}}},
 		{"socket path too long", least + "control:\n  socket: /" + strings.Repeat("a", 107) + "\n",

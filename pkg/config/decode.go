@@ -166,6 +166,11 @@ func (d *decoder) conntrack(v node, c *Conntrack) {
 		"max_flows":     func(v node) { v.number(&c.MaxFlows, MinFlows, MaxFlows) },
 		"max_half_open": func(v node) { v.number(&c.MaxHalfOpen, MinFlows, MaxFlows) },
 		"timeouts":      func(v node) { d.timeouts(v, &c.Timeouts) },
+
+		"tcp_be_liberal":         func(v node) { v.boolean(&c.BeLiberal) },
+		"tcp_loose":              func(v node) { v.boolean(&c.Loose) },
+		"tcp_ignore_invalid_rst": func(v node) { v.boolean(&c.IgnoreInvalidRST) },
+		"tcp_max_retrans":        func(v node) { v.number(&c.MaxRetrans, 1, 255) },
 	})
 }
 
@@ -180,6 +185,7 @@ func (d *decoder) timeouts(v node, t *flow.Timeouts) {
 		"tcp_time_wait":      func(v node) { v.seconds(&t.TCPTimeWait) },
 		"tcp_close":          func(v node) { v.seconds(&t.TCPClose) },
 		"tcp_unacknowledged": func(v node) { v.seconds(&t.TCPUnacknowledged) },
+		"tcp_retransmitted":  func(v node) { v.seconds(&t.TCPRetransmitted) },
 		"udp_unreplied":      func(v node) { v.seconds(&t.UDPUnreplied) },
 		"udp_stream":         func(v node) { v.seconds(&t.UDPStream) },
 		"icmp":               func(v node) { v.seconds(&t.ICMP) },

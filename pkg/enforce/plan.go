@@ -160,6 +160,7 @@ func (p *Plan) compile() error {
 		MaxFlows:    cfg.Conntrack.MaxFlows,
 		MaxHalfOpen: cfg.Conntrack.MaxHalfOpen,
 		Timeouts:    cfg.Conntrack.Timeouts,
+		TCP:         cfg.Conntrack.TCP,
 		Policy:      p.Program,
 		CarryAll:    p.Program.Carry,
 	}

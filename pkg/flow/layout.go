@@ -29,7 +29,7 @@ type rawFlow struct {
 	Zone           uint16 // of the other direction's key
 	Mark           uint32
 	Labels         [4]uint32
-	_              [4 + 4 + 24 + 4]uint8 // what only the programs need
+	_              [4 + 4 + 24 + 20 + 20 + 4]uint8 // what only the programs need
 }
 
 const (

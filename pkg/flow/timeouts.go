@@ -20,6 +20,7 @@ type Timeouts struct {
 	TCPTimeWait       time.Duration `json:"tcp_time_wait"`
 	TCPClose          time.Duration `json:"tcp_close"`
 	TCPUnacknowledged time.Duration `json:"tcp_unacknowledged"`
+	TCPRetransmitted  time.Duration `json:"tcp_retransmitted"`
 	UDPUnreplied      time.Duration `json:"udp_unreplied"`
 	UDPStream         time.Duration `json:"udp_stream"`
 	ICMP              time.Duration `json:"icmp"`
@@ -38,12 +39,31 @@ func DefaultTimeouts() Timeouts {
 		TCPTimeWait:       120 * time.Second,
 		TCPClose:          10 * time.Second,
 		TCPUnacknowledged: 300 * time.Second,
+		TCPRetransmitted:  300 * time.Second,
 		UDPUnreplied:      30 * time.Second,
 		UDPStream:         180 * time.Second,
 		ICMP:              30 * time.Second,
 		Generic:           600 * time.Second,
 	}
 }
+
+// TCP says what of TCP is believed: the sysctls nf_conntrack_tcp_* of the same
+// names.
+type TCP struct {
+	// BeLiberal takes all segments as in the window.
+	BeLiberal bool `json:"tcp_be_liberal"`
+	// Loose has connections begin in their middle.
+	Loose bool `json:"tcp_loose"`
+	// IgnoreInvalidRST does not look at the sequence numbers of resets.
+	IgnoreInvalidRST bool `json:"tcp_ignore_invalid_rst"`
+	// MaxRetrans is after how many retransmissions without an answer the
+	// timeout is that of TCPRetransmitted.
+	MaxRetrans uint32 `json:"tcp_max_retrans"`
+}
+
+// DefaultTCP returns the settings of a new configuration, which are the
+// kernel's.
+func DefaultTCP() TCP { return TCP{Loose: true, MaxRetrans: 3} }
 
 // tickShift is TICK_SHIFT of bpf/lib/common.h: flow entries count time in
 // units of 2^27 ns.

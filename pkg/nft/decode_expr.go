@@ -11,12 +11,9 @@ import (
 
 // Attributes that golang.org/x/sys/unix does not name.
 const (
-	attrBitwiseOp   = 6
-	attrBitwiseData = 7
-	attrBitwiseSrc2 = 8
-	attrMasqRegMin  = 2
-	attrMasqRegMax  = 3
-
+	attrBitwiseOp    = 6
+	attrBitwiseData  = 7
+	attrBitwiseSrc2  = 8
 	attrNumgenOffset = 4
 
 	attrFlowTableName = 1
@@ -37,6 +34,8 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"log":       decodeLog,
 	"immediate": decodeImmediate,
 	"masq":      decodeMasq,
+	"nat":       decodeNAT,
+	"redir":     decodeRedir,
 	"numgen":    decodeNumgen,
 	"quota":     decodeQuota,
 	"objref":    decodeObjref,
@@ -411,21 +410,6 @@ func decodeImmediate(b []byte) (Expr, error) {
 		case unix.NFTA_IMMEDIATE_DATA:
 			e.Data, e.Verdict, err = decodeData(a)
 			return err
-		}
-		return errAttr(a)
-	})
-}
-
-func decodeMasq(b []byte) (Expr, error) {
-	e := new(ExprMasq)
-	return e, scan(b, func(a attr) error {
-		switch a.typ {
-		case unix.NFTA_MASQ_FLAGS:
-			return u32to(&e.Flags, a)
-		case attrMasqRegMin:
-			return u32to(&e.PortMin, a)
-		case attrMasqRegMax:
-			return u32to(&e.PortMax, a)
 		}
 		return errAttr(a)
 	})

@@ -369,18 +369,6 @@ type ExprHash struct {
 // ExprName implements [Expr].
 func (*ExprHash) ExprName() string { return "hash" }
 
-// ExprMasq translates the source to an address of the interface that the
-// packet leaves by.
-type ExprMasq struct {
-	// Flags are NF_NAT_RANGE_*.
-	Flags uint32
-	// PortMin and PortMax are the registers of a port range; 0: none.
-	PortMin, PortMax Register
-}
-
-// ExprName implements [Expr].
-func (*ExprMasq) ExprName() string { return "masq" }
-
 // RejectType says what a rejected packet is answered with.
 type RejectType uint32
 

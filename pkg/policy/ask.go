@@ -72,7 +72,7 @@ func (c *compiler) checkHook(ch *chain, hook nft.Hook, seen map[*chain]bool) {
 					c.errs = append(c.errs, unsupportedRule(r.src, "dup, fwd", fmt.Sprintf("at the hook %v", hook), supportedSend))
 				}
 			}
-			if f, ok := o.(*opFind); ok && isDeviceHook(hook) && f.readsTag() {
+			if f, ok := o.(*opFind); ok && hook == nft.HookEgress && f.readsTag() {
 				c.errs = append(c.errs, unsupportedRule(r.src, "payload", fmt.Sprintf("the type of a frame, and VLAN tags, at the hook %v", hook), "ether saddr, ether daddr; meta protocol"))
 			}
 			a, ok := o.(*opAsk)

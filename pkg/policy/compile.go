@@ -45,6 +45,7 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 	}
 	c.p.nameMaps()
 	c.order()
+	c.refuseRedirects()
 	c.checkHooks()
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)
@@ -112,17 +113,10 @@ func (c *compiler) supported(ch *nft.Chain) bool {
 	switch {
 	case b.Hook >= nft.HookIngress && !c.hasDevices(ch):
 		return false
-	case b.Type == "nat" && len(ch.Rules) == 0 && b.Policy == nft.VerdictAccept:
-		// Has no effect.
-		return b.Hook == nft.HookPostrouting
-	case findPhase(b) != nil && (b.Type != "nat" || b.Policy == nft.VerdictAccept):
+	case findPhase(b) != nil:
 		return true
-	case b.Type == "nat" && b.Hook == nft.HookPostrouting:
-		c.refuseChain(ch, "policy", "a NAT chain that drops", "policy accept")
-	case b.Type == "nat":
-		c.refuseChain(ch, "hook", fmt.Sprintf("NAT at the hook %v", b.Hook), "postrouting; elsewhere only chains without rules")
-	case b.Type != "filter":
-		c.refuseChain(ch, "type", "type "+b.Type, "filter; nat at the hook postrouting")
+	case b.Type != "filter" && b.Type != "nat":
+		c.refuseChain(ch, "type", "type "+b.Type, "filter, nat")
 	default:
 		c.refuseChain(ch, "hook", fmt.Sprintf("hook %v", b.Hook), "prerouting, input, forward, output, postrouting, ingress, egress")
 	}

@@ -20,9 +20,6 @@ const (
 	codeDone   = 4 // ends the NAT chains: the flow has its translation
 )
 
-// natMasquerade is NAT_MASQUERADE of bpf/lib/types.h.
-const natMasquerade = 1
-
 // maxFunction is the size in instructions above which a chain is divided into
 // several functions; jumps reach twice as far.
 const maxFunction = 12000
@@ -135,14 +132,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.log(o)
 		case opLimit:
 			g.limit(o, next)
-		case opMasquerade:
-			nat := int16(g.layout.offsets[fieldNat])
-			g.emit(
-				asm.LoadMem(asm.R1, regPkt, nat, asm.Word),
-				asm.Or.Imm(asm.R1, natMasquerade),
-				asm.StoreMem(regPkt, nat, asm.R1, asm.Word),
-			)
-			sc.done()
+		case *opNAT:
+			g.nat(o, next, sc)
 		case opDup:
 			g.dup(o)
 		case opFwd:

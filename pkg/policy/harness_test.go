@@ -130,6 +130,7 @@ func (h *harness) types(spec *ebpf.CollectionSpec) {
 type result struct {
 	accept bool
 	nat    uint32
+	rng    []byte // struct nat_range
 	reject uint32
 	rule   RuleInfo // the last that counted the packet
 	// Of connection tracking, and the zone that a chain chose.
@@ -170,6 +171,7 @@ func (h *harness) run(function string, pk *packet) result {
 	r := result{
 		accept: code == 1,
 		nat:    binary.NativeEndian.Uint32(out[h.pkt+h.layout.offsets[fieldNat]:]),
+		rng:    out[h.pkt+h.layout.offsets[fieldNatRange]:][:natRangeLen],
 		state:  binary.NativeEndian.Uint32(out[h.pkt+h.layout.offsets[fieldCtState]:]),
 		zone:   binary.NativeEndian.Uint16(out[h.pkt+h.layout.offsets[fieldZone]:]),
 		dirs:   out[h.pkt+h.layout.offsets[fieldZoneDirs]],
@@ -180,6 +182,9 @@ func (h *harness) run(function string, pk *packet) result {
 	}
 	return r
 }
+
+// etherLen is the length of an Ethernet header in bytes.
+const etherLen = 14
 
 // frame tells where the headers of a frame are, which comes behind the input.
 func (h *harness) frame(in, frame []byte) {

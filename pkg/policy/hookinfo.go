@@ -10,7 +10,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// HookInfo says how much code a hook has. Prerouting, output and postrouting
+// HookInfo says how much code a hook has. All but forward
 // have several, which conntrack and NAT come between.
 type HookInfo struct {
 	// Name such as "forward" or "prerouting_raw".

@@ -68,9 +68,6 @@ type opLog struct {
 	socket int
 }
 
-// opMasquerade asks for the translation and ends the NAT chains.
-type opMasquerade struct{}
-
 // opVerdict ends the rule.
 type opVerdict struct {
 	code  nft.VerdictCode
@@ -79,14 +76,13 @@ type opVerdict struct {
 	object *object
 }
 
-func (*opMatch) isOp()     {}
-func (*opLookup) isOp()    {}
-func (opTransport) isOp()  {}
-func (opLimit) isOp()      {}
-func (opCount) isOp()      {}
-func (opLog) isOp()        {}
-func (opMasquerade) isOp() {}
-func (opVerdict) isOp()    {}
+func (*opMatch) isOp()    {}
+func (*opLookup) isOp()   {}
+func (opTransport) isOp() {}
+func (opLimit) isOp()     {}
+func (opCount) isOp()     {}
+func (opLog) isOp()       {}
+func (opVerdict) isOp()   {}
 
 // rule is a lowered rule.
 type rule struct {

@@ -87,7 +87,7 @@ func (v *view) add(p *Program, o op) {
 	case *opVerdictMap:
 		// What is behind it in the rule is for some packets only.
 		v.jumps, v.chance = true, true
-	case opMasquerade:
+	case *opNAT:
 		// What is behind the chain is not the same as behind an accept.
 		v.verdict, v.terminal, v.jumps = nft.VerdictAccept, true, true
 	case opVerdict:

@@ -53,6 +53,8 @@ func init() {
 		"limit":     as((*lowerer).limit),
 		"log":       as((*lowerer).log),
 		"masq":      as((*lowerer).masq),
+		"nat":       as((*lowerer).nat),
+		"redir":     as((*lowerer).redir),
 		"numgen":    as((*lowerer).numgen),
 		"quota":     as((*lowerer).quota),
 		"hash":      as((*lowerer).hash),
@@ -378,11 +380,3 @@ func limitInfo(e *nft.ExprLimit) (LimitInfo, error) {
 
 // defaultBurst is NFT_LIMIT_PKT_BURST_DEFAULT.
 const defaultBurst = 5
-
-func (l *lowerer) masq(e *nft.ExprMasq) error {
-	if e.Flags != 0 || e.PortMin != 0 || e.PortMax != 0 {
-		return refuse("masquerade without them", "masquerade with ports, random, fully-random or persistent")
-	}
-	l.ops = append(l.ops, opMasquerade{})
-	return nil
-}

@@ -71,8 +71,8 @@ func (l *lowerer) checkWrite(e *nft.ExprPayload, v []sym) error {
 	const others = "other bytes of the network and transport headers, addresses of the link layer"
 	end := int(e.Offset + e.Len)
 	switch {
-	case e.Base == nft.PayloadLink && end > etherLen:
-		return refuse(others, "writing behind the link-layer header")
+	case e.Base == nft.PayloadLink && end > addressesLen:
+		return refuse(others, "writing behind the addresses of the link layer")
 	case e.Base == nft.PayloadNetwork && !l.v4 && end > ipv6HeaderLen:
 		return refuse(others, "writing behind the IPv6 header")
 	case e.Base != nft.PayloadNetwork:
@@ -95,8 +95,9 @@ func (l *lowerer) checkWrite(e *nft.ExprPayload, v []sym) error {
 	return nil
 }
 
-// etherLen is the length of an Ethernet header in bytes.
-const etherLen = 14
+// addressesLen is the length of what an Ethernet header begins with, in bytes: a
+// VLAN tag behind it the kernel has somewhere else.
+const addressesLen = 12
 
 func (l *lowerer) exthdrSet(e *nft.ExprExthdr) error {
 	switch {

@@ -23,15 +23,20 @@ var phaseTable = []phaseInfo{
 	{0, "policy_prerouting_raw", nft.HookPrerouting, "filter", math.MinInt32, -201},
 	{1, "policy_prerouting_early", nft.HookPrerouting, "filter", -200, -101},
 	{2, "policy_prerouting", nft.HookPrerouting, "filter", -100, math.MaxInt32},
-	{3, "policy_input", nft.HookInput, "filter", math.MinInt32, math.MaxInt32},
+	{3, "policy_input", nft.HookInput, "filter", math.MinInt32, 99},
 	{4, "policy_forward", nft.HookForward, "filter", math.MinInt32, math.MaxInt32},
 	{5, "policy_output_raw", nft.HookOutput, "filter", math.MinInt32, -201},
-	{6, "policy_output", nft.HookOutput, "filter", -200, math.MaxInt32},
+	{6, "policy_output", nft.HookOutput, "filter", -100, math.MaxInt32},
 	{7, "policy_postrouting", nft.HookPostrouting, "filter", math.MinInt32, 99},
-	// The kernel runs NAT chains at one place, whatever their priority; that
-	// only orders them among themselves.
+	// The kernel runs the NAT chains of a hook at one place, whatever their
+	// priority; that only orders them among themselves.
 	{8, "policy_postrouting_nat", nft.HookPostrouting, "nat", math.MinInt32, math.MaxInt32},
 	{9, "policy_postrouting_late", nft.HookPostrouting, "filter", 100, math.MaxInt32},
+	{10, "policy_prerouting_nat", nft.HookPrerouting, "nat", math.MinInt32, math.MaxInt32},
+	{11, "policy_input_nat", nft.HookInput, "nat", math.MinInt32, math.MaxInt32},
+	{12, "policy_input_late", nft.HookInput, "filter", 100, math.MaxInt32},
+	{13, "policy_output_early", nft.HookOutput, "filter", -200, -101},
+	{14, "policy_output_nat", nft.HookOutput, "nat", math.MinInt32, math.MaxInt32},
 	{20, "policy_ingress", nft.HookIngress, "filter", math.MinInt32, math.MaxInt32},
 	{21, "policy_egress", nft.HookEgress, "filter", math.MinInt32, math.MaxInt32},
 }

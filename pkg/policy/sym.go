@@ -31,6 +31,7 @@ const (
 	fieldRegs // values that the rule has computed
 	fieldKey  // where the key of a lookup is built
 	fieldElem // where a new element is built
+	fieldNatRange
 	fieldCount
 )
 
@@ -63,6 +64,7 @@ var pktFields = [fieldCount]struct {
 	fieldRegs:     {"regs", regSlots * regSlot},
 	fieldKey:      {"key", 72},
 	fieldElem:     {"elem", maxValue},
+	fieldNatRange: {"nat_range", natRangeLen},
 }
 
 // sym is what is known of a byte: (packet byte & and) ^ xor. A constant has no

@@ -437,7 +437,7 @@ func TestMasquerade(t *testing.T) {
 			}
 		}`))
 	toWAN := with(lanPing, func(p *packet) { p.dst = "198.51.100.1" })
-	if r := h.run("policy_postrouting_nat", &toWAN); !r.accept || r.nat != natMasquerade || r.rule.Text != `oifname "wan0" counter masquerade` {
+	if r := h.run("policy_postrouting_nat", &toWAN); !r.accept || r.nat != natMasquerade|natStatement || r.rule.Text != `oifname "wan0" counter masquerade` {
 		t.Errorf("to the WAN: %+v", r)
 	}
 	// Accepted without a translation: the next NAT chain is asked.

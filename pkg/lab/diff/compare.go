@@ -230,7 +230,7 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 	var to [2]natKey
 	var free [2]bool
 	for i := range s {
-		v := viewOf(r[i], s[i], in.proto, in.dst)
+		v := viewOf(r[i], s[i], in.proto, in.src, in.dst)
 		p, ok := parse(v.ip)
 		if !v.ok || !ok {
 			return
@@ -272,7 +272,7 @@ func learnTarget(both [2]*choices, sent [2][]byte, r [2]*router, s [2]seen, next
 		if !ok {
 			return
 		}
-		v := viewOf(r[i], s[i], in.proto, in.dst)
+		v := viewOf(r[i], s[i], in.proto, in.src, in.dst)
 		out, ok := parse(v.ip)
 		if !v.ok || !ok {
 			return

@@ -5,7 +5,9 @@ package diff
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -66,6 +68,26 @@ func init() {
 			return o.h.packetOf(message(t, o))
 		})
 	}
+	// Of a VLAN that the routers have no interface for, only the chains of
+	// interfaces see it; of none, with a priority, it is a packet like others.
+	single("a VLAN tag", 7, func(t *trial) error {
+		o := t.newOdd()
+		o.h.proto = unix.IPPROTO_UDP
+		frame := frameOf(routerMAC(o.port), hostMAC(o.port), o.h.packetOf(udpDatagram(t.freshPort(), o.dport, []byte("tagged"))))
+		frame = slices.Insert(frame, 12, 0x81, 0, byte(t.IntN(8))<<5, byte(t.IntN(4)))
+		var saw [2]seen
+		for i, r := range t.routers {
+			if err := r.settle(o.port, frame); err != nil {
+				return err
+			}
+			saw[i] = r.collect()
+		}
+		a, b := saw[0], saw[1]
+		if len(a.frames) != len(b.frames) || len(a.local) != len(b.local) {
+			return fmt.Errorf("frame %x: nftables %v, l2d %v", frame, a.describe(t.routers[0]), b.describe(t.routers[1]))
+		}
+		return nil
+	})
 	protocol("SCTP", unix.IPPROTO_SCTP, func(t *trial, o *odd) []byte { return t.sctpInit(o) })
 	protocol("UDP-Lite", unix.IPPROTO_UDPLITE, func(t *trial, o *odd) []byte {
 		th := udpDatagram(o.sport, o.dport, []byte("lite"))

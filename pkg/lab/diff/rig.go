@@ -55,7 +55,7 @@ func New(interfaces ...string) (_ *Rig, err error) {
 		}
 	}
 	return r, r.routers[0].self.do(func() error {
-		return errors.Join(setTimeouts(), setSysctls("netfilter/nf_conntrack_tcp_be_liberal=1"))
+		return setTimeouts()
 	})
 }
 

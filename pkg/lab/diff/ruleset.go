@@ -178,7 +178,7 @@ func (r *router) enforce(ctx context.Context, text, pin string, xdp bool) (*enfo
 		return nil, err
 	}
 	links, names := []nft.Link{{Name: "lo", Index: 1}}, map[string]int{"lo": 1}
-	cfg := loader.Config{PinPath: pin, MaxFlows: maxFlows, MaxHalfOpen: maxHalfOpen, Timeouts: longTimeouts()}
+	cfg := loader.Config{PinPath: pin, MaxFlows: maxFlows, MaxHalfOpen: maxHalfOpen, Timeouts: longTimeouts(), TCP: flow.DefaultTCP()}
 	for i, p := range r.ports {
 		links = append(links, nft.Link{Name: p.name, Index: r.index[i]})
 		names[p.name] = r.index[i]

@@ -22,6 +22,7 @@ type view struct {
 	port     int
 	src, dst netip.Addr
 	num      uint16 // source port, or identifier
+	dnum     uint16 // destination port; 0: as it was sent
 	ip       []byte
 }
 
@@ -113,7 +114,7 @@ func (s *session) fromA(th func(sport, dport uint16) []byte) error {
 	s.watch(saw[0])
 	var at [2]view
 	for i, r := range s.t.routers {
-		at[i] = viewOf(r, saw[i], s.proto, h.dst)
+		at[i] = viewOf(r, saw[i], s.proto, h.src, h.dst)
 	}
 	if at[0].ok && at[1].ok {
 		s.at = at
@@ -147,27 +148,33 @@ func (s *session) watch(saw seen) {
 	}
 }
 
-// viewOf finds the packet for dst among what a router did.
-func viewOf(r *router, saw seen, proto byte, dst netip.Addr) view {
-	for _, f := range saw.frames {
-		p, ok := parse(f.frame[etherHeader:])
-		if ok && p.proto == proto && p.dst == dst && !p.isError() {
-			v := view{ok: true, port: f.port, src: p.src, dst: p.dst, ip: p.ip}
-			if from, ok := keyOf(p); ok {
-				v.num = from.local.Port()
-			}
-			return v
+// viewOf finds the packet from src for dst among what a router did, or else
+// what may have become of it: one that does not go back to src.
+func viewOf(r *router, saw seen, proto byte, src, dst netip.Addr) view {
+	var all []view
+	add := func(port int, b []byte) {
+		p, ok := parse(b)
+		if !ok || p.proto != proto || p.isError() {
+			return
 		}
+		v := view{ok: true, port: port, src: p.src, dst: p.dst, ip: p.ip}
+		if from, ok := keyOf(p); ok {
+			v.num, v.dnum = from.local.Port(), from.remote.Port()
+		}
+		all = append(all, v)
+	}
+	for _, f := range saw.frames {
+		add(f.port, f.frame[etherHeader:])
 	}
 	for _, d := range saw.local {
-		b := d.packet()
-		p, ok := parse(b)
-		if ok && p.proto == proto && p.dst == dst && !p.isError() {
-			v := view{ok: true, port: -1, src: p.src, dst: p.dst, ip: b}
-			if from, ok := keyOf(p); ok {
-				v.num = from.local.Port()
-			}
-			return v
+		add(-1, d.packet())
+	}
+	for _, fits := range []func(v view) bool{
+		func(v view) bool { return v.dst == dst },
+		func(v view) bool { return v.dst != src },
+	} {
+		if i := slices.IndexFunc(all, fits); i >= 0 {
+			return all[i]
 		}
 	}
 	return view{}
@@ -186,11 +193,14 @@ func (s *session) fromB(th func(sport, dport uint16) []byte) error {
 	h := s.header()
 	for i := range s.at {
 		h.src, h.dst = s.b.addr, s.a.addr
-		num := s.a.num
+		num, from := s.a.num, s.b.num
 		if s.at[i].ok {
 			h.src, h.dst, num, shots.port = s.at[i].dst, s.at[i].src, s.at[i].num, s.at[i].port
 		}
-		shots.ip[i] = [][]byte{h.packetOf(th(s.b.num, num))}
+		if s.at[i].dnum != 0 {
+			from = s.at[i].dnum
+		}
+		shots.ip[i] = [][]byte{h.packetOf(th(from, num))}
 	}
 	if shots.port < 0 && s.a.port < 0 {
 		return nil
@@ -221,6 +231,9 @@ func (s *session) disturb(steps ...func() error) {
 	if s.t.IntN(4) == 0 {
 		s.script = slices.Insert(s.script, s.t.IntN(len(s.script)+1), func() error {
 			from := s.b.addr
+			if s.at[0].ok {
+				from = s.at[0].dst // it may be translated
+			}
 			if s.at[0].ok && s.at[0].port >= 0 && s.t.IntN(2) == 0 {
 				from = s.t.ports[s.at[0].port].hosts[s.v][0]
 			}

@@ -47,6 +47,11 @@ int harness(struct __sk_buff *skb)
 	RUN(POSTROUTING, postrouting);
 	RUN(POSTROUTING_NAT, postrouting_nat);
 	RUN(POSTROUTING_LATE, postrouting_late);
+	RUN(PREROUTING_NAT, prerouting_nat);
+	RUN(INPUT_NAT, input_nat);
+	RUN(INPUT_LATE, input_late);
+	RUN(OUTPUT_EARLY, output_early);
+	RUN(OUTPUT_NAT, output_nat);
 	RUN(INGRESS, ingress);
 	RUN(EGRESS, egress);
 	if (bpf_skb_store_bytes(skb, 0, in, sizeof(*in), 0))

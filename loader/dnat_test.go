@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package loader
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
+	"golang.org/x/sys/unix"
+)
+
+// bothFamilies makes rules of each family's addresses.
+func bothFamilies(rules func(f family) []natRule) []natRule {
+	var all []natRule
+	for _, f := range families {
+		all = append(all, rules(f)...)
+	}
+	return all
+}
+
+// expect sends a packet and has it arrive as another one.
+func expect(t *testing.T, what string, from, to *wire, sent, want []byte) {
+	t.Helper()
+	dst, _ := parsePacket(want)
+	from.send(sent)
+	got := to.receive(what, func(p packet) bool { return p.proto == dst.proto && p.dst == dst.dst && len(p.raw) == len(want) })
+	if string(got.raw) != string(want) {
+		t.Fatalf("%s: received\n% x, not\n% x", what, got.raw, want)
+	}
+}
+
+// TestPortForward: packets to a port of the router reach a host of the LAN,
+// whose answers come from where they were sent (RFC 4787 REQ-8 through REQ-12
+// are those of masquerade): first packets, confirmed flows, ICMP errors both
+// ways, fragments, and an expiring TTL.
+func TestPortForward(t *testing.T) {
+	inModes(t, testPolicy{nat: bothFamilies(func(f family) []natRule {
+		return []natRule{natRule{hook: "prerouting", dst: f.rwan, port: 80, ports: [2]uint16{8080, 8080}}.to(f.lanless)}
+	})}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			client, public, server := at(f.wanless, 6100), at(f.rwan, 80), at(f.lanless, 8080)
+			udp := func(src, dst netip.AddrPort, ttl uint8) []byte {
+				return ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, ttl, udpDatagram(src, dst, []byte("message")))
+			}
+			for i := range 4 { // the later ones on a confirmed flow
+				expect(t, fmt.Sprint("request ", i), wan, lan, udp(client, public, 64), udp(client, server, 63))
+				expect(t, fmt.Sprint("answer ", i), lan, wan, udp(server, client, 64), udp(public, client, 63))
+			}
+			if m.xdp != XDPOff && stat(t, d, "xdp_forwarded") == 0 {
+				t.Error("nothing forwarded by XDP")
+			}
+			list := flows(t, d, flow.Filter{Prefix: netip.PrefixFrom(f.wanless, f.wanless.BitLen())})
+			if len(list) != 1 || list[0].Original.Src != client || list[0].Original.Dst != public || list[0].Reply.Src != server || list[0].Reply.Dst != client {
+				t.Errorf("flows: %+v", list)
+			}
+			unreachable := pick[uint8](f, 3, 1)
+			message := func(src, dst netip.Addr, ttl uint8, quote []byte) []byte {
+				return ipPacket(src, dst, icmpProto(src), ttl, icmpMessage(src, dst, unreachable, pick[uint8](f, 3, 4), 0, quote))
+			}
+			expect(t, "error of the server", lan, wan,
+				message(server.Addr(), client.Addr(), 64, udp(client, server, 63)), message(public.Addr(), client.Addr(), 63, udp(client, public, 63)))
+			expect(t, "error of the client", wan, lan,
+				message(client.Addr(), public.Addr(), 64, udp(public, client, 63)), message(client.Addr(), server.Addr(), 63, udp(server, client, 63)))
+
+			wan.send(udp(client, public, 1))
+			p := wan.receive("time exceeded", func(p packet) bool { return p.proto == icmpProto(f.lan) && p.l4[0] == pick[uint8](f, 11, 3) })
+			if quoted, ok := parsePacket(p.l4[8:]); !ok || quoted.dst != public || quoted.src != client || p.src.Addr() != public.Addr() || p.wrongChecksum() != "" {
+				t.Errorf("time exceeded from %v quotes %v to %v, wrong checksum: %q", p.src, quoted.src, quoted.dst, p.wrongChecksum())
+			}
+		})
+	})
+}
+
+// hairpinned is a policy with which hosts of the LAN reach one of them by the
+// router's address.
+var hairpinned = testPolicy{masquerade: true, nat: bothFamilies(func(f family) []natRule {
+	return []natRule{natRule{hook: "prerouting", dst: f.rwan}.to(f.lanless)}
+})}
+
+// TestHairpin: a host of the LAN reaches another one by the router's outside
+// address, and each sees the other as an address of the router's (RFC 4787
+// REQ-9, RFC 5382 REQ-8, RFC 5508 REQ-7): queries, datagrams, and errors about
+// them.
+func TestHairpin(t *testing.T) {
+	inModes(t, hairpinned, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan := r.tap(t, "l")
+		inFamilies(t, func(t *testing.T, f family) {
+			client, public, seen, server := at(f.lan, 6200), at(f.rwan, 80), at(f.rlan, 6200), at(f.lanless, 80)
+			udp := func(src, dst netip.AddrPort, ttl uint8) []byte {
+				return ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, ttl, udpDatagram(src, dst, []byte("message")))
+			}
+			echo := func(src, dst netip.Addr, typ, ttl uint8) []byte {
+				return ipPacket(src, dst, icmpProto(src), ttl, icmpMessage(src, dst, typ, 0, 6200<<16|1, []byte("message")))
+			}
+			unreachable := pick[uint8](f, 3, 1)
+			message := func(src, dst netip.Addr, ttl uint8, quote []byte) []byte {
+				return ipPacket(src, dst, icmpProto(src), ttl, icmpMessage(src, dst, unreachable, pick[uint8](f, 3, 4), 0, quote))
+			}
+			request, reply := pick[uint8](f, 8, 128), pick[uint8](f, 0, 129)
+			for i := range 3 {
+				expect(t, fmt.Sprint("datagram ", i), lan, lan, udp(client, public, 64), udp(seen, server, 63))
+				expect(t, fmt.Sprint("answer ", i), lan, lan, udp(server, seen, 64), udp(public, client, 63))
+				expect(t, fmt.Sprint("query ", i), lan, lan, echo(f.lan, f.rwan, request, 64), echo(f.rlan, f.lanless, request, 63))
+				expect(t, fmt.Sprint("reply ", i), lan, lan, echo(f.lanless, f.rlan, reply, 64), echo(f.rwan, f.lan, reply, 63))
+			}
+			expect(t, "error about a datagram", lan, lan,
+				message(f.lanless, f.rlan, 64, udp(seen, server, 63)), message(f.rwan, f.lan, 63, udp(client, public, 63)))
+			expect(t, "error about an answer", lan, lan,
+				message(f.lan, f.rwan, 64, udp(public, client, 63)), message(f.rlan, f.lanless, 63, udp(server, seen, 63)))
+			expect(t, "error about a query", lan, lan,
+				message(f.lanless, f.rlan, 64, echo(f.rlan, f.lanless, request, 63)), message(f.rwan, f.lan, 63, echo(f.lan, f.rwan, request, 63)))
+		})
+	})
+}
+
+// TestHalfWay: a packet whose both addresses are translated, and that the kernel
+// has to fragment, leaves with both.
+func TestHalfWay(t *testing.T) {
+	inModes(t, hairpinned, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan := r.tap(t, "l")
+		f := families[0]
+		r.batch("r", fmt.Sprintf("route add %s/32 dev lan0 mtu lock 600", f.lanless))
+		for i := range 3 {
+			client := at(f.lan, uint16(6300+i%2))
+			ip := ipPacket(client.Addr(), f.rwan, unix.IPPROTO_UDP, 64, udpDatagram(client, at(f.rwan, 80), make([]byte, 1000)))
+			lan.send(ip)
+			var payload []byte
+			for len(payload) < 1008 {
+				p := lan.receive("fragment", func(p packet) bool { return p.dst.Addr() == f.lanless })
+				if p.src.Addr() != f.rlan || !p.fragment || p.ttl != 63 || p.wrongChecksum() != "" {
+					t.Fatalf("from %v, fragment: %v, TTL %d", p.src, p.fragment, p.ttl)
+				}
+				payload = append(payload, p.l4...)
+			}
+			if sum := transportSum(f.rlan, f.lanless, unix.IPPROTO_UDP, payload); sum != 0xffff || binary.BigEndian.Uint16(payload) != client.Port() {
+				t.Errorf("datagram %d: from port %d, sum %#x", i, binary.BigEndian.Uint16(payload), sum)
+			}
+		}
+		// The answer of the kernel to one that must not be fragmented goes to
+		// the client. As under nftables it quotes what the kernel had.
+		client := at(f.lan, 6305)
+		ip := ipPacket(client.Addr(), f.rwan, unix.IPPROTO_UDP, 64, udpDatagram(client, at(f.rwan, 80), make([]byte, 1000)))
+		ip[6] = 0x40
+		ip[10], ip[11] = 0, 0
+		binary.BigEndian.PutUint16(ip[10:], ^sum16(ip[:20]))
+		lan.send(ip)
+		p := lan.receive("too big", func(p packet) bool { return p.proto == unix.IPPROTO_ICMP && p.l4[0] == 3 && p.l4[1] == 4 })
+		if quoted, ok := parsePacket(p.l4[8:]); !ok || quoted.src != client || p.dst.Addr() != f.lan {
+			t.Errorf("to %v about %v to %v", p.dst, quoted.src, quoted.dst)
+		}
+	})
+}
+
+// TestRedirect: what is sent to anyone reaches the router's own socket, by the
+// first address of the interface, and the answers come from there.
+func TestRedirect(t *testing.T) {
+	inModes(t, testPolicy{nat: bothFamilies(func(f family) []natRule {
+		return []natRule{{hook: "prerouting", dst: f.wanless, port: 53, flags: natRedirect, ports: [2]uint16{5353, 5353}}}
+	})}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		// Not the one that the route to the client has.
+		r.batch("r", "addr add 192.168.8.1/24 dev lan0", "addr del 192.168.7.1/24 dev lan0", "addr add 192.168.7.1/24 dev lan0")
+		for _, f := range families {
+			r.batch("r", fmt.Sprintf("neigh replace %s lladdr %s dev lan0", f.lanless, r.mac["l/eth0"]))
+		}
+		inFamilies(t, func(t *testing.T, f family) {
+			want := pick(f, netip.MustParseAddr("192.168.8.1"), f.rlan)
+			peers := r.echoUDP(t, "r", at(want, 5353))
+			c := r.udp(t, "l", at(f.lan, 6400))
+			for range 3 {
+				if err := exchangeUDP(c, at(f.wanless, 53), []byte("query")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if peer := nextPeer(t, peers); peer != at(f.lan, 6400) {
+				t.Errorf("the socket sees %v", peer)
+			}
+		})
+	})
+}
+
+// TestOutputDestination: what the router itself sends to one address goes to
+// another, by the interface that it is behind, and the answers come back.
+func TestOutputDestination(t *testing.T) {
+	inModes(t, testPolicy{nat: bothFamilies(func(f family) []natRule {
+		return []natRule{
+			natRule{hook: "output", dst: f.wan, port: 80, ports: [2]uint16{8080, 8080}}.to(f.lan),
+			natRule{hook: "output", dst: f.wan, port: 81}.to(f.wan),
+			natRule{hook: "output", dst: f.wan, port: 82}.to(f.rlan),
+		}
+	})}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		inFamilies(t, func(t *testing.T, f family) {
+			r.batch("l", pick(f, "route replace 198.51.7.1/32 via 192.168.7.1", "route replace 2001:db8:7::1/128 via fd07::1"))
+			for port, host := range map[uint16]struct {
+				ns string
+				at netip.AddrPort
+			}{80: {"l", at(f.lan, 8080)}, 81: {"w", at(f.wan, 81)}} {
+				peers := r.echoTCP(t, host.ns, host.at)
+				c := r.mustDial(t, "r", at(f.rwan, 6500+port), at(f.wan, port))
+				for range 3 {
+					if err := exchange(c, "message"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if peer := nextPeer(t, peers); peer != at(f.rwan, 6500+port) {
+					t.Errorf("port %d: the server sees %v", port, peer)
+				}
+				c.SetLinger(0)
+				c.Close()
+			}
+			before := stat(t, d, "drop_nat_local")
+			c := r.udp(t, "r", at(f.rwan, 6590))
+			if err := exchangeUDP(c, at(f.wan, 82), []byte("to itself")); err == nil {
+				t.Error("answered by way of lo")
+			}
+			if stat(t, d, "drop_nat_local") == before {
+				t.Error("not counted as drop_nat_local")
+			}
+		})
+	})
+}
+
+// TestInputSource: a socket of the router's sees the translated source.
+func TestInputSource(t *testing.T) {
+	inModes(t, testPolicy{nat: bothFamilies(func(f family) []natRule {
+		return []natRule{
+			natRule{hook: "input", dst: f.rlan, port: 90, ports: [2]uint16{7000, 7000}}.to(f.lan2),
+			natRule{hook: "input", dst: f.rlan, port: 91}.to(f.rwan),
+		}
+	})}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		inFamilies(t, func(t *testing.T, f family) {
+			peers := r.echoUDP(t, "r", at(f.rlan, 90))
+			c := r.udp(t, "l", at(f.lan, 6600))
+			for range 3 {
+				if err := exchangeUDP(c, at(f.rlan, 90), []byte("query")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if peer := nextPeer(t, peers); peer != at(f.lan2, 7000) {
+				t.Errorf("the socket sees %v", peer)
+			}
+			before := stat(t, d, "drop_nat_local")
+			if err := exchangeUDP(c, at(f.rlan, 91), []byte("query")); err == nil {
+				t.Error("answered by way of lo")
+			}
+			if stat(t, d, "drop_nat_local") == before {
+				t.Error("not counted as drop_nat_local")
+			}
+		})
+	})
+}
+
+// TestRange: addresses of a range are spread over clients, and with persistent
+// the same for whatever a client sends to.
+func TestRange(t *testing.T) {
+	last := func(a netip.Addr, n byte) netip.Addr {
+		b := a.AsSlice()
+		b[len(b)-1] = n
+		a, _ = netip.AddrFromSlice(b)
+		return a
+	}
+	rules := func(flags uint32) []natRule {
+		return bothFamilies(func(f family) []natRule {
+			var all []natRule
+			for n := range byte(8) {
+				all = append(all, natRule{hook: "postrouting", dst: last(f.wan, 100+n), flags: flags, min: last(f.rwan, 201), max: last(f.rwan, 211)})
+			}
+			return all
+		})
+	}
+	for _, persistent := range []bool{false, true} {
+		flags := uint32(0)
+		if persistent {
+			flags = natPersistent
+		}
+		t.Run(fmt.Sprintf("persistent=%v", persistent), func(t *testing.T) {
+			inModes(t, testPolicy{nat: rules(flags)}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+				lan, wan := r.tap(t, "l"), r.tap(t, "w")
+				inFamilies(t, func(t *testing.T, f family) {
+					used := map[netip.Addr]int{}
+					several := 0
+					for client := range byte(20) {
+						own := map[netip.Addr]bool{}
+						for n := range byte(8) {
+							src, dst := at(last(f.lan, 100+client), 6700+uint16(client)), at(last(f.wan, 100+n), 80)
+							if client == 0 {
+								r.batch("r", fmt.Sprintf("neigh replace %s lladdr %s dev wan0", dst.Addr(), r.mac["w/eth0"]))
+							}
+							lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
+							p := wan.receive("datagram", func(p packet) bool { return p.dst == dst })
+							if a := p.src.Addr(); a.Less(last(f.rwan, 201)) || last(f.rwan, 211).Less(a) || p.src.Port() != src.Port() || p.wrongChecksum() != "" {
+								t.Fatalf("from %v", p.src)
+							}
+							used[p.src.Addr()]++
+							own[p.src.Addr()] = true
+						}
+						if len(own) > 1 {
+							several++
+						}
+					}
+					if len(used) < 7 {
+						t.Errorf("not spread: %v", used)
+					}
+					if persistent != (several == 0) {
+						t.Errorf("%d of 20 clients have several addresses", several)
+					}
+				})
+			})
+		})
+	}
+}
+
+// TestAllocator fills a range of ports: each flow has one of its own, to the
+// last, and then none; ports that are freed are found again.
+func TestAllocator(t *testing.T) {
+	const size = 100
+	for _, random := range []bool{false, true} {
+		flags := uint32(0)
+		if random {
+			flags = natRandom
+		}
+		t.Run(fmt.Sprintf("random=%v", random), func(t *testing.T) {
+			inModes(t, testPolicy{nat: bothFamilies(func(f family) []natRule {
+				return []natRule{natRule{hook: "postrouting", dst: f.wanless, flags: flags, ports: [2]uint16{3000, 3000 + size - 1}}.to(f.rwan)}
+			})}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+				lan, wan := r.tap(t, "l"), r.tap(t, "w")
+				inFamilies(t, func(t *testing.T, f family) {
+					dst := at(f.wanless, 80)
+					owner := map[netip.AddrPort]netip.AddrPort{}
+					send := func(n int) (src netip.AddrPort) {
+						src = at(f.lanless, uint16(20000+n))
+						lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
+						return src
+					}
+					for n := range size {
+						src := send(n)
+						p := wan.receive("datagram", func(p packet) bool { return p.dst == dst })
+						if p.src.Addr() != f.rwan || p.src.Port() < 3000 || p.src.Port() >= 3000+size {
+							t.Fatalf("flow %d: from %v", n, p.src)
+						}
+						if before, ok := owner[p.src]; ok {
+							t.Fatalf("flow %d: %v has the port of %v", n, src, before)
+						}
+						owner[p.src] = src
+					}
+					before := stat(t, d, "drop_nat_exhausted")
+					for n := range 5 {
+						send(size + n)
+					}
+					if n := stat(t, d, "drop_nat_exhausted") - before; n != 5 || len(wan.drain()) != 0 {
+						t.Errorf("%d drops of 5 counted", n)
+					}
+					if n := deleteFlows(t, d, flow.Filter{Port: 20042, Prefix: netip.PrefixFrom(f.lanless, f.lanless.BitLen())}); n != 1 {
+						t.Fatalf("%d flows deleted", n)
+					}
+					send(size + 9)
+					p := wan.receive("datagram", func(p packet) bool { return p.dst == dst })
+					if owner[p.src] != at(f.lanless, 20042) {
+						t.Errorf("from %v, of %v", p.src, owner[p.src])
+					}
+				})
+			})
+		})
+	}
+}
