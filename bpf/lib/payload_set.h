@@ -53,6 +53,10 @@ static __always_inline __u32 pseudo_csum(const struct pkt *p)
 	case IPPROTO_TCP:
 		return p->l4_off + offsetof(struct tcphdr, check);
 	case IPPROTO_UDP:
+		/* Cut off, it counts as one without a checksum. */
+		if (p->th_len < sizeof(struct udphdr))
+			return 0;
+	/* fallthrough */
 	case IPPROTO_UDPLITE:
 		return p->l4_off + offsetof(struct udphdr, check);
 	case IPPROTO_ICMPV6:

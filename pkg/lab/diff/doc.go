@@ -11,7 +11,11 @@
 // system without a mount point, so nothing is left when the process ends.
 package diff
 
-import "golang.org/x/sys/unix"
+import (
+	"regexp"
+
+	"golang.org/x/sys/unix"
+)
 
 // Difference is a known one between l2d and the kernel. Traffic that meets one
 // is not generated; the comparison itself knows no exceptions.
@@ -35,6 +39,7 @@ var Differences = []Difference{
 	{"rules about a port that NAT chose", "the choice is free: where chains see it, clients have different ports"},
 	{"ICMP errors of a third party about a flow of which only a port was translated", "the kernel also puts the flow's address in the place of the sender's, l2d only where the address is translated"},
 	{"ICMPv6 errors of a reject statement to where another interface leads", "the kernel sends them from an address of the interface that the packet came by, l2d from one of the interface that they leave by"},
+	{"rejects of the router's own packets", "the kernel's answers go over lo, through its chains; l2d's come in by the interface"},
 	{"a maximum segment size at an odd offset that a rule writes", "the kernel's checksum is wrong then; l2d's is right"},
 	{"ports of UDP datagrams without a checksum that a rule writes", "the kernel makes a checksum of what is none; l2d leaves it out"},
 	{"IPv6 headers of packets for the router that a rule writes", "the kernel's stack may find the transport checksum wrong, which conntrack has verified; to l2d's it is right"},
@@ -48,13 +53,16 @@ var Differences = []Difference{
 	{"limits per second, minute and hour", "the verdict would depend on the moment; the rig makes them limits per day, with the same burst"},
 }
 
+// rejectsOwn finds rules that answer what the router sends itself.
+var rejectsOwn = regexp.MustCompile(`hook output(?:[^{}]|\{[^{}]*\})*reject`)
+
 // avoided tells whether a packet may meet a difference that no traffic can know
 // of: it is not sent.
-func (t *trial) avoided(ip []byte) bool {
-	p, ok := parse(ip)
+func (t *trial) avoided(s shot) bool {
+	p, ok := parse(s.ip[0][0])
 	if !ok || !t.rejects {
 		return false
 	}
 	dhcp := p.proto == unix.IPPROTO_UDP && len(p.th) >= 4 && (be16(p.th[2:]) == 67 || be16(p.th[2:]) == 68)
-	return p.proto == protoDCCP || dhcp && p.src.Is4()
+	return p.proto == protoDCCP || dhcp && p.src.Is4() || t.rejectsOwn && s.port < 0
 }
