@@ -120,7 +120,7 @@ __noinline int tcp_packet(struct ctx_buff *ctx, const struct pkt *p,
 	const struct settings *s = settings();
 	struct tcp_seen *sender, *receiver;
 	enum tcp_verdict verdict = TCP_KEEP;
-	__u8 old, next, dir, window = 1;
+	__u8 old, next, dir, liberal, window = 1;
 	struct tcp_last *last;
 	__u32 event;
 
@@ -158,7 +158,9 @@ __noinline int tcp_packet(struct ctx_buff *ctx, const struct pkt *p,
 		receiver->scale = last->scale;
 		last->flags &= ~LAST_CHALLENGE;
 		receiver->flags = last->flags;
+		liberal = sender->flags & SEEN_LIBERAL;
 		__builtin_memset(sender, 0, sizeof(*sender));
+		sender->flags = liberal;
 		break;
 	case TCP_TIME_WAIT:
 		/* RFC 5961: no acknowledgement of the last FIN. */
