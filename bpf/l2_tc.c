@@ -280,7 +280,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 		    !policy_accepts(INPUT_NAT, input_nat, skb, p) :
 		    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return STAT_DROP_POLICY;
-	if (p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
+	if (policy_nat & p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
 		return STAT_DROP_NAT_NO_ADDRESS;
 	reason = flow_begin(p, w->key, w->ct.state);
 	if (reason)
