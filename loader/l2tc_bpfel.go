@@ -249,6 +249,18 @@ type l2TCScratch struct {
 	Buffer [256]uint8
 }
 
+type l2TCSetGc struct {
+	_     structs.HostLayout
+	Timer struct {
+		_      structs.HostLayout
+		Opaque [2]uint64
+	}
+	Work struct {
+		_      structs.HostLayout
+		Opaque [2]uint64
+	}
+}
+
 type l2TCSettings struct {
 	_                 structs.HostLayout
 	Tcp               [10]uint32
@@ -321,6 +333,7 @@ const (
 	l2TCMapL2Ifaces        = "l2_ifaces"
 	l2TCMapL2Limits        = "l2_limits"
 	l2TCMapL2Scratch       = "l2_scratch"
+	l2TCMapL2SetGc         = "l2_set_gc"
 	l2TCMapL2Settings      = "l2_settings"
 	l2TCMapL2Stats         = "l2_stats"
 	l2TCProgL2Egress       = "l2_egress"
@@ -406,6 +419,7 @@ type l2TCMapSpecs struct {
 	L2Ifaces        *ebpf.MapSpec `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.MapSpec `ebpf:"l2_limits"`
 	L2Scratch       *ebpf.MapSpec `ebpf:"l2_scratch"`
+	L2SetGc         *ebpf.MapSpec `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Stats         *ebpf.MapSpec `ebpf:"l2_stats"`
 }
@@ -463,6 +477,7 @@ type l2TCMaps struct {
 	L2Ifaces        *ebpf.Map `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.Map `ebpf:"l2_limits"`
 	L2Scratch       *ebpf.Map `ebpf:"l2_scratch"`
+	L2SetGc         *ebpf.Map `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
 	L2Stats         *ebpf.Map `ebpf:"l2_stats"`
 }
@@ -483,6 +498,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Ifaces,
 		m.L2Limits,
 		m.L2Scratch,
+		m.L2SetGc,
 		m.L2Settings,
 		m.L2Stats,
 	)

@@ -122,6 +122,7 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 	if err != nil {
 		return nil, err
 	}
+	functions = p.collector(functions)
 	var stub *btf.Func
 	for _, f := range functions {
 		for i := range phaseTable {
@@ -131,7 +132,7 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 		}
 	}
 	if stub == nil {
-		return insns, nil // does not decide about packets
+		return join(functions) // does not decide about packets
 	}
 	l, err := layoutOf(stub)
 	if err != nil {
@@ -145,12 +146,7 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 		return nil, err
 	}
 	for _, f := range generated {
-		f.insns[0] = f.insns[0].WithSymbol(f.name)
-		f.insns[0] = btf.WithFuncMetadata(f.insns[0], &btf.Func{
-			Name:    f.name,
-			Type:    stub.Type,
-			Linkage: btf.GlobalFunc,
-		})
+		f = withType(f, &btf.Func{Name: f.name, Type: stub.Type, Linkage: btf.GlobalFunc})
 		replaced := false
 		for i := range functions {
 			if functions[i].name == f.name {
