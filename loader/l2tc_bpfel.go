@@ -346,6 +346,7 @@ const (
 	l2TCVarCsumIpv6Flag    = "csum_ipv6_flag"
 	l2TCVarHalfWayNext     = "half_way_next"
 	l2TCVarPolicyFacts     = "policy_facts"
+	l2TCVarPolicyNat       = "policy_nat"
 	l2TCVarPolicyPhases    = "policy_phases"
 	l2TCVarPolicyRejects   = "policy_rejects"
 	l2TCVarPolicyWrites    = "policy_writes"
@@ -434,6 +435,7 @@ type l2TCVariableSpecs struct {
 	CsumIpv6Flag    *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
 	HalfWayNext     *ebpf.VariableSpec `ebpf:"half_way_next"`
 	PolicyFacts     *ebpf.VariableSpec `ebpf:"policy_facts"`
+	PolicyNat       *ebpf.VariableSpec `ebpf:"policy_nat"`
 	PolicyPhases    *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.VariableSpec `ebpf:"policy_rejects"`
 	PolicyWrites    *ebpf.VariableSpec `ebpf:"policy_writes"`
@@ -513,6 +515,7 @@ type l2TCVariables struct {
 	CsumIpv6Flag    *ebpf.Variable `ebpf:"csum_ipv6_flag"`
 	HalfWayNext     *ebpf.Variable `ebpf:"half_way_next"`
 	PolicyFacts     *ebpf.Variable `ebpf:"policy_facts"`
+	PolicyNat       *ebpf.Variable `ebpf:"policy_nat"`
 	PolicyPhases    *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.Variable `ebpf:"policy_rejects"`
 	PolicyWrites    *ebpf.Variable `ebpf:"policy_writes"`

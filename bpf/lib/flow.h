@@ -141,13 +141,14 @@ static __always_inline struct flow *flow_twin(const struct tuple *key,
 }
 
 /* Gives the other direction this one's state; puts it back when it is gone. */
-static __noinline int flow_sync(const struct tuple *key, struct flow *f,
-				int half)
+__noinline int flow_sync(const struct tuple *key, struct flow *f, int half)
 {
 	struct scratch *s = scratch();
 	struct tuple rkey;
 	struct flow *twin;
 
+	if (!s || !key || !f)
+		return -1;
 	tuple_reverse(&rkey, &f->out, key, f->zone);
 	twin = half ? bpf_map_lookup_elem(&l2_half_open, &rkey) :
 		      bpf_map_lookup_elem(&l2_flows, &rkey);
@@ -159,8 +160,6 @@ static __noinline int flow_sync(const struct tuple *key, struct flow *f,
 					  (FLOW_SEEN_REPLY | FLOW_ASSURED)));
 		return 0;
 	}
-	if (!s)
-		return -1;
 	flow_reverse(&s->rev, f, key);
 	return half ? bpf_map_update_elem(&l2_half_open, &rkey, &s->rev,
 					  BPF_NOEXIST) :

@@ -27,6 +27,7 @@ const (
 	factsVariable   = "policy_facts"
 	rejectsVariable = "policy_rejects"
 	writesVariable  = "policy_writes"
+	natVariable     = "policy_nat"
 )
 
 // Splice puts the ruleset into an object: it replaces the policy functions in
@@ -35,6 +36,9 @@ const (
 // It may be used for several objects, which can then share the maps by name.
 func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
 	variables := map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: 1, rejectsVariable: 0, writesVariable: 0}
+	if spec.Variables[natVariable] != nil { // not in the XDP object
+		variables[natVariable] = p.nat
+	}
 	if len(p.TCOnly) > 0 {
 		variables[xdpVariable] = 0
 	}
