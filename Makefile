@@ -80,6 +80,10 @@ bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 6
 bench-rules: setup-run build ## what a rule, a set and a map cost for a packet, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench rules
 
+.PHONY: docs
+docs: setup-test ## write the table of docs/nftables.md anew
+	$(GO) test -count=1 -run TestSupport ./pkg/policy -policy.update
+
 .PHONY: fuzz
 fuzz: setup-test ## fuzz what reads from the kernel and from files, FUZZTIME (1m) each
 	$(GO) test -run XXX -fuzz FuzzCompile -fuzztime $(or $(FUZZTIME),1m) ./pkg/nft

@@ -280,7 +280,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 		    !policy_accepts(INPUT_NAT, input_nat, skb, p) :
 		    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return STAT_DROP_POLICY;
-	if (p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
+	if (policy_nat & p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
 		return STAT_DROP_NAT_NO_ADDRESS;
 	reason = flow_begin(p, w->key, w->ct.state);
 	if (reason)
@@ -587,7 +587,7 @@ SEC("tcx/ingress")
 int l2_ingress(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
-	struct bpf_fib_lookup fib;
+	struct bpf_fib_lookup *fib;
 	struct iface *iface;
 	enum route route;
 	struct scratch *s;
@@ -660,13 +660,14 @@ int l2_ingress(struct __sk_buff *skb)
 	if (p->pkt_type != ctx_pkt_type(skb) &&
 	    bpf_skb_change_type(skb, p->pkt_type))
 		return drop(STAT_DROP_INTERNAL);
-	route = find_route(skb, p, &fib);
+	fib = route_of(s);
+	route = find_route(skb, p, fib);
 	switch (route) {
 	case ROUTE_LOCAL:
 		return deliver(skb, p, &w);
 	case ROUTE_FORWARD:
 	case ROUTE_TOO_BIG:
-		return forward(skb, p, &w, &fib, route == ROUTE_TOO_BIG);
+		return forward(skb, p, &w, fib, route == ROUTE_TOO_BIG);
 	case ROUTE_REFUSED:
 		/* Without its translation it would be the router's own. */
 		if (has_other_dst(p, &w))
@@ -734,7 +735,6 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 {
 	int reason, forwarded, related, rerouted = 0;
 	__u32 ifindex = skb->ifindex;
-	struct bpf_fib_lookup fib;
 	__u32 answer;
 	struct scratch *s;
 	struct way w;
@@ -800,7 +800,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 		return refuse(skb, p, &w, REJECT_OUTPUT);
 	}
 	if (has_other_dst(p, &w)) {
-		reason = reroute(skb, p, &fib);
+		reason = reroute(skb, p, route_of(s));
 		if (reason)
 			return drop(reason);
 		rerouted = 1;
@@ -823,7 +823,8 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	if (write_headers(skb, p, &w, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);
-	return rerouted ? send_by(skb, p, &fib, TC_INDEX_DONE) : pass(skb);
+	return rerouted ? send_by(skb, p, route_of(s), TC_INDEX_DONE) :
+			  pass(skb);
 }
 
 SEC("tcx/egress")

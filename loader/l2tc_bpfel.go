@@ -249,6 +249,18 @@ type l2TCScratch struct {
 	Buffer [256]uint8
 }
 
+type l2TCSetGc struct {
+	_     structs.HostLayout
+	Timer struct {
+		_      structs.HostLayout
+		Opaque [2]uint64
+	}
+	Work struct {
+		_      structs.HostLayout
+		Opaque [2]uint64
+	}
+}
+
 type l2TCSettings struct {
 	_                 structs.HostLayout
 	Tcp               [10]uint32
@@ -325,6 +337,7 @@ const (
 	l2TCMapL2Ifaces        = "l2_ifaces"
 	l2TCMapL2Limits        = "l2_limits"
 	l2TCMapL2Scratch       = "l2_scratch"
+	l2TCMapL2SetGc         = "l2_set_gc"
 	l2TCMapL2Settings      = "l2_settings"
 	l2TCMapL2Stats         = "l2_stats"
 	l2TCProgL2Egress       = "l2_egress"
@@ -337,6 +350,7 @@ const (
 	l2TCVarCsumIpv6Flag    = "csum_ipv6_flag"
 	l2TCVarHalfWayNext     = "half_way_next"
 	l2TCVarPolicyFacts     = "policy_facts"
+	l2TCVarPolicyNat       = "policy_nat"
 	l2TCVarPolicyPhases    = "policy_phases"
 	l2TCVarPolicyRejects   = "policy_rejects"
 	l2TCVarPolicyWrites    = "policy_writes"
@@ -409,6 +423,7 @@ type l2TCMapSpecs struct {
 	L2Ifaces        *ebpf.MapSpec `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.MapSpec `ebpf:"l2_limits"`
 	L2Scratch       *ebpf.MapSpec `ebpf:"l2_scratch"`
+	L2SetGc         *ebpf.MapSpec `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Stats         *ebpf.MapSpec `ebpf:"l2_stats"`
 }
@@ -424,6 +439,7 @@ type l2TCVariableSpecs struct {
 	CsumIpv6Flag    *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
 	HalfWayNext     *ebpf.VariableSpec `ebpf:"half_way_next"`
 	PolicyFacts     *ebpf.VariableSpec `ebpf:"policy_facts"`
+	PolicyNat       *ebpf.VariableSpec `ebpf:"policy_nat"`
 	PolicyPhases    *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.VariableSpec `ebpf:"policy_rejects"`
 	PolicyWrites    *ebpf.VariableSpec `ebpf:"policy_writes"`
@@ -465,6 +481,7 @@ type l2TCMaps struct {
 	L2Ifaces        *ebpf.Map `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.Map `ebpf:"l2_limits"`
 	L2Scratch       *ebpf.Map `ebpf:"l2_scratch"`
+	L2SetGc         *ebpf.Map `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
 	L2Stats         *ebpf.Map `ebpf:"l2_stats"`
 }
@@ -485,6 +502,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Ifaces,
 		m.L2Limits,
 		m.L2Scratch,
+		m.L2SetGc,
 		m.L2Settings,
 		m.L2Stats,
 	)
@@ -501,6 +519,7 @@ type l2TCVariables struct {
 	CsumIpv6Flag    *ebpf.Variable `ebpf:"csum_ipv6_flag"`
 	HalfWayNext     *ebpf.Variable `ebpf:"half_way_next"`
 	PolicyFacts     *ebpf.Variable `ebpf:"policy_facts"`
+	PolicyNat       *ebpf.Variable `ebpf:"policy_nat"`
 	PolicyPhases    *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.Variable `ebpf:"policy_rejects"`
 	PolicyWrites    *ebpf.Variable `ebpf:"policy_writes"`

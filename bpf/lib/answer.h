@@ -25,6 +25,7 @@ volatile const __u32 answer_interval6 = 1000;
 #define ANSWER_BURST 6 /* XRLIM_BURST_FACTOR of net/ipv4/icmp.c */
 #define NSEC_PER_MSEC 1000000ULL
 
+/* Where a packet goes, or the answer to it: never both at a time. */
 static __always_inline struct bpf_fib_lookup *route_of(struct scratch *s)
 {
 	_Static_assert(sizeof(struct bpf_fib_lookup) == sizeof(s->route),

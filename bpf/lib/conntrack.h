@@ -97,10 +97,12 @@ static __always_inline int ct_is_confirmed_by(const struct pkt *p, __u8 state,
 	return p->l4proto != IPPROTO_TCP || state == TCP_ESTABLISHED;
 }
 
-static __noinline int flow_delete(const struct tuple *key, struct flow *f)
+__noinline int flow_delete(const struct tuple *key, struct flow *f)
 {
 	struct tuple rkey;
 
+	if (!key || !f)
+		return 0;
 	tuple_reverse(&rkey, &f->out, key, f->zone);
 	bpf_map_delete_elem(&l2_flows, key);
 	bpf_map_delete_elem(&l2_flows, &rkey);
@@ -115,14 +117,14 @@ static __noinline int flow_delete(const struct tuple *key, struct flow *f)
  * free port always sees it in one of them. Fails when the table is full; the
  * flow then works on where it is.
  */
-static __noinline int flow_confirm(const struct tuple *key, struct flow *f)
+__noinline int flow_confirm(const struct tuple *key, struct flow *f)
 {
 	struct scratch *s = scratch();
 	struct tuple rkey;
 	struct flow *twin;
 	int err;
 
-	if (!s)
+	if (!s || !key || !f)
 		return -1;
 	tuple_reverse(&rkey, &f->out, key, f->zone);
 	s->fwd = *f;

@@ -65,9 +65,8 @@ static __always_inline void facts_none(void)
 /* What packets with the tuple key leave with is out; zone is that of the other
  * direction's key, flags are the flow's.
  */
-static __noinline int facts_fill(const struct tuple *key,
-				 const struct endpoints *out, __u16 zone,
-				 __u32 flags, __u32 status)
+__noinline int facts_fill(const struct tuple *key, const struct endpoints *out,
+			  __u16 zone, __u32 flags, __u32 status)
 {
 	struct ct_facts *c = facts();
 	struct tuple *there, *back;

@@ -6,6 +6,7 @@
 #include "facts.h"
 #include "icmp.h"
 #include "maps.h"
+#include "scratch.h"
 #include "tcp.h"
 #include "types.h"
 #include "udp.h"
@@ -140,12 +141,14 @@ static __always_inline struct flow *flow_twin(const struct tuple *key,
 }
 
 /* Gives the other direction this one's state; puts it back when it is gone. */
-static __noinline int flow_sync(const struct tuple *key, struct flow *f,
-				int half)
+__noinline int flow_sync(const struct tuple *key, struct flow *f, int half)
 {
-	struct flow *twin, made;
+	struct scratch *s = scratch();
 	struct tuple rkey;
+	struct flow *twin;
 
+	if (!s || !key || !f)
+		return -1;
 	tuple_reverse(&rkey, &f->out, key, f->zone);
 	twin = half ? bpf_map_lookup_elem(&l2_half_open, &rkey) :
 		      bpf_map_lookup_elem(&l2_flows, &rkey);
@@ -157,10 +160,11 @@ static __noinline int flow_sync(const struct tuple *key, struct flow *f,
 					  (FLOW_SEEN_REPLY | FLOW_ASSURED)));
 		return 0;
 	}
-	flow_reverse(&made, f, key);
-	return half ? bpf_map_update_elem(&l2_half_open, &rkey, &made,
+	flow_reverse(&s->rev, f, key);
+	return half ? bpf_map_update_elem(&l2_half_open, &rkey, &s->rev,
 					  BPF_NOEXIST) :
-		      bpf_map_update_elem(&l2_flows, &rkey, &made, BPF_NOEXIST);
+		      bpf_map_update_elem(&l2_flows, &rkey, &s->rev,
+					  BPF_NOEXIST);
 }
 
 /* Counts the packet; writes the expiry, in both entries, once a second, for

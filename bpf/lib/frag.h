@@ -35,11 +35,13 @@ frag_fill_key(struct frag_key *key, const struct pkt *p, __u32 id, int egress)
 	key->egress = egress;
 }
 
-static __noinline int frag_find(struct pkt *p, __u32 id, int egress)
+__noinline int frag_find(struct pkt *p, __u32 id, int egress)
 {
 	struct frag_key key;
 	struct frag *f;
 
+	if (!p)
+		return -1;
 	frag_fill_key(&key, p, id, egress);
 	f = bpf_map_lookup_elem(&l2_frags, &key);
 	if (!f || ticks_after(ns_to_ticks(p->now), f->expires))
@@ -50,11 +52,13 @@ static __noinline int frag_find(struct pkt *p, __u32 id, int egress)
 	return 0;
 }
 
-static __noinline int frag_remember(struct pkt *p, __u32 id, int egress)
+__noinline int frag_remember(struct pkt *p, __u32 id, int egress)
 {
 	struct frag_key key;
 	struct frag f = {};
 
+	if (!p)
+		return -1;
 	frag_fill_key(&key, p, id, egress);
 	__builtin_memcpy(f.th, p->th, sizeof(f.th));
 	f.th_len = p->th_len;

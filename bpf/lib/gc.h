@@ -6,12 +6,15 @@
 #include "maps.h"
 
 /*
- * Collection of dead flows, without user space: a timer queues a work item,
- * which walks the tables in process context, where a long walk delays no
- * packet. The timer lives as long as its map is pinned.
+ * Collection of dead flows and of expired elements of sets, without user space:
+ * a timer queues a work item, which walks the tables in process context, where a
+ * long walk delays no packet. The timer lives as long as its map is pinned: that
+ * of the flows as long as these, that of the sets as long as their policy.
  */
 
 #define GC_INTERVAL_NS (10ULL * 1000000000)
+/* As often as nf_tables does: a set that is full takes no element. */
+#define SET_GC_INTERVAL_NS 1000000000ULL
 #define CLOCK_MONOTONIC 1
 
 struct bpf_timer {
@@ -91,6 +94,73 @@ static int gc_tick(void *map, int *key, struct gc *gc)
 	return 0;
 }
 
+struct set_gc {
+	struct bpf_timer timer;
+	struct bpf_wq work;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct set_gc);
+} l2_set_gc SEC(".maps");
+
+/* The ruleset's place: the loader replaces it by what walks the maps of sets
+ * whose elements expire. Returns how many these are.
+ */
+__noinline int collect_sets(void)
+{
+	int sets = 0;
+
+	asm volatile("" : "+r"(sets));
+	return sets;
+}
+
+static int set_gc_work(void *map, int *key, void *value)
+{
+	collect_sets();
+	return 0;
+}
+
+static int set_gc_tick(void *map, int *key, struct set_gc *gc)
+{
+	bpf_wq_start(&gc->work, 0);
+	bpf_timer_start(&gc->timer, SET_GC_INTERVAL_NS, 0);
+	return 0;
+}
+
+/* Of the timer's and the work item's own map. The two inits fail with EBUSY when
+ * an earlier load, or an earlier try, has done it. Without memory at the moment
+ * the next step fails, and the loader tries again.
+ */
+#define gc_begin(gc, map, on_work, on_tick, interval)                          \
+	({                                                                     \
+		int err;                                                       \
+                                                                               \
+		bpf_timer_init(&(gc)->timer, map, CLOCK_MONOTONIC);            \
+		bpf_wq_init(&(gc)->work, map, 0);                              \
+		err = bpf_wq_set_callback_impl(&(gc)->work, on_work, 0, NULL); \
+		if (!err)                                                      \
+			err = bpf_timer_set_callback(&(gc)->timer, on_tick);   \
+		if (!err)                                                      \
+			err = bpf_timer_start(&(gc)->timer, interval, 0);      \
+		err;                                                           \
+	})
+
+static __always_inline int set_gc_start(void)
+{
+	__u32 zero = 0;
+	struct set_gc *gc = bpf_map_lookup_elem(&l2_set_gc, &zero);
+
+	if (!gc)
+		return -1;
+	if (!collect_sets())
+		return 0;
+	return gc_begin(gc, &l2_set_gc, set_gc_work, set_gc_tick,
+			SET_GC_INTERVAL_NS);
+}
+
 /* Run once by the loader, after each load: the callbacks of the newest. */
 SEC("syscall")
 int l2_gc_start(void *ctx)
@@ -101,15 +171,8 @@ int l2_gc_start(void *ctx)
 
 	if (!gc)
 		return -1;
-	/* Fails with EBUSY when an earlier load has done it. Without memory at
-	 * the moment the next step fails, and the loader tries again.
-	 */
-	bpf_timer_init(&gc->timer, &l2_gc, CLOCK_MONOTONIC);
-	bpf_wq_init(&gc->work, &l2_gc, 0);
-	err = bpf_wq_set_callback_impl(&gc->work, gc_work, 0, NULL);
+	err = set_gc_start();
 	if (!err)
-		err = bpf_timer_set_callback(&gc->timer, gc_tick);
-	if (!err)
-		err = bpf_timer_start(&gc->timer, GC_INTERVAL_NS, 0);
+		err = gc_begin(gc, &l2_gc, gc_work, gc_tick, GC_INTERVAL_NS);
 	return err;
 }

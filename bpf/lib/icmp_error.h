@@ -122,14 +122,18 @@ static __always_inline struct flow *icmp_find(struct tuple *key,
 }
 
 /* Sets p->ct_state: related, with the translation in e, or invalid. */
-static __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
-				       struct icmp_error *e)
+__noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
+				struct icmp_error *e)
 {
-	struct endpoints *now = &e->now;
-	struct tuple *q = &e->quoted;
 	struct tuple rkey = {};
+	struct endpoints *now;
+	struct tuple *q;
 	struct flow *f;
 
+	if (!p || !e)
+		return 0;
+	now = &e->now;
+	q = &e->quoted;
 	p->ct_state = CT_STATE_INVALID;
 	if (icmp_parse_quoted(ctx, p, e) < 0)
 		return 0;
@@ -255,16 +259,20 @@ static __always_inline int icmp_quoted_csum(struct ctx_buff *ctx,
 }
 
 /* Translates what the error quotes and its checksum over that. */
-static __noinline int icmp_error_rewrite(struct ctx_buff *ctx,
-					 const struct pkt *p,
-					 const struct icmp_error *e)
+__noinline int icmp_error_rewrite(struct ctx_buff *ctx, const struct pkt *p,
+				  const struct icmp_error *e)
 {
-	const struct endpoints *to = &e->now;
-	const struct tuple *from = &e->quoted;
-	__u32 addrs, ports, diff = 0, off = L4_OFF(p);
+	__u32 addrs, ports, diff = 0, off;
+	const struct endpoints *to;
+	const struct tuple *from;
 	__u16 sum;
 	int err = 0;
 
+	if (!p || !e)
+		return -1;
+	to = &e->now;
+	from = &e->quoted;
+	off = L4_OFF(p);
 	ports = csum_add(csum_diff16(from->sport, to->sport),
 			 csum_diff16(from->dport, to->dport));
 	if (p->nfproto == NFPROTO_IPV4) {

@@ -110,11 +110,15 @@ static long nat_try_dst_port(__u32 i, struct nat_search *s)
  * A destination port of the range. One that no flow of these two ends has; if
  * there is none, the source's port has to make the difference.
  */
-static __noinline int nat_pick_dst_port(struct pkt *p)
+__noinline int nat_pick_dst_port(struct pkt *p)
 {
-	struct tuple *t = &p->tuple;
-	struct nat_search s = { .now = ns_to_ticks(p->now) };
+	struct nat_search s = {};
+	struct tuple *t;
 
+	if (!p)
+		return 0;
+	t = &p->tuple;
+	s.now = ns_to_ticks(p->now);
 	tuple_reverse(&s.rkey, (struct endpoints *)t, t,
 		      zone_of(p, ZONE_REPLY));
 	if (!(p->nat & NAT_RANDOM) && nat_has_port(p, t->dport) &&
@@ -135,10 +139,10 @@ static __noinline int nat_pick_dst_port(struct pkt *p)
  */
 static __always_inline int nat_destination(struct ctx_buff *ctx, struct pkt *p)
 {
-	if (p->nat & NAT_REDIRECT && nat_redirect(ctx, p) < 0)
+	if (policy_nat & p->nat & NAT_REDIRECT && nat_redirect(ctx, p) < 0)
 		return STAT_DROP_NAT_NO_ADDRESS;
 	nat_pick_address(p, 1);
-	if (p->nat & NAT_PORTS &&
+	if (policy_nat & p->nat & NAT_PORTS &&
 	    (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP))
 		nat_pick_dst_port(p);
 	return 0;
@@ -247,17 +251,18 @@ static __noinline int nat_source(struct pkt *p, struct nat_search *s)
  * source becomes what p->nat asks for, and is put into p->tuple. Returns a drop
  * reason or 0.
  */
-static __noinline int flow_begin(struct pkt *p, const struct tuple *key,
-				 __u8 state)
+__noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 {
 	struct scratch *sc = scratch();
-	struct nat_search s = { .now = ns_to_ticks(p->now) };
-	struct tuple *t = &p->tuple;
+	struct nat_search s = {};
 	struct flow *fwd;
+	struct tuple *t;
 	int reason;
 
-	if (!sc)
+	if (!sc || !p || !key)
 		return STAT_DROP_INTERNAL;
+	t = &p->tuple;
+	s.now = ns_to_ticks(p->now);
 	fwd = &sc->fwd;
 	__builtin_memset(fwd, 0, sizeof(*fwd));
 	fwd->state = state;

@@ -63,6 +63,9 @@ static __always_inline __u32 hash_addr(const __u32 *k, __u32 initval)
 	return (c ^ b) - rotate(b, 24);
 }
 
+/* The NAT_* that statements of the ruleset can ask for. */
+volatile const __u32 policy_nat = ~0U;
+
 /* A prefix, and the host's bits of the packet's address: both ends become the
  * one address.
  */
@@ -86,17 +89,22 @@ static __always_inline void nat_map_prefix(struct nat_range *r,
  * source. Which one is the kernel's choice: a client gets the same from either,
  * and with NAT_PERSISTENT whatever it sends to.
  */
-static __noinline int nat_pick_address(struct pkt *p, int is_dst)
+__noinline int nat_pick_address(struct pkt *p, int is_dst)
 {
-	struct nat_range *r = &p->nat_range;
-	__u32 *dst = (__u32 *)p->tuple.daddr;
-	__u32 *to = is_dst ? dst : (__u32 *)p->tuple.saddr;
-	const __u32 *min = (__u32 *)r->min, *max = (__u32 *)r->max;
-	int i, words = p->nfproto == NFPROTO_IPV4 ? 1 : 4, below = 0;
+	int i, words, below = 0;
+	const __u32 *min, *max;
 	__u32 hash, first, size;
+	struct nat_range *r;
+	__u32 *dst, *to;
 
-	if (!(p->nat & NAT_ADDRESS))
+	if (!p || !(p->nat & NAT_ADDRESS))
 		return 0;
+	r = &p->nat_range;
+	min = (__u32 *)r->min;
+	max = (__u32 *)r->max;
+	dst = (__u32 *)p->tuple.daddr;
+	to = is_dst ? dst : (__u32 *)p->tuple.saddr;
+	words = p->nfproto == NFPROTO_IPV4 ? 1 : 4;
 	if (p->nat & NAT_PREFIX)
 		nat_map_prefix(r, (__u8 *)to);
 	if (!__builtin_memcmp(r->min, r->max, 16)) {
@@ -138,10 +146,12 @@ static __always_inline int nat_one_address(struct pkt *p, const __u8 *addr,
  * destination: what masquerade means. Asked of the routing table for each new
  * flow, so that a new address is used at once.
  */
-static __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
+__noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
 {
 	struct bpf_fib_lookup fib = {};
 
+	if (!p)
+		return -1;
 	fib.ifindex = p->oif;
 	fib.l4_protocol = p->l4proto;
 	fib.tot_len = 1; /* of any length: the MTU is no matter here */
@@ -233,13 +243,15 @@ static __always_inline int nat_redirect_ipv6(struct pkt *p,
  * The first address of the interface that the packet came in by: what redirect
  * means. Asked for each new flow, too.
  */
-static __noinline int nat_redirect(struct ctx_buff *ctx, struct pkt *p)
+__noinline int nat_redirect(struct ctx_buff *ctx, struct pkt *p)
 {
 	struct net_device *dev = ctx_device(ctx);
 	struct in_ifaddr *ifa;
 	struct in_device *in;
 	__be32 addr;
 
+	if (!p)
+		return -1;
 	if (p->nfproto != NFPROTO_IPV4)
 		return nat_redirect_ipv6(p, dev);
 	in = kernel_cast(struct in_device,

@@ -31,8 +31,8 @@ struct scratch {
 	struct flow rev;
 	struct tcp_seen seen[2]; /* of a connection that begins */
 	struct tcp_last last;
-	/* Of an answer that the router makes: answer.h, reject.h. */
 	__u64 route[8]; /* struct bpf_fib_lookup, whose unions bpf2go lacks */
+	/* Of an answer that the router makes: answer.h, reject.h. */
 	struct tuple answer;
 	__u8 source[16];
 	__u8 buffer[SCRATCH_BUFFER];

@@ -9,13 +9,6 @@
 
 /* What a segment makes of its connection: nf_conntrack_tcp_packet(). */
 
-/* What is to be done with the flow when the verdict is TCP_KEEP. */
-struct tcp_change {
-	__u32 timeout; /* ticks */
-	__u8 state;
-	__u8 keep_expiry; /* the flow does not live longer for it */
-};
-
 /* States in which a connection's numbers may be those of an older one. */
 static __always_inline int tcp_is_closing(__u8 state)
 {
@@ -120,7 +113,7 @@ __noinline int tcp_packet(struct ctx_buff *ctx, const struct pkt *p,
 	const struct settings *s = settings();
 	struct tcp_seen *sender, *receiver;
 	enum tcp_verdict verdict = TCP_KEEP;
-	__u8 old, next, dir, window = 1;
+	__u8 old, next, dir, liberal, window = 1;
 	struct tcp_last *last;
 	__u32 event;
 
@@ -158,7 +151,9 @@ __noinline int tcp_packet(struct ctx_buff *ctx, const struct pkt *p,
 		receiver->scale = last->scale;
 		last->flags &= ~LAST_CHALLENGE;
 		receiver->flags = last->flags;
+		liberal = sender->flags & SEEN_LIBERAL;
 		__builtin_memset(sender, 0, sizeof(*sender));
+		sender->flags = liberal;
 		break;
 	case TCP_TIME_WAIT:
 		/* RFC 5961: no acknowledgement of the last FIN. */
@@ -186,9 +181,19 @@ __noinline int tcp_packet(struct ctx_buff *ctx, const struct pkt *p,
 		window = verdict == TCP_KEEP;
 		break;
 	}
-	verdict = !window ? TCP_KEEP :
-			    tcp_in_window(ctx, p, s, sender, receiver, last,
-					  dir, event, old);
+	/* The verifier goes through what follows once and not for each way
+	 * that leads here: it does not know what is in memory.
+	 */
+	change->old = old;
+	change->state = next;
+	change->window = window;
+	barrier();
+	old = change->old;
+	next = change->state;
+	verdict = !change->window ?
+			  TCP_KEEP :
+			  tcp_in_window(ctx, p, s, sender, receiver, last,
+					change, dir, event, old);
 	if (verdict == TCP_INVALID)
 		tcp_note_invalid(p, s, f, twin, last, dir, event);
 	if (verdict != TCP_KEEP)

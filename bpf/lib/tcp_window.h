@@ -183,6 +183,18 @@ struct tcp_numbers {
 	__u32 seq, end, ack, sack, win;
 };
 
+/* What is to be done with the flow when the verdict is TCP_KEEP; and what the
+ * verifier is not to keep in mind.
+ */
+struct tcp_change {
+	__u32 timeout; /* ticks */
+	__u8 state;
+	__u8 keep_expiry; /* the flow does not live longer for it */
+	__u8 old; /* state that the packet found */
+	__u8 window; /* the packet is to be in the window */
+	struct tcp_numbers n;
+};
+
 /* The bounds of nf_conntrack's tcp_in_window(). */
 static __always_inline int tcp_above_low(const struct tcp_numbers *n,
 					 const struct tcp_seen *sender,
@@ -295,71 +307,70 @@ tcp_outside(const struct tcp_seen *sender, const struct settings *s,
 static __always_inline enum tcp_verdict
 tcp_in_window(struct ctx_buff *ctx, const struct pkt *p,
 	      const struct settings *s, struct tcp_seen *sender,
-	      struct tcp_seen *receiver, struct tcp_last *last, __u8 dir,
-	      __u32 event, __u8 state)
+	      struct tcp_seen *receiver, struct tcp_last *last,
+	      struct tcp_change *change, __u8 dir, __u32 event, __u8 state)
 {
-	struct tcp_numbers n = {
-		.seq = tcp_seq(p),
-		.end = tcp_end(p),
-		.ack = tcp_ack(p),
-		.sack = tcp_ack(p),
-		.win = tcp_window(p),
-	};
+	struct tcp_numbers *n = &change->n;
 	__u8 flags = tcp_flags(p);
 	__u32 win;
 
+	n->seq = tcp_seq(p);
+	n->end = tcp_end(p);
+	n->ack = tcp_ack(p);
+	n->sack = n->ack;
+	n->win = tcp_window(p);
 	if (receiver->flags & SEEN_SACK)
-		n.sack = tcp_sack(ctx, p);
+		n->sack = tcp_sack(ctx, p);
 
 	if (!sender->maxwin && flags & TH_SYN) {
-		tcp_init_sender(ctx, p, &n, sender, receiver, dir);
+		tcp_init_sender(ctx, p, n, sender, receiver, dir);
 		if (!(flags & TH_ACK))
 			return TCP_KEEP; /* a simultaneous open */
 	} else if (!sender->maxwin) {
-		/* In the middle of a connection. */
-		win = n.win << (sender->scale & 15);
-		sender->end = n.end;
+		/* In the middle of a connection-> */
+		win = n->win << (sender->scale & 15);
+		sender->end = n->end;
 		sender->maxwin = win ? win : 1;
-		sender->maxend = n.end + sender->maxwin;
+		sender->maxend = n->end + sender->maxwin;
 		if (!receiver->maxwin) {
-			receiver->end = n.sack;
-			receiver->maxend = n.sack;
-		} else if (n.sack == receiver->end + 1) {
+			receiver->end = n->sack;
+			receiver->maxend = n->sack;
+		} else if (n->sack == receiver->end + 1) {
 			receiver->end++; /* likely an answer to a keepalive */
 		}
-	} else if (flags & TH_SYN && seq_after(n.end, sender->end) &&
+	} else if (flags & TH_SYN && seq_after(n->end, sender->end) &&
 		   (state == TCP_SYN_SENT || state == TCP_SYN_RECV)) {
-		tcp_init_sender(ctx, p, &n, sender, receiver, dir);
+		tcp_init_sender(ctx, p, n, sender, receiver, dir);
 		if (dir && !(flags & TH_ACK))
 			return TCP_KEEP;
 	}
 
 	/* Without one, or with a reset that has none although it says so. */
-	if (!(flags & TH_ACK) || (flags & TH_RST && !n.ack))
-		n.ack = n.sack = receiver->end;
+	if (!(flags & TH_ACK) || (flags & TH_RST && !n->ack))
+		n->ack = n->sack = receiver->end;
 	/* A reset that answers a SYN. */
-	if (flags & TH_RST && !n.seq && state == TCP_SYN_SENT)
-		n.seq = n.end = sender->end;
+	if (flags & TH_RST && !n->seq && state == TCP_SYN_SENT)
+		n->seq = n->end = sender->end;
 
-	if (!tcp_below_high(&n, sender)) {
-		if (receiver->maxwin && tcp_above_low(&n, sender, receiver) &&
-		    tcp_ack_recent(&n, sender, receiver) &&
-		    tcp_ack_sent(&n, receiver) &&
-		    n.end - sender->maxend + 1 <= receiver->maxwin) {
+	if (!tcp_below_high(n, sender)) {
+		if (receiver->maxwin && tcp_above_low(n, sender, receiver) &&
+		    tcp_ack_recent(n, sender, receiver) &&
+		    tcp_ack_sent(n, receiver) &&
+		    n->end - sender->maxend + 1 <= receiver->maxwin) {
 			/* Somewhat more than the window was. */
-			sender->end = n.end;
+			sender->end = n->end;
 			sender->flags |= SEEN_UNACKED;
 			return tcp_outside(sender, s, TCP_IGNORE);
 		}
 		return tcp_outside(sender, s, TCP_INVALID);
 	}
-	if (!tcp_ack_sent(&n, receiver))
+	if (!tcp_ack_sent(n, receiver))
 		return tcp_outside(sender, s, TCP_INVALID);
-	if (!tcp_above_low(&n, sender, receiver))
+	if (!tcp_above_low(n, sender, receiver))
 		return tcp_outside(sender, s, TCP_IGNORE);
-	if (!tcp_ack_recent(&n, sender, receiver))
+	if (!tcp_ack_recent(n, sender, receiver))
 		return tcp_outside(sender, s, TCP_IGNORE);
-	tcp_learn(p, &n, sender, receiver, last, dir, event);
+	tcp_learn(p, n, sender, receiver, last, dir, event);
 	return TCP_KEEP;
 }
 

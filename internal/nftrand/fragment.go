@@ -113,6 +113,10 @@ func (f *Fragment) fits(s *Scope) bool {
 		if len(f.Hooks) > 0 && !slices.Contains(f.Hooks, hook) {
 			return false
 		}
+		// Before the stack, whatever the family: what an interface's chains know.
+		if hook == "ingress" && !slices.Contains(families, "netdev") {
+			return false
+		}
 	}
 	if f.Raw && !s.Raw || f.Net != "" && s.Net != "" && f.Net != s.Net {
 		return false

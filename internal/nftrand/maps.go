@@ -19,10 +19,10 @@ func init() {
 		RegisterStatements(Fragment{Area: "maps", Net: net, Transport: transport, Text: t})
 	}
 	match("4", "", func(r *Generator, s *Scope) string {
-		return fmt.Sprintf("jhash ip saddr . ip daddr mod %d seed %d %s", 2+r.IntN(5), r.IntN(1000), r.Pick("0", "1", "< 2", "!= 0"))
+		return fmt.Sprintf("jhash ip saddr . ip daddr mod %d seed %d %s", 3+r.IntN(5), r.IntN(1000), r.Pick("0", "1", "< 2", "!= 0"))
 	})
 	match("6", "", func(r *Generator, s *Scope) string {
-		return fmt.Sprintf("jhash ip6 saddr . ip6 daddr mod %d seed %d %s", 2+r.IntN(5), r.IntN(1000), r.Pick("0", "1", "< 2", "!= 0"))
+		return fmt.Sprintf("jhash ip6 saddr . ip6 daddr mod %d seed %d %s", 3+r.IntN(5), r.IntN(1000), r.Pick("0", "1", "< 2", "!= 0"))
 	})
 	match("4", "", func(r *Generator, s *Scope) string {
 		return "ip " + r.Pick("saddr ", "daddr ") + r.Op() + s.Set("any4", func() string {
@@ -45,7 +45,7 @@ func init() {
 		})
 	})
 	statement("4", "", func(r *Generator, s *Scope) string {
-		return "add " + s.Set("dyn4", func() string {
+		return "add " + s.Set("counted4", func() string {
 			return fmt.Sprintf("type ipv4_addr; size %d; flags dynamic; counter;", 1+r.IntN(20))
 		}) + " { ip " + r.Pick("saddr", "daddr") + " }"
 	})

@@ -15,7 +15,7 @@ func init() {
 	}
 	RegisterMatches(
 		one("", "", func(r *Generator) string {
-			return "ct mark " + r.Op() + r.Pick("0", "1", "0x10-0x1f", "{ 1, 2, 0x11 }", "0x10/0x10", "> 0xff")
+			return "ct mark " + r.Pick("0", "1", "!= 1", "0x10-0x1f", "{ 1, 2, 0x11 }", "!= { 1, 2, 0x11 }", "and 0x10 == 0x10", "> 0xff")
 		}),
 		one("", "", func(r *Generator) string { return "ct label " + r.Op() + fmt.Sprint(r.IntN(3)*60) }),
 		words("ct zone 0", "ct zone 1", "ct zone != 2", "ct original zone 1", "ct reply zone { 0, 2 }"),

@@ -96,6 +96,11 @@ func TestLint(t *testing.T) {
 		{"sets of source and destination", "set a { type ipv4_addr; elements = { 10.0.0.1 }; }\nset b { type ipv4_addr; elements = { 10.0.0.1 }; }",
 			"ip daddr @a counter drop\nip saddr @b accept", nil},
 
+		{"reject decides", "", "tcp dport 22 reject\ntcp dport 22 accept", []string{"never-reached: tcp dport 22 accept <- tcp dport 22 reject"}},
+		{"reject is not drop", "", "tcp dport 22 reject", nil},
+		{"reject in the same way", "", "tcp dport 22 reject with tcp reset\nudp dport 22 reject\nmeta l4proto tcp reject with tcp reset",
+			[]string{"pointless: tcp dport 22 reject with tcp reset <- meta l4proto tcp reject with tcp reset"}},
+
 		{"unused chain", "chain c { tcp dport 22 accept; }", "tcp dport 80 accept", []string{"unused-chain: tcp dport 22 accept <- "}},
 		{"used chain", "chain c { tcp dport 22 accept; }", "tcp dport 80 goto c", nil},
 

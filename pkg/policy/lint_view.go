@@ -90,6 +90,8 @@ func (v *view) add(p *Program, o op) {
 	case *opNAT:
 		// What is behind the chain is not the same as behind an accept.
 		v.verdict, v.terminal, v.jumps = nft.VerdictAccept, true, true
+	case opReject:
+		v.verdict, v.terminal = rejected(o), true
 	case opVerdict:
 		v.verdict = o.code
 		v.terminal = o.code != nft.VerdictJump
@@ -99,6 +101,9 @@ func (v *view) add(p *Program, o op) {
 		v.chance, v.writes, v.effects = true, true, true
 	}
 }
+
+// rejected is a verdict of its own for each way to reject.
+func rejected(o opReject) nft.VerdictCode { return nft.VerdictCode(-1<<30 + int32(o.value)) }
 
 func (v *view) addMatch(o *opMatch) {
 	if o.named != nil {

@@ -59,6 +59,7 @@ func (l *lowerer) natOwn(r *nft.NATRange, flag uint32) error {
 		return err
 	}
 	o.flags |= flag
+	l.p.nat |= flag
 	l.ops = append(l.ops, o)
 	return nil
 }
@@ -71,6 +72,7 @@ func (l *lowerer) onlyOf(f nft.Family) bool {
 // natRange loads the addresses and ports that a statement gives.
 func (l *lowerer) natRange(r *nft.NATRange, f nft.Family) (*opNAT, error) {
 	o := &opNAT{flags: natStatement | uint32(r.Flags)}
+	l.p.nat |= o.flags
 	if r.AddrMin == 0 && r.PortMin == 0 {
 		return o, nil
 	}

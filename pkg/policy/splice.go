@@ -27,6 +27,7 @@ const (
 	factsVariable   = "policy_facts"
 	rejectsVariable = "policy_rejects"
 	writesVariable  = "policy_writes"
+	natVariable     = "policy_nat"
 )
 
 // Splice puts the ruleset into an object: it replaces the policy functions in
@@ -35,6 +36,9 @@ const (
 // It may be used for several objects, which can then share the maps by name.
 func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
 	variables := map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: 1, rejectsVariable: 0, writesVariable: 0}
+	if spec.Variables[natVariable] != nil { // not in the XDP object
+		variables[natVariable] = p.nat
+	}
 	if len(p.TCOnly) > 0 {
 		variables[xdpVariable] = 0
 	}
@@ -118,6 +122,7 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 	if err != nil {
 		return nil, err
 	}
+	functions = p.collector(functions)
 	var stub *btf.Func
 	for _, f := range functions {
 		for i := range phaseTable {
@@ -127,7 +132,7 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 		}
 	}
 	if stub == nil {
-		return insns, nil // does not decide about packets
+		return join(functions) // does not decide about packets
 	}
 	l, err := layoutOf(stub)
 	if err != nil {
@@ -141,12 +146,7 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 		return nil, err
 	}
 	for _, f := range generated {
-		f.insns[0] = f.insns[0].WithSymbol(f.name)
-		f.insns[0] = btf.WithFuncMetadata(f.insns[0], &btf.Func{
-			Name:    f.name,
-			Type:    stub.Type,
-			Linkage: btf.GlobalFunc,
-		})
+		f = withType(f, &btf.Func{Name: f.name, Type: stub.Type, Linkage: btf.GlobalFunc})
 		replaced := false
 		for i := range functions {
 			if functions[i].name == f.name {

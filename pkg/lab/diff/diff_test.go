@@ -113,6 +113,18 @@ func runFiles(t *testing.T, opt Options, pattern string) {
 	}
 }
 
+// TestGenerator has nft load random rulesets: whatever stands beside it, a
+// fragment has to make rules that nft takes.
+func TestGenerator(t *testing.T) {
+	r := newRig(t)
+	for seed := range uint64(150) {
+		text := r.RandomRuleset(seed)
+		if _, err := r.routers[0].nft("flush ruleset; "+text, "-f", "-"); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
+
 // TestRandom runs random rulesets: always the same, so that a change that breaks
 // one is told from luck, or with -diff.forever new ones until it is stopped.
 func TestRandom(t *testing.T) {

@@ -11,7 +11,11 @@
 // system without a mount point, so nothing is left when the process ends.
 package diff
 
-import "golang.org/x/sys/unix"
+import (
+	"regexp"
+
+	"golang.org/x/sys/unix"
+)
 
 // Difference is a known one between l2d and the kernel. Traffic that meets one
 // is not generated; the comparison itself knows no exceptions.
@@ -25,15 +29,17 @@ var Differences = []Difference{
 	{"sources that no host may have (127.0.0.0/8, multicast, ...)", "the kernel's routing drops them between prerouting and input or forward; l2d shows them to the chains first"},
 	{"multicast", "the kernel drops what nobody has joined before the input chains; l2d leaves that to the stack behind them"},
 	{"counters of fragmented datagrams, and answers that quote them", "the kernel puts a datagram together, counts it once and quotes it; l2d counts and quotes fragments"},
+	{"flows of packets with an IPv6 authentication header", "nf_conntrack and nftables look for the transport header behind it; to l2d it is the transport header"},
 	{"wrong transport checksums", "nf_conntrack calls them invalid; l2d does not verify what it does not write"},
 	{"forwarding back by the interface of arrival", "the kernel also sends an ICMPv6 redirect"},
 	{"addresses without a neighbour", "the kernels' timers decide when they give up"},
-	{"resets out of the window before a handshake is complete", "which of them are of the connection depends on what was seen before in ways that are not the same"},
+	{"segments out of the window of connections whose handshake was not seen, or not whole", "what both then believe of the window is not always the same"},
 	{"ICMP queries and answers with a code other than 0", "nf_conntrack has the code in its tuple, so an answer with another code is invalid; l2d does not look at it"},
 	{"two flows of a protocol without ports that masquerading makes one", "both drop the second; the kernel does so behind the last chain, l2d before the postrouting chains after NAT"},
 	{"rules about a port that NAT chose", "the choice is free: where chains see it, clients have different ports"},
 	{"ICMP errors of a third party about a flow of which only a port was translated", "the kernel also puts the flow's address in the place of the sender's, l2d only where the address is translated"},
 	{"ICMPv6 errors of a reject statement to where another interface leads", "the kernel sends them from an address of the interface that the packet came by, l2d from one of the interface that they leave by"},
+	{"rejects of the router's own packets", "the kernel's answers go over lo, through its chains; l2d's come in by the interface"},
 	{"a maximum segment size at an odd offset that a rule writes", "the kernel's checksum is wrong then; l2d's is right"},
 	{"ports of UDP datagrams without a checksum that a rule writes", "the kernel makes a checksum of what is none; l2d leaves it out"},
 	{"IPv6 headers of packets for the router that a rule writes", "the kernel's stack may find the transport checksum wrong, which conntrack has verified; to l2d's it is right"},
@@ -47,13 +53,16 @@ var Differences = []Difference{
 	{"limits per second, minute and hour", "the verdict would depend on the moment; the rig makes them limits per day, with the same burst"},
 }
 
+// rejectsOwn finds rules that answer what the router sends itself.
+var rejectsOwn = regexp.MustCompile(`hook output(?:[^{}]|\{[^{}]*\})*reject`)
+
 // avoided tells whether a packet may meet a difference that no traffic can know
 // of: it is not sent.
-func (t *trial) avoided(ip []byte) bool {
-	p, ok := parse(ip)
+func (t *trial) avoided(s shot) bool {
+	p, ok := parse(s.ip[0][0])
 	if !ok || !t.rejects {
 		return false
 	}
 	dhcp := p.proto == unix.IPPROTO_UDP && len(p.th) >= 4 && (be16(p.th[2:]) == 67 || be16(p.th[2:]) == 68)
-	return p.proto == protoDCCP || dhcp && p.src.Is4()
+	return p.proto == protoDCCP || dhcp && p.src.Is4() || t.rejectsOwn && s.port < 0
 }

@@ -272,7 +272,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
-		chosen: [2]*choices{newChoices(), newChoices()}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), rejects: strings.Contains(text, "reject"), numbers: numbersOf(text),
+		chosen: [2]*choices{newChoices(), newChoices()}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text), numbers: numbersOf(text),
 	}
 	if t.near, err = r.nearHosts(text); err != nil {
 		return nil, err
@@ -350,10 +350,12 @@ type trial struct {
 	// portsShow: rules can match on the routers' free choice of a port, so that
 	// clients do without the same ports.
 	portsShow bool
-	rejects   bool   // rules answer
-	client    uint16 // the last client's port
-	before    [2]map[ruleKey]count
-	stats     map[string]uint64
+	rejects   bool // rules answer
+	// rejectsOwn: also to what the router sends itself.
+	rejectsOwn bool
+	client     uint16 // the last client's port
+	before     [2]map[ruleKey]count
+	stats      map[string]uint64
 }
 
 // shot is a packet, or the fragments of one: the same for both routers but for
@@ -367,7 +369,7 @@ type shot struct {
 // fire sends, waits, and compares.
 func (t *trial) fire(s shot) (saw [2]seen, err error) {
 	t.sent++
-	if t.avoided(s.ip[0][0]) {
+	if t.avoided(s) {
 		return saw, nil
 	}
 	for i, r := range t.routers {

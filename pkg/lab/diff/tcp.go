@@ -135,15 +135,23 @@ func (s *session) scriptTCP() {
 			s.add(s.segment(first, fin|ack, 0), s.segment(1-first, ack, 0), s.segment(1-first, fin|ack, 0), s.segment(first, ack, 0))
 		}
 	}
+	if len(s.script) >= 6 && t.IntN(2) == 0 {
+		s.strays()
+		return
+	}
 	s.disturb(s.segment(0, syn, 0), s.segment(1, syn|ack, 0), data(0), data(1), s.segment(0, ack, 0), s.segment(1, ack, 0),
 		s.segment(0, rst, 0), s.segment(1, rst|ack, 0), s.segment(0, fin|ack, 0), s.segment(1, fin|ack, 0),
 		s.segment(t.IntN(2), byte(t.IntN(64)), 0))
-	if len(s.script) < 6 {
-		return
-	}
-	for t.IntN(2) == 0 {
-		flags := choose(t, []byte{ack, ack, psh | ack, rst, rst | ack, fin | ack, syn, syn | ack})
-		at := 4 + t.IntN(len(s.script)-4)
-		s.script = slices.Insert(s.script, at, s.stray(t.IntN(2), flags))
+}
+
+// strays puts segments of any numbers behind a handshake.
+func (s *session) strays() {
+	for {
+		flags := choose(s.t, []byte{ack, ack, psh | ack, rst, rst | ack, fin | ack, syn, syn | ack})
+		at := 4 + s.t.IntN(len(s.script)-4)
+		s.script = slices.Insert(s.script, at, s.stray(s.t.IntN(2), flags))
+		if s.t.IntN(2) == 0 {
+			return
+		}
 	}
 }

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package policy
+
+import (
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+)
+
+// The function of bpf/lib/gc.h that the collector's work item calls, and what it
+// has each element visited by.
+const (
+	collectFunction = "collect_sets"
+	visitFunction   = "collect_visit"
+)
+
+// collected are the maps of which the collector in the kernel removes expired
+// elements. Those of sets of ranges are not: one range is many of their entries,
+// rules add to none of them, and who adds from user space makes room.
+func (p *Program) collected() []string {
+	var names []string
+	for _, s := range p.Sets {
+		if s.Timeouts && !s.Constant && s.MapType() == ebpf.Hash && !s.classes {
+			names = append(names, s.MapName)
+		}
+	}
+	return names
+}
+
+// collector replaces the collector's stub, if it is among the functions.
+func (p *Program) collector(functions []function) []function {
+	maps := p.collected()
+	at := slices.IndexFunc(functions, func(f function) bool { return f.name == collectFunction })
+	if at < 0 || len(maps) == 0 {
+		return functions
+	}
+	stub := btf.FuncMetadata(&functions[at].insns[0])
+	functions[at] = withType(function{collectFunction, collectMaps(maps)}, stub)
+	pointer := &btf.Pointer{Target: &btf.Void{}}
+	visit := &btf.FuncProto{Return: &btf.Int{Name: "long", Size: 8, Encoding: btf.Signed}}
+	for _, name := range []string{"map", "key", "elem", "now"} {
+		visit.Params = append(visit.Params, btf.FuncParam{Name: name, Type: pointer})
+	}
+	return append(functions, withType(function{visitFunction, collectVisit()}, &btf.Func{
+		Name: visitFunction, Type: visit, Linkage: btf.StaticFunc,
+	}))
+}
+
+// withType gives a generated function its name and its type.
+func withType(f function, typ *btf.Func) function {
+	f.insns[0] = btf.WithFuncMetadata(f.insns[0].WithSymbol(f.name), typ)
+	if f.insns[0].Source() == nil {
+		// The kernel wants to know the source of each function.
+		f.insns[0] = f.insns[0].WithSource(asm.Comment("sets whose elements expire"))
+	}
+	return f
+}
+
+// collectMaps walks maps, and returns how many. The time is on the stack.
+func collectMaps(maps []string) asm.Instructions {
+	const now = -8
+	insns := asm.Instructions{
+		asm.FnKtimeGetNs.Call(),
+		asm.StoreMem(asm.RFP, now, asm.R0, asm.DWord),
+	}
+	for _, name := range maps {
+		insns = append(insns,
+			asm.LoadMapPtr(asm.R1, 0).WithReference(name),
+			asm.Instruction{OpCode: asm.LoadImmOp(asm.DWord), Dst: asm.R2, Src: asm.PseudoFunc, Constant: -1}.WithReference(visitFunction),
+			asm.Mov.Reg(asm.R3, asm.RFP),
+			asm.Add.Imm(asm.R3, now),
+			asm.Mov.Imm(asm.R4, 0),
+			asm.FnForEachMapElem.Call(),
+		)
+	}
+	return append(insns, asm.Mov.Imm(asm.R0, int32(len(maps))), asm.Return())
+}
+
+// collectVisit deletes an element that has expired. One that a rule puts in its
+// place just between the two steps goes with it, as if it had come a moment
+// earlier: the next packet adds it again.
+func collectVisit() asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMem(asm.R3, asm.R3, 0, asm.DWord),
+		asm.JEq.Imm(asm.R3, 0, "stays"),
+		asm.LoadMem(asm.R4, asm.R4, 0, asm.DWord),
+		asm.JGT.Reg(asm.R3, asm.R4, "stays"),
+		asm.FnMapDeleteElem.Call(),
+		asm.Mov.Imm(asm.R0, 0).WithSymbol("stays"),
+		asm.Return(),
+	}
+}
