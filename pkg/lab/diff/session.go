@@ -33,6 +33,7 @@ type session struct {
 	proto  byte
 	a, b   end
 	at     [2]view // as the second end saw the last packet, by router
+	back   [2]view // as the first end saw the last answer
 	script []func() error
 	// TCP
 	seq   [2]uint32
@@ -219,7 +220,13 @@ func (s *session) fromB(th func(sport, dport uint16) []byte) error {
 	s.again(shots)
 	saw, err := s.t.fire(shots)
 	s.watch(saw[0])
-	return err
+	if err != nil {
+		return err
+	}
+	for i, r := range s.t.routers {
+		s.back[i] = viewOf(r, saw[i], s.proto, s.b.addr, s.a.addr)
+	}
+	return nil
 }
 
 func (s *session) add(steps ...func() error) { s.script = append(s.script, steps...) }
@@ -250,6 +257,9 @@ func (s *session) disturb(steps ...func() error) {
 			}
 			return s.errorFrom(from)
 		})
+	}
+	if s.t.IntN(6) == 0 {
+		s.script = slices.Insert(s.script, s.t.IntN(len(s.script)+1), s.errorBack)
 	}
 }
 
