@@ -18,6 +18,8 @@ type LiveSet struct {
 	// whose elements are ranges or keys by themselves.
 	boundaries []*boundary
 	ranges     bool
+	// expires is when the first of the boundaries does; zero: none.
+	expires time.Time
 }
 
 // boundary is where a range begins or ends.
@@ -34,7 +36,9 @@ func NewLiveSet(s *Set, read time.Time) *LiveSet {
 	}
 	for _, e := range s.Elements {
 		if !e.CatchAll {
-			l.boundaries = append(l.boundaries, newBoundary(e, read))
+			b := newBoundary(e, read)
+			l.boundaries = append(l.boundaries, b)
+			l.mind(b)
 		}
 	}
 	slices.SortStableFunc(l.boundaries, compareBoundaries)
@@ -94,7 +98,7 @@ func (l *LiveSet) Apply(changes []ElementChange, now time.Time) (gone, come []Ra
 }
 
 func (l *LiveSet) applyBoundaries(changes []ElementChange, now time.Time) (gone, come []Range) {
-	before := withoutExpired(l.boundaries, now)
+	l.expire(now)
 	changed := make(map[string]*boundary, len(changes)) // nil: deleted
 	keys := make([]*boundary, 0, len(changes))
 	for _, c := range changes {
@@ -108,33 +112,39 @@ func (l *LiveSet) applyBoundaries(changes []ElementChange, now time.Time) (gone,
 		}
 	}
 	slices.SortFunc(keys, compareBoundaries)
-	after := merge(before, keys, changed)
-	l.boundaries = after
 
 	// A range is another one if its beginning changed, or the boundary that
 	// follows it did.
 	starts := map[string]*boundary{}
+	l.startsAt(keys, starts)
+	gone = l.rangesAt(starts)
+	l.change(keys, changed)
+	l.startsAt(keys, starts)
+	return gone, l.rangesAt(starts)
+}
+
+// startsAt adds the beginnings of the ranges that boundaries belong to.
+func (l *LiveSet) startsAt(keys []*boundary, starts map[string]*boundary) {
 	for _, k := range keys {
-		for _, list := range [][]*boundary{before, after} {
-			i, found := slices.BinarySearchFunc(list, k, compareBoundaries)
-			if found && !list[i].IntervalEnd {
-				starts[string(k.Key)] = k
-			}
-			if i > 0 && !list[i-1].IntervalEnd {
-				starts[string(list[i-1].Key)] = list[i-1]
-			}
+		i, found := slices.BinarySearchFunc(l.boundaries, k, compareBoundaries)
+		if found && !l.boundaries[i].IntervalEnd {
+			starts[string(k.Key)] = k
+		}
+		if i > 0 && !l.boundaries[i-1].IntervalEnd {
+			starts[string(l.boundaries[i-1].Key)] = l.boundaries[i-1]
 		}
 	}
+}
+
+// rangesAt returns the ranges that there are of those that begin at starts.
+func (l *LiveSet) rangesAt(starts map[string]*boundary) []Range {
+	var out []Range
 	for _, s := range sortedBoundaries(starts) {
-		s = &boundary{Element: Element{Key: s.Key}}
-		if r, ok := rangeAt(before, s); ok {
-			gone = append(gone, r)
-		}
-		if r, ok := rangeAt(after, s); ok {
-			come = append(come, r)
+		if r, ok := rangeAt(l.boundaries, &boundary{Element: Element{Key: s.Key}}); ok {
+			out = append(out, r)
 		}
 	}
-	return gone, come
+	return out
 }
 
 func boundaryKey(b *boundary) string {
@@ -153,27 +163,65 @@ func sortedBoundaries(m map[string]*boundary) []*boundary {
 	return out
 }
 
-// withoutExpired leaves out ranges whose time is over: the kernel takes them
-// away, end and all, without a word.
-func withoutExpired(list []*boundary, now time.Time) []*boundary {
-	if !slices.ContainsFunc(list, func(b *boundary) bool { return b.expired(now) }) {
-		return list
+// mind notes when a boundary expires.
+func (l *LiveSet) mind(b *boundary) {
+	if !b.expires.IsZero() && (l.expires.IsZero() || b.expires.Before(l.expires)) {
+		l.expires = b.expires
 	}
-	out := make([]*boundary, 0, len(list))
+}
+
+// expire leaves out ranges whose time is over: the kernel takes them away, end
+// and all, without a word.
+func (l *LiveSet) expire(now time.Time) {
+	if l.expires.IsZero() || l.expires.After(now) {
+		return
+	}
+	list := l.boundaries
+	l.expires = time.Time{}
+	l.boundaries = make([]*boundary, 0, len(list))
 	for i := 0; i < len(list); i++ {
 		if !list[i].expired(now) {
-			out = append(out, list[i])
+			l.boundaries = append(l.boundaries, list[i])
+			l.mind(list[i])
 			continue
 		}
 		if i+1 < len(list) && list[i+1].IntervalEnd {
 			i++
 		}
 	}
-	return out
 }
 
 func (b *boundary) expired(now time.Time) bool {
 	return !b.expires.IsZero() && !b.expires.After(now)
+}
+
+// fewChanges are made where they are. More make a new list, for which the old one
+// is walked through once, and not for each.
+const fewChanges = 16
+
+// change makes the changes, whose keys are sorted.
+func (l *LiveSet) change(keys []*boundary, changed map[string]*boundary) {
+	for _, b := range changed {
+		if b != nil {
+			l.mind(b)
+		}
+	}
+	if len(keys) > fewChanges {
+		l.boundaries = merge(l.boundaries, keys, changed)
+		return
+	}
+	for _, k := range keys {
+		i, found := slices.BinarySearchFunc(l.boundaries, k, compareBoundaries)
+		b := changed[boundaryKey(k)]
+		switch {
+		case found && b == nil:
+			l.boundaries = slices.Delete(l.boundaries, i, i+1)
+		case found:
+			l.boundaries[i] = b
+		case b != nil:
+			l.boundaries = slices.Insert(l.boundaries, i, b)
+		}
+	}
 }
 
 // merge returns list with the changes, whose keys are sorted.

@@ -50,7 +50,11 @@ func TestLiveSetOfRanges(t *testing.T) {
 		got := rangesByStart(set.Ranges())
 		for step := range 20 {
 			var changes []ElementChange
-			for range 1 + r.IntN(4) {
+			most := 4
+			if round%4 == 0 {
+				most = 3 * fewChanges
+			}
+			for range 1 + r.IntN(most) {
 				k, e := element()
 				deleted := r.IntN(2) == 0
 				changes = append(changes, ElementChange{Element: e, Deleted: deleted})
@@ -84,6 +88,14 @@ func TestLiveSetExpires(t *testing.T) {
 	}}, now)
 	gone, come := l.Apply([]ElementChange{add(10, false), add(40, true)}, now.Add(2*time.Second))
 	if len(gone) != 0 || len(come) != 1 || come[0].To[0] != 39 {
+		t.Errorf("gone %+v, come %+v", gone, come)
+	}
+	// So is that of one that came later.
+	short := add(50, false)
+	short.Element.Timeout, short.Element.Expires = time.Second, time.Second
+	l.Apply([]ElementChange{short, add(60, true)}, now.Add(3*time.Second))
+	gone, come = l.Apply([]ElementChange{add(50, false), add(90, true)}, now.Add(5*time.Second))
+	if len(gone) != 0 || len(come) != 1 || come[0].To[0] != 89 {
 		t.Errorf("gone %+v, come %+v", gone, come)
 	}
 }

@@ -18,9 +18,9 @@ type Range struct {
 // kernel's, in which the first one holds, where their fields are ranges.
 // Catch-all elements are left out.
 func (s *Set) Ranges() []Range {
-	elems := make([]Element, 0, len(s.Elements))
-	for _, e := range s.Elements {
-		if !e.CatchAll {
+	elems := make([]*Element, 0, len(s.Elements))
+	for i := range s.Elements {
+		if e := &s.Elements[i]; !e.CatchAll {
 			elems = append(elems, e)
 		}
 	}
@@ -28,7 +28,7 @@ func (s *Set) Ranges() []Range {
 		return concatRanges(elems)
 	}
 	// An interval that ends where the next begins: the end sorts first.
-	slices.SortStableFunc(elems, func(a, b Element) int {
+	slices.SortStableFunc(elems, func(a, b *Element) int {
 		c := bytes.Compare(a.Key, b.Key)
 		switch {
 		case c != 0 || a.IntervalEnd == b.IntervalEnd:
@@ -43,7 +43,7 @@ func (s *Set) Ranges() []Range {
 		if e.IntervalEnd {
 			continue
 		}
-		r := Range{From: e.Key, To: e.Key, Element: e}
+		r := Range{From: e.Key, To: e.Key, Element: *e}
 		switch {
 		case e.KeyEnd != nil:
 			r.To = e.KeyEnd
@@ -58,10 +58,10 @@ func (s *Set) Ranges() []Range {
 	return ranges
 }
 
-func concatRanges(elems []Element) []Range {
+func concatRanges(elems []*Element) []Range {
 	ranges := make([]Range, len(elems))
 	for i, e := range elems {
-		ranges[i] = Range{From: e.Key, To: e.Key, Element: e}
+		ranges[i] = Range{From: e.Key, To: e.Key, Element: *e}
 		if e.KeyEnd != nil {
 			ranges[i].To = e.KeyEnd
 		}

@@ -129,7 +129,7 @@ func newSet(index int, src *nft.Set, opt Options) *Set {
 	s.nameMaps(0)
 	initial := uint32(len(s.ranges))
 	if s.Interval && !s.classes {
-		initial = uint32(len(s.initial()))
+		initial = s.initialPrefixes()
 	}
 	switch {
 	case s.Constant:
@@ -299,18 +299,27 @@ type initialElement struct {
 	element *nft.Element
 }
 
+// initialPrefixes counts the entries in the trie of the ruleset's elements.
+func (s *Set) initialPrefixes() uint32 {
+	n := 0
+	for i := range s.ranges {
+		n += len(s.entriesOf(&s.ranges[i]))
+	}
+	return uint32(n)
+}
+
 // initial returns the elements of the ruleset, but for a catch-all one. Names of
 // interfaces that do not exist are left out: they match nothing.
 func (s *Set) initial() []initialElement {
-	var out []initialElement
-	for _, r := range s.ranges {
-		out = append(out, s.entriesOf(r)...)
+	out := make([]initialElement, 0, len(s.ranges))
+	for i := range s.ranges {
+		out = append(out, s.entriesOf(&s.ranges[i])...)
 	}
 	return out
 }
 
 // entriesOf returns what an element of the ruleset becomes in the map.
-func (s *Set) entriesOf(r nft.Range) []initialElement {
+func (s *Set) entriesOf(r *nft.Range) []initialElement {
 	if s.classes {
 		return []initialElement{{slices.Concat(r.From[:s.keyLen], r.To[:s.keyLen]), &r.Element}}
 	}
@@ -347,9 +356,11 @@ func (s *Set) mapKey(key []byte) ([]byte, bool) {
 
 // contents returns the elements of the ruleset as they are at now.
 func (s *Set) contents(now uint64) []ebpf.MapKV {
-	var out []ebpf.MapKV
-	for _, e := range s.initial() {
-		out = append(out, ebpf.MapKV{Key: e.key, Value: s.initialValue(e.element, now)})
+	out := make([]ebpf.MapKV, 0, len(s.ranges))
+	for i := range s.ranges {
+		for _, e := range s.entriesOf(&s.ranges[i]) {
+			out = append(out, ebpf.MapKV{Key: e.key, Value: s.initialValue(e.element, now)})
+		}
 	}
 	return out
 }

@@ -37,7 +37,7 @@ func (s *Set) InPrefixes() bool { return s.Interval && !s.classes }
 // the set's map; none if the map has no place for it.
 func (s *Set) Keys(r nft.Range) [][]byte {
 	var keys [][]byte
-	for _, e := range s.entriesOf(r) {
+	for _, e := range s.entriesOf(&r) {
 		keys = append(keys, e.key)
 	}
 	return keys
@@ -67,7 +67,7 @@ func (s *Set) Update(maps Maps, gone, come []nft.Range) error {
 	m, now := maps[s.MapName], Now()
 	keep := make(map[string]bool, len(come))
 	for _, r := range come {
-		for _, e := range s.entriesOf(r) {
+		for _, e := range s.entriesOf(&r) {
 			if !s.holds(e.element) {
 				return ErrRecompile
 			}
@@ -78,7 +78,7 @@ func (s *Set) Update(maps Maps, gone, come []nft.Range) error {
 		}
 	}
 	for _, r := range gone {
-		for _, e := range s.entriesOf(r) {
+		for _, e := range s.entriesOf(&r) {
 			if keep[string(e.key)] {
 				continue
 			}
@@ -137,7 +137,7 @@ func (s *Set) Sync(maps Maps, kernel []nft.Range) error {
 	}
 	wanted := make(map[string]bool)
 	for _, r := range kernel {
-		for _, e := range s.entriesOf(r) {
+		for _, e := range s.entriesOf(&r) {
 			if !s.holds(e.element) {
 				return ErrRecompile
 			}

@@ -172,12 +172,23 @@ func viewOf(r *router, saw seen, proto byte, src, dst netip.Addr) view {
 	for _, fits := range []func(v view) bool{
 		func(v view) bool { return v.dst == dst },
 		func(v view) bool { return v.dst != src },
+		view.sentOn, // translated to its own source
 	} {
 		if i := slices.IndexFunc(all, fits); i >= 0 {
 			return all[i]
 		}
 	}
 	return view{}
+}
+
+// sentOn tells a packet of the sender's from an answer to it.
+func (v view) sentOn() bool {
+	p, ok := parse(v.ip)
+	if !ok || p.proto == unix.IPPROTO_TCP && len(p.th) > 13 && p.th[13]&rst != 0 {
+		return false
+	}
+	_, ok = keyOf(p)
+	return ok
 }
 
 // fromB sends a packet back: to where the second end saw the last one come
