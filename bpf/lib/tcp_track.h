@@ -185,11 +185,11 @@ __noinline int tcp_packet(struct ctx_buff *ctx, const struct pkt *p,
 	 * that leads here: it does not know what is in memory.
 	 */
 	change->old = old;
-	change->state = next;
+	change->next = next;
 	change->window = window;
 	barrier();
 	old = change->old;
-	next = change->state;
+	next = change->next;
 	verdict = !change->window ?
 			  TCP_KEEP :
 			  tcp_in_window(ctx, p, s, sender, receiver, last,

@@ -191,7 +191,8 @@ struct tcp_change {
 	__u8 state;
 	__u8 keep_expiry; /* the flow does not live longer for it */
 	__u8 old; /* state that the packet found */
-	__u8 window; /* the packet is to be in the window */
+	__u8 next; /* that it leads to, if it is in the window */
+	__u8 window; /* it has to be */
 	struct tcp_numbers n;
 };
 

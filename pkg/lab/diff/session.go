@@ -40,7 +40,6 @@ type session struct {
 	last  func() error // what sent the last packet
 	ipID  uint16
 	reset bool // an end has sent RST
-	begun bool // a segment has been sent
 }
 
 // newSession returns one of any two ends, without a protocol and a script.
