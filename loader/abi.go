@@ -72,6 +72,7 @@ func copyEntries(to, from *ebpf.Map) error {
 	var value l2TCFlow
 	it := from.Iterate()
 	for it.Next(&key, &value) {
+		pickUp(&value)
 		err := to.Update(&key, &value, ebpf.UpdateNoExist)
 		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) && !isFull(err) {
 			return err
@@ -81,4 +82,23 @@ func copyEntries(to, from *ebpf.Map) error {
 		return err
 	}
 	return nil
+}
+
+// SEEN_* of bpf/lib/tcp_window.h that outlive a move.
+const (
+	seenScale   = 0x01
+	seenSACK    = 0x02
+	seenClose   = 0x04
+	seenLiberal = 0x08
+)
+
+// pickUp makes a connection one whose windows are not known, as one that was
+// there before its first packet was seen: packets go on by the old table while
+// the entries are copied, and would be out of the window of the copy for ever.
+func pickUp(f *l2TCFlow) {
+	if f.Seen.Maxwin == 0 {
+		return
+	}
+	f.Seen.Maxwin = 0
+	f.Seen.Flags = f.Seen.Flags&(seenScale|seenSACK|seenClose) | seenLiberal
 }

@@ -60,12 +60,6 @@ func counted(t *testing.T, d *Dataplane, phase string, send func()) string {
 	return state
 }
 
-// SEEN_CLOSE and SEEN_LIBERAL of bpf/lib/tcp_window.h.
-const (
-	seenClose   = 1 << 2
-	seenLiberal = 1 << 3
-)
-
 // insertFlow makes a flow of both directions in a state, without translation.
 func insertFlow(t *testing.T, d *Dataplane, table string, src, dst netip.AddrPort, l4proto, state, flags uint8) {
 	t.Helper()

@@ -5,11 +5,15 @@ package loader
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
-	"golang.org/x/sys/unix"
 )
 
 // bothFamilies makes rules of each family's addresses.
@@ -364,5 +368,170 @@ func TestAllocator(t *testing.T) {
 				})
 			})
 		})
+	}
+}
+
+// TestAllocatorFill searches ranges of ports that are taken by some part: flows
+// get what is free, each another one, or nothing, after a bounded number of
+// tries; and ports of dead flows.
+func TestAllocatorFill(t *testing.T) {
+	const (
+		size     = 500
+		low      = 3000
+		searches = 20
+		maxTries = 128 + 64 + 32 + 16 + 8 // NAT_TRIES of bpf/lib/nat.h
+	)
+	p := testPolicy{nat: bothFamilies(func(f family) []natRule {
+		return []natRule{natRule{hook: "postrouting", dst: f.wanless, ports: [2]uint16{low, low + size - 1}}.to(f.rwan)}
+	})}
+	inModes(t, p, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		cfg := r.config(p)
+		for i := range cfg.Interfaces {
+			cfg.Interfaces[i].XDP = m.xdp
+		}
+		cfg.MaxHalfOpen, cfg.Timeouts.UDPUnreplied = 1<<16, time.Hour // none is evicted, and none dies
+		d = r.mustApply(cfg)
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			for i, percent := range []int{10, 50, 90, 100} {
+				t.Run(fmt.Sprint(percent), func(t *testing.T) {
+					dst := at(f.wanless, uint16(81+i))
+					owner := map[uint16]netip.AddrPort{}
+					send := func(src netip.AddrPort) {
+						lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
+					}
+					// taken notes the port of the flow that was begun last.
+					taken := func(src netip.AddrPort) uint16 {
+						t.Helper()
+						p := wan.receive("datagram", func(p packet) bool { return p.dst == dst })
+						port := p.src.Port()
+						if p.src.Addr() != f.rwan || port < low || port >= low+size {
+							t.Fatalf("%v: from %v", src, p.src)
+						}
+						if before, ok := owner[port]; ok {
+							t.Fatalf("%v has the port of %v", src, before)
+						}
+						owner[port] = src
+						return port
+					}
+					fill := rand.New(rand.NewPCG(uint64(percent), 0)).Perm(size)[:size*percent/100]
+					for _, n := range fill {
+						src := at(f.lanless, uint16(low+n))
+						send(src)
+						if port := taken(src); port != src.Port() {
+							t.Fatalf("%v: a free port became %d", src, port)
+						}
+					}
+					before := stats(t, d)
+					for n := range searches {
+						src := at(f.lanless, uint16(20000+n))
+						send(src)
+						if percent < 100 {
+							taken(src)
+						}
+					}
+					exhausted := uint64(0)
+					if percent == 100 {
+						exhausted = searches
+					}
+					eventually(t, patience, "the drops", func() bool {
+						return stat(t, d, "drop_nat_exhausted")-before["drop_nat_exhausted"] >= exhausted
+					})
+					after := stats(t, d)
+					grown := func(names ...string) (n uint64) {
+						for _, name := range names {
+							n += after[name] - before[name]
+						}
+						return n
+					}
+					if n := grown("drop_nat_exhausted"); n != exhausted {
+						t.Errorf("%d drops counted, not %d", n, exhausted)
+					}
+					if n := grown("nat_tries_8", "nat_tries_64", "nat_tries_248"); n != searches-exhausted {
+						t.Errorf("%d searches that found a port counted, not %d", n, searches-exhausted)
+					}
+					tries := grown("nat_tries")
+					if least := searches - exhausted + maxTries*exhausted; tries < least || tries > maxTries*searches {
+						t.Errorf("%d tries for %d searches", tries, searches)
+					}
+					t.Logf("%d tries: %d searches up to 8, %d up to 64, %d more", tries, grown("nat_tries_8"), grown("nat_tries_64"), grown("nat_tries_248"))
+
+					// Two of the flows are dead, and not collected yet: one port is
+					// asked for, the other found.
+					for i, asked := range []bool{true, false} {
+						port := uint16(low + fill[i])
+						expire(t, d, owner[port], dst)
+						delete(owner, port)
+						src := at(f.lan2, port)
+						for n := range 200 {
+							if !asked {
+								src = at(f.lan2, uint16(30000+n))
+							}
+							before := stats(t, d)
+							send(src)
+							var begun bool
+							eventually(t, patience, "decision", func() bool {
+								now := stats(t, d)
+								begun = now["flow_new"] > before["flow_new"]
+								return begun || now["drop_nat_exhausted"] > before["drop_nat_exhausted"]
+							})
+							if begun {
+								break
+							}
+						}
+						if got := taken(src); (asked || percent == 100) && got != port {
+							t.Errorf("%v has %d, not %d", src, got, port)
+						}
+					}
+					// Nothing was sent on that was not expected.
+					for _, p := range wan.drain() {
+						if p.dst == dst {
+							t.Errorf("from %v", p.src)
+						}
+					}
+				})
+			}
+		})
+	})
+}
+
+// stats are all statistics.
+func stats(t *testing.T, d *Dataplane) map[string]uint64 {
+	t.Helper()
+	s, err := d.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Stats
+}
+
+// expire has a half-open flow die.
+func expire(t *testing.T, d *Dataplane, src, dst netip.AddrPort) {
+	t.Helper()
+	ended := 0
+	err := d.Map("l2_half_open", func(m *ebpf.Map) error {
+		var key l2TCTuple
+		var f l2TCFlow
+		dead := map[l2TCTuple]l2TCFlow{}
+		it := m.Iterate()
+		for it.Next(&key, &f) {
+			is := func(addr [16]uint8, port uint16, want netip.AddrPort) bool {
+				return string(addr[:]) == string(padded(want.Addr())) && port == swap16(want.Port())
+			}
+			if is(key.Saddr, key.Sport, src) && is(key.Daddr, key.Dport, dst) || is(f.Out.Daddr, f.Out.Dport, src) && is(f.Out.Saddr, f.Out.Sport, dst) {
+				f.Expires = f.Created - 1
+				dead[key] = f
+			}
+		}
+		for key, f := range dead {
+			if err := m.Update(&key, &f, ebpf.UpdateExist); err != nil {
+				return err
+			}
+			ended++
+		}
+		return it.Err()
+	})
+	if err != nil || ended != 2 {
+		t.Fatalf("%v: %d entries, %v", src, ended, err)
 	}
 }

@@ -121,7 +121,7 @@ func TestEchoIDs(t *testing.T) {
 						t.Errorf("client %d has the identifier %d of client %d", i, seenID, before)
 					}
 					ids[seenID] = i
-					c.SetReadDeadline(time.Now().Add(2 * time.Second))
+					c.SetReadDeadline(time.Now().Add(patience))
 					for buf := make([]byte, 1500); ; {
 						n, _, err := c.ReadFrom(buf)
 						if err != nil {
@@ -144,15 +144,15 @@ func TestEchoIDs(t *testing.T) {
 	})
 }
 
-// TestOtherProtocols are told apart by addresses alone.
+// TestOtherProtocols are told apart by addresses, and ports that stay as they are.
 func TestOtherProtocols(t *testing.T) {
 	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
 		lan, wan := r.tap(t, "l"), r.tap(t, "w")
 		inFamilies(t, func(t *testing.T, f family) {
 			for _, proto := range []uint8{47, 50, 59, 132, 253} {
 				t.Run(fmt.Sprint(proto), func(t *testing.T) {
-					message := []byte("anything at all")
-					for range 3 { // the later ones on a confirmed flow
+					message := []byte("\x13\x88\x13\x88anything") // to SCTP the same port at both ends
+					for range 3 {                                 // the later ones on a confirmed flow
 						lan.send(ipPacket(f.lan, f.wanless, proto, 64, message))
 						p := wan.receive("packet", func(p packet) bool { return p.proto == proto })
 						if p.src.Addr() != f.rwan || p.dst.Addr() != f.wanless || string(p.l4) != string(message) || p.wrongChecksum() != "" {

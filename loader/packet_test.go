@@ -306,7 +306,7 @@ func (w *wire) send(ip []byte) {
 // receive waits for a packet, and skips others.
 func (w *wire) receive(what string, ok func(packet) bool) packet {
 	w.t.Helper()
-	timeout := time.After(2 * time.Second)
+	timeout := time.After(patience)
 	for {
 		select {
 		case p := <-w.frames:

@@ -129,7 +129,14 @@ func (r *replacement) run() error {
 	if err := r.stagePins(); err != nil {
 		return err
 	}
-	if err := r.put(maps["l2_settings"], 0, settingsOf(r.cfg.Timeouts, r.cfg.TCP)); err != nil {
+	settings := settingsOf(r.cfg.Timeouts, r.cfg.TCP)
+	meanwhile := settings
+	if len(r.resize) > 0 {
+		// One direction of a connection may go by the new tables and the other
+		// still by the old ones: neither sees where the window is.
+		meanwhile.TcpLiberal = 1
+	}
+	if err := r.put(maps["l2_settings"], 0, meanwhile); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
 	clock, err := readClock()
@@ -151,6 +158,11 @@ func (r *replacement) run() error {
 	for _, i := range r.cfg.Interfaces {
 		if err := r.attach(i); err != nil {
 			return err
+		}
+	}
+	if meanwhile != settings {
+		if err := r.put(maps["l2_settings"], 0, settings); err != nil {
+			return fmt.Errorf("settings: %w", err)
 		}
 	}
 	// What the old programs added after the first copy.

@@ -549,6 +549,7 @@ func TestResize(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t)
 	cfg := r.config(testPolicy{masquerade: true})
+	cfg.Timeouts.UDPUnreplied = time.Hour // longer than a busy machine loads programs
 	d := r.mustApply(cfg)
 	conns := r.streams(t, families[0], 9010, 20)
 	udp := r.udp(t, "l", at(families[0].lan, 5500)) // half open

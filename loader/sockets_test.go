@@ -20,7 +20,8 @@ import (
 
 // Sockets in the fixture's namespaces.
 
-const patience = 5 * time.Second
+// patience is what a packet takes at most on a busy machine.
+const patience = 20 * time.Second
 
 // listen returns a TCP listener of a host.
 func (r *router) listen(t *testing.T, ns string, at netip.AddrPort) *net.TCPListener {

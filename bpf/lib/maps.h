@@ -77,10 +77,15 @@ struct {
 /* Puts the enum into the object's BTF: user space takes the names from there. */
 volatile const enum stat stat_max = STAT_MAX;
 
-static __always_inline void count(__u32 stat)
+static __always_inline void count_by(__u32 stat, __u32 by)
 {
 	__u64 *n = bpf_map_lookup_elem(&l2_stats, &stat);
 
 	if (n)
-		(*n)++;
+		*n += by;
+}
+
+static __always_inline void count(__u32 stat)
+{
+	count_by(stat, 1);
 }

@@ -15,7 +15,10 @@
  * free. Flows of the router itself go the same way, so all share one port space.
  */
 
-/* Ports that are tried in a row; then half as many from elsewhere, and so on. */
+/*
+ * Ports that are tried in a row; then half as many from elsewhere, and so on: as
+ * many as STAT_NAT_TRIES_248 says.
+ */
 #define NAT_TRIES 128
 #define NAT_TRIES_LEAST 8
 
@@ -26,6 +29,7 @@ struct nat_search {
 	__u32 size;
 	__u32 next;
 	__u32 now;
+	__u32 tries;
 	int found;
 };
 
@@ -189,8 +193,30 @@ static __noinline int nat_take(struct nat_search *s)
 static long nat_try_src_port(__u32 i, struct nat_search *s)
 {
 	s->rkey.dport = nat_next_port(s);
+	s->tries++;
 	s->found = !nat_take(s);
 	return s->found;
+}
+
+/* Searches the range for a free source port. Returns a drop reason or 0. */
+static __always_inline int nat_search_port(struct nat_search *s)
+{
+	__u32 tries;
+
+	for (tries = NAT_TRIES; tries >= NAT_TRIES_LEAST; tries /= 2) {
+		s->next = bpf_get_prandom_u32() % s->size;
+		bpf_loop(s->size < tries ? s->size : tries, nat_try_src_port, s,
+			 0);
+		if (s->found || s->size <= tries)
+			break;
+	}
+	count_by(STAT_NAT_TRIES, s->tries);
+	if (!s->found)
+		return STAT_DROP_NAT_EXHAUSTED;
+	count(s->tries <= 8  ? STAT_NAT_TRIES_8 :
+	      s->tries <= 64 ? STAT_NAT_TRIES_64 :
+			       STAT_NAT_TRIES_248);
+	return 0;
 }
 
 /*
@@ -202,7 +228,6 @@ static __noinline int nat_source(struct pkt *p, struct nat_search *s)
 {
 	struct tuple *t = &p->tuple;
 	int keep = !(p->nat & NAT_RANDOM) || !nat_has_ports(p);
-	__u32 tries;
 
 	keep = keep && nat_has_port(p, t->sport);
 	if (keep && nat_has_address(p, t->saddr) && !nat_take(s))
@@ -218,16 +243,7 @@ static __noinline int nat_source(struct pkt *p, struct nat_search *s)
 	if (keep)
 		count(STAT_NAT_COLLISION);
 	nat_port_range(p, t->sport, s);
-	for (tries = NAT_TRIES; tries >= NAT_TRIES_LEAST; tries /= 2) {
-		s->next = bpf_get_prandom_u32() % s->size;
-		bpf_loop(s->size < tries ? s->size : tries, nat_try_src_port, s,
-			 0);
-		if (s->found)
-			return 0;
-		if (s->size <= tries)
-			break;
-	}
-	return STAT_DROP_NAT_EXHAUSTED;
+	return nat_search_port(s);
 }
 
 /*

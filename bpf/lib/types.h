@@ -293,6 +293,10 @@ enum stat {
 	STAT_FLOW_EXPIRED,
 	STAT_FLOW_TABLE_FULL,
 	STAT_NAT_COLLISION, /* the source port was taken, another was tried */
+	STAT_NAT_TRIES, /* ports that were tried, for all flows together */
+	STAT_NAT_TRIES_8, /* flows that had one after at most as many tries */
+	STAT_NAT_TRIES_64,
+	STAT_NAT_TRIES_248,
 	STAT_DROP_POLICY,
 	STAT_DROP_MALFORMED,
 	STAT_DROP_FRAGMENT, /* later fragment before its first one */

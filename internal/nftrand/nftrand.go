@@ -17,6 +17,8 @@ type Generator struct {
 	*rand.Rand
 	// IP4 and IP6 return an address.
 	IP4, IP6 func() string
+	// Far4 and Far6 return an address that is not the router's own.
+	Far4, Far6 func() string
 	// Port returns a port.
 	Port func() int
 	// Interface returns the name of an interface, of at least two bytes.

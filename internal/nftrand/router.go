@@ -54,8 +54,12 @@ func (r *Generator) Router(wan string) string {
 		}
 		b.WriteString(r.table(family, fmt.Sprintf("t%d", i), i == 0))
 	}
-	for _, family := range []string{"ip", "ip6"} {
-		if r.IntN(4) > 0 {
+	families := []string{"ip", "ip6"}
+	if r.IntN(4) == 0 {
+		families = []string{"inet"}
+	}
+	for _, family := range families {
+		if r.IntN(4) > 0 || slices.Contains(r.Only, "nat") {
 			b.WriteString(r.natTable(family, wan))
 		}
 	}

@@ -70,18 +70,31 @@ func portsAt(proto byte, th []byte) (src, dst int) {
 		if len(th) < 6 {
 			break
 		}
-		switch th[0] {
-		case echoRequest, echoRequest6:
+		switch {
+		case hasOwnID(proto, th[0]):
 			return 4, -1
-		case echoReply6:
+		case hasOtherID(proto, th[0]):
 			return -1, 4
-		case echoReply:
-			if proto == unix.IPPROTO_ICMP {
-				return -1, 4
-			}
 		}
 	}
 	return -1, -1
+}
+
+// hasOwnID tells the ICMP messages whose identifier is the sender's, hasOtherID
+// those with the one of the receiver: echo, and of IPv4 also timestamps,
+// information and address masks.
+func hasOwnID(proto, typ byte) bool {
+	if proto == unix.IPPROTO_ICMP {
+		return typ == echoRequest || typ == 13 || typ == 15 || typ == 17
+	}
+	return typ == echoRequest6
+}
+
+func hasOtherID(proto, typ byte) bool {
+	if proto == unix.IPPROTO_ICMP {
+		return typ == echoReply || typ == 14 || typ == 16 || typ == 18
+	}
+	return typ == echoReply6
 }
 
 // neutral replaces a packet's free choices in place: the names of translated

@@ -21,6 +21,7 @@ var (
 	packets  = flag.Int("diff.packets", 1000, "packets through each ruleset")
 	tries    = flag.Int("diff.rulesets", 20, "how many random rulesets to try")
 	parallel = flag.Int("diff.parallel", runtime.NumCPU(), "how many of them at once")
+	areas    = flag.String("diff.areas", "", "areas of the language that random rulesets are made of, with commas; none: all")
 	minimise = flag.Duration("diff.minimise", time.Minute, "how long to make a ruleset smaller on which the routers differ")
 	forever  = flag.Bool("diff.forever", false, "try random rulesets until a mismatch")
 )
@@ -131,11 +132,12 @@ func TestRandom(t *testing.T) {
 	next.Store(int64(seedOf()))
 	first := next.Load()
 	dir := t.TempDir()
+	only := strings.FieldsFunc(*areas, func(c rune) bool { return c == ',' })
 	work := func(r *Rig) error {
 		for !t.Failed() && (*forever || next.Load() < first+int64(*tries)) {
 			seed := uint64(next.Add(1) - 1)
 			file := filepath.Join(dir, fmt.Sprintf("random-%d.nft", seed))
-			if err := os.WriteFile(file, []byte(r.RandomRuleset(seed)), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte(r.RandomRuleset(seed, only...)), 0o600); err != nil {
 				return err
 			}
 			res, err := r.Run(t.Context(), file, Options{Packets: *packets, Seed: seed, Minimise: *minimise})
@@ -147,7 +149,7 @@ func TestRandom(t *testing.T) {
 			case err != nil:
 				return fmt.Errorf("-diff.seed=%d: %w", seed, err)
 			case res.Mismatch != nil:
-				return fmt.Errorf("go test ./pkg/lab/diff -run TestRandom -diff.rulesets=1 -diff.seed=%d -diff.packets=%d\n%s", seed, *packets, res.Mismatch)
+				return fmt.Errorf("go test ./pkg/lab/diff -run TestRandom -diff.rulesets=1 -diff.seed=%d -diff.packets=%d -diff.areas=%s\n%s", seed, *packets, *areas, res.Mismatch)
 			}
 			os.Remove(file)
 			if n := rulesets.Add(1); *forever && n%100 == 0 {

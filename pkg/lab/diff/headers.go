@@ -99,6 +99,9 @@ func init() {
 		return append(ports(o.sport, o.dport), 4, 0, 0, 0, byte(t.IntN(10))<<1, 1, 2, 3, 0, 0, 0, 0)
 	})
 	protocol("AH", unix.IPPROTO_AH, func(t *trial, o *odd) []byte {
+		if o.v == 1 {
+			o.sport, o.dport = 9, 9 // nf_conntrack looks behind it
+		}
 		return append([]byte{unix.IPPROTO_UDP, 1, 0, 0, 0, 0, 0, byte(t.IntN(4)), 0, 0, 0, byte(t.IntN(4))}, udpDatagram(o.sport, o.dport, nil)...)
 	})
 	protocol("ESP", unix.IPPROTO_ESP, func(t *trial, o *odd) []byte {

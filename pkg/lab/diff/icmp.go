@@ -59,6 +59,20 @@ func (s *session) errorFrom(addr netip.Addr) error {
 			return nil // the other end's port was changed: see Differences
 		}
 	}
+	return s.sendError(s.at, func(int) netip.Addr { return addr })
+}
+
+// errorBack sends an ICMP error about the last answer, from the first end.
+func (s *session) errorBack() error {
+	a, b := s.back[0], s.back[1]
+	if !a.ok || !b.ok || a.port < 0 || a.port != b.port || a.dst != s.a.addr || b.dst != s.a.addr || s.t.portsShow && s.at[0].num != s.at[1].num {
+		return nil
+	}
+	return s.sendError(s.back, func(i int) netip.Addr { return s.back[i].dst })
+}
+
+// sendError sends an ICMP error about a packet as it was seen.
+func (s *session) sendError(about [2]view, from func(router int) netip.Addr) error {
 	h := s.header()
 	h.proto = icmpProto(s.v)
 	typ, code := byte(unreachable), choose(s.t, []byte{0, 1, 3, 13})
@@ -68,10 +82,10 @@ func (s *session) errorFrom(addr netip.Addr) error {
 	if s.t.IntN(3) == 0 {
 		typ, code = []byte{timeExceeded, timeExceeded6}[s.v], 0
 	}
-	shots := shot{port: s.at[0].port}
+	shots := shot{port: about[0].port}
 	cut := s.t.IntN(4)
-	for i, at := range s.at {
-		h.src, h.dst = addr, at.src
+	for i, at := range about {
+		h.src, h.dst = from(i), at.src
 		quote := at.ip[:min(len(at.ip), 520)] // as much as RFC 1812 wants
 		if p, ok := parse(quote); ok && cut == 0 {
 			quote = quote[:min(len(quote), len(quote)-len(p.th)+8)]

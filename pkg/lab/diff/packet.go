@@ -182,6 +182,9 @@ func parse(b []byte) (p parsed, ok bool) {
 		p.ip = b[:min(40+int(binary.BigEndian.Uint16(b[4:])), len(b))]
 		p.proto, p.th = b[6], p.ip[40:]
 		p.src, p.dst = netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
+		for (p.proto == unix.IPPROTO_HOPOPTS || p.proto == unix.IPPROTO_DSTOPTS || p.proto == unix.IPPROTO_ROUTING) && len(p.th) >= 8 && len(p.th) >= int(p.th[1]+1)*8 {
+			p.proto, p.th = p.th[0], p.th[int(p.th[1]+1)*8:]
+		}
 		if p.proto == unix.IPPROTO_FRAGMENT && len(p.th) >= 8 {
 			frag := binary.BigEndian.Uint16(p.th[2:])
 			p.fragment, p.last, p.offset = true, frag&1 == 0, int(frag&^7)

@@ -24,6 +24,10 @@ func (r *Rig) RandomRuleset(seed uint64, only ...string) string {
 		}
 	}
 	g.IP4, g.IP6 = address(0), address(1)
+	far := func(v int) func() string {
+		return func() string { return nftrand.Pick(rnd, r.ports[rnd.IntN(len(r.ports))].hosts[v]).String() }
+	}
+	g.Far4, g.Far6 = far(0), far(1)
 	g.Port = func() int { return int(nftrand.Pick(rnd, append(commonPorts, clientPorts...))) }
 	g.Interface = func() string { return r.ports[rnd.IntN(len(r.ports))].name }
 	// Ready to be used as it is: not all that nft lists can it read again.

@@ -33,6 +33,7 @@ type session struct {
 	proto  byte
 	a, b   end
 	at     [2]view // as the second end saw the last packet, by router
+	back   [2]view // as the first end saw the last answer
 	script []func() error
 	// TCP
 	seq   [2]uint32
@@ -172,12 +173,23 @@ func viewOf(r *router, saw seen, proto byte, src, dst netip.Addr) view {
 	for _, fits := range []func(v view) bool{
 		func(v view) bool { return v.dst == dst },
 		func(v view) bool { return v.dst != src },
+		view.sentOn, // translated to its own source
 	} {
 		if i := slices.IndexFunc(all, fits); i >= 0 {
 			return all[i]
 		}
 	}
 	return view{}
+}
+
+// sentOn tells a packet of the sender's from an answer to it.
+func (v view) sentOn() bool {
+	p, ok := parse(v.ip)
+	if !ok || p.proto == unix.IPPROTO_TCP && len(p.th) > 13 && p.th[13]&rst != 0 {
+		return false
+	}
+	_, ok = keyOf(p)
+	return ok
 }
 
 // fromB sends a packet back: to where the second end saw the last one come
@@ -208,7 +220,13 @@ func (s *session) fromB(th func(sport, dport uint16) []byte) error {
 	s.again(shots)
 	saw, err := s.t.fire(shots)
 	s.watch(saw[0])
-	return err
+	if err != nil {
+		return err
+	}
+	for i, r := range s.t.routers {
+		s.back[i] = viewOf(r, saw[i], s.proto, s.b.addr, s.a.addr)
+	}
+	return nil
 }
 
 func (s *session) add(steps ...func() error) { s.script = append(s.script, steps...) }
@@ -239,6 +257,9 @@ func (s *session) disturb(steps ...func() error) {
 			}
 			return s.errorFrom(from)
 		})
+	}
+	if s.t.IntN(6) == 0 {
+		s.script = slices.Insert(s.script, s.t.IntN(len(s.script)+1), s.errorBack)
 	}
 }
 
