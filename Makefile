@@ -33,11 +33,11 @@ demo: setup-run build ## build, bring up the lab, run traffic, print what held (
 
 .PHONY: test
 test: setup-test ## install what the tests need and run them all
-	$(GO) test -count=1 ./...
+	$(GO) test -count=1 -timeout 25m ./...
 
 .PHONY: test-race
 test-race: setup-test ## the tests of concurrent packages under the race detector
-	CGO_ENABLED=1 $(GO) test -count=1 -race $(RACE)
+	CGO_ENABLED=1 $(GO) test -count=1 -timeout 25m -race $(RACE)
 
 .PHONY: fuzz-diff
 fuzz-diff: setup-test ## random rulesets and packets through nftables and l2d, until they differ
