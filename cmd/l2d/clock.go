@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"time"
 )
 
@@ -14,18 +13,7 @@ const clockInterval = 10 * time.Second
 
 // followClock keeps what the programs know of the clock until ctx ends.
 func (d *daemon) followClock(ctx context.Context) {
-	tick := time.NewTicker(clockInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := d.refreshClock(); err != nil {
-				slog.Warn("clock not read", "err", err)
-			}
-		}
-	}
+	every(ctx, clockInterval, "clock not read", d.refreshClock)
 }
 
 func (d *daemon) refreshClock() error {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -105,18 +104,7 @@ func (d *daemon) inKernel(s *policy.Set) bool {
 
 // purgeSets removes expired elements until ctx ends.
 func (d *daemon) purgeSets(ctx context.Context) {
-	tick := time.NewTicker(purgeInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := d.purgeOnce(); err != nil {
-				slog.Warn("expired elements not removed", "err", err)
-			}
-		}
-	}
+	every(ctx, purgeInterval, "expired elements not removed", d.purgeOnce)
 }
 
 func (d *daemon) purgeOnce() error {
