@@ -42,9 +42,13 @@ type L2d struct {
 	empty  uint64        // bytes of the flow table without flows
 }
 
+// idle is how long a device has to keep flows, in seconds: with many devices,
+// the turns of one are far apart.
+const idle = "3600s"
+
 // How long the daemon may take to start and to end.
 const (
-	l2dStart = 20 * time.Second
+	l2dStart = 3 * time.Minute // a ruleset can have a million elements
 	l2dStop  = 5 * time.Second
 )
 
@@ -56,6 +60,8 @@ var l2dConfig = template.Must(template.New("l2d.yaml").Parse(`dataplane:
     - { name: ` + IngressName + `, xdp: "{{.XDP}}" }
     - { name: ` + EgressName + `, xdp: "{{.XDP}}" }
     - { name: ` + LANName + `, xdp: "off" }
+conntrack:
+  timeouts: { udp_unreplied: ` + idle + `, udp_stream: ` + idle + ` }
 control:
   socket: {{.Socket}}
 log:

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
+	"strings"
 )
 
 // NFTablesName is the name of the device that l2d is compared with.
@@ -36,6 +38,12 @@ func (n NFTables) Setup(ctx context.Context, t *Topology) error {
 		out, err := exec.CommandContext(ctx, "nft", "-f", n.Ruleset).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("nft -f %s: %w\n%s", n.Ruleset, err, bytes.TrimSpace(out))
+		}
+		for _, s := range []string{"udp_timeout", "udp_timeout_stream"} {
+			err := os.WriteFile("/proc/sys/net/netfilter/nf_conntrack_"+s, []byte(strings.TrimSuffix(idle, "s")), 0o644)
+			if err != nil {
+				return fmt.Errorf("sysctl: %w", err)
+			}
 		}
 		return nil
 	})
