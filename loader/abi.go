@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/cilium/ebpf"
 )
@@ -32,14 +33,12 @@ func compatible(m *ebpf.Map, spec *ebpf.MapSpec) error {
 func takeOver(cfg *Config, pinned, cutOff map[string]*ebpf.Map) (keep map[string]*ebpf.Map, resize map[string][]*ebpf.Map, err error) {
 	keep, resize = map[string]*ebpf.Map{}, map[string][]*ebpf.Map{}
 	specs := map[string]*ebpf.MapSpec{}
-	for _, object := range []func() (*ebpf.CollectionSpec, error){loadL2TC, loadL2XDP} {
-		spec, err := object()
-		if err != nil {
-			return nil, nil, err
-		}
-		for name, m := range spec.Maps {
-			specs[name] = m
-		}
+	objects, err := objects()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, object := range objects {
+		maps.Copy(specs, object.Maps)
 	}
 	specs["l2_flows"].MaxEntries = 2 * cfg.MaxFlows
 	specs["l2_half_open"].MaxEntries = 2 * cfg.MaxHalfOpen
