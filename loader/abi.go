@@ -83,12 +83,12 @@ func copyEntries(to, from *ebpf.Map) error {
 	return nil
 }
 
-// SEEN_* of bpf/lib/tcp_window.h that outlive a move.
+// Those of enum seen_flag of bpf/lib/tcp_window.h that outlive a move.
 const (
-	seenScale   = 0x01
-	seenSACK    = 0x02
-	seenClose   = 0x04
-	seenLiberal = 0x08
+	seenScale   = uint8(l2TCSeenFlagSEEN_SCALE)
+	seenSACK    = uint8(l2TCSeenFlagSEEN_SACK)
+	seenClose   = uint8(l2TCSeenFlagSEEN_CLOSE)
+	seenLiberal = uint8(l2TCSeenFlagSEEN_LIBERAL)
 )
 
 // pickUp makes a connection one whose windows are not known, as one that was
