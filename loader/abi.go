@@ -6,32 +6,36 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 )
 
-// compatible says whether a pinned state map can serve this build's programs:
-// same type, sizes and flags. The maximum of entries may differ, as the
-// configuration sets it.
-func compatible(m *ebpf.Map, spec *ebpf.MapSpec) error {
-	switch {
-	case m.Type() != spec.Type:
-		return fmt.Errorf("type %v, not %v", m.Type(), spec.Type)
-	case m.KeySize() != spec.KeySize && spec.KeySize != 0:
-		return fmt.Errorf("key of %d bytes, not %d", m.KeySize(), spec.KeySize)
-	case m.ValueSize() != spec.ValueSize && spec.ValueSize != 0:
-		return fmt.Errorf("value of %d bytes, not %d", m.ValueSize(), spec.ValueSize)
-	}
-	return nil
+// source is a map whose entries move to one that is made anew.
+type source struct {
+	m          *ebpf.Map
+	key, value *conversion
 }
 
+// carriedMaps are the state maps whose entries are moved. What is in others is
+// written anew by each replacement, or is nothing that anybody would miss.
+var carriedMaps = []string{"l2_flows", "l2_half_open", "l2_frags"}
+
+// statsMap has a counter for each value of enum stat.
+const statsMap = "l2_stats"
+
+// isFlowTable tells the tables whose sizes are settings.
+func isFlowTable(name string) bool { return name == "l2_flows" || name == "l2_half_open" }
+
 // takeOver sorts the pinned state maps into those that this configuration can
-// use as they are and those whose contents have to move to a new map: because
-// the configured size has changed, or because a replacement was cut off that
-// had begun to do so. A layout that this build does not know is an error:
-// nobody's flows are thrown away without being asked.
-func takeOver(cfg *Config, pinned, cutOff map[string]*ebpf.Map) (keep map[string]*ebpf.Map, resize map[string][]*ebpf.Map, err error) {
-	keep, resize = map[string]*ebpf.Map{}, map[string][]*ebpf.Map{}
+// use as they are and those that are made anew, with the maps that their entries
+// come from, newest first: because the configured size has changed, because the
+// running dataplane is another build's, with another layout, or because a
+// replacement was cut off that had begun to move them. It is an error if entries
+// cannot be moved: nobody's flows are thrown away without being asked.
+func takeOver(cfg *Config, pinned, cutOff map[string]*ebpf.Map) (keep map[string]*ebpf.Map, anew map[string][]source, err error) {
+	keep, anew = map[string]*ebpf.Map{}, map[string][]source{}
 	specs := map[string]*ebpf.MapSpec{}
 	objects, err := objects()
 	if err != nil {
@@ -47,32 +51,79 @@ func takeOver(cfg *Config, pinned, cutOff map[string]*ebpf.Map) (keep map[string
 		if spec == nil {
 			continue // of another version, and of no use to this one
 		}
-		if err := compatible(m, spec); err != nil {
-			return nil, nil, fmt.Errorf("pinned map %s of the running dataplane has another layout (%w): its flows cannot be taken over; `l2ctl detach` ends them", name, err)
-		}
-		if newer := cutOff[name]; newer != nil && compatible(newer, spec) == nil {
-			resize[name] = []*ebpf.Map{newer, m}
+		newer := cutOff[name]
+		if newer == nil && usable(m, spec) {
+			keep[name] = m
 			continue
 		}
-		if m.MaxEntries() != spec.MaxEntries && (name == "l2_flows" || name == "l2_half_open") {
-			resize[name] = []*ebpf.Map{m}
+		anew[name] = nil
+		if !slices.Contains(carriedMaps, name) {
 			continue
 		}
-		keep[name] = m
+		s, err := newSource(m, spec)
+		if err != nil {
+			return nil, nil, fmt.Errorf("pinned map %s of the running dataplane has another layout (%w): its entries cannot be taken over; `l2ctl detach` ends its flows", name, err)
+		}
+		anew[name] = []source{s}
+		if newer == nil {
+			continue
+		}
+		// What another build had begun to fill counts only if it can be read.
+		if s, err := newSource(newer, spec); err == nil {
+			anew[name] = []source{s, anew[name][0]}
+		}
 	}
-	return keep, resize, nil
+	if keep[statsMap] != nil && !sameStatistics(pinned) {
+		delete(keep, statsMap)
+		anew[statsMap] = nil
+	}
+	return keep, anew, nil
 }
 
-// copyEntries moves flows to a map of another size. Entries that are there
-// already are newer and stay. Entries that do not fit are left behind: the
-// half-open tier evicts, and a smaller limit of flows is the operator's word.
-func copyEntries(to, from *ebpf.Map) error {
-	var key l2TCTuple
-	var value l2TCFlow
-	it := from.Iterate()
+// usable tells whether a map can serve this build's programs as it is. The kernel
+// adds flags of its own.
+func usable(m *ebpf.Map, spec *ebpf.MapSpec) bool {
+	if m.Type() != spec.Type || m.MaxEntries() != spec.MaxEntries || m.Flags()&spec.Flags != spec.Flags {
+		return false
+	}
+	if m.KeySize() != spec.KeySize || m.ValueSize() != spec.ValueSize {
+		return false
+	}
+	if spec.Key == nil || spec.Value == nil {
+		return true
+	}
+	key, value, err := pinnedTypes(m, spec)
+	if errors.Is(err, errNoTypes) {
+		return true // the kernel takes none for some types of map
+	}
+	return err == nil && sameLayout(key, spec.Key) && sameLayout(value, spec.Value)
+}
+
+// newSource says how a map's entries become those of this build.
+func newSource(m *ebpf.Map, spec *ebpf.MapSpec) (s source, err error) {
+	key, value, err := pinnedTypes(m, spec)
+	if err != nil {
+		return s, err
+	}
+	s.m = m
+	if s.key, err = newConversion(spec.Key, key); err != nil {
+		return s, err
+	}
+	s.value, err = newConversion(spec.Value, value)
+	return s, err
+}
+
+// copyTo copies the entries. Those that are there already are newer and stay.
+// Those that do not fit are left behind: the half-open tier evicts, and a
+// smaller limit of flows is the operator's word. Values are changed first.
+func (s source) copyTo(to *ebpf.Map, change func(value []byte)) error {
+	var key, value []byte
+	newKey, newValue := make([]byte, s.key.size), make([]byte, s.value.size)
+	it := s.m.Iterate()
 	for it.Next(&key, &value) {
-		pickUp(&value)
-		err := to.Update(&key, &value, ebpf.UpdateNoExist)
+		v := s.value.apply(newValue, value)
+		change(v)
+		err := to.Update(s.key.apply(newKey, key), v, ebpf.UpdateNoExist)
 		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) && !isFull(err) {
 			return err
 		}
@@ -94,7 +145,8 @@ const (
 // pickUp makes a connection one whose windows are not known, as one that was
 // there before its first packet was seen: packets go on by the old table while
 // the entries are copied, and would be out of the window of the copy for ever.
-func pickUp(f *l2TCFlow) {
+func pickUp(value []byte) {
+	f := (*l2TCFlow)(unsafe.Pointer(unsafe.SliceData(value))) // of the size that it was converted to
 	if f.Seen.Maxwin == 0 {
 		return
 	}

@@ -285,39 +285,8 @@ type l2TCSettings struct {
 	TcpLoose          uint8
 	TcpAnyRst         uint8
 	TcpMaxRetrans     uint8
+	StatMax           uint32
 }
-
-type l2TCStat uint32
-
-const (
-	l2TCStatSTAT_XDP_FORWARDED       l2TCStat = 0
-	l2TCStatSTAT_XDP_PASSED          l2TCStat = 1
-	l2TCStatSTAT_TC_FORWARDED        l2TCStat = 2
-	l2TCStatSTAT_LOCAL_IN            l2TCStat = 3
-	l2TCStatSTAT_LOCAL_OUT           l2TCStat = 4
-	l2TCStatSTAT_TO_KERNEL           l2TCStat = 5
-	l2TCStatSTAT_FLOW_NEW            l2TCStat = 6
-	l2TCStatSTAT_FLOW_CONFIRMED      l2TCStat = 7
-	l2TCStatSTAT_FLOW_EXPIRED        l2TCStat = 8
-	l2TCStatSTAT_FLOW_TABLE_FULL     l2TCStat = 9
-	l2TCStatSTAT_NAT_COLLISION       l2TCStat = 10
-	l2TCStatSTAT_NAT_TRIES           l2TCStat = 11
-	l2TCStatSTAT_NAT_TRIES_8         l2TCStat = 12
-	l2TCStatSTAT_NAT_TRIES_64        l2TCStat = 13
-	l2TCStatSTAT_NAT_TRIES_248       l2TCStat = 14
-	l2TCStatSTAT_DROP_POLICY         l2TCStat = 15
-	l2TCStatSTAT_DROP_MALFORMED      l2TCStat = 16
-	l2TCStatSTAT_DROP_FRAGMENT       l2TCStat = 17
-	l2TCStatSTAT_DROP_NO_ROUTE       l2TCStat = 18
-	l2TCStatSTAT_DROP_MARTIAN        l2TCStat = 19
-	l2TCStatSTAT_DROP_NAT_NO_ADDRESS l2TCStat = 20
-	l2TCStatSTAT_DROP_NAT_EXHAUSTED  l2TCStat = 21
-	l2TCStatSTAT_DROP_NAT_LOCAL      l2TCStat = 22
-	l2TCStatSTAT_DROP_FLOW_CLASH     l2TCStat = 23
-	l2TCStatSTAT_DROP_INTERNAL       l2TCStat = 24
-	l2TCStatSTAT_LOG_LOST            l2TCStat = 25
-	l2TCStatSTAT_MAX                 l2TCStat = 26
-)
 
 type l2TCTuple struct {
 	_       structs.HostLayout
@@ -367,7 +336,6 @@ const (
 	l2TCVarPolicyWrites    = "policy_writes"
 	l2TCVarPolicyXdp       = "policy_xdp"
 	l2TCVarSeenScale       = "seen_scale"
-	l2TCVarStatMax         = "stat_max"
 )
 
 // loadL2TC returns the embedded CollectionSpec for l2TC.
@@ -457,7 +425,6 @@ type l2TCVariableSpecs struct {
 	PolicyWrites    *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp       *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	SeenScale       *ebpf.VariableSpec `ebpf:"seen_scale"`
-	StatMax         *ebpf.VariableSpec `ebpf:"stat_max"`
 }
 
 // l2TCObjects contains all objects after they have been loaded into the kernel.
@@ -538,7 +505,6 @@ type l2TCVariables struct {
 	PolicyWrites    *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp       *ebpf.Variable `ebpf:"policy_xdp"`
 	SeenScale       *ebpf.Variable `ebpf:"seen_scale"`
-	StatMax         *ebpf.Variable `ebpf:"stat_max"`
 }
 
 // l2TCPrograms contains all programs after they have been loaded into the kernel.

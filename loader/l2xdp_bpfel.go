@@ -251,39 +251,8 @@ type l2XDPSettings struct {
 	TcpLoose          uint8
 	TcpAnyRst         uint8
 	TcpMaxRetrans     uint8
+	StatMax           uint32
 }
-
-type l2XDPStat uint32
-
-const (
-	l2XDPStatSTAT_XDP_FORWARDED       l2XDPStat = 0
-	l2XDPStatSTAT_XDP_PASSED          l2XDPStat = 1
-	l2XDPStatSTAT_TC_FORWARDED        l2XDPStat = 2
-	l2XDPStatSTAT_LOCAL_IN            l2XDPStat = 3
-	l2XDPStatSTAT_LOCAL_OUT           l2XDPStat = 4
-	l2XDPStatSTAT_TO_KERNEL           l2XDPStat = 5
-	l2XDPStatSTAT_FLOW_NEW            l2XDPStat = 6
-	l2XDPStatSTAT_FLOW_CONFIRMED      l2XDPStat = 7
-	l2XDPStatSTAT_FLOW_EXPIRED        l2XDPStat = 8
-	l2XDPStatSTAT_FLOW_TABLE_FULL     l2XDPStat = 9
-	l2XDPStatSTAT_NAT_COLLISION       l2XDPStat = 10
-	l2XDPStatSTAT_NAT_TRIES           l2XDPStat = 11
-	l2XDPStatSTAT_NAT_TRIES_8         l2XDPStat = 12
-	l2XDPStatSTAT_NAT_TRIES_64        l2XDPStat = 13
-	l2XDPStatSTAT_NAT_TRIES_248       l2XDPStat = 14
-	l2XDPStatSTAT_DROP_POLICY         l2XDPStat = 15
-	l2XDPStatSTAT_DROP_MALFORMED      l2XDPStat = 16
-	l2XDPStatSTAT_DROP_FRAGMENT       l2XDPStat = 17
-	l2XDPStatSTAT_DROP_NO_ROUTE       l2XDPStat = 18
-	l2XDPStatSTAT_DROP_MARTIAN        l2XDPStat = 19
-	l2XDPStatSTAT_DROP_NAT_NO_ADDRESS l2XDPStat = 20
-	l2XDPStatSTAT_DROP_NAT_EXHAUSTED  l2XDPStat = 21
-	l2XDPStatSTAT_DROP_NAT_LOCAL      l2XDPStat = 22
-	l2XDPStatSTAT_DROP_FLOW_CLASH     l2XDPStat = 23
-	l2XDPStatSTAT_DROP_INTERNAL       l2XDPStat = 24
-	l2XDPStatSTAT_LOG_LOST            l2XDPStat = 25
-	l2XDPStatSTAT_MAX                 l2XDPStat = 26
-)
 
 type l2XDPTuple struct {
 	_       structs.HostLayout
@@ -320,7 +289,6 @@ const (
 	l2XDPVarPolicyWrites  = "policy_writes"
 	l2XDPVarPolicyXdp     = "policy_xdp"
 	l2XDPVarSeenScale     = "seen_scale"
-	l2XDPVarStatMax       = "stat_max"
 )
 
 // loadL2XDP returns the embedded CollectionSpec for l2XDP.
@@ -397,7 +365,6 @@ type l2XDPVariableSpecs struct {
 	PolicyWrites  *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp     *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	SeenScale     *ebpf.VariableSpec `ebpf:"seen_scale"`
-	StatMax       *ebpf.VariableSpec `ebpf:"stat_max"`
 }
 
 // l2XDPObjects contains all objects after they have been loaded into the kernel.
@@ -463,7 +430,6 @@ type l2XDPVariables struct {
 	PolicyWrites  *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp     *ebpf.Variable `ebpf:"policy_xdp"`
 	SeenScale     *ebpf.Variable `ebpf:"seen_scale"`
-	StatMax       *ebpf.Variable `ebpf:"stat_max"`
 }
 
 // l2XDPPrograms contains all programs after they have been loaded into the kernel.

@@ -22,7 +22,7 @@ import (
 //	next*/   what is to take their place, while a replacement goes on
 const (
 	dirState        = "state"
-	dirNextState    = "next_state" // only the flow tables that are made anew
+	dirNextState    = "next_state" // only maps that are made anew
 	dirPolicy       = "policy"
 	dirNext         = "next"
 	dirPrograms     = "prog"
@@ -124,7 +124,7 @@ func (r *replacement) stagePins() error {
 	r.undos = append(r.undos, func() error {
 		return errors.Join(os.RemoveAll(path(dirNext)), os.RemoveAll(path(dirNextPrograms)), os.RemoveAll(path(dirNextState)))
 	})
-	policy, resized := map[string]*ebpf.Map{}, map[string]*ebpf.Map{}
+	policy, anew := map[string]*ebpf.Map{}, map[string]*ebpf.Map{}
 	if err := os.MkdirAll(path(dirState), 0o700); err != nil {
 		return err
 	}
@@ -132,8 +132,8 @@ func (r *replacement) stagePins() error {
 		switch {
 		case !isStateMap(name):
 			policy[name] = m
-		case r.resize[name] != nil:
-			resized[name] = m
+		case r.isAnew(name):
+			anew[name] = m
 		case r.pinned[name] == nil:
 			pin := filepath.Join(path(dirState), name)
 			if err := repin(m, pin); err != nil {
@@ -142,8 +142,8 @@ func (r *replacement) stagePins() error {
 			r.undos = append(r.undos, func() error { return os.Remove(pin) })
 		}
 	}
-	if len(resized) > 0 {
-		if err := pinMaps(path(dirNextState), resized); err != nil {
+	if len(anew) > 0 {
+		if err := pinMaps(path(dirNextState), anew); err != nil {
 			return err
 		}
 	}
@@ -169,7 +169,7 @@ func (r *replacement) stagePins() error {
 // movePins puts the staged pins in the place of those in force.
 func (r *replacement) movePins() error {
 	path := func(dir string) string { return filepath.Join(r.cfg.PinPath, dir) }
-	for name := range r.resize {
+	for name := range r.anew {
 		if err := os.Rename(filepath.Join(path(dirNextState), name), filepath.Join(path(dirState), name)); err != nil {
 			return err
 		}

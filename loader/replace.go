@@ -28,10 +28,10 @@ const identityMap = "l2_identity"
 type replacement struct {
 	cfg        Config
 	loaded     *loaded
-	pinned     map[string]*ebpf.Map   // state maps in force
-	cutOff     map[string]*ebpf.Map   // flow tables of a replacement that was cut off, and may run
-	resize     map[string][]*ebpf.Map // sources of the flow tables that are made anew, newest first
-	oldPolicy  map[string]*ebpf.Map   // maps of the policy in force
+	pinned     map[string]*ebpf.Map // state maps in force
+	cutOff     map[string]*ebpf.Map // state maps of a replacement that was cut off, and may run
+	anew       map[string][]source  // state maps that are made anew, and where their entries come from
+	oldPolicy  map[string]*ebpf.Map // maps of the policy in force
 	identity   [32]byte
 	same       bool // the policy in force is this one
 	links      []link.Link
@@ -62,16 +62,16 @@ func newReplacement(cfg Config) (_ *replacement, err error) {
 		return nil, err
 	}
 	r.fresh = len(r.pinned) == 0
-	keep, resize, err := takeOver(&cfg, r.pinned, r.cutOff)
+	keep, anew, err := takeOver(&cfg, r.pinned, r.cutOff)
 	if err != nil {
 		return nil, err
 	}
-	r.resize = resize
+	r.anew = anew
 
 	if r.identity, err = identityOf(cfg.Policy); err != nil {
 		return nil, err
 	}
-	r.same = len(resize) == 0 && identityIs(r.oldPolicy[identityMap], r.identity)
+	r.same = len(anew) == 0 && identityIs(r.oldPolicy[identityMap], r.identity)
 	if r.same {
 		// Its counters, limits and sets go on.
 		for name, m := range r.oldPolicy {
@@ -131,10 +131,13 @@ func (r *replacement) run() error {
 	}
 	settings := settingsOf(r.cfg.Timeouts, r.cfg.TCP)
 	meanwhile := settings
-	if len(r.resize) > 0 {
+	if r.movesFlows() {
 		// One direction of a connection may go by the new tables and the other
 		// still by the old ones: neither sees where the window is.
 		meanwhile.TcpLiberal = 1
+		if err := r.makeLiberal(); err != nil {
+			return fmt.Errorf("settings: %w", err)
+		}
 	}
 	if err := r.put(maps["l2_settings"], 0, meanwhile); err != nil {
 		return fmt.Errorf("settings: %w", err)
@@ -149,10 +152,16 @@ func (r *replacement) run() error {
 	if err := r.carrySets(); err != nil {
 		return err
 	}
-	if err := r.copyFlows(); err != nil {
+	if err := r.carryStatistics(); err != nil {
+		return err
+	}
+	if err := r.copyEntries(); err != nil {
 		return err
 	}
 	if err := r.followNames(); err != nil {
+		return err
+	}
+	if err := r.announce(); err != nil {
 		return err
 	}
 	for _, i := range r.cfg.Interfaces {
@@ -166,7 +175,7 @@ func (r *replacement) run() error {
 		}
 	}
 	// What the old programs added after the first copy.
-	if err := r.copyFlows(); err != nil {
+	if err := r.copyEntries(); err != nil {
 		return err
 	}
 	if err := r.fillCounted(); err != nil {
@@ -182,18 +191,6 @@ func (r *replacement) run() error {
 		return err
 	}
 	return r.closePorts()
-}
-
-// copyFlows fills the flow tables that are made anew.
-func (r *replacement) copyFlows() error {
-	for name, sources := range r.resize {
-		for _, old := range sources {
-			if err := copyEntries(r.loaded.maps[name], old); err != nil {
-				return fmt.Errorf("flows of %s to a table of another size: %w", name, err)
-			}
-		}
-	}
-	return nil
 }
 
 // put writes an entry of a map that the running programs read, remove deletes
@@ -226,6 +223,24 @@ func (r *replacement) changeEntry(m *ebpf.Map, key uint32, change func() error) 
 func deleteEntry(m *ebpf.Map, key uint32) error {
 	if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return err
+	}
+	return nil
+}
+
+// announce tells of all interfaces where nothing of them is known: the programs
+// of the first one send by the others.
+func (r *replacement) announce() error {
+	if !r.isAnew("l2_ifaces") {
+		return nil
+	}
+	for _, i := range r.cfg.Interfaces {
+		entry, err := ifaceEntry(i.Index)
+		if err != nil {
+			return err
+		}
+		if err := r.put(r.loaded.maps["l2_ifaces"], uint32(i.Index), entry); err != nil {
+			return fmt.Errorf("interface %s: %w", i.Name, err)
+		}
 	}
 	return nil
 }

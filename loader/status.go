@@ -123,8 +123,13 @@ var statNames = sync.OnceValues(func() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return statNamesIn(specs[0].Types)
+})
+
+// statNamesIn are those in a build's type information.
+func statNamesIn(types *btf.Spec) ([]string, error) {
 	var enum *btf.Enum
-	if err := specs[0].Types.TypeByName("stat", &enum); err != nil {
+	if err := types.TypeByName("stat", &enum); err != nil {
 		return nil, fmt.Errorf("enum stat: %w", err)
 	}
 	var names []string
@@ -135,4 +140,4 @@ var statNames = sync.OnceValues(func() ([]string, error) {
 		names = append(names, strings.ToLower(strings.TrimPrefix(v.Name, "STAT_")))
 	}
 	return names, nil
-})
+}

@@ -74,9 +74,6 @@ struct {
 	__type(value, struct limit);
 } l2_limits SEC(".maps");
 
-/* Puts the enum into the object's BTF: user space takes the names from there. */
-volatile const enum stat stat_max = STAT_MAX;
-
 static __always_inline void count_by(__u32 stat, __u32 by)
 {
 	__u64 *n = bpf_map_lookup_elem(&l2_stats, &stat);

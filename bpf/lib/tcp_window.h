@@ -26,7 +26,7 @@ enum seen_flag {
 	SEEN_MAXACK = 0x20, /* maxack is one */
 };
 
-/* As stat_max of maps.h: for user space, that copies flows. */
+/* Puts the enum into the object: for user space, that copies flows. */
 volatile const enum seen_flag seen_scale = SEEN_SCALE;
 
 #define LAST_CHALLENGE 0x40 /* a SYN may be answered with a challenge ACK */

@@ -234,6 +234,37 @@ struct flow {
 #define FLOW_SEEN_REPLY (1U << 1) /* packets have been seen both ways */
 #define FLOW_ASSURED (1U << 2) /* IPS_ASSURED of TCP */
 
+/* What happened to packets and flows; a reason's name is its user interface. */
+enum stat {
+	STAT_XDP_FORWARDED,
+	STAT_XDP_PASSED,
+	STAT_TC_FORWARDED,
+	STAT_LOCAL_IN,
+	STAT_LOCAL_OUT,
+	STAT_TO_KERNEL, /* accepted, and the kernel has to answer or fragment */
+	STAT_FLOW_NEW,
+	STAT_FLOW_CONFIRMED,
+	STAT_FLOW_EXPIRED,
+	STAT_FLOW_TABLE_FULL,
+	STAT_NAT_COLLISION, /* the source port was taken, another was tried */
+	STAT_NAT_TRIES, /* ports that were tried, for all flows together */
+	STAT_NAT_TRIES_8, /* flows that had one after at most as many tries */
+	STAT_NAT_TRIES_64,
+	STAT_NAT_TRIES_248,
+	STAT_DROP_POLICY,
+	STAT_DROP_MALFORMED,
+	STAT_DROP_FRAGMENT, /* later fragment before its first one */
+	STAT_DROP_NO_ROUTE,
+	STAT_DROP_MARTIAN, /* a source that no host can have */
+	STAT_DROP_NAT_NO_ADDRESS,
+	STAT_DROP_NAT_EXHAUSTED,
+	STAT_DROP_NAT_LOCAL, /* would need lo, where there are no programs */
+	STAT_DROP_FLOW_CLASH,
+	STAT_DROP_INTERNAL,
+	STAT_LOG_LOST,
+	STAT_MAX,
+};
+
 /* Timeouts in ticks. */
 struct settings {
 	__u32 tcp[TCP_STATE_MAX];
@@ -248,6 +279,10 @@ struct settings {
 	__u8 tcp_loose; /* connections are picked up */
 	__u8 tcp_any_rst; /* resets before the window are good */
 	__u8 tcp_max_retrans;
+	/* Puts the enum into the type information of a map that is pinned: user
+	 * space takes the names from there, of this build and of another.
+	 */
+	enum stat stat_max;
 };
 
 /* What the programs know of an interface, by its index. */
@@ -278,37 +313,6 @@ struct frag {
 	__u8 l4proto;
 	__u8 unused[2];
 	__u32 expires; /* ticks */
-};
-
-/* What happened to packets and flows; a reason's name is its user interface. */
-enum stat {
-	STAT_XDP_FORWARDED,
-	STAT_XDP_PASSED,
-	STAT_TC_FORWARDED,
-	STAT_LOCAL_IN,
-	STAT_LOCAL_OUT,
-	STAT_TO_KERNEL, /* accepted, and the kernel has to answer or fragment */
-	STAT_FLOW_NEW,
-	STAT_FLOW_CONFIRMED,
-	STAT_FLOW_EXPIRED,
-	STAT_FLOW_TABLE_FULL,
-	STAT_NAT_COLLISION, /* the source port was taken, another was tried */
-	STAT_NAT_TRIES, /* ports that were tried, for all flows together */
-	STAT_NAT_TRIES_8, /* flows that had one after at most as many tries */
-	STAT_NAT_TRIES_64,
-	STAT_NAT_TRIES_248,
-	STAT_DROP_POLICY,
-	STAT_DROP_MALFORMED,
-	STAT_DROP_FRAGMENT, /* later fragment before its first one */
-	STAT_DROP_NO_ROUTE,
-	STAT_DROP_MARTIAN, /* a source that no host can have */
-	STAT_DROP_NAT_NO_ADDRESS,
-	STAT_DROP_NAT_EXHAUSTED,
-	STAT_DROP_NAT_LOCAL, /* would need lo, where there are no programs */
-	STAT_DROP_FLOW_CLASH,
-	STAT_DROP_INTERNAL,
-	STAT_LOG_LOST,
-	STAT_MAX,
 };
 
 /* A packet that a log statement reported. */
