@@ -214,7 +214,7 @@ func (d *L2d) Describe(context.Context) ([]Figure, error) {
 		figures = append(figures,
 			Figure{L2dName, p.Name + " verified", float64(p.VerifiedInstructions), "instructions"},
 			Figure{L2dName, p.Name + " native code", float64(p.JITedBytes), "bytes"},
-			Figure{L2dName, p.Name + " load time of its object", milliseconds(p.LoadTime), "ms"})
+			Figure{L2dName, p.Name + " load time", milliseconds(p.LoadTime), "ms"})
 	}
 	perFlow, err := d.flowMemory()
 	if err != nil {

@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/cilium/ebpf"
 )
@@ -32,14 +33,12 @@ func compatible(m *ebpf.Map, spec *ebpf.MapSpec) error {
 func takeOver(cfg *Config, pinned, cutOff map[string]*ebpf.Map) (keep map[string]*ebpf.Map, resize map[string][]*ebpf.Map, err error) {
 	keep, resize = map[string]*ebpf.Map{}, map[string][]*ebpf.Map{}
 	specs := map[string]*ebpf.MapSpec{}
-	for _, object := range []func() (*ebpf.CollectionSpec, error){loadL2TC, loadL2XDP} {
-		spec, err := object()
-		if err != nil {
-			return nil, nil, err
-		}
-		for name, m := range spec.Maps {
-			specs[name] = m
-		}
+	objects, err := objects()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, object := range objects {
+		maps.Copy(specs, object.Maps)
 	}
 	specs["l2_flows"].MaxEntries = 2 * cfg.MaxFlows
 	specs["l2_half_open"].MaxEntries = 2 * cfg.MaxHalfOpen
@@ -84,12 +83,12 @@ func copyEntries(to, from *ebpf.Map) error {
 	return nil
 }
 
-// SEEN_* of bpf/lib/tcp_window.h that outlive a move.
+// Those of enum seen_flag of bpf/lib/tcp_window.h that outlive a move.
 const (
-	seenScale   = 0x01
-	seenSACK    = 0x02
-	seenClose   = 0x04
-	seenLiberal = 0x08
+	seenScale   = uint8(l2TCSeenFlagSEEN_SCALE)
+	seenSACK    = uint8(l2TCSeenFlagSEEN_SACK)
+	seenClose   = uint8(l2TCSeenFlagSEEN_CLOSE)
+	seenLiberal = uint8(l2TCSeenFlagSEEN_LIBERAL)
 )
 
 // pickUp makes a connection one whose windows are not known, as one that was

@@ -249,6 +249,17 @@ type l2TCScratch struct {
 	Buffer [256]uint8
 }
 
+type l2TCSeenFlag uint32
+
+const (
+	l2TCSeenFlagSEEN_SCALE   l2TCSeenFlag = 1
+	l2TCSeenFlagSEEN_SACK    l2TCSeenFlag = 2
+	l2TCSeenFlagSEEN_CLOSE   l2TCSeenFlag = 4
+	l2TCSeenFlagSEEN_LIBERAL l2TCSeenFlag = 8
+	l2TCSeenFlagSEEN_UNACKED l2TCSeenFlag = 16
+	l2TCSeenFlagSEEN_MAXACK  l2TCSeenFlag = 32
+)
+
 type l2TCSetGc struct {
 	_     structs.HostLayout
 	Timer struct {
@@ -355,6 +366,7 @@ const (
 	l2TCVarPolicyRejects   = "policy_rejects"
 	l2TCVarPolicyWrites    = "policy_writes"
 	l2TCVarPolicyXdp       = "policy_xdp"
+	l2TCVarSeenScale       = "seen_scale"
 	l2TCVarStatMax         = "stat_max"
 )
 
@@ -444,6 +456,7 @@ type l2TCVariableSpecs struct {
 	PolicyRejects   *ebpf.VariableSpec `ebpf:"policy_rejects"`
 	PolicyWrites    *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp       *ebpf.VariableSpec `ebpf:"policy_xdp"`
+	SeenScale       *ebpf.VariableSpec `ebpf:"seen_scale"`
 	StatMax         *ebpf.VariableSpec `ebpf:"stat_max"`
 }
 
@@ -524,6 +537,7 @@ type l2TCVariables struct {
 	PolicyRejects   *ebpf.Variable `ebpf:"policy_rejects"`
 	PolicyWrites    *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp       *ebpf.Variable `ebpf:"policy_xdp"`
+	SeenScale       *ebpf.Variable `ebpf:"seen_scale"`
 	StatMax         *ebpf.Variable `ebpf:"stat_max"`
 }
 

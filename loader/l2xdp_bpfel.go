@@ -227,6 +227,17 @@ type l2XDPScratch struct {
 	Buffer [256]uint8
 }
 
+type l2XDPSeenFlag uint32
+
+const (
+	l2XDPSeenFlagSEEN_SCALE   l2XDPSeenFlag = 1
+	l2XDPSeenFlagSEEN_SACK    l2XDPSeenFlag = 2
+	l2XDPSeenFlagSEEN_CLOSE   l2XDPSeenFlag = 4
+	l2XDPSeenFlagSEEN_LIBERAL l2XDPSeenFlag = 8
+	l2XDPSeenFlagSEEN_UNACKED l2XDPSeenFlag = 16
+	l2XDPSeenFlagSEEN_MAXACK  l2XDPSeenFlag = 32
+)
+
 type l2XDPSettings struct {
 	_                 structs.HostLayout
 	Tcp               [10]uint32
@@ -308,6 +319,7 @@ const (
 	l2XDPVarPolicyRejects = "policy_rejects"
 	l2XDPVarPolicyWrites  = "policy_writes"
 	l2XDPVarPolicyXdp     = "policy_xdp"
+	l2XDPVarSeenScale     = "seen_scale"
 	l2XDPVarStatMax       = "stat_max"
 )
 
@@ -384,6 +396,7 @@ type l2XDPVariableSpecs struct {
 	PolicyRejects *ebpf.VariableSpec `ebpf:"policy_rejects"`
 	PolicyWrites  *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp     *ebpf.VariableSpec `ebpf:"policy_xdp"`
+	SeenScale     *ebpf.VariableSpec `ebpf:"seen_scale"`
 	StatMax       *ebpf.VariableSpec `ebpf:"stat_max"`
 }
 
@@ -449,6 +462,7 @@ type l2XDPVariables struct {
 	PolicyRejects *ebpf.Variable `ebpf:"policy_rejects"`
 	PolicyWrites  *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp     *ebpf.Variable `ebpf:"policy_xdp"`
+	SeenScale     *ebpf.Variable `ebpf:"seen_scale"`
 	StatMax       *ebpf.Variable `ebpf:"stat_max"`
 }
 

@@ -5,7 +5,9 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -35,8 +37,8 @@ type Program struct {
 	// of the native code.
 	VerifiedInstructions uint32 `json:"verified_instructions"`
 	JITedBytes           uint32 `json:"jited_bytes"`
-	// LoadTime is how long it took to load the object that the program is
-	// in, with its maps and its other programs.
+	// LoadTime is how long it took to load the program, with all the others at
+	// the same time.
 	LoadTime time.Duration `json:"load_time_ns"`
 }
 
@@ -63,6 +65,10 @@ func load(cfg *Config, state map[string]*ebpf.Map) (_ *loaded, err error) {
 	if err != nil {
 		return nil, err
 	}
+	specs, err := objects()
+	if err != nil {
+		return nil, err
+	}
 	l := &loaded{programs: map[string]*ebpf.Program{}, maps: map[string]*ebpf.Map{}}
 	defer func() {
 		if err != nil {
@@ -74,19 +80,19 @@ func load(cfg *Config, state map[string]*ebpf.Map) (_ *loaded, err error) {
 			return nil, fmt.Errorf("map %s: %w", name, err)
 		}
 	}
-	for _, object := range []func() (*ebpf.CollectionSpec, error){loadL2TC, loadL2XDP} {
-		spec, err := object()
-		if err != nil {
-			return nil, err
-		}
+	var parts []part
+	for _, spec := range specs {
 		if err := prepare(spec, cfg, csumFlag); err != nil {
 			return nil, err
 		}
-		if err := l.add(spec); err != nil {
+		maps, err := l.makeMaps(spec)
+		if err != nil {
 			return nil, err
 		}
+		defer closeMaps(maps)
+		parts = append(parts, partsOf(spec, maps)...)
 	}
-	return l, nil
+	return l, l.verify(parts)
 }
 
 // prepare makes an object of the build the object of a configuration.
@@ -116,40 +122,88 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 	return nil
 }
 
-// add loads an object, with the maps that are there already.
-func (l *loaded) add(spec *ebpf.CollectionSpec) error {
+// makeMaps makes those maps of an object that are not there already. It returns
+// all that the object's programs refer to; the caller closes them.
+func (l *loaded) makeMaps(spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, error) {
 	shared := map[string]*ebpf.Map{}
 	for name := range spec.Maps {
 		if m := l.maps[name]; m != nil && !isPrivateMap(name) {
 			shared[name] = m
 		}
 	}
-	start := time.Now()
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
+	without := *spec
+	without.Programs = nil
+	coll, err := ebpf.NewCollectionWithOptions(&without, ebpf.CollectionOptions{MapReplacements: shared, Cache: kernelTypes})
 	if err != nil {
-		return describeLoadError(err)
+		return nil, err
 	}
-	took := time.Since(start)
 	for name, m := range coll.Maps {
 		if l.maps[name] != nil || isPrivateMap(name) {
-			m.Close()
 			continue
 		}
-		l.maps[name] = m
-	}
-	for name, p := range coll.Programs {
-		l.programs[name] = p
-		info, err := p.Info()
-		if err != nil {
-			return fmt.Errorf("program %s: %w", name, err)
+		if l.maps[name], err = m.Clone(); err != nil {
+			closeMaps(coll.Maps)
+			return nil, fmt.Errorf("map %s: %w", name, err)
 		}
-		r := Program{Name: name}
-		r.VerifiedInstructions, _ = info.VerifiedInstructions()
-		r.JITedBytes, _ = info.JitedSize()
-		r.LoadTime = took
-		l.report = append(l.report, r)
 	}
-	return nil
+	return coll.Maps, nil
+}
+
+// part is one program of an object, to be loaded by itself.
+type part struct {
+	spec *ebpf.CollectionSpec
+	maps map[string]*ebpf.Map // of the object
+	// program is the program's name.
+	program string
+}
+
+func partsOf(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) []part {
+	var parts []part
+	for name, program := range spec.Programs {
+		alone := *spec
+		alone.Programs, alone.Variables = map[string]*ebpf.ProgramSpec{name: program}, nil
+		parts = append(parts, part{&alone, maps, name})
+	}
+	return parts
+}
+
+// verify loads programs, all at the same time: the verifier takes one processor
+// for each, and most of what a replacement takes.
+func (l *loaded) verify(parts []part) error {
+	slices.SortFunc(parts, func(a, b part) int { return strings.Compare(a.program, b.program) })
+	programs, reports, errs := make([]*ebpf.Program, len(parts)), make([]Program, len(parts)), make([]error, len(parts))
+	var wg sync.WaitGroup
+	for i, p := range parts {
+		wg.Go(func() { programs[i], reports[i], errs[i] = p.load() })
+	}
+	wg.Wait()
+	for i, p := range parts {
+		if programs[i] != nil {
+			l.programs[p.program] = programs[i]
+		}
+	}
+	l.report = reports
+	// What is wrong with a policy is wrong in all programs: one says it.
+	return errs[max(0, slices.IndexFunc(errs, func(err error) bool { return err != nil }))]
+}
+
+func (p part) load() (*ebpf.Program, Program, error) {
+	r := Program{Name: p.program}
+	start := time.Now()
+	coll, err := ebpf.NewCollectionWithOptions(p.spec, ebpf.CollectionOptions{MapReplacements: p.maps, Cache: kernelTypes})
+	if err != nil {
+		return nil, r, describeLoadError(err)
+	}
+	r.LoadTime = time.Since(start)
+	closeMaps(coll.Maps)
+	program := coll.Programs[p.program]
+	info, err := program.Info()
+	if err != nil {
+		return program, r, fmt.Errorf("program %s: %w", p.program, err)
+	}
+	r.VerifiedInstructions, _ = info.VerifiedInstructions()
+	r.JITedBytes, _ = info.JitedSize()
+	return program, r, nil
 }
 
 // isPrivateMap tells the maps of an object's own variables.

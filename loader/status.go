@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -115,15 +116,15 @@ func readStats(m *ebpf.Map) (map[string]uint64, error) {
 	return stats, nil
 }
 
-// statNames takes the names from the programs' own BTF, so that there is one
-// list of them.
-func statNames() ([]string, error) {
-	spec, err := loadL2TC()
+// statNames are the statistics' names in the programs' own BTF, so that there is
+// one list of them.
+var statNames = sync.OnceValues(func() ([]string, error) {
+	specs, err := parsed()
 	if err != nil {
 		return nil, err
 	}
 	var enum *btf.Enum
-	if err := spec.Types.TypeByName("stat", &enum); err != nil {
+	if err := specs[0].Types.TypeByName("stat", &enum); err != nil {
 		return nil, fmt.Errorf("enum stat: %w", err)
 	}
 	var names []string
@@ -134,4 +135,4 @@ func statNames() ([]string, error) {
 		names = append(names, strings.ToLower(strings.TrimPrefix(v.Name, "STAT_")))
 	}
 	return names, nil
-}
+})

@@ -4,6 +4,7 @@
 #include "common.h"
 #include "parse.h"
 #include "policy.h"
+#include "scratch.h"
 #include "types.h"
 
 /*

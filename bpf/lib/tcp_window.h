@@ -17,12 +17,18 @@
  */
 
 /* IP_CT_TCP_FLAG_* of linux/netfilter/nf_conntrack_tcp.h */
-#define SEEN_SCALE 0x01 /* the window scale option */
-#define SEEN_SACK 0x02 /* that selective acknowledgements are permitted */
-#define SEEN_CLOSE 0x04 /* closes first */
-#define SEEN_LIBERAL 0x08 /* picked up: no window is known */
-#define SEEN_UNACKED 0x10 /* has sent what nobody has acknowledged */
-#define SEEN_MAXACK 0x20 /* maxack is one */
+enum seen_flag {
+	SEEN_SCALE = 0x01, /* the window scale option */
+	SEEN_SACK = 0x02, /* that selective acknowledgements are permitted */
+	SEEN_CLOSE = 0x04, /* closes first */
+	SEEN_LIBERAL = 0x08, /* picked up: no window is known */
+	SEEN_UNACKED = 0x10, /* has sent what nobody has acknowledged */
+	SEEN_MAXACK = 0x20, /* maxack is one */
+};
+
+/* As stat_max of maps.h: for user space, that copies flows. */
+volatile const enum seen_flag seen_scale = SEEN_SCALE;
+
 #define LAST_CHALLENGE 0x40 /* a SYN may be answered with a challenge ACK */
 #define LAST_SIMULTANEOUS 0x80 /* a simultaneous open */
 

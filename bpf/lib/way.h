@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "conntrack.h"
+#include "facts.h"
+#include "icmp_error.h"
+#include "marks.h"
+#include "parse.h"
+#include "scratch.h"
+#include "types.h"
+#include "written.h"
+
+/* A packet's way at TC: how it begins, and how it meets conntrack. */
+
+/* What the steps of a packet's way share. */
+struct way {
+	struct ct ct;
+	struct tuple *key; /* the tuple that it came with */
+	struct icmp_error *error; /* NULL: the packet is none */
+};
+
+static __always_inline int drop(__u32 reason)
+{
+	count(reason);
+	return TCX_DROP;
+}
+
+/* Hands the packet to the host. */
+static __always_inline int pass(struct __sk_buff *skb)
+{
+	skb->tc_index = TC_INDEX_NONE;
+	return TCX_NEXT;
+}
+
+static __always_inline struct scratch *way_begin(struct way *w)
+{
+	struct scratch *s = scratch();
+
+	if (!s)
+		return NULL;
+	pkt_begin(&s->pkt);
+	__builtin_memset(&s->error, 0, sizeof(s->error));
+	__builtin_memset(w, 0, sizeof(*w));
+	w->key = &s->key;
+	w->error = &s->error;
+	return s;
+}
+
+static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
+				 struct way *w, const struct iface *iface,
+				 int egress)
+{
+	int ret;
+
+	facts_none();
+	p->now = bpf_ktime_get_coarse_ns();
+	p->mark = ctx_mark(skb);
+	p->priority = skb->priority;
+	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
+	p->pkt_type = ctx_pkt_type(skb);
+	p->l3_off = iface->flags & IFACE_L3 ? 0 : ETH_HLEN;
+	/* On the way out it is the header that the packet leaves with. */
+	p->ll_len = egress ? 0 : p->l3_off;
+	p->protocol = skb->protocol;
+	if (p->protocol != bpf_htons(ETH_P_IP) &&
+	    p->protocol != bpf_htons(ETH_P_IPV6))
+		return PARSE_FOREIGN;
+	ctx_pull(skb, ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(p->th));
+	ret = parse(skb, p, egress);
+	if (ret == PARSE_OK)
+		*w->key = p->tuple;
+	return ret;
+}
+
+/* Conntrack sees what the chains before it have written. */
+static __always_inline void see_written(struct pkt *p, struct way *w)
+{
+	if (!policy_writes)
+		return;
+	tuple_of_headers(p, &p->tuple);
+	parse_ports(p);
+	*w->key = p->tuple;
+}
+
+static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
+				  struct way *w)
+{
+	struct icmp_error *error = w->error;
+
+	w->error = NULL;
+	if (p->ct_state == CT_STATE_UNTRACKED)
+		return; /* a chain before said so */
+	facts_none();
+	if (ct_is_short(p)) {
+		p->ct_state = CT_STATE_INVALID;
+	} else if (ct_untracked(p)) {
+		p->ct_state = CT_STATE_UNTRACKED;
+	} else if (ct_is_icmp_error(p)) {
+		w->error = error;
+		icmp_error_track(skb, p, error);
+	} else {
+		ct_in(skb, p, w->key, &w->ct);
+		if (w->ct.flow)
+			facts_flow(w->key, w->ct.flow, w->ct.flow->flags);
+		else if (w->ct.first)
+			facts_first(w->key, zone_of(p, ZONE_REPLY));
+	}
+}
+
+/* nf_ct_attach(): the answer belongs to the flow of what it answers. */
+static __always_inline void track_answer(struct __sk_buff *skb, struct pkt *p,
+					 struct way *w)
+{
+	struct tuple *there = &w->error->quoted;
+
+	if (policy_facts) {
+		if (ct_is_icmp_error(p))
+			icmp_parse_quoted(skb, p, w->error);
+		else
+			tuple_reverse(there, (struct endpoints *)w->key, w->key,
+				      0);
+		facts_answer(there, p);
+	}
+	w->error = NULL;
+	p->ct_state = CT_STATE_RELATED;
+}
+
+/* The first packet goes no further after all: there is no flow. */
+static __always_inline void forget(const struct way *w)
+{
+	struct flow *f;
+
+	if (!w->ct.first)
+		return;
+	f = bpf_map_lookup_elem(&l2_half_open, w->key);
+	if (f)
+		flow_delete(w->key, f);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "facts.h"
+#include "flow.h"
+#include "icmp_error.h"
+#include "nat.h"
+#include "policy.h"
+#include "rewrite.h"
+#include "way.h"
+
+/* The translations on a packet's way. */
+
+/*
+ * Rules may have written other addresses to the packet than conntrack has: they
+ * stay, unless the flow has a translation of that side.
+ */
+static __always_inline void set_dst(struct pkt *p, const struct way *w,
+				    const struct endpoints *out)
+{
+	const struct tuple *key = w->key;
+
+	if (policy_writes && key->dport == out->dport &&
+	    !__builtin_memcmp(key->daddr, out->daddr, sizeof(key->daddr)))
+		return;
+	translate_dst(p, out);
+}
+
+static __always_inline void set_src(struct pkt *p, const struct way *w,
+				    const struct endpoints *out)
+{
+	const struct tuple *key = w->key;
+
+	if (policy_writes && key->sport == out->sport &&
+	    !__builtin_memcmp(key->saddr, out->saddr, sizeof(key->saddr)))
+		return;
+	translate_src(p, out);
+}
+
+/* A first packet's NAT chains, or none, have decided about a side. */
+static __always_inline void nat_done(struct pkt *p, const struct way *w,
+				     int is_src)
+{
+	struct endpoints out;
+
+	p->nat = 0;
+	__builtin_memcpy(&out, &p->tuple, sizeof(out));
+	if (is_src)
+		set_src(p, w, &out);
+	else
+		set_dst(p, w, &out);
+}
+
+/*
+ * The destination's translation: the flow's, or for a first packet the one that
+ * the NAT chains of the hook ask for. Returns a drop reason or 0.
+ */
+static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
+				  struct way *w, int is_output)
+{
+	int reason;
+
+	if (w->ct.flow) {
+		set_dst(p, w, &w->ct.flow->out);
+		return 0;
+	}
+	if (w->error && w->error->translate) {
+		icmp_error_dst(p, w->error);
+		return 0;
+	}
+	if (!w->ct.first)
+		return 0;
+	if (is_output ? !policy_accepts(OUTPUT_NAT, output_nat, skb, p) :
+			!policy_accepts(PREROUTING_NAT, prerouting_nat, skb, p))
+		return STAT_DROP_POLICY;
+	if (!p->nat)
+		return 0;
+	reason = nat_destination(skb, p);
+	if (reason)
+		return reason;
+	nat_done(p, w, 0);
+	facts_to(w->key, (struct endpoints *)&p->tuple, zone_of(p, ZONE_REPLY));
+	return 0;
+}
+
+/* The translation gives the packet another destination address. */
+static __always_inline int has_other_dst(const struct pkt *p,
+					 const struct way *w)
+{
+	return !!__builtin_memcmp(w->key->daddr, p->tuple.daddr, 16);
+}
+
+/*
+ * The source's translation, likewise. Begins the flow. Returns a drop reason or
+ * 0.
+ */
+static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
+				  struct way *w, int is_input)
+{
+	int reason;
+
+	if (w->ct.flow) {
+		flow_goes_by(w->ct.flow, p->oif);
+		set_src(p, w, &w->ct.flow->out);
+		return 0;
+	}
+	if (w->error && w->error->translate) {
+		icmp_error_src(p, w->error);
+		return 0;
+	}
+	if (!w->ct.first)
+		return 0;
+	if (is_input ?
+		    !policy_accepts(INPUT_NAT, input_nat, skb, p) :
+		    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
+		return STAT_DROP_POLICY;
+	if (policy_nat & p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
+		return STAT_DROP_NAT_NO_ADDRESS;
+	reason = flow_begin(p, w->key, w->ct.state);
+	if (reason)
+		return reason;
+	nat_done(p, w, 1);
+	facts_begun(w->key, (struct endpoints *)&p->tuple,
+		    zone_of(p, ZONE_REPLY));
+	return 0;
+}

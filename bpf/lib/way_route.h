@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "common.h"
+#include "forward.h"
+#include "types.h"
+#include "written.h"
+
+/* Where a packet goes from here. */
+
+static __always_inline int lookup_route(struct __sk_buff *skb,
+					const struct pkt *p, __u32 iif,
+					struct bpf_fib_lookup *fib, __u32 len)
+{
+	route_fill(fib, p, len);
+	fib->ifindex = iif;
+	if (policy_writes)
+		route_fill_written(fib, p);
+	/* In newer headers a union with smac; an output after the call. */
+	__builtin_memcpy(fib->smac, &p->mark, sizeof(p->mark));
+	return bpf_fib_lookup(skb, fib, sizeof(*fib),
+			      FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK);
+}
+
+static __always_inline enum route
+find_route(struct __sk_buff *skb, struct pkt *p, struct bpf_fib_lookup *fib)
+{
+	int ret, too_big = 0;
+
+	if (p->pkt_type != PACKET_HOST)
+		return ROUTE_LOCAL;
+	if (p->nfproto == NFPROTO_IPV6 && is_link_local(p->tuple.daddr))
+		return ROUTE_LOCAL;
+
+	ret = lookup_route(skb, p, p->iif, fib, segment_len(skb, p));
+	if (ret == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+		/* Which interface it would have been. */
+		ret = lookup_route(skb, p, p->iif, fib, 1);
+		too_big = 1;
+	}
+	switch (ret) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+		if (p->nfproto == NFPROTO_IPV6 && is_link_local(p->tuple.saddr))
+			return ROUTE_REFUSED;
+		p->oif = fib->ifindex;
+		return too_big ? ROUTE_TOO_BIG : ROUTE_FORWARD;
+	case BPF_FIB_LKUP_RET_NOT_FWDED:
+	case BPF_FIB_LKUP_RET_FWD_DISABLED:
+		return ROUTE_LOCAL;
+	case BPF_FIB_LKUP_RET_BLACKHOLE:
+	case BPF_FIB_LKUP_RET_UNREACHABLE:
+	case BPF_FIB_LKUP_RET_PROHIBIT:
+		return ROUTE_REFUSED;
+	}
+	return ROUTE_DROP;
+}
+
+/*
+ * The destination was translated after the kernel had routed the packet: the
+ * way is another one, as ip_route_me_harder() finds it. What is for the router
+ * itself would have to come in by lo, and its answers go out there.
+ */
+static __always_inline int reroute(struct __sk_buff *skb, struct pkt *p,
+				   struct bpf_fib_lookup *fib)
+{
+	switch (lookup_route(skb, p, p->iif ? p->iif : LOOPBACK_IFINDEX, fib,
+			     segment_len(skb, p))) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+		p->oif = fib->ifindex;
+		return 0;
+	case BPF_FIB_LKUP_RET_NOT_FWDED:
+		return STAT_DROP_NAT_LOCAL;
+	}
+	return STAT_DROP_NO_ROUTE;
+}
+
+/* Whether answers to the translated source would stay in the router. */
+static __noinline int answers_by_lo(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct bpf_fib_lookup fib;
+
+	route_fill(&fib, p, 1);
+	fib.ifindex = LOOPBACK_IFINDEX;
+	if (p->nfproto == NFPROTO_IPV4)
+		__builtin_memcpy(&fib.ipv4_dst, p->tuple.saddr, 4);
+	else
+		__builtin_memcpy(fib.ipv6_dst, p->tuple.saddr, 16);
+	return bpf_fib_lookup(skb, &fib, sizeof(fib), FIB_LOOKUP_SKIP_NEIGH) ==
+	       BPF_FIB_LKUP_RET_NOT_FWDED;
+}
