@@ -97,18 +97,32 @@ static __always_inline int ct_is_confirmed_by(const struct pkt *p, __u8 state,
 	return p->l4proto != IPPROTO_TCP || state == TCP_ESTABLISHED;
 }
 
-__noinline int flow_delete(const struct tuple *key, struct flow *f)
+/* Ends a flow. Of several CPUs that do so at once one reports it. Returns how many
+ * entries are gone.
+ */
+__noinline int flow_delete(const struct tuple *key, struct flow *f,
+			   enum flow_end end)
 {
+	struct flow *twin, *half_open;
+	struct flow_event *e;
 	struct tuple rkey;
+	int gone, entries = 0;
 
 	if (!key || !f)
 		return 0;
 	tuple_reverse(&rkey, &f->out, key, f->zone);
-	bpf_map_delete_elem(&l2_flows, key);
-	bpf_map_delete_elem(&l2_flows, &rkey);
-	bpf_map_delete_elem(&l2_half_open, key);
-	bpf_map_delete_elem(&l2_half_open, &rkey);
-	return 0;
+	half_open = bpf_map_lookup_elem(&l2_half_open, key);
+	twin = half_open ? bpf_map_lookup_elem(&l2_half_open, &rkey) :
+			   bpf_map_lookup_elem(&l2_flows, &rkey);
+	e = flow_event_begin(key, f, twin, !!half_open, FLOW_EVENT_DESTROY,
+			     end);
+	entries += !bpf_map_delete_elem(&l2_flows, key);
+	entries += !bpf_map_delete_elem(&l2_half_open, key);
+	gone = entries;
+	entries += !bpf_map_delete_elem(&l2_flows, &rkey);
+	entries += !bpf_map_delete_elem(&l2_half_open, &rkey);
+	flow_event_end(e, gone);
+	return entries;
 }
 
 /*
@@ -197,7 +211,7 @@ static __always_inline int ct_tcp(struct ctx_buff *ctx, const struct pkt *p,
 
 	if (!twin) {
 		/* Evicted, and its window with it. */
-		flow_sync(key, f, half);
+		flow_sync(key, f, half, FLOW_SAME);
 		twin = flow_twin(key, f, half);
 		if (!twin)
 			return TCP_IGNORE;
@@ -221,12 +235,13 @@ static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
 {
 	struct tcp_change change = {};
 	struct flow *f, *confirmed;
-	__u8 flags, changed, refused;
+	enum flow_change changed;
+	__u8 flags, refused;
 	int verdict = TCP_KEEP;
 
 	f = ct_find(key, p, &ct->half);
 	if (f && ticks_after(ns_to_ticks(p->now), READ_ONCE(f->expires))) {
-		flow_delete(key, f);
+		flow_delete(key, f, FLOW_END_EXPIRED);
 		count(STAT_FLOW_EXPIRED);
 		f = NULL;
 	}
@@ -236,6 +251,7 @@ static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
 	}
 	if (f) {
 		change.state = f->state;
+		change.flags = f->flags;
 		if (p->l4proto == IPPROTO_TCP) {
 			verdict = ct_tcp(ctx, p, key, f, ct->half, &change);
 		} else {
@@ -247,7 +263,7 @@ static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
 			return;
 		}
 		if (verdict == TCP_REOPEN) {
-			flow_delete(key, f);
+			flow_delete(key, f, FLOW_END_REOPENED);
 			f = NULL;
 		}
 	}
@@ -268,7 +284,9 @@ static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
 		  !(flags & FLOW_SEEN_REPLY);
 	if (flags & FLOW_REPLY)
 		flags |= FLOW_SEEN_REPLY;
-	changed = change.state != f->state || flags != f->flags;
+	changed = change.state != f->state || flags != change.flags ?
+			  FLOW_CHANGED :
+			  FLOW_SAME;
 	if (changed) {
 		WRITE_ONCE(f->state, change.state);
 		WRITE_ONCE(f->flags, flags);
@@ -279,12 +297,12 @@ static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
 		if (confirmed) {
 			f = confirmed;
 			ct->half = 0;
-			changed = 1;
+			changed = FLOW_CONFIRMED;
 		}
 	}
 	if (verdict == TCP_IGNORE || change.keep_expiry) {
 		if (changed)
-			flow_sync(key, f, ct->half);
+			flow_sync(key, f, ct->half, changed);
 	} else {
 		flow_touch(key, f, p, ct->half, changed, change.timeout);
 	}
@@ -293,7 +311,7 @@ static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
 		 * next packet is of none. This one still is of the flow.
 		 */
 		WRITE_ONCE(f->expires, ns_to_ticks(p->now) - 1);
-		flow_sync(key, f, ct->half);
+		flow_sync(key, f, ct->half, FLOW_SAME);
 	}
 	ct->flow = f;
 	p->ct_state = flags & FLOW_SEEN_REPLY ? CT_STATE_ESTABLISHED :

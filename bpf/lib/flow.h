@@ -4,6 +4,7 @@
 #include "common.h"
 #include "csum.h"
 #include "facts.h"
+#include "flow_event.h"
 #include "icmp.h"
 #include "maps.h"
 #include "scratch.h"
@@ -152,8 +153,18 @@ static __always_inline struct flow *flow_twin(const struct tuple *key,
 		      bpf_map_lookup_elem(&l2_flows, &rkey);
 }
 
-/* Gives the other direction this one's state; puts it back when it is gone. */
-__noinline int flow_sync(const struct tuple *key, struct flow *f, int half)
+/* What of a flow is another one now. */
+enum flow_change {
+	FLOW_SAME,
+	FLOW_CHANGED, /* state or flags */
+	FLOW_CONFIRMED, /* and its tier */
+};
+
+/* Gives the other direction this one's state; puts it back when it is gone.
+ * Reports what has changed.
+ */
+__noinline int flow_sync(const struct tuple *key, struct flow *f, int half,
+			 enum flow_change change)
 {
 	struct scratch *s = scratch();
 	struct tuple rkey;
@@ -170,6 +181,11 @@ __noinline int flow_sync(const struct tuple *key, struct flow *f, int half)
 		WRITE_ONCE(twin->flags,
 			   twin->flags | (f->flags &
 					  (FLOW_SEEN_REPLY | FLOW_ASSURED)));
+		if (change)
+			flow_report(key, f, twin, half,
+				    change == FLOW_CONFIRMED ?
+					    FLOW_EVENT_CONFIRM :
+					    FLOW_EVENT_UPDATE);
 		return 0;
 	}
 	flow_reverse(&s->rev, f, key);
@@ -184,7 +200,7 @@ __noinline int flow_sync(const struct tuple *key, struct flow *f, int half)
  */
 static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
 				       const struct pkt *p, int half,
-				       int changed, __u32 timeout)
+				       enum flow_change change, __u32 timeout)
 {
 	__u32 expires = ns_to_ticks(p->now) + timeout;
 	__s32 lag = timeout / 4, longer = expires - f->expires;
@@ -194,8 +210,8 @@ static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
 	if (lag > TICKS_PER_SEC)
 		lag = TICKS_PER_SEC;
 	/* A timeout that is another one now is written at once. */
-	if (!changed && longer < lag && longer > -2 * TICKS_PER_SEC)
+	if (!change && longer < lag && longer > -2 * TICKS_PER_SEC)
 		return;
 	WRITE_ONCE(f->expires, expires);
-	flow_sync(key, f, half);
+	flow_sync(key, f, half, change);
 }

@@ -162,7 +162,7 @@ static __noinline int nat_reserve(const struct tuple *rkey,
 	if (f) {
 		if (!ticks_after(now, READ_ONCE(f->expires)))
 			return -1;
-		flow_delete(rkey, f);
+		flow_delete(rkey, f, FLOW_END_EXPIRED);
 	}
 	err = bpf_map_update_elem(&l2_half_open, rkey, rev, BPF_NOEXIST);
 	if (err) {
@@ -293,5 +293,6 @@ __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 	fwd->bytes = p->len;
 	bpf_map_update_elem(&l2_half_open, key, fwd, BPF_ANY);
 	count(STAT_FLOW_NEW);
+	flow_report(key, fwd, &sc->rev, 1, FLOW_EVENT_NEW);
 	return 0;
 }

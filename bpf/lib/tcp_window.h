@@ -200,6 +200,7 @@ struct tcp_change {
 	__u8 next; /* that it leads to, if it is in the window */
 	__u8 window; /* it has to be */
 	struct tcp_numbers n;
+	__u8 flags; /* FLOW_*, as they were */
 };
 
 /* The bounds of nf_conntrack's tcp_in_window(). */

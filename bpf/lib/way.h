@@ -135,5 +135,5 @@ static __always_inline void forget(const struct way *w)
 		return;
 	f = bpf_map_lookup_elem(&l2_half_open, w->key);
 	if (f)
-		flow_delete(w->key, f);
+		flow_delete(w->key, f, FLOW_END_REFUSED);
 }

@@ -14,6 +14,7 @@ import (
 type flowsCmd struct {
 	List   flowsListCmd   `cmd:"" default:"withargs" help:"List tracked flows."`
 	Delete flowsDeleteCmd `cmd:"" help:"End tracked flows."`
+	Events flowsEventsCmd `cmd:"" help:"Show what happens to flows while it happens."`
 }
 
 // flowsFilter selects flows. The words are conntrack's where it has them.
@@ -133,5 +134,39 @@ func (c *flowsDeleteCmd) Run(e *env) error {
 		return printJSON(e.out, api.DeletedFlows{Deleted: n})
 	}
 	_, err = fmt.Fprintf(e.out, "flows deleted: %d\n", n)
+	return err
+}
+
+type flowsEventsCmd struct {
+	flowsFilter
+	Event     string `help:"Only events of these kinds: new, update, confirm, destroy." short:"e" default:"all" placeholder:"NAME,..."`
+	Timestamp bool   `help:"Print the time before each event."`
+	JSON      bool   `help:"Print one JSON object a line." name:"json"`
+}
+
+// Run implements the command.
+func (c *flowsEventsCmd) Run(e *env) error {
+	f, err := c.filter()
+	if err != nil {
+		return err
+	}
+	kinds, err := flow.ParseKinds(c.Event)
+	if err != nil {
+		return api.BadInput(err)
+	}
+	enc := json.NewEncoder(e.out)
+	err = e.client.FlowEvents(e.ctx, f, kinds, nil, func(event flow.Event) error {
+		if c.JSON {
+			return enc.Encode(event)
+		}
+		if c.Timestamp {
+			fmt.Fprint(e.out, event.Time.Format("2006-01-02T15:04:05.000000Z07:00 "))
+		}
+		_, err := fmt.Fprintln(e.out, event.String())
+		return err
+	})
+	if e.ctx.Err() != nil {
+		return nil // it was told to end
+	}
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // daemon keeps a dataplane as its files say. It is the api.Service.
@@ -38,10 +39,15 @@ type daemon struct {
 	sync      api.Sync
 	// stopEvents ends the reading of dp's log events.
 	stopEvents context.CancelFunc
+	// stopFlows ends that of its events of flows, which go to flows.
+	stopFlows context.CancelFunc
+	flows     flow.Hub
 }
 
 func newDaemon(p *enforce.Plan, level *slog.LevelVar) *daemon {
-	return &daemon{started: time.Now(), level: level, plan: p}
+	d := &daemon{started: time.Now(), level: level, plan: p}
+	d.flows.Changed = d.listenFlows
+	return d
 }
 
 // errDetached answers what needs a dataplane after a detach.
@@ -225,6 +231,9 @@ func (d *daemon) Detach(ctx context.Context, fallback bool) (api.Detached, error
 	d.dp = nil
 	if d.stopEvents != nil {
 		d.stopEvents()
+	}
+	if d.stopFlows != nil {
+		d.stopFlows()
 	}
 	d.mu.Unlock()
 	err := errors.Join(dp.Close(), loader.Detach(plan.Config.Dataplane.PinPath))

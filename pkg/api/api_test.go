@@ -29,6 +29,7 @@ type memory struct {
 	asked string
 	err   error
 	flows []flow.Flow
+	hub   flow.Hub
 }
 
 func (m *memory) note(format string, args ...any) error {
@@ -47,6 +48,13 @@ func (m *memory) Flows(_ context.Context, f flow.Filter) ([]flow.Flow, error) {
 }
 func (m *memory) DeleteFlows(_ context.Context, f flow.Filter) (int, error) {
 	return 12, m.note("delete flows %v %d %s %s%s", f.Prefix, f.Port, f.Protocol, f.State, marks(f))
+}
+
+func (m *memory) FlowEvents(_ context.Context, f flow.Filter, kinds flow.Kind) (*flow.Listener, error) {
+	if err := m.note("events %v %s", f.Prefix, kinds); err != nil {
+		return nil, err
+	}
+	return m.hub.Listen(f, kinds)
 }
 
 // marks is what a filter says of marks and zones.
@@ -163,6 +171,52 @@ func TestFlows(t *testing.T) {
 	}
 }
 
+// TestFlowEvents: events come over the socket as they happen; a caller that does
+// not read holds up nobody.
+func TestFlowEvents(t *testing.T) {
+	m := &memory{}
+	c, _ := serve(t, m)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	listen := func(yield func(flow.Event) error) (done chan error) {
+		ready := make(chan struct{})
+		done = make(chan error, 1)
+		go func() {
+			done <- c.FlowEvents(ctx, flow.Filter{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, flow.KindNew|flow.KindDestroy, func() { close(ready) }, yield)
+		}()
+		select {
+		case <-ready:
+		case err := <-done:
+			t.Fatal(err)
+		}
+		return done
+	}
+	stuck := make(chan struct{})
+	blocked := listen(func(flow.Event) error { <-stuck; return errors.New("enough") })
+	got := make(chan flow.Event)
+	done := listen(func(e flow.Event) error { got <- e; return nil })
+	if m.asked != "events 10.0.0.0/8 new,destroy" {
+		t.Errorf("asked %q", m.asked)
+	}
+	f := flow.Flow{Protocol: "udp", Original: flow.Direction{Src: netip.MustParseAddrPort("10.1.2.3:5"), Dst: netip.MustParseAddrPort("1.1.1.1:53")}}
+	for i := range 20000 { // more than sockets and buffers hold
+		f := f
+		f.Original.Packets = uint64(i)
+		m.hub.Publish(flow.Event{Kind: flow.KindNew, Flow: &f})
+		if e := <-got; e.Kind != flow.KindNew || e.Flow.Original.Packets != uint64(i) {
+			t.Fatalf("event %d is %v", i, &e)
+		}
+	}
+	close(stuck)
+	if err := <-blocked; err == nil || err.Error() != "enough" {
+		t.Error(err)
+	}
+	m.hub.Close()
+	if err := <-done; err != nil {
+		t.Errorf("the daemon's end is %v", err)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	m := &memory{}
 	c, _ := serve(t, m)
@@ -212,6 +266,8 @@ func TestRefusals(t *testing.T) {
 		{"PUT", "/v1/sets/ip/t/s/e", "timeout=5", 422, "want a duration"},
 		{"PUT", "/v1/sets/ip/t/s/e", "timeout=-5s", 422, "want a duration"},
 		{"POST", "/v1/detach", "fallback=maybe", 422, "want true or false"},
+		{"GET", "/v1/flows/events", "event=begin", 422, "want some of all, new"},
+		{"GET", "/v1/flows/events", "port=0", 422, "want a number from 1 to 65535"},
 		{"GET", "/v1/reload", "", 404, "not known to this daemon"},
 		{"GET", "/v2/status", "", 404, "not known to this daemon"},
 	} {

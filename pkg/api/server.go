@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // Server answers requests with a Service. Its ReadHeaderTimeout is set; the
@@ -43,6 +45,8 @@ func handler(s Service, log *slog.Logger) http.Handler {
 	handle("GET /v1/flows/count", func(r *http.Request) (any, error) { return countFlows(s, r) })
 	handle("DELETE /v1/flows", func(r *http.Request) (any, error) { return deleteFlows(s, r) })
 	mux.HandleFunc("GET /v1/flows", func(w http.ResponseWriter, r *http.Request) { listFlows(s, log, w, r) })
+
+	mux.HandleFunc("GET /v1/flows/events", func(w http.ResponseWriter, r *http.Request) { flowEvents(s, log, w, r) })
 
 	const set = "/v1/sets/{family}/{table}/{set}"
 	handle("GET "+set, func(r *http.Request) (any, error) {
@@ -132,6 +136,50 @@ func listFlows(s Service, log *slog.Logger, w http.ResponseWriter, r *http.Reque
 		}
 	}
 	_ = out.Flush()
+}
+
+// flowEvents writes one JSON object a line, until the caller goes away or the
+// daemon ends. The caller may be slow: it loses events then, and nobody waits.
+func flowEvents(s Service, log *slog.Logger, w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	kinds := flow.KindAll
+	var err error
+	if q.Has("event") {
+		kinds, err = flow.ParseKinds(q.Get("event"))
+		q.Del("event")
+	}
+	if err != nil {
+		writeError(w, r, log, BadInput(err))
+		return
+	}
+	f, err := parseFilter(q)
+	if err != nil {
+		writeError(w, r, log, err)
+		return
+	}
+	l, err := s.FlowEvents(r.Context(), f, kinds)
+	if errors.Is(err, flow.ErrTooManyListeners) {
+		err = &Error{http.StatusServiceUnavailable, err.Error()}
+	}
+	if err != nil {
+		writeError(w, r, log, err)
+		return
+	}
+	defer l.Close()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	flusher := http.NewResponseController(w)
+	// The caller knows by the header that it hears of all from now on.
+	err = flusher.Flush()
+	enc := json.NewEncoder(w)
+	for err == nil {
+		var e flow.Event
+		if e, err = l.Next(r.Context()); err != nil {
+			return
+		}
+		if err = enc.Encode(&e); err == nil && !l.Waiting() {
+			err = flusher.Flush()
+		}
+	}
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -19,6 +18,9 @@ import (
 type Table struct {
 	// Interface names the interface with an index; nil: its number is its name.
 	Interface func(index int) string
+	// Deleted is called for each living flow that Delete has ended; nil: nobody
+	// wants to know.
+	Deleted func(Flow)
 
 	confirmed, halfOpen *ebpf.Map
 }
@@ -85,6 +87,9 @@ func (t *Table) Delete(filter Filter) (int, error) {
 			}
 			if int32(f.Expires-now) >= 0 {
 				deleted++
+				if t.Deleted != nil {
+					t.Deleted(fl)
+				}
 			}
 		}
 	}
@@ -167,10 +172,13 @@ func readAll(m *ebpf.Map) (map[rawTuple]rawFlow, error) {
 	}
 }
 
-// nowTicks is the dataplane's clock.
-func nowTicks() uint32 {
+// nowNS is CLOCK_MONOTONIC, the dataplane's clock.
+func nowNS() uint64 {
 	var ts unix.Timespec
 	// Cannot fail for this clock.
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return uint32(uint64(time.Duration(ts.Nano())) >> tickShift)
+	return uint64(ts.Nano())
 }
+
+// nowTicks is the same in the unit of flow entries.
+func nowTicks() uint32 { return uint32(nowNS() >> tickShift) }
