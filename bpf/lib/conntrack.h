@@ -10,8 +10,8 @@
 
 /* What conntrack knows of the packet in hand. */
 struct ct {
-	struct flow *flow; /* NULL: none (yet) */
-	__u8 half; /* the flow is in the half-open tier */
+	struct endpoints out; /* what the packets of its flow leave with */
+	__u8 found; /* it has one */
 	__u8 first; /* the packet begins a flow, if the ruleset accepts it */
 	__u8 state; /* TCP state that the flow begins with */
 };
@@ -212,18 +212,20 @@ static __always_inline int ct_tcp(struct ctx_buff *ctx, const struct pkt *p,
 
 /*
  * Finds the packet's flow, moves its state on and sets p->ct_state, as
- * nf_conntrack_in() does. A TCP connection is confirmed when its handshake is
+ * nf_conntrack_in() does; ct is all 0 before. A TCP connection is confirmed when its handshake is
  * complete, anything else by its first reply.
  */
-static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
-				  struct tuple *key, struct ct *ct)
+__noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
+		     struct ct *ct)
 {
+	__u8 half, flags, changed, refused;
 	struct tcp_change change = {};
 	struct flow *f, *confirmed;
-	__u8 flags, changed, refused;
 	int verdict = TCP_KEEP;
 
-	f = ct_find(key, p, &ct->half);
+	if (!p || !key || !ct)
+		return 0;
+	f = ct_find(key, p, &half);
 	if (f && ticks_after(ns_to_ticks(p->now), READ_ONCE(f->expires))) {
 		flow_delete(key, f);
 		count(STAT_FLOW_EXPIRED);
@@ -231,19 +233,19 @@ static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
 	}
 	if (f && flow_contradicts(f, p)) {
 		p->ct_state = CT_STATE_INVALID;
-		return;
+		return 0;
 	}
 	if (f) {
 		change.state = f->state;
 		if (p->l4proto == IPPROTO_TCP) {
-			verdict = ct_tcp(ctx, p, key, f, ct->half, &change);
+			verdict = ct_tcp(ctx, p, key, f, half, &change);
 		} else {
 			change.timeout = flow_timeout(f, p->l4proto,
 						      ns_to_ticks(p->now));
 		}
 		if (verdict == TCP_INVALID) {
 			p->ct_state = CT_STATE_INVALID;
-			return;
+			return 0;
 		}
 		if (verdict == TCP_REOPEN) {
 			flow_delete(key, f);
@@ -254,11 +256,12 @@ static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
 		key->zone = zone_of(p, ZONE_ORIGINAL);
 		if (!ct_may_begin(ctx, p, &ct->state)) {
 			p->ct_state = CT_STATE_INVALID;
-			return;
+			return 0;
 		}
 		p->ct_state = CT_STATE_NEW;
 		ct->first = 1;
-		return;
+		facts_first(key, zone_of(p, ZONE_REPLY));
+		return 0;
 	}
 
 	flags = f->flags;
@@ -272,29 +275,32 @@ static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
 		WRITE_ONCE(f->state, change.state);
 		WRITE_ONCE(f->flags, flags);
 	}
-	if (ct->half && ct_is_confirmed_by(p, change.state, flags) &&
+	if (half && ct_is_confirmed_by(p, change.state, flags) &&
 	    !flow_confirm(key, f)) {
 		confirmed = bpf_map_lookup_elem(&l2_flows, key);
 		if (confirmed) {
 			f = confirmed;
-			ct->half = 0;
+			half = 0;
 			changed = 1;
 		}
 	}
 	if (verdict == TCP_IGNORE || change.keep_expiry) {
 		if (changed)
-			flow_sync(key, f, ct->half);
+			flow_sync(key, f, half);
 	} else {
-		flow_touch(key, f, p, ct->half, changed, change.timeout);
+		flow_touch(key, f, p, half, changed, change.timeout);
 	}
 	if (refused) {
 		/* A reset before any reply: there is no connection, and the
 		 * next packet is of none. This one still is of the flow.
 		 */
 		WRITE_ONCE(f->expires, ns_to_ticks(p->now) - 1);
-		flow_sync(key, f, ct->half);
+		flow_sync(key, f, half);
 	}
-	ct->flow = f;
+	ct->found = 1;
+	ct->out = f->out;
+	facts_flow(key, f, f->flags);
 	p->ct_state = flags & FLOW_SEEN_REPLY ? CT_STATE_ESTABLISHED :
 						CT_STATE_NEW;
+	return 0;
 }

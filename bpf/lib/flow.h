@@ -76,13 +76,15 @@ static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
 }
 
 /* To be called when out and key are final. */
-static __always_inline void flow_set_diffs(struct flow *f,
-					   const struct tuple *key)
+__noinline int flow_set_diffs(struct flow *f, const struct tuple *key)
 {
+	if (!f || !key)
+		return 0;
 	f->addr_diff = csum_add(csum_addr_diff(key->saddr, f->out.saddr),
 				csum_addr_diff(key->daddr, f->out.daddr));
 	f->port_diff = csum_add(csum_port_diff(key->sport, f->out.sport),
 				csum_port_diff(key->dport, f->out.dport));
+	return 0;
 }
 
 /* A packet of the flow's tuple that is invalid nevertheless: its UDP length cannot
