@@ -11,6 +11,7 @@
 /* What conntrack knows of the packet in hand. */
 struct ct {
 	struct endpoints out; /* what the packets of its flow leave with */
+	__u16 via; /* where they have gone until now: struct hop */
 	__u8 found; /* it has one */
 	__u8 first; /* the packet begins a flow, if the ruleset accepts it */
 	__u8 state; /* TCP state that the flow begins with */
@@ -135,6 +136,7 @@ __noinline int flow_confirm(const struct tuple *key, struct flow *f)
 		s->rev.bytes = twin->bytes;
 		s->rev.seen = twin->seen;
 		s->rev.last = twin->last;
+		s->rev.hop.via = twin->hop.via;
 	}
 
 	err = bpf_map_update_elem(&l2_flows, &rkey, &s->rev, BPF_NOEXIST);
@@ -185,6 +187,14 @@ static __always_inline struct flow *ct_find(struct tuple *key,
 		return f;
 	key->zone = original;
 	return NULL;
+}
+
+/* The packets of the entry with the key go another way than those before. */
+__noinline int ct_goes_by(const struct tuple *key, __u32 ifindex)
+{
+	__u8 half;
+
+	return key ? flow_goes_by(ct_find_entry(key, &half), ifindex) : 0;
 }
 
 /* tcp_packet() with the entries of both directions. */
@@ -299,6 +309,7 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 	}
 	ct->found = 1;
 	ct->out = f->out;
+	ct->via = f->hop.via;
 	facts_flow(key, f, f->flags);
 	p->ct_state = flags & FLOW_SEEN_REPLY ? CT_STATE_ESTABLISHED :
 						CT_STATE_NEW;

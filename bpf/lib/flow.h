@@ -75,6 +75,24 @@ static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
 	r->port_diff = csum_neg(f->port_diff);
 }
 
+/* Of an interface, in struct hop: what does not fit is not known. */
+static __always_inline __u16 flow_via(__u32 ifindex)
+{
+	return ifindex > 0xffff ? 0 : ifindex;
+}
+
+/* Where packets of the entry's direction go. Global, so that the verifier goes
+ * through it once.
+ */
+__noinline int flow_goes_by(struct flow *f, __u32 ifindex)
+{
+	__u16 via = flow_via(ifindex);
+
+	if (f && f->hop.via != via)
+		WRITE_ONCE(f->hop.via, via);
+	return 0;
+}
+
 /* To be called when out and key are final. */
 __noinline int flow_set_diffs(struct flow *f, const struct tuple *key)
 {

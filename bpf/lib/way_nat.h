@@ -101,6 +101,8 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	int reason;
 
 	if (w->ct.found) {
+		if (w->ct.via != flow_via(p->oif))
+			ct_goes_by(w->key, p->oif);
 		set_src(p, w, &w->ct.out);
 		return 0;
 	}
