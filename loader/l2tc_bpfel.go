@@ -72,7 +72,7 @@ type l2TCFlow struct {
 		Smac    [6]uint8
 		Dmac    [6]uint8
 		Mtu     uint16
-		Unused  uint16
+		Via     uint16
 	}
 	Seen struct {
 		_      structs.HostLayout

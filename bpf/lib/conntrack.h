@@ -135,6 +135,7 @@ __noinline int flow_confirm(const struct tuple *key, struct flow *f)
 		s->rev.bytes = twin->bytes;
 		s->rev.seen = twin->seen;
 		s->rev.last = twin->last;
+		s->rev.hop.via = twin->hop.via;
 	}
 
 	err = bpf_map_update_elem(&l2_flows, &rkey, &s->rev, BPF_NOEXIST);

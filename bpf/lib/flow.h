@@ -75,6 +75,18 @@ static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
 	r->port_diff = csum_neg(f->port_diff);
 }
 
+/* Where packets of the entry's direction go; what does not fit is not known.
+ * Global, so that the verifier goes through it once.
+ */
+__noinline int flow_goes_by(struct flow *f, __u32 ifindex)
+{
+	__u16 via = ifindex > 0xffff ? 0 : ifindex;
+
+	if (f && f->hop.via != via)
+		WRITE_ONCE(f->hop.via, via);
+	return 0;
+}
+
 /* To be called when out and key are final. */
 static __always_inline void flow_set_diffs(struct flow *f,
 					   const struct tuple *key)

@@ -275,6 +275,9 @@ __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 	fwd->created = s.now;
 	fwd->expires = s.now + flow_timeout(fwd, p->l4proto, s.now);
 	flow_reverse(&sc->rev, fwd, key);
+	/* Answers, as far as one can tell, go where the packet came from. */
+	flow_goes_by(fwd, p->oif);
+	flow_goes_by(&sc->rev, p->iif);
 	if (p->l4proto == IPPROTO_TCP)
 		sc->rev.seen = sc->seen[1];
 	s.rev = &sc->rev;

@@ -101,6 +101,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	int reason;
 
 	if (w->ct.flow) {
+		flow_goes_by(w->ct.flow, p->oif);
 		set_src(p, w, &w->ct.flow->out);
 		return 0;
 	}

@@ -38,7 +38,7 @@ func (d *daemon) DeleteFlows(_ context.Context, f flow.Filter) (n int, err error
 
 // withFlows calls do with the flow tables of the dataplane.
 func (d *daemon) withFlows(do func(*flow.Table) error) error {
-	_, dp := d.state()
+	plan, dp := d.state()
 	if dp == nil {
 		return errDetached
 	}
@@ -56,6 +56,7 @@ func (d *daemon) withFlows(do func(*flow.Table) error) error {
 	if err != nil {
 		return err
 	}
+	t.Interface = plan.Links.Name
 	return do(t)
 }
 

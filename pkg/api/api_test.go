@@ -113,8 +113,8 @@ func TestCalls(t *testing.T) {
 		{func() (any, error) { return nil, c.SetAdd(ctx, set, "%2F", 0) }, "add {inet filter a b/c?d} %2F 0s", nil},
 		{func() (any, error) { return nil, c.SetDelete(ctx, set, "10.0.0.0/8") }, "delete {inet filter a b/c?d} 10.0.0.0/8", nil},
 		{func() (any, error) {
-			return c.DeleteFlows(ctx, flow.Filter{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Port: 53, Protocol: "udp", State: "x"}, false)
-		}, "delete flows 10.0.0.0/8 53 udp x", 12},
+			return c.DeleteFlows(ctx, flow.Filter{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Port: 53, Protocol: "udp", State: "CLOSE"}, false)
+		}, "delete flows 10.0.0.0/8 53 udp CLOSE", 12},
 		{func() (any, error) { return c.DeleteFlows(ctx, flow.Filter{}, true) }, "delete flows invalid Prefix 0  ", 12},
 		{func() (any, error) { r, err := c.Rules(ctx); return r.Rules[0].Packets, err }, "rules", uint64(1 << 60)},
 	} {
@@ -139,7 +139,7 @@ func TestFlows(t *testing.T) {
 	}
 	c, _ := serve(t, m)
 	mark, zone := uint32(1<<31), uint16(0)
-	f := flow.Filter{Prefix: netip.MustParsePrefix("fd00::/64"), Port: 53, Protocol: "udp", State: "x y", Mark: &mark, Zone: &zone}
+	f := flow.Filter{Prefix: netip.MustParsePrefix("fd00::/64"), Port: 53, Protocol: "udp", State: "TIME_WAIT", Mark: &mark, Zone: &zone}
 	n := 0
 	err := c.Flows(t.Context(), f, func(fl flow.Flow) error {
 		if fl.Original.Packets != uint64(n) || fl.Original.Src.Port() != uint16(n) {
@@ -151,7 +151,7 @@ func TestFlows(t *testing.T) {
 	if err != nil || n != len(m.flows) {
 		t.Errorf("%d flows, %v", n, err)
 	}
-	if m.asked != "flows fd00::/64 53 udp x y mark 2147483648 zone 0" {
+	if m.asked != "flows fd00::/64 53 udp TIME_WAIT mark 2147483648 zone 0" {
 		t.Errorf("asked %q", m.asked)
 	}
 	if n, err := c.CountFlows(t.Context(), flow.Filter{}); err != nil || n != 5000 {
@@ -201,13 +201,14 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/v1/flows", "port=70000", 422, "want a number from 1 to 65535"},
 		{"GET", "/v1/flows", "port=0", 422, "want a number from 1 to 65535"},
 		{"GET", "/v1/flows/count", "addr=10.0.0.256", 422, "want an address or a prefix"},
-		{"GET", "/v1/flows", "adr=10.0.0.1", 422, "want addr, port, proto, state, mark or zone"},
+		{"GET", "/v1/flows", "adr=10.0.0.1", 422, "want addr, src, dst"},
 		{"DELETE", "/v1/flows", "", 422, "or all=true"},
-		{"DELETE", "/v1/flows", "proto=", 422, "or all=true"},
+		{"GET", "/v1/flows", "port=5&port=6", 422, "given 2 times"},
+		{"DELETE", "/v1/flows", "proto=", 422, "want a protocol"},
 		{"DELETE", "/v1/flows", "all=false", 422, "or all=true"},
-		{"DELETE", "/v1/flows", "all=true&port=53", 422, "without them"},
+		{"DELETE", "/v1/flows", "all=true&port=53", 422, "without one"},
 		{"DELETE", "/v1/flows", "all=yes", 422, "want true or false"},
-		{"DELETE", "/v1/flows", "prot=53", 422, "want addr, port, proto, state, mark or zone"},
+		{"DELETE", "/v1/flows", "prot=53", 422, "want addr, src, dst"},
 		{"PUT", "/v1/sets/ip/t/s/e", "timeout=5", 422, "want a duration"},
 		{"PUT", "/v1/sets/ip/t/s/e", "timeout=-5s", 422, "want a duration"},
 		{"POST", "/v1/detach", "fallback=maybe", 422, "want true or false"},

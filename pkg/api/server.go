@@ -11,8 +11,6 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // Server answers requests with a Service. Its ReadHeaderTimeout is set; the
@@ -105,8 +103,8 @@ func deleteFlows(s Service, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if none := f == (flow.Filter{}); none != all {
-		return nil, BadInput(errors.New("delete flows: want addr, port, proto or state, or all=true without them"))
+	if f.IsZero() != all {
+		return nil, BadInput(errors.New("delete flows: want a filter, or all=true without one"))
 	}
 	n, err := s.DeleteFlows(r.Context(), f)
 	return DeletedFlows{n}, err

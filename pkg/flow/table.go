@@ -5,6 +5,7 @@ package flow
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,9 @@ import (
 // Table is the dataplane's flow tables: the confirmed flows and those that are
 // half open.
 type Table struct {
+	// Interface names the interface with an index; nil: its number is its name.
+	Interface func(index int) string
+
 	confirmed, halfOpen *ebpf.Map
 }
 
@@ -44,9 +48,9 @@ func (t *Table) List(filter Filter) ([]Flow, error) {
 			if f.Flags&flagReply != 0 || int32(f.Expires-now) < 0 {
 				continue
 			}
-			fl := decode(&key, &f, entries[f.reverse(&key)], now)
+			fl := t.decode(&key, &f, entries[f.reverse(&key)], now)
 			fl.Confirmed = tier == t.confirmed
-			if filter.match(&fl) {
+			if filter.Match(&fl) {
 				flows = append(flows, fl)
 			}
 		}
@@ -69,8 +73,9 @@ func (t *Table) Delete(filter Filter) (int, error) {
 				continue
 			}
 			twin := f.reverse(&key)
-			fl := decode(&key, &f, entries[twin], now)
-			if !filter.match(&fl) {
+			fl := t.decode(&key, &f, entries[twin], now)
+			fl.Confirmed = tier == t.confirmed
+			if !filter.Match(&fl) {
 				continue
 			}
 			for _, k := range []rawTuple{key, twin} {
@@ -86,11 +91,12 @@ func (t *Table) Delete(filter Filter) (int, error) {
 	return deleted, nil
 }
 
-func decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint32) Flow {
+func (t *Table) decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint32) Flow {
 	fl := Flow{
 		number:   key.L4proto,
 		Protocol: protocolName(key.L4proto),
 		Replied:  f.Flags&flagSeenReply != 0,
+		Assured:  f.Flags&flagAssured != 0,
 		Mark:     f.Mark,
 		Labels:   labels(f.Labels),
 		Expires:  FromTicks(uint32(max(0, int32(f.Expires-now)))),
@@ -105,11 +111,23 @@ func decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint32) Flow {
 			Dst:     addrPort(key.Nfproto, f.Saddr, f.Sport),
 			Packets: twin.Packets, Bytes: twin.Bytes, Zone: f.Zone,
 		},
+		In:  t.interfaceName(twin.Via),
+		Out: t.interfaceName(f.Via),
 	}
 	if key.L4proto == protoTCP && int(f.State) < len(stateNames) {
 		fl.State = stateNames[f.State]
 	}
 	return fl
+}
+
+func (t *Table) interfaceName(index uint16) string {
+	switch {
+	case index == 0:
+		return ""
+	case t.Interface == nil:
+		return strconv.Itoa(int(index))
+	}
+	return t.Interface(int(index))
 }
 
 // labels lists the bits that are set.
@@ -121,6 +139,11 @@ func labels(words [4]uint32) string {
 		}
 	}
 	return strings.Join(list, ",")
+}
+
+// hasLabel tells whether a list of bits has one.
+func hasLabel(list string, bit uint8) bool {
+	return slices.Contains(strings.Split(list, ","), strconv.Itoa(int(bit)))
 }
 
 // batch is how many entries one system call reads.
