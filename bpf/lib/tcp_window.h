@@ -151,7 +151,13 @@ static __always_inline int tcp_read_options(struct ctx_buff *ctx,
 	__u32 len = tcp_header_len(p) - sizeof(struct tcphdr);
 
 	barrier_var(len);
-	if (len < 1 || len > TCP_OPTIONS_MAX ||
+	if (len > TCP_OPTIONS_MAX)
+		return -1;
+	/* Zero last: kernel 7 knows that len began as -20..40, and learns nothing
+	 * from it not being a number in the middle of that.
+	 */
+	barrier_var(len);
+	if (len == 0 ||
 	    ctx_load(ctx, L4_OFF(p) + sizeof(struct tcphdr), o->b, len) < 0)
 		return -1;
 	o->len = len;
