@@ -76,12 +76,18 @@ static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
 	r->port_diff = csum_neg(f->port_diff);
 }
 
-/* Where packets of the entry's direction go; what does not fit is not known.
- * Global, so that the verifier goes through it once.
+/* Of an interface, in struct hop: what does not fit is not known. */
+static __always_inline __u16 flow_via(__u32 ifindex)
+{
+	return ifindex > 0xffff ? 0 : ifindex;
+}
+
+/* Where packets of the entry's direction go. Global, so that the verifier goes
+ * through it once.
  */
 __noinline int flow_goes_by(struct flow *f, __u32 ifindex)
 {
-	__u16 via = ifindex > 0xffff ? 0 : ifindex;
+	__u16 via = flow_via(ifindex);
 
 	if (f && f->hop.via != via)
 		WRITE_ONCE(f->hop.via, via);
@@ -89,13 +95,15 @@ __noinline int flow_goes_by(struct flow *f, __u32 ifindex)
 }
 
 /* To be called when out and key are final. */
-static __always_inline void flow_set_diffs(struct flow *f,
-					   const struct tuple *key)
+__noinline int flow_set_diffs(struct flow *f, const struct tuple *key)
 {
+	if (!f || !key)
+		return 0;
 	f->addr_diff = csum_add(csum_addr_diff(key->saddr, f->out.saddr),
 				csum_addr_diff(key->daddr, f->out.daddr));
 	f->port_diff = csum_add(csum_port_diff(key->sport, f->out.sport),
 				csum_port_diff(key->dport, f->out.dport));
+	return 0;
 }
 
 /* A packet of the flow's tuple that is invalid nevertheless: its UDP length cannot
