@@ -205,10 +205,10 @@ struct tcp_change {
 	__u8 old; /* state that the packet found */
 	__u8 next; /* that it leads to, if it is in the window */
 	__u8 window; /* it has to be */
+	__u8 flags; /* FLOW_* that the packet found */
 	__u8 dir; /* of the packet */
 	__u8 event; /* that it is */
 	struct tcp_numbers n;
-	__u8 flags; /* FLOW_*, as they were */
 };
 
 /* The bounds of nf_conntrack's tcp_in_window(). */
