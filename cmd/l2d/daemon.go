@@ -26,9 +26,11 @@ type daemon struct {
 	level   *slog.LevelVar
 
 	// change is held while the dataplane is changed: one change at a time. It
-	// guards live.
-	change sync.Mutex
-	live   live
+	// guards live, and the NAT log that is written.
+	change     sync.Mutex
+	live       live
+	natLog     config.NAT
+	stopNATLog context.CancelFunc // nil: none is written
 
 	// mu guards the rest, for as long as it takes to copy it.
 	mu        sync.RWMutex
@@ -99,6 +101,7 @@ func (d *daemon) replace(ctx context.Context, p *enforce.Plan) error {
 	d.plan, d.dp, d.applied = p, dp, time.Now()
 	d.mu.Unlock()
 	d.level.Set(logLevel(p.Config.Log.Level))
+	d.setNATLog(p.Config.NAT)
 	slog.Info("dataplane in force", "ruleset", p.Config.Dataplane.Ruleset, "rules", len(p.Program.Rules),
 		"interfaces", len(p.Loader.Interfaces), "waiting", p.Waiting, "took", time.Since(begin).Round(time.Millisecond))
 
