@@ -64,7 +64,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 		forget(w);
 		return refuse(skb, p, w, REJECT_INPUT);
 	}
-	if (write_headers(skb, p, w, 0) < 0)
+	if (write_headers(skb, p, w->key, w->error, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_IN);
 	return pass(skb);
@@ -90,7 +90,7 @@ static __always_inline int to_kernel(struct __sk_buff *skb, struct pkt *p,
 		mark = TC_INDEX_SNAT + half_way_keep(w->key);
 	if (snat || !policy_writes)
 		translate_src(p, &arrived);
-	if (write_headers(skb, p, w, 0) < 0)
+	if (write_headers(skb, p, w->key, w->error, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_TO_KERNEL);
 	skb->tc_index = mark;
@@ -121,7 +121,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 		return refuse_late(w);
 	if (too_big || expires)
 		return to_kernel(skb, p, w);
-	if (write_headers(skb, p, w, 1) < 0)
+	if (write_headers(skb, p, w->key, w->error, 1) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_TC_FORWARDED);
 	return send_by(skb, p, fib, TC_INDEX_DONE);
@@ -255,7 +255,7 @@ static __always_inline int finish_snat(struct __sk_buff *skb, struct pkt *p,
 	if (!f || !is_half_way(w->key, key, &f->out))
 		return drop(STAT_DROP_INTERNAL);
 	translate_src(p, &f->out);
-	if (write_headers(skb, p, w, 0) < 0)
+	if (write_headers(skb, p, w->key, w->error, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	return pass(skb);
 }
@@ -350,7 +350,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
 		return refuse_late(&w);
-	if (write_headers(skb, p, &w, 0) < 0)
+	if (write_headers(skb, p, w.key, w.error, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);
 	return rerouted ? send_by(skb, p, route_of(s), TC_INDEX_DONE) :

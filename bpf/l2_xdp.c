@@ -164,6 +164,7 @@ static __always_inline int find_hop(struct xdp_md *ctx, struct pkt *p,
 
 	hop->oif = fib.ifindex;
 	hop->mtu = fib.mtu_result;
+	hop->via = fib.ifindex;
 	__builtin_memcpy(hop->smac, fib.smac, ETH_ALEN);
 	__builtin_memcpy(hop->dmac, fib.dmac, ETH_ALEN);
 	hop->checked = 0;

@@ -72,7 +72,7 @@ type l2TCFlow struct {
 		Smac    [6]uint8
 		Dmac    [6]uint8
 		Mtu     uint16
-		Unused  uint16
+		Via     uint16
 	}
 	Seen struct {
 		_      structs.HostLayout
@@ -98,6 +98,13 @@ type l2TCFlow struct {
 		_       [1]byte
 	}
 	_ [4]byte
+}
+
+type l2TCFlowListen struct {
+	_          structs.HostLayout
+	All        uint32
+	Translated uint32
+	Lost       uint64
 }
 
 type l2TCFrag struct {
@@ -309,6 +316,8 @@ const (
 	l2TCMapL2Counters      = "l2_counters"
 	l2TCMapL2Events        = "l2_events"
 	l2TCMapL2Facts         = "l2_facts"
+	l2TCMapL2FlowEvents    = "l2_flow_events"
+	l2TCMapL2FlowListen    = "l2_flow_listen"
 	l2TCMapL2Flows         = "l2_flows"
 	l2TCMapL2Frags         = "l2_frags"
 	l2TCMapL2Gc            = "l2_gc"
@@ -395,6 +404,8 @@ type l2TCMapSpecs struct {
 	L2Counters      *ebpf.MapSpec `ebpf:"l2_counters"`
 	L2Events        *ebpf.MapSpec `ebpf:"l2_events"`
 	L2Facts         *ebpf.MapSpec `ebpf:"l2_facts"`
+	L2FlowEvents    *ebpf.MapSpec `ebpf:"l2_flow_events"`
+	L2FlowListen    *ebpf.MapSpec `ebpf:"l2_flow_listen"`
 	L2Flows         *ebpf.MapSpec `ebpf:"l2_flows"`
 	L2Frags         *ebpf.MapSpec `ebpf:"l2_frags"`
 	L2Gc            *ebpf.MapSpec `ebpf:"l2_gc"`
@@ -453,6 +464,8 @@ type l2TCMaps struct {
 	L2Counters      *ebpf.Map `ebpf:"l2_counters"`
 	L2Events        *ebpf.Map `ebpf:"l2_events"`
 	L2Facts         *ebpf.Map `ebpf:"l2_facts"`
+	L2FlowEvents    *ebpf.Map `ebpf:"l2_flow_events"`
+	L2FlowListen    *ebpf.Map `ebpf:"l2_flow_listen"`
 	L2Flows         *ebpf.Map `ebpf:"l2_flows"`
 	L2Frags         *ebpf.Map `ebpf:"l2_frags"`
 	L2Gc            *ebpf.Map `ebpf:"l2_gc"`
@@ -474,6 +487,8 @@ func (m *l2TCMaps) Close() error {
 		m.L2Counters,
 		m.L2Events,
 		m.L2Facts,
+		m.L2FlowEvents,
+		m.L2FlowListen,
 		m.L2Flows,
 		m.L2Frags,
 		m.L2Gc,

@@ -66,7 +66,7 @@ type l2XDPFlow struct {
 		Smac    [6]uint8
 		Dmac    [6]uint8
 		Mtu     uint16
-		Unused  uint16
+		Via     uint16
 	}
 	Seen struct {
 		_      structs.HostLayout
@@ -92,6 +92,13 @@ type l2XDPFlow struct {
 		_       [1]byte
 	}
 	_ [4]byte
+}
+
+type l2XDPFlowListen struct {
+	_          structs.HostLayout
+	All        uint32
+	Translated uint32
+	Lost       uint64
 }
 
 type l2XDPFrag struct {
@@ -273,6 +280,8 @@ const (
 	l2XDPMapL2Counters    = "l2_counters"
 	l2XDPMapL2Events      = "l2_events"
 	l2XDPMapL2Facts       = "l2_facts"
+	l2XDPMapL2FlowEvents  = "l2_flow_events"
+	l2XDPMapL2FlowListen  = "l2_flow_listen"
 	l2XDPMapL2Flows       = "l2_flows"
 	l2XDPMapL2Frags       = "l2_frags"
 	l2XDPMapL2HalfOpen    = "l2_half_open"
@@ -340,19 +349,21 @@ type l2XDPProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPMapSpecs struct {
-	L2Clock    *ebpf.MapSpec `ebpf:"l2_clock"`
-	L2Counters *ebpf.MapSpec `ebpf:"l2_counters"`
-	L2Events   *ebpf.MapSpec `ebpf:"l2_events"`
-	L2Facts    *ebpf.MapSpec `ebpf:"l2_facts"`
-	L2Flows    *ebpf.MapSpec `ebpf:"l2_flows"`
-	L2Frags    *ebpf.MapSpec `ebpf:"l2_frags"`
-	L2HalfOpen *ebpf.MapSpec `ebpf:"l2_half_open"`
-	L2Ifaces   *ebpf.MapSpec `ebpf:"l2_ifaces"`
-	L2Limits   *ebpf.MapSpec `ebpf:"l2_limits"`
-	L2Scratch  *ebpf.MapSpec `ebpf:"l2_scratch"`
-	L2Settings *ebpf.MapSpec `ebpf:"l2_settings"`
-	L2Stats    *ebpf.MapSpec `ebpf:"l2_stats"`
-	L2XdpPorts *ebpf.MapSpec `ebpf:"l2_xdp_ports"`
+	L2Clock      *ebpf.MapSpec `ebpf:"l2_clock"`
+	L2Counters   *ebpf.MapSpec `ebpf:"l2_counters"`
+	L2Events     *ebpf.MapSpec `ebpf:"l2_events"`
+	L2Facts      *ebpf.MapSpec `ebpf:"l2_facts"`
+	L2FlowEvents *ebpf.MapSpec `ebpf:"l2_flow_events"`
+	L2FlowListen *ebpf.MapSpec `ebpf:"l2_flow_listen"`
+	L2Flows      *ebpf.MapSpec `ebpf:"l2_flows"`
+	L2Frags      *ebpf.MapSpec `ebpf:"l2_frags"`
+	L2HalfOpen   *ebpf.MapSpec `ebpf:"l2_half_open"`
+	L2Ifaces     *ebpf.MapSpec `ebpf:"l2_ifaces"`
+	L2Limits     *ebpf.MapSpec `ebpf:"l2_limits"`
+	L2Scratch    *ebpf.MapSpec `ebpf:"l2_scratch"`
+	L2Settings   *ebpf.MapSpec `ebpf:"l2_settings"`
+	L2Stats      *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2XdpPorts   *ebpf.MapSpec `ebpf:"l2_xdp_ports"`
 }
 
 // l2XDPVariableSpecs contains global variables before they are loaded into the kernel.
@@ -387,19 +398,21 @@ func (o *l2XDPObjects) Close() error {
 //
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPMaps struct {
-	L2Clock    *ebpf.Map `ebpf:"l2_clock"`
-	L2Counters *ebpf.Map `ebpf:"l2_counters"`
-	L2Events   *ebpf.Map `ebpf:"l2_events"`
-	L2Facts    *ebpf.Map `ebpf:"l2_facts"`
-	L2Flows    *ebpf.Map `ebpf:"l2_flows"`
-	L2Frags    *ebpf.Map `ebpf:"l2_frags"`
-	L2HalfOpen *ebpf.Map `ebpf:"l2_half_open"`
-	L2Ifaces   *ebpf.Map `ebpf:"l2_ifaces"`
-	L2Limits   *ebpf.Map `ebpf:"l2_limits"`
-	L2Scratch  *ebpf.Map `ebpf:"l2_scratch"`
-	L2Settings *ebpf.Map `ebpf:"l2_settings"`
-	L2Stats    *ebpf.Map `ebpf:"l2_stats"`
-	L2XdpPorts *ebpf.Map `ebpf:"l2_xdp_ports"`
+	L2Clock      *ebpf.Map `ebpf:"l2_clock"`
+	L2Counters   *ebpf.Map `ebpf:"l2_counters"`
+	L2Events     *ebpf.Map `ebpf:"l2_events"`
+	L2Facts      *ebpf.Map `ebpf:"l2_facts"`
+	L2FlowEvents *ebpf.Map `ebpf:"l2_flow_events"`
+	L2FlowListen *ebpf.Map `ebpf:"l2_flow_listen"`
+	L2Flows      *ebpf.Map `ebpf:"l2_flows"`
+	L2Frags      *ebpf.Map `ebpf:"l2_frags"`
+	L2HalfOpen   *ebpf.Map `ebpf:"l2_half_open"`
+	L2Ifaces     *ebpf.Map `ebpf:"l2_ifaces"`
+	L2Limits     *ebpf.Map `ebpf:"l2_limits"`
+	L2Scratch    *ebpf.Map `ebpf:"l2_scratch"`
+	L2Settings   *ebpf.Map `ebpf:"l2_settings"`
+	L2Stats      *ebpf.Map `ebpf:"l2_stats"`
+	L2XdpPorts   *ebpf.Map `ebpf:"l2_xdp_ports"`
 }
 
 func (m *l2XDPMaps) Close() error {
@@ -408,6 +421,8 @@ func (m *l2XDPMaps) Close() error {
 		m.L2Counters,
 		m.L2Events,
 		m.L2Facts,
+		m.L2FlowEvents,
+		m.L2FlowListen,
 		m.L2Flows,
 		m.L2Frags,
 		m.L2HalfOpen,

@@ -10,8 +10,9 @@
 
 /* What conntrack knows of the packet in hand. */
 struct ct {
-	struct flow *flow; /* NULL: none (yet) */
-	__u8 half; /* the flow is in the half-open tier */
+	struct endpoints out; /* what the packets of its flow leave with */
+	__u16 via; /* where they have gone until now: struct hop */
+	__u8 found; /* it has one */
 	__u8 first; /* the packet begins a flow, if the ruleset accepts it */
 	__u8 state; /* TCP state that the flow begins with */
 };
@@ -97,18 +98,32 @@ static __always_inline int ct_is_confirmed_by(const struct pkt *p, __u8 state,
 	return p->l4proto != IPPROTO_TCP || state == TCP_ESTABLISHED;
 }
 
-__noinline int flow_delete(const struct tuple *key, struct flow *f)
+/* Ends a flow. Of several CPUs that do so at once one reports it. Returns how many
+ * entries are gone.
+ */
+__noinline int flow_delete(const struct tuple *key, struct flow *f,
+			   enum flow_end end)
 {
+	struct flow *twin, *half_open;
+	struct flow_event *e;
 	struct tuple rkey;
+	int gone, entries = 0;
 
 	if (!key || !f)
 		return 0;
 	tuple_reverse(&rkey, &f->out, key, f->zone);
-	bpf_map_delete_elem(&l2_flows, key);
-	bpf_map_delete_elem(&l2_flows, &rkey);
-	bpf_map_delete_elem(&l2_half_open, key);
-	bpf_map_delete_elem(&l2_half_open, &rkey);
-	return 0;
+	half_open = bpf_map_lookup_elem(&l2_half_open, key);
+	twin = half_open ? bpf_map_lookup_elem(&l2_half_open, &rkey) :
+			   bpf_map_lookup_elem(&l2_flows, &rkey);
+	e = flow_event_begin(key, f, twin, !!half_open, FLOW_EVENT_DESTROY,
+			     end);
+	entries += !bpf_map_delete_elem(&l2_flows, key);
+	entries += !bpf_map_delete_elem(&l2_half_open, key);
+	gone = entries;
+	entries += !bpf_map_delete_elem(&l2_flows, &rkey);
+	entries += !bpf_map_delete_elem(&l2_half_open, &rkey);
+	flow_event_end(e, gone);
+	return entries;
 }
 
 /*
@@ -135,6 +150,7 @@ __noinline int flow_confirm(const struct tuple *key, struct flow *f)
 		s->rev.bytes = twin->bytes;
 		s->rev.seen = twin->seen;
 		s->rev.last = twin->last;
+		s->rev.hop.via = twin->hop.via;
 	}
 
 	err = bpf_map_update_elem(&l2_flows, &rkey, &s->rev, BPF_NOEXIST);
@@ -187,6 +203,14 @@ static __always_inline struct flow *ct_find(struct tuple *key,
 	return NULL;
 }
 
+/* The packets of the entry with the key go another way than those before. */
+__noinline int ct_goes_by(const struct tuple *key, __u32 ifindex)
+{
+	__u8 half;
+
+	return key ? flow_goes_by(ct_find_entry(key, &half), ifindex) : 0;
+}
+
 /* tcp_packet() with the entries of both directions. */
 static __always_inline int ct_tcp(struct ctx_buff *ctx, const struct pkt *p,
 				  const struct tuple *key, struct flow *f,
@@ -196,7 +220,7 @@ static __always_inline int ct_tcp(struct ctx_buff *ctx, const struct pkt *p,
 
 	if (!twin) {
 		/* Evicted, and its window with it. */
-		flow_sync(key, f, half);
+		flow_sync(key, f, half, FLOW_SAME);
 		twin = flow_twin(key, f, half);
 		if (!twin)
 			return TCP_IGNORE;
@@ -212,41 +236,45 @@ static __always_inline int ct_tcp(struct ctx_buff *ctx, const struct pkt *p,
 
 /*
  * Finds the packet's flow, moves its state on and sets p->ct_state, as
- * nf_conntrack_in() does. A TCP connection is confirmed when its handshake is
- * complete, anything else by its first reply.
+ * nf_conntrack_in() does; ct is all 0 before. A TCP connection is confirmed when
+ * its handshake is complete, anything else by its first reply.
  */
-static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
-				  struct tuple *key, struct ct *ct)
+__noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
+		     struct ct *ct)
 {
+	__u8 half, flags, refused;
+	enum flow_change changed;
 	struct tcp_change change = {};
 	struct flow *f, *confirmed;
-	__u8 flags, changed, refused;
 	int verdict = TCP_KEEP;
 
-	f = ct_find(key, p, &ct->half);
+	if (!p || !key || !ct)
+		return 0;
+	f = ct_find(key, p, &half);
 	if (f && ticks_after(ns_to_ticks(p->now), READ_ONCE(f->expires))) {
-		flow_delete(key, f);
+		flow_delete(key, f, FLOW_END_EXPIRED);
 		count(STAT_FLOW_EXPIRED);
 		f = NULL;
 	}
 	if (f && flow_contradicts(f, p)) {
 		p->ct_state = CT_STATE_INVALID;
-		return;
+		return 0;
 	}
 	if (f) {
 		change.state = f->state;
+		change.flags = f->flags;
 		if (p->l4proto == IPPROTO_TCP) {
-			verdict = ct_tcp(ctx, p, key, f, ct->half, &change);
+			verdict = ct_tcp(ctx, p, key, f, half, &change);
 		} else {
 			change.timeout = flow_timeout(f, p->l4proto,
 						      ns_to_ticks(p->now));
 		}
 		if (verdict == TCP_INVALID) {
 			p->ct_state = CT_STATE_INVALID;
-			return;
+			return 0;
 		}
 		if (verdict == TCP_REOPEN) {
-			flow_delete(key, f);
+			flow_delete(key, f, FLOW_END_REOPENED);
 			f = NULL;
 		}
 	}
@@ -254,11 +282,12 @@ static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
 		key->zone = zone_of(p, ZONE_ORIGINAL);
 		if (!ct_may_begin(ctx, p, &ct->state)) {
 			p->ct_state = CT_STATE_INVALID;
-			return;
+			return 0;
 		}
 		p->ct_state = CT_STATE_NEW;
 		ct->first = 1;
-		return;
+		facts_first(key, zone_of(p, ZONE_REPLY));
+		return 0;
 	}
 
 	flags = f->flags;
@@ -267,34 +296,40 @@ static __always_inline void ct_in(struct ctx_buff *ctx, struct pkt *p,
 		  !(flags & FLOW_SEEN_REPLY);
 	if (flags & FLOW_REPLY)
 		flags |= FLOW_SEEN_REPLY;
-	changed = change.state != f->state || flags != f->flags;
+	changed = change.state != f->state || flags != change.flags ?
+			  FLOW_CHANGED :
+			  FLOW_SAME;
 	if (changed) {
 		WRITE_ONCE(f->state, change.state);
 		WRITE_ONCE(f->flags, flags);
 	}
-	if (ct->half && ct_is_confirmed_by(p, change.state, flags) &&
+	if (half && ct_is_confirmed_by(p, change.state, flags) &&
 	    !flow_confirm(key, f)) {
 		confirmed = bpf_map_lookup_elem(&l2_flows, key);
 		if (confirmed) {
 			f = confirmed;
-			ct->half = 0;
-			changed = 1;
+			half = 0;
+			changed = FLOW_CONFIRMED;
 		}
 	}
 	if (verdict == TCP_IGNORE || change.keep_expiry) {
 		if (changed)
-			flow_sync(key, f, ct->half);
+			flow_sync(key, f, half, changed);
 	} else {
-		flow_touch(key, f, p, ct->half, changed, change.timeout);
+		flow_touch(key, f, p, half, changed, change.timeout);
 	}
 	if (refused) {
 		/* A reset before any reply: there is no connection, and the
 		 * next packet is of none. This one still is of the flow.
 		 */
 		WRITE_ONCE(f->expires, ns_to_ticks(p->now) - 1);
-		flow_sync(key, f, ct->half);
+		flow_sync(key, f, half, FLOW_SAME);
 	}
-	ct->flow = f;
+	ct->found = 1;
+	ct->out = f->out;
+	ct->via = f->hop.via;
+	facts_flow(key, f, f->flags);
 	p->ct_state = flags & FLOW_SEEN_REPLY ? CT_STATE_ESTABLISHED :
 						CT_STATE_NEW;
+	return 0;
 }

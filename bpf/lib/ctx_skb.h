@@ -10,6 +10,11 @@
 #define CTX_XDP 0
 #define ctx_buff __sk_buff
 
+/* A step of a packet's way. Here it is a global function: the kernel verifies it
+ * once, and not for each way that leads to it.
+ */
+#define ctx_step __noinline
+
 /* BPF_F_IPV6 exists from kernel 6.16 on; set by the loader. */
 volatile const __u64 csum_ipv6_flag = 0;
 

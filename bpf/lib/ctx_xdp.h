@@ -10,6 +10,9 @@
 #define CTX_XDP 1
 #define ctx_buff xdp_md
 
+/* A step of a packet's way: here the way is short, and has them inlined. */
+#define ctx_step static __always_inline
+
 /* A program without xdp.frags sees one buffer only, and no call is needed. */
 static __always_inline __u32 ctx_len(struct ctx_buff *ctx)
 {

@@ -4,6 +4,7 @@
 #include "common.h"
 #include "csum.h"
 #include "facts.h"
+#include "flow_event.h"
 #include "icmp.h"
 #include "maps.h"
 #include "scratch.h"
@@ -75,14 +76,34 @@ static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
 	r->port_diff = csum_neg(f->port_diff);
 }
 
-/* To be called when out and key are final. */
-static __always_inline void flow_set_diffs(struct flow *f,
-					   const struct tuple *key)
+/* Of an interface, in struct hop: what does not fit is not known. */
+static __always_inline __u16 flow_via(__u32 ifindex)
 {
+	return ifindex > 0xffff ? 0 : ifindex;
+}
+
+/* Where packets of the entry's direction go. Global, so that the verifier goes
+ * through it once.
+ */
+__noinline int flow_goes_by(struct flow *f, __u32 ifindex)
+{
+	__u16 via = flow_via(ifindex);
+
+	if (f && f->hop.via != via)
+		WRITE_ONCE(f->hop.via, via);
+	return 0;
+}
+
+/* To be called when out and key are final. */
+__noinline int flow_set_diffs(struct flow *f, const struct tuple *key)
+{
+	if (!f || !key)
+		return 0;
 	f->addr_diff = csum_add(csum_addr_diff(key->saddr, f->out.saddr),
 				csum_addr_diff(key->daddr, f->out.daddr));
 	f->port_diff = csum_add(csum_port_diff(key->sport, f->out.sport),
 				csum_port_diff(key->dport, f->out.dport));
+	return 0;
 }
 
 /* A packet of the flow's tuple that is invalid nevertheless: its UDP length cannot
@@ -140,8 +161,18 @@ static __always_inline struct flow *flow_twin(const struct tuple *key,
 		      bpf_map_lookup_elem(&l2_flows, &rkey);
 }
 
-/* Gives the other direction this one's state; puts it back when it is gone. */
-__noinline int flow_sync(const struct tuple *key, struct flow *f, int half)
+/* What of a flow is another one now. */
+enum flow_change {
+	FLOW_SAME,
+	FLOW_CHANGED, /* state or flags */
+	FLOW_CONFIRMED, /* and its tier */
+};
+
+/* Gives the other direction this one's state; puts it back when it is gone.
+ * Reports what has changed.
+ */
+__noinline int flow_sync(const struct tuple *key, struct flow *f, int half,
+			 enum flow_change change)
 {
 	struct scratch *s = scratch();
 	struct tuple rkey;
@@ -158,6 +189,11 @@ __noinline int flow_sync(const struct tuple *key, struct flow *f, int half)
 		WRITE_ONCE(twin->flags,
 			   twin->flags | (f->flags &
 					  (FLOW_SEEN_REPLY | FLOW_ASSURED)));
+		if (change)
+			flow_report(key, f, twin, half,
+				    change == FLOW_CONFIRMED ?
+					    FLOW_EVENT_CONFIRM :
+					    FLOW_EVENT_UPDATE);
 		return 0;
 	}
 	flow_reverse(&s->rev, f, key);
@@ -172,7 +208,7 @@ __noinline int flow_sync(const struct tuple *key, struct flow *f, int half)
  */
 static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
 				       const struct pkt *p, int half,
-				       int changed, __u32 timeout)
+				       enum flow_change change, __u32 timeout)
 {
 	__u32 expires = ns_to_ticks(p->now) + timeout;
 	__s32 lag = timeout / 4, longer = expires - f->expires;
@@ -182,8 +218,8 @@ static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
 	if (lag > TICKS_PER_SEC)
 		lag = TICKS_PER_SEC;
 	/* A timeout that is another one now is written at once. */
-	if (!changed && longer < lag && longer > -2 * TICKS_PER_SEC)
+	if (!change && longer < lag && longer > -2 * TICKS_PER_SEC)
 		return;
 	WRITE_ONCE(f->expires, expires);
-	flow_sync(key, f, half);
+	flow_sync(key, f, half, change);
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "common.h"
-#include "flow.h"
+#include "conntrack.h"
 #include "maps.h"
 
 /*
@@ -57,15 +57,15 @@ struct gc_walk {
 static long gc_visit(struct bpf_map *map, const struct tuple *key,
 		     struct flow *f, struct gc_walk *walk)
 {
+	struct tuple copy; /* functions take no key of a map's */
+
 	if (!ticks_after(walk->now, READ_ONCE(f->expires))) {
 		walk->live++;
 		return 0;
 	}
-	/* The other entry's expiry is within a second of this one's; it goes
-	 * when the walk comes to it.
-	 */
-	bpf_map_delete_elem(map, key);
-	walk->dead++;
+	/* The other entry's expiry is within a second of this one's. */
+	copy = *key;
+	walk->dead += flow_delete(&copy, f, FLOW_END_EXPIRED);
 	return 0;
 }
 

@@ -23,7 +23,6 @@
 #define NAT_TRIES_LEAST 8
 
 struct nat_search {
-	struct flow *rev;
 	struct tuple rkey;
 	__u32 first;
 	__u32 size;
@@ -152,8 +151,8 @@ static __always_inline int nat_destination(struct ctx_buff *ctx, struct pkt *p)
  * Takes rkey for the reply direction rev. Looks into the confirmed table before
  * and after: a flow on its way from one tier to the other is in both.
  */
-static __noinline int nat_reserve(const struct tuple *rkey,
-				  const struct flow *rev, __u32 now)
+static __always_inline int nat_reserve(const struct tuple *rkey,
+				       const struct flow *rev, __u32 now)
 {
 	struct flow *f;
 	int err;
@@ -162,7 +161,7 @@ static __noinline int nat_reserve(const struct tuple *rkey,
 	if (f) {
 		if (!ticks_after(now, READ_ONCE(f->expires)))
 			return -1;
-		flow_delete(rkey, f);
+		flow_delete(rkey, f, FLOW_END_EXPIRED);
 	}
 	err = bpf_map_update_elem(&l2_half_open, rkey, rev, BPF_NOEXIST);
 	if (err) {
@@ -183,18 +182,22 @@ static __noinline int nat_reserve(const struct tuple *rkey,
 	return 0;
 }
 
-/* Takes the source that the search has come to. */
-static __noinline int nat_take(struct nat_search *s)
+/* Takes rkey for the flow that is being made. */
+__noinline int nat_take(const struct tuple *rkey, __u32 now)
 {
-	flow_set_diffs(s->rev, &s->rkey);
-	return nat_reserve(&s->rkey, s->rev, s->now);
+	struct scratch *s = scratch();
+
+	if (!s || !rkey)
+		return -1;
+	flow_set_diffs(&s->rev, rkey);
+	return nat_reserve(rkey, &s->rev, now);
 }
 
 static long nat_try_src_port(__u32 i, struct nat_search *s)
 {
 	s->rkey.dport = nat_next_port(s);
 	s->tries++;
-	s->found = !nat_take(s);
+	s->found = !nat_take(&s->rkey, s->now);
 	return s->found;
 }
 
@@ -230,12 +233,12 @@ static __noinline int nat_source(struct pkt *p, struct nat_search *s)
 	int keep = !(p->nat & NAT_RANDOM) || !nat_has_ports(p);
 
 	keep = keep && nat_has_port(p, t->sport);
-	if (keep && nat_has_address(p, t->saddr) && !nat_take(s))
+	if (keep && nat_has_address(p, t->saddr) && !nat_take(&s->rkey, s->now))
 		return 0;
 	if (p->nat & NAT_ADDRESS) {
 		nat_pick_address(p, 0);
 		__builtin_memcpy(s->rkey.daddr, t->saddr, 16);
-		if (keep && !nat_take(s))
+		if (keep && !nat_take(&s->rkey, s->now))
 			return 0;
 	}
 	if (!nat_has_ports(p))
@@ -275,9 +278,11 @@ __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 	fwd->created = s.now;
 	fwd->expires = s.now + flow_timeout(fwd, p->l4proto, s.now);
 	flow_reverse(&sc->rev, fwd, key);
+	/* Answers, as far as one can tell, go where the packet came from. */
+	flow_goes_by(fwd, p->oif);
+	flow_goes_by(&sc->rev, p->iif);
 	if (p->l4proto == IPPROTO_TCP)
 		sc->rev.seen = sc->seen[1];
-	s.rev = &sc->rev;
 	tuple_reverse(&s.rkey, (struct endpoints *)t, key, fwd->zone);
 
 	reason = nat_source(p, &s);
@@ -290,5 +295,6 @@ __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 	fwd->bytes = p->len;
 	bpf_map_update_elem(&l2_half_open, key, fwd, BPF_ANY);
 	count(STAT_FLOW_NEW);
+	flow_report(key, fwd, &sc->rev, 1, FLOW_EVENT_NEW);
 	return 0;
 }

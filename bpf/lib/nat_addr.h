@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "iter.h"
 #include "kernel.h"
 #include "types.h"
 
@@ -213,7 +214,7 @@ static __always_inline int addr_scope(const __u8 *addr)
 static __always_inline int nat_redirect_ipv6(struct pkt *p,
 					     struct net_device *dev)
 {
-	int i, scope = addr_scope(p->tuple.daddr);
+	int scope = addr_scope(p->tuple.daddr);
 	struct inet6_ifaddr *ifa;
 	struct inet6_dev *idev;
 	struct in6_addr addr;
@@ -223,7 +224,8 @@ static __always_inline int nat_redirect_ipv6(struct pkt *p,
 			   kernel_u64(kernel_address(dev, ip6_ptr)));
 	head = kernel_address(idev, addr_list);
 	e = kernel_u64(head);
-	for (i = 0; i < REDIRECT_ADDRS; i++) {
+	repeat(REDIRECT_ADDRS)
+	{
 		if (!e || e == head)
 			return -1;
 		ifa = kernel_cast(struct inet6_ifaddr,

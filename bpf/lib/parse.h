@@ -4,6 +4,7 @@
 #include "common.h"
 #include "csum.h"
 #include "frag.h"
+#include "iter.h"
 #include "types.h"
 
 /*
@@ -181,15 +182,16 @@ static __always_inline int parse_ipv4(struct ctx_buff *ctx, struct pkt *p,
 }
 
 /* Walks the extension headers to the transport header. */
-static __always_inline int parse_ipv6_ext(struct ctx_buff *ctx,
-					  struct l4_info *l4)
+ctx_step int parse_ipv6_ext(struct ctx_buff *ctx, struct l4_info *l4)
 {
 	struct ipv6_frag frag;
 	struct ipv6_ext ext;
 	__u32 len;
-	int i;
 
-	for (i = 0; i < IPV6_EXT_MAX; i++) {
+	if (!l4)
+		return PARSE_MALFORMED;
+	repeat(IPV6_EXT_MAX)
+	{
 		switch (l4->proto) {
 		case IPPROTO_HOPOPTS:
 		case IPPROTO_ROUTING:
@@ -264,12 +266,13 @@ static __always_inline int parse_ipv6(struct ctx_buff *ctx, struct pkt *p,
  * p->l3_off and p->protocol are set. egress tells fragments that the kernel
  * makes on the way out from those that came in with the same identification.
  */
-static __always_inline int parse(struct ctx_buff *ctx, struct pkt *p,
-				 int egress)
+ctx_step int parse(struct ctx_buff *ctx, struct pkt *p, int egress)
 {
 	struct l4_info l4 = {};
 	int ret;
 
+	if (!p)
+		return PARSE_MALFORMED;
 	switch (p->protocol) {
 	case bpf_htons(ETH_P_IP):
 		ret = parse_ipv4(ctx, p, &l4);

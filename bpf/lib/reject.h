@@ -210,7 +210,7 @@ static __always_inline void reject_close(const struct pkt *p,
 		return;
 	WRITE_ONCE(f->state, TCP_CLOSE);
 	WRITE_ONCE(f->expires, now + flow_timeout(f, IPPROTO_TCP, now));
-	flow_sync(key, f, half);
+	flow_sync(key, f, half, FLOW_CHANGED);
 }
 
 /* Makes the packet a reset. Returns 0, or less when there is none to send. */

@@ -10,9 +10,10 @@
 /* Writing a packet's headers: addresses, ports, TTL and their checksums. */
 
 /* Destination part of a flow's translation, for the chains that follow. */
-static __always_inline void translate_dst(struct pkt *p,
-					  const struct endpoints *out)
+ctx_step int translate_dst(struct pkt *p, const struct endpoints *out)
 {
+	if (!p || !out)
+		return 0;
 	__builtin_memcpy(p->tuple.daddr, out->daddr, 16);
 	p->tuple.dport = out->dport;
 	if (p->nfproto == NFPROTO_IPV4)
@@ -25,12 +26,14 @@ static __always_inline void translate_dst(struct pkt *p,
 		*(__be16 *)&p->th[2] = out->dport;
 	else if (icmp_is_answer(p))
 		*(__be16 *)&p->th[4] = out->dport;
+	return 0;
 }
 
 /* Source part, likewise. */
-static __always_inline void translate_src(struct pkt *p,
-					  const struct endpoints *out)
+ctx_step int translate_src(struct pkt *p, const struct endpoints *out)
 {
+	if (!p || !out)
+		return 0;
 	__builtin_memcpy(p->tuple.saddr, out->saddr, 16);
 	p->tuple.sport = out->sport;
 	if (p->nfproto == NFPROTO_IPV4)
@@ -43,6 +46,7 @@ static __always_inline void translate_src(struct pkt *p,
 		*(__be16 *)&p->th[0] = out->sport;
 	else if (icmp_is_query(p))
 		*(__be16 *)&p->th[4] = out->sport;
+	return 0;
 }
 
 /* Writes the ports, or a query's id, in place. */
@@ -118,13 +122,16 @@ static __always_inline int rewrite_ipv6(struct ctx_buff *ctx,
  * by these checksum differences; with ttl, one hop less. Invalidates packet
  * pointers.
  */
-static __always_inline int rewrite(struct ctx_buff *ctx, const struct pkt *p,
-				   __u32 addr_diff, __u32 port_diff, int ttl)
+ctx_step int rewrite(struct ctx_buff *ctx, const struct pkt *p, __u32 addr_diff,
+		     __u32 port_diff, int ttl)
 {
-	__u32 off = L4_OFF(p);
 	__u64 flags = 0;
+	__u32 off;
 	int err;
 
+	if (!p)
+		return -1;
+	off = L4_OFF(p);
 	if (p->nfproto == NFPROTO_IPV4) {
 		err = rewrite_ipv4(ctx, p, addr_diff, ttl);
 	} else {

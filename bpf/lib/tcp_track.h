@@ -187,13 +187,13 @@ __noinline int tcp_packet(struct ctx_buff *ctx, const struct pkt *p,
 	change->old = old;
 	change->next = next;
 	change->window = window;
+	change->dir = dir;
+	change->event = event;
 	barrier();
 	old = change->old;
 	next = change->next;
-	verdict = !change->window ?
-			  TCP_KEEP :
-			  tcp_in_window(ctx, p, s, sender, receiver, last,
-					change, dir, event, old);
+	verdict = !change->window ? TCP_KEEP :
+				    tcp_in_window(ctx, p, f, twin, change);
 	if (verdict == TCP_INVALID)
 		tcp_note_invalid(p, s, f, twin, last, dir, event);
 	if (verdict != TCP_KEEP)

@@ -151,7 +151,13 @@ static __always_inline int tcp_read_options(struct ctx_buff *ctx,
 	__u32 len = tcp_header_len(p) - sizeof(struct tcphdr);
 
 	barrier_var(len);
-	if (len < 1 || len > TCP_OPTIONS_MAX ||
+	if (len > TCP_OPTIONS_MAX)
+		return -1;
+	/* Zero last: kernel 7 knows that len began as -20..40, and learns nothing
+	 * from it not being a number in the middle of that.
+	 */
+	barrier_var(len);
+	if (len == 0 ||
 	    ctx_load(ctx, L4_OFF(p) + sizeof(struct tcphdr), o->b, len) < 0)
 		return -1;
 	o->len = len;
@@ -199,6 +205,9 @@ struct tcp_change {
 	__u8 old; /* state that the packet found */
 	__u8 next; /* that it leads to, if it is in the window */
 	__u8 window; /* it has to be */
+	__u8 flags; /* FLOW_* that the packet found */
+	__u8 dir; /* of the packet */
+	__u8 event; /* that it is */
 	struct tcp_numbers n;
 };
 
@@ -310,17 +319,29 @@ tcp_outside(const struct tcp_seen *sender, const struct settings *s,
 								verdict;
 }
 
-/* tcp_in_window() */
-static __always_inline enum tcp_verdict
-tcp_in_window(struct ctx_buff *ctx, const struct pkt *p,
-	      const struct settings *s, struct tcp_seen *sender,
-	      struct tcp_seen *receiver, struct tcp_last *last,
-	      struct tcp_change *change, __u8 dir, __u32 event, __u8 state)
+/* tcp_in_window(): a packet of the direction that has the entry f, while the
+ * connection is in change->old.
+ */
+__noinline int tcp_in_window(struct ctx_buff *ctx, const struct pkt *p,
+			     struct flow *f, struct flow *twin,
+			     struct tcp_change *change)
 {
-	struct tcp_numbers *n = &change->n;
-	__u8 flags = tcp_flags(p);
+	const struct settings *s = settings();
+	struct tcp_seen *sender, *receiver;
+	__u8 flags, dir, state;
+	struct tcp_last *last;
+	struct tcp_numbers *n;
 	__u32 win;
 
+	if (!s || !p || !f || !twin || !change)
+		return TCP_INVALID;
+	sender = &f->seen;
+	receiver = &twin->seen;
+	n = &change->n;
+	dir = change->dir;
+	state = change->old;
+	last = dir ? &twin->last : &f->last;
+	flags = tcp_flags(p);
 	n->seq = tcp_seq(p);
 	n->end = tcp_end(p);
 	n->ack = tcp_ack(p);
@@ -377,7 +398,7 @@ tcp_in_window(struct ctx_buff *ctx, const struct pkt *p,
 		return tcp_outside(sender, s, TCP_IGNORE);
 	if (!tcp_ack_recent(n, sender, receiver))
 		return tcp_outside(sender, s, TCP_IGNORE);
-	tcp_learn(p, n, sender, receiver, last, dir, event);
+	tcp_learn(p, n, sender, receiver, last, dir, change->event);
 	return TCP_KEEP;
 }
 

@@ -180,7 +180,7 @@ struct hop {
 	__u8 smac[6];
 	__u8 dmac[6];
 	__u16 mtu;
-	__u16 unused;
+	__u16 via; /* where packets go, for user space; 0: up, or not known */
 };
 
 /* What a direction's TCP segments have shown: tcp_window.h. Host order. */

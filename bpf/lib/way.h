@@ -101,10 +101,6 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		icmp_error_track(skb, p, error);
 	} else {
 		ct_in(skb, p, w->key, &w->ct);
-		if (w->ct.flow)
-			facts_flow(w->key, w->ct.flow, w->ct.flow->flags);
-		else if (w->ct.first)
-			facts_first(w->key, zone_of(p, ZONE_REPLY));
 	}
 }
 
@@ -135,5 +131,5 @@ static __always_inline void forget(const struct way *w)
 		return;
 	f = bpf_map_lookup_elem(&l2_half_open, w->key);
 	if (f)
-		flow_delete(w->key, f);
+		flow_delete(w->key, f, FLOW_END_REFUSED);
 }

@@ -61,8 +61,8 @@ static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
 {
 	int reason;
 
-	if (w->ct.flow) {
-		set_dst(p, w, &w->ct.flow->out);
+	if (w->ct.found) {
+		set_dst(p, w, &w->ct.out);
 		return 0;
 	}
 	if (w->error && w->error->translate) {
@@ -100,8 +100,10 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 {
 	int reason;
 
-	if (w->ct.flow) {
-		set_src(p, w, &w->ct.flow->out);
+	if (w->ct.found) {
+		if (w->ct.via != flow_via(p->oif))
+			ct_goes_by(w->key, p->oif);
+		set_src(p, w, &w->ct.out);
 		return 0;
 	}
 	if (w->error && w->error->translate) {

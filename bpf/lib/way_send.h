@@ -18,14 +18,20 @@ static __always_inline void write_metadata(struct __sk_buff *skb,
 	skb->priority = p->priority;
 }
 
-static __always_inline int write_headers(struct __sk_buff *skb, struct pkt *p,
-					 const struct way *w, int ttl)
+/* The packet came with the tuple from; it leaves with p->tuple, and with ttl one
+ * hop less. error as in struct way.
+ */
+__noinline int write_headers(struct __sk_buff *skb, struct pkt *p,
+			     struct tuple *from, struct icmp_error *error,
+			     int ttl)
 {
-	struct tuple *from = w->key, *to = &p->tuple;
 	__u32 addr_diff, port_diff;
+	struct tuple *to;
 
-	if (w->error && w->error->translate &&
-	    icmp_error_rewrite(skb, p, w->error) < 0)
+	if (!p || !from)
+		return -1;
+	to = &p->tuple;
+	if (error && error->translate && icmp_error_rewrite(skb, p, error) < 0)
 		return -1;
 	if (policy_writes) {
 		/* The packet is as rules have written it, and becomes what the

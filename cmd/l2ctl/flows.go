@@ -14,29 +14,71 @@ import (
 type flowsCmd struct {
 	List   flowsListCmd   `cmd:"" default:"withargs" help:"List tracked flows."`
 	Delete flowsDeleteCmd `cmd:"" help:"End tracked flows."`
+	Events flowsEventsCmd `cmd:"" help:"Show what happens to flows while it happens."`
 }
 
-// flowsFilter selects flows.
+// flowsFilter selects flows. The words are conntrack's where it has them.
 type flowsFilter struct {
-	Addr  string  `help:"Only flows with an address, before or after translation, in this prefix." placeholder:"PREFIX"`
-	Port  uint16  `help:"Only flows with this port, before or after translation."`
-	Proto string  `help:"Only flows of this protocol, such as tcp, udp, icmp, icmpv6 or a number." placeholder:"NAME"`
-	State string  `help:"Only flows in this TCP state, such as established or time_wait." placeholder:"NAME"`
-	Mark  *uint32 `help:"Only flows with this ct mark." placeholder:"N"`
-	Zone  *uint16 `help:"Only flows with this ct zone in a direction." placeholder:"N"`
+	Addr         string `help:"Only flows with an address, before or after translation, in this prefix." placeholder:"PREFIX"`
+	Src          string `help:"Only flows whose first packet came from this prefix." short:"s" aliases:"orig-src" placeholder:"PREFIX"`
+	Dst          string `help:"Only flows whose first packet was sent to this prefix." short:"d" aliases:"orig-dst" placeholder:"PREFIX"`
+	ReplySrc     string `help:"Only flows whose replies come from this prefix." short:"r" placeholder:"PREFIX"`
+	ReplyDst     string `help:"Only flows whose replies are sent to this prefix." short:"q" placeholder:"PREFIX"`
+	Port         string `help:"Only flows with this port, before or after translation." placeholder:"N"`
+	Sport        string `help:"Only flows whose first packet came from this port." aliases:"orig-port-src" placeholder:"N"`
+	Dport        string `help:"Only flows whose first packet was sent to this port." aliases:"orig-port-dst" placeholder:"N"`
+	ReplyPortSrc string `help:"Only flows whose replies come from this port." placeholder:"N"`
+	ReplyPortDst string `help:"Only flows whose replies are sent to this port." placeholder:"N"`
+	Proto        string `help:"Only flows of this protocol, such as tcp, udp, icmp, icmpv6 or a number." short:"p" aliases:"protonum" placeholder:"NAME"`
+	Family       string `help:"Only flows of this family: ipv4 or ipv6." short:"f" placeholder:"NAME"`
+	State        string `help:"Only flows in this TCP state, such as established or time_wait." placeholder:"NAME"`
+	Status       string `help:"Only flows that are all of these: seen_reply, unreplied, assured, confirmed, half_open." short:"u" placeholder:"NAME,..."`
+	Mark         string `help:"Only flows with this ct mark." short:"m" placeholder:"N[/MASK]"`
+	Label        string `help:"Only flows with this bit of the ct label set." short:"l" placeholder:"BIT"`
+	Zone         string `help:"Only flows with this ct zone in a direction." short:"w" placeholder:"N"`
+	OrigZone     string `help:"Only flows with this ct zone in the original direction." placeholder:"N"`
+	ReplyZone    string `help:"Only flows with this ct zone in the reply direction." placeholder:"N"`
+	Interface    string `help:"Only flows that come in or leave by this interface." short:"i" placeholder:"NAME"`
+	In           string `help:"Only flows whose first packet came in by this interface." placeholder:"NAME"`
+	Out          string `help:"Only flows whose first packet left by this interface." placeholder:"NAME"`
+	SrcNAT       bool   `help:"Only flows whose source is translated." name:"src-nat" short:"n" xor:"nat"`
+	DstNAT       bool   `help:"Only flows whose destination is translated." name:"dst-nat" short:"g" xor:"nat"`
+	AnyNAT       bool   `help:"Only flows that are translated." name:"any-nat" short:"j" xor:"nat"`
+	NoNAT        bool   `help:"Only flows that are not translated." name:"no-nat" xor:"nat"`
 }
 
 func (c *flowsFilter) filter() (flow.Filter, error) {
-	f := flow.Filter{Port: c.Port, Protocol: c.Proto, State: c.State, Mark: c.Mark, Zone: c.Zone}
-	if c.Addr == "" {
-		return f, nil
+	var f flow.Filter
+	values := [...]struct{ name, value string }{
+		{"addr", c.Addr}, {"src", c.Src}, {"dst", c.Dst}, {"reply-src", c.ReplySrc}, {"reply-dst", c.ReplyDst},
+		{"port", c.Port}, {"sport", c.Sport}, {"dport", c.Dport}, {"reply-port-src", c.ReplyPortSrc}, {"reply-port-dst", c.ReplyPortDst},
+		{"proto", c.Proto}, {"family", c.Family}, {"state", c.State}, {"status", c.Status}, {"mark", c.Mark}, {"label", c.Label},
+		{"zone", c.Zone}, {"orig-zone", c.OrigZone}, {"reply-zone", c.ReplyZone},
+		{"interface", c.Interface}, {"in", c.In}, {"out", c.Out}, {"nat", c.nat()},
 	}
-	p, err := api.ParsePrefix(c.Addr)
-	if err != nil {
-		return f, api.BadInput(err)
+	for _, v := range values {
+		if v.value == "" {
+			continue
+		}
+		if err := f.Set(v.name, v.value); err != nil {
+			return f, api.BadInput(err)
+		}
 	}
-	f.Prefix = p
 	return f, nil
+}
+
+func (c *flowsFilter) nat() string {
+	switch {
+	case c.SrcNAT:
+		return flow.NATSrc.String()
+	case c.DstNAT:
+		return flow.NATDst.String()
+	case c.AnyNAT:
+		return flow.NATAny.String()
+	case c.NoNAT:
+		return flow.NATNone.String()
+	}
+	return ""
 }
 
 type flowsListCmd struct {
@@ -81,8 +123,8 @@ func (c *flowsDeleteCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if none := f == (flow.Filter{}); none != c.All {
-		return api.BadInput(errors.New("want --addr, --port, --proto, --state, --mark or --zone, or --all without them"))
+	if f.IsZero() != c.All {
+		return api.BadInput(errors.New("want a filter such as --addr or --port, or --all without one"))
 	}
 	n, err := e.client.DeleteFlows(e.ctx, f, c.All)
 	if err != nil {
@@ -92,5 +134,39 @@ func (c *flowsDeleteCmd) Run(e *env) error {
 		return printJSON(e.out, api.DeletedFlows{Deleted: n})
 	}
 	_, err = fmt.Fprintf(e.out, "flows deleted: %d\n", n)
+	return err
+}
+
+type flowsEventsCmd struct {
+	flowsFilter
+	Event     string `help:"Only events of these kinds: new, update, confirm, destroy." short:"e" default:"all" placeholder:"NAME,..."`
+	Timestamp bool   `help:"Print the time before each event."`
+	JSON      bool   `help:"Print one JSON object a line." name:"json"`
+}
+
+// Run implements the command.
+func (c *flowsEventsCmd) Run(e *env) error {
+	f, err := c.filter()
+	if err != nil {
+		return err
+	}
+	kinds, err := flow.ParseKinds(c.Event)
+	if err != nil {
+		return api.BadInput(err)
+	}
+	enc := json.NewEncoder(e.out)
+	err = e.client.FlowEvents(e.ctx, f, kinds, nil, func(event flow.Event) error {
+		if c.JSON {
+			return enc.Encode(event)
+		}
+		if c.Timestamp {
+			fmt.Fprint(e.out, event.Time.Format("2006-01-02T15:04:05.000000Z07:00 "))
+		}
+		_, err := fmt.Fprintln(e.out, event.String())
+		return err
+	})
+	if e.ctx.Err() != nil {
+		return nil // it was told to end
+	}
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // daemon keeps a dataplane as its files say. It is the api.Service.
@@ -25,9 +26,11 @@ type daemon struct {
 	level   *slog.LevelVar
 
 	// change is held while the dataplane is changed: one change at a time. It
-	// guards live.
-	change sync.Mutex
-	live   live
+	// guards live, and the NAT log that is written.
+	change     sync.Mutex
+	live       live
+	natLog     config.NAT
+	stopNATLog context.CancelFunc // nil: none is written
 
 	// mu guards the rest, for as long as it takes to copy it.
 	mu        sync.RWMutex
@@ -38,10 +41,15 @@ type daemon struct {
 	sync      api.Sync
 	// stopEvents ends the reading of dp's log events.
 	stopEvents context.CancelFunc
+	// stopFlows ends that of its events of flows, which go to flows.
+	stopFlows context.CancelFunc
+	flows     flow.Hub
 }
 
 func newDaemon(p *enforce.Plan, level *slog.LevelVar) *daemon {
-	return &daemon{started: time.Now(), level: level, plan: p}
+	d := &daemon{started: time.Now(), level: level, plan: p}
+	d.flows.Changed = d.listenFlows
+	return d
 }
 
 // errDetached answers what needs a dataplane after a detach.
@@ -93,6 +101,7 @@ func (d *daemon) replace(ctx context.Context, p *enforce.Plan) error {
 	d.plan, d.dp, d.applied = p, dp, time.Now()
 	d.mu.Unlock()
 	d.level.Set(logLevel(p.Config.Log.Level))
+	d.setNATLog(p.Config.NAT)
 	slog.Info("dataplane in force", "ruleset", p.Config.Dataplane.Ruleset, "rules", len(p.Program.Rules),
 		"interfaces", len(p.Loader.Interfaces), "waiting", p.Waiting, "took", time.Since(begin).Round(time.Millisecond))
 
@@ -225,6 +234,9 @@ func (d *daemon) Detach(ctx context.Context, fallback bool) (api.Detached, error
 	d.dp = nil
 	if d.stopEvents != nil {
 		d.stopEvents()
+	}
+	if d.stopFlows != nil {
+		d.stopFlows()
 	}
 	d.mu.Unlock()
 	err := errors.Join(dp.Close(), loader.Detach(plan.Config.Dataplane.PinPath))

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/cilium/ebpf"
 
@@ -27,6 +28,9 @@ func (d *daemon) DeleteFlows(_ context.Context, f flow.Filter) (n int, err error
 	d.change.Lock()
 	defer d.change.Unlock()
 	err = d.withFlows(func(t *flow.Table) (err error) {
+		t.Deleted = func(fl flow.Flow) {
+			d.flows.Publish(flow.Event{Kind: flow.KindDestroy, Time: time.Now(), Reason: flow.EndDeleted, Flow: &fl})
+		}
 		n, err = t.Delete(f)
 		return err
 	})
@@ -56,6 +60,7 @@ func (d *daemon) withFlows(do func(*flow.Table) error) error {
 	if err != nil {
 		return err
 	}
+	t.Interface = d.linkName
 	return do(t)
 }
 

@@ -359,6 +359,37 @@ func TestLife(t *testing.T) {
 		}
 	})
 
+	t.Run("events of flows are heard", func(t *testing.T) {
+		var out output
+		cmd := exec.CommandContext(ctx, h.path("l2ctl"), "--socket", h.path("run/l2d.sock"), "flows", "events", "--dport", "9", "--out", "wan0", "-e", "new,destroy")
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		hears := func(text string, more func()) {
+			t.Helper()
+			for end := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), text); time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("%q is not in %q", text, out.String())
+				}
+				more()
+			}
+		}
+		hears("[NEW] udp ", func() { h.expectLog(p) }) // until it listens
+		if n, err := h.client().DeleteFlows(ctx, flow.Filter{Port: 9}, false); n == 0 || err != nil {
+			t.Errorf("%d deleted, %v", n, err)
+		}
+		hears("[DESTROY] udp ", func() {})
+		hears(" out=wan0 reason=deleted\n", func() {})
+		// It is told to end, and does.
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %s", err, out.String())
+		}
+	})
+
 	set := api.SetName{Family: "inet", Table: "filter", Set: "s"}
 	if err := h.client().SetAdd(ctx, set, "192.0.2.1", time.Hour); err != nil {
 		t.Fatal(err)

@@ -58,6 +58,7 @@ func run(ctx context.Context, opt options) error {
 		}
 	}()
 	defer func() {
+		d.flows.Close() // those who listen do not end by themselves
 		ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 		defer cancel()
 		if srv.Shutdown(ctx) != nil {
@@ -75,6 +76,7 @@ func run(ctx context.Context, opt options) error {
 		go d.followRuleset(ctx)
 	}
 	go d.followEvents(ctx)
+	go d.followFlows(ctx)
 	go d.purgeSets(ctx)
 	go d.followClock(ctx)
 	notifyReady()

@@ -29,6 +29,7 @@ type memory struct {
 	asked string
 	err   error
 	flows []flow.Flow
+	hub   flow.Hub
 }
 
 func (m *memory) note(format string, args ...any) error {
@@ -47,6 +48,13 @@ func (m *memory) Flows(_ context.Context, f flow.Filter) ([]flow.Flow, error) {
 }
 func (m *memory) DeleteFlows(_ context.Context, f flow.Filter) (int, error) {
 	return 12, m.note("delete flows %v %d %s %s%s", f.Prefix, f.Port, f.Protocol, f.State, marks(f))
+}
+
+func (m *memory) FlowEvents(_ context.Context, f flow.Filter, kinds flow.Kind) (*flow.Listener, error) {
+	if err := m.note("events %v %s", f.Prefix, kinds); err != nil {
+		return nil, err
+	}
+	return m.hub.Listen(f, kinds)
 }
 
 // marks is what a filter says of marks and zones.
@@ -113,8 +121,8 @@ func TestCalls(t *testing.T) {
 		{func() (any, error) { return nil, c.SetAdd(ctx, set, "%2F", 0) }, "add {inet filter a b/c?d} %2F 0s", nil},
 		{func() (any, error) { return nil, c.SetDelete(ctx, set, "10.0.0.0/8") }, "delete {inet filter a b/c?d} 10.0.0.0/8", nil},
 		{func() (any, error) {
-			return c.DeleteFlows(ctx, flow.Filter{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Port: 53, Protocol: "udp", State: "x"}, false)
-		}, "delete flows 10.0.0.0/8 53 udp x", 12},
+			return c.DeleteFlows(ctx, flow.Filter{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Port: 53, Protocol: "udp", State: "CLOSE"}, false)
+		}, "delete flows 10.0.0.0/8 53 udp CLOSE", 12},
 		{func() (any, error) { return c.DeleteFlows(ctx, flow.Filter{}, true) }, "delete flows invalid Prefix 0  ", 12},
 		{func() (any, error) { r, err := c.Rules(ctx); return r.Rules[0].Packets, err }, "rules", uint64(1 << 60)},
 	} {
@@ -139,7 +147,7 @@ func TestFlows(t *testing.T) {
 	}
 	c, _ := serve(t, m)
 	mark, zone := uint32(1<<31), uint16(0)
-	f := flow.Filter{Prefix: netip.MustParsePrefix("fd00::/64"), Port: 53, Protocol: "udp", State: "x y", Mark: &mark, Zone: &zone}
+	f := flow.Filter{Prefix: netip.MustParsePrefix("fd00::/64"), Port: 53, Protocol: "udp", State: "TIME_WAIT", Mark: &mark, Zone: &zone}
 	n := 0
 	err := c.Flows(t.Context(), f, func(fl flow.Flow) error {
 		if fl.Original.Packets != uint64(n) || fl.Original.Src.Port() != uint16(n) {
@@ -151,7 +159,7 @@ func TestFlows(t *testing.T) {
 	if err != nil || n != len(m.flows) {
 		t.Errorf("%d flows, %v", n, err)
 	}
-	if m.asked != "flows fd00::/64 53 udp x y mark 2147483648 zone 0" {
+	if m.asked != "flows fd00::/64 53 udp TIME_WAIT mark 2147483648 zone 0" {
 		t.Errorf("asked %q", m.asked)
 	}
 	if n, err := c.CountFlows(t.Context(), flow.Filter{}); err != nil || n != 5000 {
@@ -160,6 +168,52 @@ func TestFlows(t *testing.T) {
 	stop := errors.New("enough")
 	if err := c.Flows(t.Context(), f, func(flow.Flow) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("yield's error came back as %v", err)
+	}
+}
+
+// TestFlowEvents: events come over the socket as they happen; a caller that does
+// not read holds up nobody.
+func TestFlowEvents(t *testing.T) {
+	m := &memory{}
+	c, _ := serve(t, m)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	listen := func(yield func(flow.Event) error) (done chan error) {
+		ready := make(chan struct{})
+		done = make(chan error, 1)
+		go func() {
+			done <- c.FlowEvents(ctx, flow.Filter{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, flow.KindNew|flow.KindDestroy, func() { close(ready) }, yield)
+		}()
+		select {
+		case <-ready:
+		case err := <-done:
+			t.Fatal(err)
+		}
+		return done
+	}
+	stuck := make(chan struct{})
+	blocked := listen(func(flow.Event) error { <-stuck; return errors.New("enough") })
+	got := make(chan flow.Event)
+	done := listen(func(e flow.Event) error { got <- e; return nil })
+	if m.asked != "events 10.0.0.0/8 new,destroy" {
+		t.Errorf("asked %q", m.asked)
+	}
+	f := flow.Flow{Protocol: "udp", Original: flow.Direction{Src: netip.MustParseAddrPort("10.1.2.3:5"), Dst: netip.MustParseAddrPort("1.1.1.1:53")}}
+	for i := range 20000 { // more than sockets and buffers hold
+		f := f
+		f.Original.Packets = uint64(i)
+		m.hub.Publish(flow.Event{Kind: flow.KindNew, Flow: &f})
+		if e := <-got; e.Kind != flow.KindNew || e.Flow.Original.Packets != uint64(i) {
+			t.Fatalf("event %d is %v", i, &e)
+		}
+	}
+	close(stuck)
+	if err := <-blocked; err == nil || err.Error() != "enough" {
+		t.Error(err)
+	}
+	m.hub.Close()
+	if err := <-done; err != nil {
+		t.Errorf("the daemon's end is %v", err)
 	}
 }
 
@@ -201,16 +255,19 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/v1/flows", "port=70000", 422, "want a number from 1 to 65535"},
 		{"GET", "/v1/flows", "port=0", 422, "want a number from 1 to 65535"},
 		{"GET", "/v1/flows/count", "addr=10.0.0.256", 422, "want an address or a prefix"},
-		{"GET", "/v1/flows", "adr=10.0.0.1", 422, "want addr, port, proto, state, mark or zone"},
+		{"GET", "/v1/flows", "adr=10.0.0.1", 422, "want addr, src, dst"},
 		{"DELETE", "/v1/flows", "", 422, "or all=true"},
-		{"DELETE", "/v1/flows", "proto=", 422, "or all=true"},
+		{"GET", "/v1/flows", "port=5&port=6", 422, "given 2 times"},
+		{"DELETE", "/v1/flows", "proto=", 422, "want a protocol"},
 		{"DELETE", "/v1/flows", "all=false", 422, "or all=true"},
-		{"DELETE", "/v1/flows", "all=true&port=53", 422, "without them"},
+		{"DELETE", "/v1/flows", "all=true&port=53", 422, "without one"},
 		{"DELETE", "/v1/flows", "all=yes", 422, "want true or false"},
-		{"DELETE", "/v1/flows", "prot=53", 422, "want addr, port, proto, state, mark or zone"},
+		{"DELETE", "/v1/flows", "prot=53", 422, "want addr, src, dst"},
 		{"PUT", "/v1/sets/ip/t/s/e", "timeout=5", 422, "want a duration"},
 		{"PUT", "/v1/sets/ip/t/s/e", "timeout=-5s", 422, "want a duration"},
 		{"POST", "/v1/detach", "fallback=maybe", 422, "want true or false"},
+		{"GET", "/v1/flows/events", "event=begin", 422, "want some of all, new"},
+		{"GET", "/v1/flows/events", "port=0", 422, "want a number from 1 to 65535"},
 		{"GET", "/v1/reload", "", 404, "not known to this daemon"},
 		{"GET", "/v2/status", "", 404, "not known to this daemon"},
 	} {

@@ -57,17 +57,38 @@ func (c *Client) Flows(ctx context.Context, f flow.Filter, yield func(flow.Flow)
 	if err != nil {
 		return err
 	}
+	return eachOf(body, "list of flows", yield)
+}
+
+// FlowEvents calls yield with the events of some kinds, of flows that pass the
+// filter, until yield returns an error, ctx ends or the daemon does. Ready is
+// called when the daemon listens; it may be nil.
+func (c *Client) FlowEvents(ctx context.Context, f flow.Filter, kinds flow.Kind, ready func(), yield func(flow.Event) error) error {
+	q := query(f)
+	q.Set("event", kinds.String())
+	body, err := c.do(ctx, http.MethodGet, "/v1/flows/events", q)
+	if err != nil {
+		return err
+	}
+	if ready != nil {
+		ready()
+	}
+	return eachOf(body, "events of flows", yield)
+}
+
+// eachOf calls yield with each of the values of a body, which it closes.
+func eachOf[T any](body io.ReadCloser, what string, yield func(T) error) error {
 	defer body.Close()
 	dec := json.NewDecoder(body)
 	for {
-		var fl flow.Flow
-		switch err := dec.Decode(&fl); {
+		var v T
+		switch err := dec.Decode(&v); {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("list of flows: %w", err)
+			return fmt.Errorf("%s: %w", what, err)
 		}
-		if err := yield(fl); err != nil {
+		if err := yield(v); err != nil {
 			return err
 		}
 	}

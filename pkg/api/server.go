@@ -46,6 +46,8 @@ func handler(s Service, log *slog.Logger) http.Handler {
 	handle("DELETE /v1/flows", func(r *http.Request) (any, error) { return deleteFlows(s, r) })
 	mux.HandleFunc("GET /v1/flows", func(w http.ResponseWriter, r *http.Request) { listFlows(s, log, w, r) })
 
+	mux.HandleFunc("GET /v1/flows/events", func(w http.ResponseWriter, r *http.Request) { flowEvents(s, log, w, r) })
+
 	const set = "/v1/sets/{family}/{table}/{set}"
 	handle("GET "+set, func(r *http.Request) (any, error) {
 		list, err := s.SetList(r.Context(), setName(r))
@@ -105,8 +107,8 @@ func deleteFlows(s Service, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if none := f == (flow.Filter{}); none != all {
-		return nil, BadInput(errors.New("delete flows: want addr, port, proto or state, or all=true without them"))
+	if f.IsZero() != all {
+		return nil, BadInput(errors.New("delete flows: want a filter, or all=true without one"))
 	}
 	n, err := s.DeleteFlows(r.Context(), f)
 	return DeletedFlows{n}, err
@@ -134,6 +136,50 @@ func listFlows(s Service, log *slog.Logger, w http.ResponseWriter, r *http.Reque
 		}
 	}
 	_ = out.Flush()
+}
+
+// flowEvents writes one JSON object a line, until the caller goes away or the
+// daemon ends. The caller may be slow: it loses events then, and nobody waits.
+func flowEvents(s Service, log *slog.Logger, w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	kinds := flow.KindAll
+	var err error
+	if q.Has("event") {
+		kinds, err = flow.ParseKinds(q.Get("event"))
+		q.Del("event")
+	}
+	if err != nil {
+		writeError(w, r, log, BadInput(err))
+		return
+	}
+	f, err := parseFilter(q)
+	if err != nil {
+		writeError(w, r, log, err)
+		return
+	}
+	l, err := s.FlowEvents(r.Context(), f, kinds)
+	if errors.Is(err, flow.ErrTooManyListeners) {
+		err = &Error{http.StatusServiceUnavailable, err.Error()}
+	}
+	if err != nil {
+		writeError(w, r, log, err)
+		return
+	}
+	defer l.Close()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	flusher := http.NewResponseController(w)
+	// The caller knows by the header that it hears of all from now on.
+	err = flusher.Flush()
+	enc := json.NewEncoder(w)
+	for err == nil {
+		var e flow.Event
+		if e, err = l.Next(r.Context()); err != nil {
+			return
+		}
+		if err = enc.Encode(&e); err == nil && !l.Waiting() {
+			err = flusher.Flush()
+		}
+	}
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -27,6 +27,10 @@ type Service interface {
 	// were living. A zero filter ends all.
 	DeleteFlows(ctx context.Context, f flow.Filter) (int, error)
 
+	// FlowEvents listens to events of some kinds, of flows that pass the filter.
+	// The caller closes the listener.
+	FlowEvents(ctx context.Context, f flow.Filter, kinds flow.Kind) (*flow.Listener, error)
+
 	SetList(ctx context.Context, s SetName) ([]Element, error)
 	// SetAdd adds an element, or renews it. A timeout of 0 is the set's own.
 	SetAdd(ctx context.Context, s SetName, element string, timeout time.Duration) error

@@ -29,6 +29,7 @@ const (
 	MaxFlows   = 16 << 20
 	MinTimeout = time.Second
 	MaxTimeout = 365 * 24 * time.Hour
+	MaxLogRate = 1000000
 )
 
 // Config is a whole file, with every default filled in. Paths are absolute.
@@ -37,6 +38,7 @@ type Config struct {
 	Path      string    `json:"path"`
 	Dataplane Dataplane `json:"dataplane"`
 	Conntrack Conntrack `json:"conntrack"`
+	NAT       NAT       `json:"nat"`
 	Control   Control   `json:"control"`
 	Metrics   Metrics   `json:"metrics"`
 	Log       Log       `json:"log"`
@@ -100,6 +102,16 @@ type Conntrack struct {
 	flow.TCP
 }
 
+// NAT is what the ruleset does not say of translations.
+type NAT struct {
+	// Log has translations logged when they begin and end.
+	Log bool `json:"log"`
+	// LogDestinations has the other end logged, too.
+	LogDestinations bool `json:"log_destinations"`
+	// LogRate is how many lines a second are logged at most.
+	LogRate uint32 `json:"log_rate"`
+}
+
 // Control is the socket that l2ctl talks to.
 type Control struct {
 	// Socket is the path of a unix socket. Its directory and the socket are
@@ -145,6 +157,7 @@ func Default() Config {
 			Timeouts:    flow.DefaultTimeouts(),
 			TCP:         flow.DefaultTCP(),
 		},
+		NAT:     NAT{LogRate: 1000},
 		Control: Control{Socket: DefaultSocket},
 		Log:     Log{Level: LogInfo, Format: LogText},
 	}

@@ -33,7 +33,7 @@ func TestDefaults(t *testing.T) {
 	if cfg.Dataplane.PinPath != "/sys/fs/bpf/l2d" || cfg.Control.Socket != "/run/l2d/l2d.sock" {
 		t.Errorf("paths: %+v %+v", cfg.Dataplane, cfg.Control)
 	}
-	if cfg.Conntrack != want.Conntrack || cfg.Log != want.Log || cfg.Metrics.Listen != "" {
+	if cfg.Conntrack != want.Conntrack || cfg.NAT != want.NAT || cfg.Log != want.Log || cfg.Metrics.Listen != "" {
 		t.Errorf("got %+v, want the defaults %+v", cfg, want)
 	}
 	if len(cfg.Dataplane.Interfaces) != 2 || cfg.Dataplane.Interfaces[1].Name != "br0" || cfg.Dataplane.Interfaces[0].XDP != XDPAuto {
@@ -65,6 +65,7 @@ conntrack:
     udp_stream: 11s
     icmp: 12s
     generic: 8760h
+nat: {log: true, log_destinations: true, log_rate: 17}
 control: {socket: /tmp/x.sock}
 metrics: {listen: "[::1]:9465"}
 log: {level: debug, format: json}
@@ -95,6 +96,9 @@ log: {level: debug, format: json}
 	}
 	if cfg.Conntrack.MaxFlows != 1 || cfg.Conntrack.MaxHalfOpen != 16777216 {
 		t.Errorf("limits %+v", cfg.Conntrack)
+	}
+	if cfg.NAT != (NAT{true, true, 17}) {
+		t.Errorf("NAT %+v", cfg.NAT)
 	}
 	i := cfg.Dataplane.Interfaces
 	if i[0].XDP != XDPNative || !i[0].AQM || i[0].Optional || i[1].XDP != XDPOff || i[1].AQM || !i[1].Optional {
@@ -193,6 +197,10 @@ func TestBadInput(t *testing.T) {
 			[]problem{{6, 1, "log", "has no value"}}},
 		{"section of the wrong type", least + "conntrack: 12\n",
 			[]problem{{6, 12, "conntrack", `"12": want a mapping with the keys max_flows, max_half_open, tcp_be_liberal, tcp_ignore_invalid_rst, tcp_loose, tcp_max_retrans, timeouts`}}},
+		{"limit of lines", least + "nat:\n  log_rate: 0\n",
+			[]problem{{7, 13, "nat.log_rate", `"0": want a whole number from 1 to 1000000`}}},
+		{"NAT log below its level", least + "nat: {log: true}\nlog:\n  level: warn\n",
+			[]problem{{8, 3, "log", "level warn leaves out what nat.log writes: want level info or debug"}}},
 		{"relative socket", least + "control:\n  socket: l2d.sock\n",
 			[]problem{{7, 11, "control.socket", "want an absolute path"}}},
 		{"socket path too long", least + "control:\n  socket: /" + strings.Repeat("a", 107) + "\n",

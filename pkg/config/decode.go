@@ -89,16 +89,21 @@ func (d *decoder) document(src []byte) (ast.Node, error) {
 
 func (d *decoder) config(v node, c *Config) {
 	at := position{1, 1}
+	var log node
 	ok := v.mapping(map[string]field{
 		"dataplane": func(v node) {
 			at = positionOf(v.n)
 			d.dataplane(v, &c.Dataplane)
 		},
 		"conntrack": func(v node) { d.conntrack(v, &c.Conntrack) },
+		"nat":       func(v node) { d.nat(v, &c.NAT) },
 		"control":   func(v node) { d.control(v, &c.Control) },
 		"metrics":   func(v node) { d.metrics(v, &c.Metrics) },
-		"log":       func(v node) { d.log(v, &c.Log) },
+		"log":       func(v node) { d.log(v, &c.Log); log = v },
 	})
+	if c.NAT.Log && (c.Log.Level == LogWarn || c.Log.Level == LogError) {
+		log.failf("level "+c.Log.Level+" leaves out what nat.log writes", "level info or debug")
+	}
 	// A section that is broken already has its own error.
 	if ok && len(d.errs) == 0 {
 		d.required(c, at)
@@ -190,6 +195,14 @@ func (d *decoder) timeouts(v node, t *flow.Timeouts) {
 		"udp_stream":         func(v node) { v.seconds(&t.UDPStream) },
 		"icmp":               func(v node) { v.seconds(&t.ICMP) },
 		"generic":            func(v node) { v.seconds(&t.Generic) },
+	})
+}
+
+func (d *decoder) nat(v node, c *NAT) {
+	v.mapping(map[string]field{
+		"log":              func(v node) { v.boolean(&c.Log) },
+		"log_destinations": func(v node) { v.boolean(&c.LogDestinations) },
+		"log_rate":         func(v node) { v.number(&c.LogRate, 1, MaxLogRate) },
 	})
 }
 

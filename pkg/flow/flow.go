@@ -28,6 +28,8 @@ type Flow struct {
 	Confirmed bool `json:"confirmed"`
 	// Replied: packets have been seen both ways.
 	Replied bool `json:"replied"`
+	// Assured TCP connections have been acknowledged both ways.
+	Assured bool `json:"assured"`
 	// Mark is what rules have set as ct mark.
 	Mark uint32 `json:"mark,omitempty"`
 	// Labels are the bits that rules have set as ct label, such as "0,3".
@@ -39,6 +41,11 @@ type Flow struct {
 	// stands for an ICMP flow's port, its request type for the other.
 	Original Direction `json:"original"`
 	Reply    Direction `json:"reply"`
+	// In and Out are the interfaces that packets of the original direction come
+	// in and leave by, as the last ones that changed them did; empty when it is
+	// the router itself, or not known.
+	In  string `json:"in,omitempty"`
+	Out string `json:"out,omitempty"`
 
 	number uint8
 }
@@ -63,10 +70,14 @@ func protocolName(n uint8) string {
 
 const protoTCP = 6
 
+// SrcNAT tells whether the source's address or port is translated.
+func (f *Flow) SrcNAT() bool { return f.Original.Src != f.Reply.Dst }
+
+// DstNAT tells whether the destination's address or port is translated.
+func (f *Flow) DstNAT() bool { return f.Original.Dst != f.Reply.Src }
+
 // NAT tells whether the flow's addresses or ports are translated.
-func (f *Flow) NAT() bool {
-	return f.Original.Src != f.Reply.Dst || f.Original.Dst != f.Reply.Src
-}
+func (f *Flow) NAT() bool { return f.SrcNAT() || f.DstNAT() }
 
 // String is the flow on one line, in conntrack's manner.
 func (f *Flow) String() string {
@@ -79,6 +90,9 @@ func (f *Flow) String() string {
 		s += " [UNREPLIED]"
 	}
 	s += f.direction(f.Reply)
+	if f.Assured {
+		s += " [ASSURED]"
+	}
 	if f.Confirmed {
 		s += " [CONFIRMED]"
 	}
@@ -87,6 +101,12 @@ func (f *Flow) String() string {
 	}
 	if f.Labels != "" {
 		s += " labels=" + f.Labels
+	}
+	if f.In != "" {
+		s += " in=" + f.In
+	}
+	if f.Out != "" {
+		s += " out=" + f.Out
 	}
 	return s
 }

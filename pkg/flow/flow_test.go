@@ -43,37 +43,10 @@ func example() Flow {
 	}
 }
 
-func TestFilter(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		filter Filter
-		want   bool
-	}{
-		{"all", Filter{}, true},
-		{"client", Filter{Prefix: netip.MustParsePrefix("192.168.7.2/32")}, true},
-		{"network of the server", Filter{Prefix: netip.MustParsePrefix("198.51.7.0/24")}, true},
-		{"translated address", Filter{Prefix: netip.MustParsePrefix("198.51.7.1/32")}, true},
-		{"another address", Filter{Prefix: netip.MustParsePrefix("192.168.7.3/32")}, false},
-		{"of the other family", Filter{Prefix: netip.MustParsePrefix("::/0")}, false},
-		{"port", Filter{Port: 5000}, true},
-		{"translated port", Filter{Port: 6000}, true},
-		{"another port", Filter{Port: 5001}, false},
-		{"protocol", Filter{Protocol: "TCP"}, true},
-		{"another protocol", Filter{Protocol: "udp"}, false},
-		{"state", Filter{State: "established"}, true},
-		{"another state", Filter{State: "TIME_WAIT"}, false},
-		{"all of it", Filter{netip.MustParsePrefix("0.0.0.0/0"), 80, "tcp", "ESTABLISHED", nil, nil}, true},
-		{"all but one", Filter{netip.MustParsePrefix("0.0.0.0/0"), 81, "tcp", "ESTABLISHED", nil, nil}, false},
-	} {
-		f := example()
-		if got := c.filter.match(&f); got != c.want {
-			t.Errorf("%s: %v, not %v", c.name, got, c.want)
-		}
-	}
-}
-
 func TestString(t *testing.T) {
 	tcp := example()
+	routed := example()
+	routed.Assured, routed.Mark, routed.Labels, routed.In, routed.Out = true, 7, "0,3", "lan0", "wan0"
 	unreplied := example()
 	unreplied.Protocol, unreplied.State, unreplied.Replied, unreplied.Confirmed = "gre", "", false, false
 	for _, d := range []*Direction{&unreplied.Original, &unreplied.Reply} {
@@ -83,6 +56,7 @@ func TestString(t *testing.T) {
 		f    Flow
 		want string
 	}{
+		{routed, "tcp      3600 ESTABLISHED src=192.168.7.2 dst=198.51.7.2 sport=5000 dport=80 packets=3 bytes=180 src=198.51.7.2 dst=198.51.7.1 sport=80 dport=6000 packets=2 bytes=120 [ASSURED] [CONFIRMED] mark=7 labels=0,3 in=lan0 out=wan0"},
 		{tcp, "tcp      3600 ESTABLISHED src=192.168.7.2 dst=198.51.7.2 sport=5000 dport=80 packets=3 bytes=180 src=198.51.7.2 dst=198.51.7.1 sport=80 dport=6000 packets=2 bytes=120 [CONFIRMED]"},
 		{unreplied, "gre      3600 src=192.168.7.2 dst=198.51.7.2 packets=3 bytes=180 [UNREPLIED] src=198.51.7.2 dst=198.51.7.1 packets=2 bytes=120"},
 	} {

@@ -29,12 +29,15 @@ type rawFlow struct {
 	Zone           uint16 // of the other direction's key
 	Mark           uint32
 	Labels         [4]uint32
-	_              [4 + 4 + 24 + 20 + 20 + 4]uint8 // what only the programs need
+	_              [4 + 4 + 22]uint8  // what only the programs need
+	Via            uint16             // interface that packets left by
+	_              [20 + 20 + 4]uint8 // likewise
 }
 
 const (
 	flagReply     = 1 << 0 // FLOW_REPLY
 	flagSeenReply = 1 << 1 // FLOW_SEEN_REPLY
+	flagAssured   = 1 << 2 // FLOW_ASSURED
 
 	nfprotoIPv4 = 2
 )

@@ -5,9 +5,9 @@ package flow
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -16,6 +16,12 @@ import (
 // Table is the dataplane's flow tables: the confirmed flows and those that are
 // half open.
 type Table struct {
+	// Interface names the interface with an index; nil: its number is its name.
+	Interface func(index int) string
+	// Deleted is called for each living flow that Delete has ended; nil: nobody
+	// wants to know.
+	Deleted func(Flow)
+
 	confirmed, halfOpen *ebpf.Map
 }
 
@@ -44,9 +50,9 @@ func (t *Table) List(filter Filter) ([]Flow, error) {
 			if f.Flags&flagReply != 0 || int32(f.Expires-now) < 0 {
 				continue
 			}
-			fl := decode(&key, &f, entries[f.reverse(&key)], now)
+			fl := t.decode(&key, &f, entries[f.reverse(&key)], now)
 			fl.Confirmed = tier == t.confirmed
-			if filter.match(&fl) {
+			if filter.Match(&fl) {
 				flows = append(flows, fl)
 			}
 		}
@@ -69,8 +75,9 @@ func (t *Table) Delete(filter Filter) (int, error) {
 				continue
 			}
 			twin := f.reverse(&key)
-			fl := decode(&key, &f, entries[twin], now)
-			if !filter.match(&fl) {
+			fl := t.decode(&key, &f, entries[twin], now)
+			fl.Confirmed = tier == t.confirmed
+			if !filter.Match(&fl) {
 				continue
 			}
 			for _, k := range []rawTuple{key, twin} {
@@ -80,17 +87,21 @@ func (t *Table) Delete(filter Filter) (int, error) {
 			}
 			if int32(f.Expires-now) >= 0 {
 				deleted++
+				if t.Deleted != nil {
+					t.Deleted(fl)
+				}
 			}
 		}
 	}
 	return deleted, nil
 }
 
-func decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint32) Flow {
+func (t *Table) decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint32) Flow {
 	fl := Flow{
 		number:   key.L4proto,
 		Protocol: protocolName(key.L4proto),
 		Replied:  f.Flags&flagSeenReply != 0,
+		Assured:  f.Flags&flagAssured != 0,
 		Mark:     f.Mark,
 		Labels:   labels(f.Labels),
 		Expires:  FromTicks(uint32(max(0, int32(f.Expires-now)))),
@@ -105,11 +116,23 @@ func decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint32) Flow {
 			Dst:     addrPort(key.Nfproto, f.Saddr, f.Sport),
 			Packets: twin.Packets, Bytes: twin.Bytes, Zone: f.Zone,
 		},
+		In:  t.interfaceName(twin.Via),
+		Out: t.interfaceName(f.Via),
 	}
 	if key.L4proto == protoTCP && int(f.State) < len(stateNames) {
 		fl.State = stateNames[f.State]
 	}
 	return fl
+}
+
+func (t *Table) interfaceName(index uint16) string {
+	switch {
+	case index == 0:
+		return ""
+	case t.Interface == nil:
+		return strconv.Itoa(int(index))
+	}
+	return t.Interface(int(index))
 }
 
 // labels lists the bits that are set.
@@ -121,6 +144,11 @@ func labels(words [4]uint32) string {
 		}
 	}
 	return strings.Join(list, ",")
+}
+
+// hasLabel tells whether a list of bits has one.
+func hasLabel(list string, bit uint8) bool {
+	return slices.Contains(strings.Split(list, ","), strconv.Itoa(int(bit)))
 }
 
 // batch is how many entries one system call reads.
@@ -144,10 +172,13 @@ func readAll(m *ebpf.Map) (map[rawTuple]rawFlow, error) {
 	}
 }
 
-// nowTicks is the dataplane's clock.
-func nowTicks() uint32 {
+// nowNS is CLOCK_MONOTONIC, the dataplane's clock.
+func nowNS() uint64 {
 	var ts unix.Timespec
 	// Cannot fail for this clock.
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return uint32(uint64(time.Duration(ts.Nano())) >> tickShift)
+	return uint64(ts.Nano())
 }
+
+// nowTicks is the same in the unit of flow entries.
+func nowTicks() uint32 { return uint32(nowNS() >> tickShift) }
