@@ -43,6 +43,10 @@ test-race: setup-test ## the tests of concurrent packages under the race detecto
 fuzz-diff: setup-test ## random rulesets and packets through nftables and l2d, until they differ
 	$(GO) test -count=1 -timeout 0 -run TestRandom -v ./pkg/lab/diff -diff.seed 0 -diff.forever -diff.packets 5000
 
+.PHONY: upgrade-test
+upgrade-test: setup-test ## 1,000 connections and 100,000 packets a second through an upgrade that changes the layout of flows
+	$(GO) test -count=1 -run TestUpgrade -v ./loader -upgrade.flows 1000 -upgrade.pps 100000
+
 .PHONY: build
 build: ## bin/l2d and bin/l2ctl, static
 	$(GOBUILD) -o bin/ ./cmd/l2d ./cmd/l2ctl

@@ -27,7 +27,8 @@ traceroute:traceroute tcpdump:tcpdump ethtool:ethtool curl:curl
 kea-dhcp4:kea-dhcp4-server dhclient:isc-dhcp-client dnsmasq:dnsmasq-base
 /etc/ssl/certs/ca-certificates.crt:ca-certificates'
 TEST='clang-format-19:clang-format-19 bpftool:bpftool gcc:gcc
-/usr/include/stdlib.h:libc6-dev'
+/usr/include/stdlib.h:libc6-dev clang-19:clang-19
+/usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev'
 GENERATE='clang-19:clang-19 llvm-strip-19:llvm-19 bpftool:bpftool
 /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev'
 
