@@ -24,6 +24,7 @@ var (
 	areas    = flag.String("diff.areas", "", "areas of the language that random rulesets are made of, with commas; none: all")
 	minimise = flag.Duration("diff.minimise", time.Minute, "how long to make a ruleset smaller on which the routers differ")
 	forever  = flag.Bool("diff.forever", false, "try random rulesets until a mismatch")
+	onward   = flag.Bool("diff.onward", false, "go on with the next random ruleset after a mismatch")
 )
 
 func newRig(t *testing.T) *Rig {
@@ -87,18 +88,6 @@ func TestFound(t *testing.T) {
 	}
 }
 
-// runTwice runs once more what differs: the stacks behind the routers have clocks
-// of their own, and what is a difference is one again.
-func runTwice(t *testing.T, r *Rig, file string, opt Options) (*Result, error) {
-	t.Helper()
-	res, err := r.Run(t.Context(), file, opt)
-	if err == nil && res.Mismatch != nil {
-		t.Logf("seed %d, tried again: %s", opt.Seed, res.Mismatch)
-		res, err = r.Run(t.Context(), file, opt)
-	}
-	return res, err
-}
-
 // runFiles sends packets through each ruleset, by XDP and by TC.
 func runFiles(t *testing.T, opt Options, pattern string) {
 	files, err := filepath.Glob(pattern)
@@ -112,7 +101,7 @@ func runFiles(t *testing.T, opt Options, pattern string) {
 			for i := range uint64(2) {
 				begin, opt := time.Now(), opt
 				opt.Seed = seed + i
-				res, err := runTwice(t, r, file, opt)
+				res, err := r.Run(t.Context(), file, opt)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -154,7 +143,7 @@ func given(name string) bool {
 // TestRandom runs random rulesets: always the same, so that a change that breaks
 // one is told from luck, or with -diff.forever new ones until it is stopped.
 func TestRandom(t *testing.T) {
-	var next, rulesets, sent, refused atomic.Int64
+	var next, rulesets, sent, refused, flakes, differ atomic.Int64
 	first, count := int64(seedOf()), int64(*tries)
 	if !given("diff.seed") && !given("diff.rulesets") {
 		first, count = randomFirst, randomCount
@@ -163,13 +152,13 @@ func TestRandom(t *testing.T) {
 	dir := t.TempDir()
 	only := strings.FieldsFunc(*areas, func(c rune) bool { return c == ',' })
 	work := func(r *Rig) error {
-		for !t.Failed() && (*forever || next.Load() < first+count) {
+		for (*onward || !t.Failed()) && (*forever || next.Load() < first+count) {
 			seed := uint64(next.Add(1) - 1)
 			file := filepath.Join(dir, fmt.Sprintf("random-%d.nft", seed))
 			if err := os.WriteFile(file, []byte(r.RandomRuleset(seed, only...)), 0o600); err != nil {
 				return err
 			}
-			res, err := runTwice(t, r, file, Options{Packets: *packets, Seed: seed, Minimise: *minimise})
+			res, err := r.Run(t.Context(), file, Options{Packets: *packets, Seed: seed, Minimise: *minimise})
 			switch {
 			case errors.Is(err, ErrRefused):
 				t.Logf("seed %d: %v", seed, err)
@@ -178,7 +167,12 @@ func TestRandom(t *testing.T) {
 			case err != nil:
 				return fmt.Errorf("-diff.seed=%d: %w", seed, err)
 			case res.Mismatch != nil:
-				return fmt.Errorf("go test ./pkg/lab/diff -run TestRandom -diff.rulesets=1 -diff.seed=%d -diff.packets=%d -diff.areas=%s\n%s", seed, *packets, *areas, res.Mismatch)
+				t.Errorf("go test ./pkg/lab/diff -run TestRandom -diff.rulesets=1 -diff.seed=%d -diff.packets=%d -diff.areas=%s\n%s", seed, *packets, *areas, res.Mismatch)
+				differ.Add(1)
+				continue
+			case res.Flake != nil:
+				t.Logf("seed %d differed, and not again: %s", seed, res.Flake)
+				flakes.Add(1)
 			}
 			os.Remove(file)
 			if n := rulesets.Add(1); *forever && n%100 == 0 {
@@ -201,7 +195,8 @@ func TestRandom(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	t.Logf("%d rulesets, %d packets, up to seed %d; %d refused", rulesets.Load(), sent.Load(), next.Load()-1, refused.Load())
+	t.Logf("%d rulesets, %d packets, up to seed %d; %d differed, %d refused, %d differed once and not again",
+		rulesets.Load(), sent.Load(), next.Load()-1, differ.Load(), refused.Load(), flakes.Load())
 	if refused.Load() > 1+rulesets.Load()/10 {
 		t.Error("too many are refused")
 	}
@@ -227,5 +222,34 @@ func TestNotices(t *testing.T) {
 	t.Log(m)
 	if lines := strings.Count(m.Ruleset, "\n"); lines > 10 || len(m.Replay) > 2 || !strings.Contains(m.Ruleset, rule) {
 		t.Errorf("not small: %d lines, %d packets", lines, len(m.Replay))
+	}
+}
+
+// TestRewind runs a ruleset with state of every kind twice: a table that is not
+// as before the first run makes the second one another.
+func TestRewind(t *testing.T) {
+	r := newRig(t)
+	file := filepath.Join(t.TempDir(), "state.nft")
+	if err := os.WriteFile(file, []byte(r.RandomRuleset(100001, "maps", "sets", "limit", "object", "conntrack")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var first *Result
+	for range 2 {
+		res, err := r.run(t.Context(), file, Options{Packets: 1000, Seed: 2}, pass{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Mismatch != nil {
+			t.Fatal(res.Mismatch)
+		}
+		if first == nil {
+			first = res
+		}
+		if r.applied != 1 {
+			t.Error("loaded again")
+		}
+		if res.Out != first.Out || res.Local != first.Local || res.Hit != first.Hit {
+			t.Errorf("first %v, then %v", first, res)
+		}
 	}
 }

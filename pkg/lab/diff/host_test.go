@@ -17,7 +17,7 @@ func TestHost(t *testing.T) {
 		if err := os.WriteFile(file, []byte(r.RandomRuleset(seed, "hostmeta", "fib", "rt")), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		res, err := runTwice(t, r, file, Options{Packets: *packets, Seed: seed})
+		res, err := r.Run(t.Context(), file, Options{Packets: *packets, Seed: seed})
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

@@ -27,6 +27,7 @@ type Rig struct {
 	applied int
 	cpu     int                 // runs on the nth processor
 	added   map[netip.Addr]bool // neighbours, besides the ports' hosts
+	loaded  *loaded             // what ran last
 }
 
 var rigs atomic.Int32
@@ -61,7 +62,7 @@ func New(interfaces ...string) (_ *Rig, err error) {
 
 // Close removes the rig.
 func (r *Rig) Close() error {
-	var errs []error
+	errs := []error{r.unload()}
 	for _, router := range r.routers {
 		if router != nil {
 			errs = append(errs, router.close())
@@ -104,6 +105,9 @@ type Result struct {
 	Out      int       `json:"packets_out"`
 	Local    int       `json:"packets_delivered"`
 	Mismatch *Mismatch `json:"mismatch,omitempty"`
+	// Flake is a difference that was not there again when the same packets were
+	// sent once more: the stacks behind the routers have clocks of their own.
+	Flake *Mismatch `json:"flake,omitempty"`
 
 	// Text of the ruleset, as it was loaded.
 	Text string `json:"-"`
@@ -115,8 +119,12 @@ func (r *Result) String() string {
 	if r.XDP {
 		how = "XDP"
 	}
-	return fmt.Sprintf("%s: %d packets of seed %d by %s, %d sent on, %d delivered, %d of %d rules counted",
-		r.Ruleset, r.Packets, r.Seed, how, r.Out, r.Local, r.Hit, r.Rules)
+	flake := ""
+	if r.Flake != nil {
+		flake = "; at first there was a difference: " + r.Flake.What
+	}
+	return fmt.Sprintf("%s: %d packets of seed %d by %s, %d sent on, %d delivered, %d of %d rules counted%s",
+		r.Ruleset, r.Packets, r.Seed, how, r.Out, r.Local, r.Hit, r.Rules, flake)
 }
 
 // Mismatch is the first packet, or rule, that the routers disagree on.
@@ -163,7 +171,8 @@ func (m *Mismatch) String() string {
 }
 
 // Run sends packets through both routers with a ruleset file. A mismatch is
-// part of the result; an error is that the comparison could not be made.
+// part of the result, and one that is not there when all is done once more is a
+// flake; an error is that the comparison could not be made.
 func (r *Rig) Run(ctx context.Context, file string, opt Options) (*Result, error) {
 	if opt.Replay != "" {
 		text, err := os.ReadFile(opt.Replay)
@@ -178,24 +187,28 @@ func (r *Rig) Run(ctx context.Context, file string, opt Options) (*Result, error
 	if err != nil || res.Mismatch == nil {
 		return res, err
 	}
-	located, err := r.locate(ctx, file, opt)
-	if err != nil || located == nil {
+	again, err := r.locate(ctx, file, opt)
+	if err != nil {
 		return res, err
 	}
+	if again.Mismatch == nil {
+		again.Flake = res.Mismatch
+		return again, nil
+	}
 	if opt.Minimise > 0 {
-		if err := r.smallest(ctx, located, opt); err != nil {
+		if err := r.smallest(ctx, again, opt); err != nil {
 			return nil, err
 		}
 	}
-	return located, nil
+	return again, nil
 }
 
-// locate finds the packet that moved the counters apart, or was decided
-// differently; nil if there is none any more.
+// locate runs once more what differed, and finds the packet that moved the
+// counters apart, or was decided differently.
 func (r *Rig) locate(ctx context.Context, file string, opt Options) (*Result, error) {
 	coarse, err := r.run(ctx, file, opt, pass{look: func(n int) bool { return n%50 == 0 }})
 	if err != nil || coarse.Mismatch == nil {
-		return nil, err
+		return coarse, err
 	}
 	from := coarse.Mismatch.Packet - 60
 	fine, err := r.run(ctx, file, opt, pass{look: func(n int) bool { return n > from }, detail: true})
@@ -249,26 +262,12 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	defer pinThread(r.cpu)()
 	xdp := opt.Seed%2 == 0
 	res := &Result{Ruleset: file, Seed: opt.Seed, XDP: xdp}
-	text, err := r.routers[0].kernelRules(file)
+	l, err := r.load(ctx, file, opt, xdp)
 	if err != nil {
 		return nil, err
 	}
+	text, e := l.text, l.e
 	res.Text = text
-	r.applied++
-	pin := filepath.Join(fmt.Sprintf("/proc/self/fd/%d", r.bpffs.Fd()), fmt.Sprint(r.applied))
-	if opt.change != nil {
-		text = opt.change(text)
-	}
-	e, err := r.routers[1].enforce(ctx, text, pin, xdp)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, e.close()) }()
-	counts, err := r.routers[0].kernelCounts()
-	if err != nil {
-		return nil, err
-	}
-	e.rules = slices.DeleteFunc(e.rules, func(r rule) bool { _, ok := counts[r.key]; return !ok })
 
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
@@ -300,6 +299,62 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	}
 	res.Packets = t.sent
 	return res, err
+}
+
+// loaded is a ruleset that both routers have.
+type loaded struct {
+	source, text string // of the file, and as it was loaded
+	xdp, changed bool
+	e            *enforcement
+}
+
+// load gives the routers a ruleset, without a flow and with nothing counted. One
+// that they have is rewound.
+func (r *Rig) load(ctx context.Context, file string, opt Options, xdp bool) (*loaded, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	source := string(b)
+	if l := r.loaded; l != nil && l.source == source && l.xdp == xdp && l.changed == (opt.change != nil) {
+		if _, err := r.routers[0].kernelRules(l.text, filepath.Dir(file)); err != nil {
+			return nil, err
+		}
+		return l, l.e.rewind()
+	}
+	if err := r.unload(); err != nil {
+		return nil, err
+	}
+	l := &loaded{source: source, xdp: xdp, changed: opt.change != nil}
+	if l.text, err = r.routers[0].kernelRules(source, filepath.Dir(file)); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	text := l.text
+	if opt.change != nil {
+		text = opt.change(text)
+	}
+	r.applied++
+	pin := filepath.Join(fmt.Sprintf("/proc/self/fd/%d", r.bpffs.Fd()), fmt.Sprint(r.applied))
+	if l.e, err = r.routers[1].enforce(ctx, text, pin, xdp); err != nil {
+		return nil, err
+	}
+	r.loaded = l
+	counts, err := r.routers[0].kernelCounts()
+	if err != nil {
+		return nil, err
+	}
+	l.e.rules = slices.DeleteFunc(l.e.rules, func(r rule) bool { _, ok := counts[r.key]; return !ok })
+	return l, nil
+}
+
+// unload takes the last ruleset from the router with l2d.
+func (r *Rig) unload() error {
+	if r.loaded == nil {
+		return nil
+	}
+	e := r.loaded.e
+	r.loaded = nil
+	return e.close()
 }
 
 // pinThread keeps the caller on the nth processor: what a packet sets off then

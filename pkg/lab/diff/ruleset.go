@@ -49,18 +49,14 @@ const (
 	maxHalfOpen = 65536
 )
 
-// kernelRules loads a ruleset file into the router's nftables, with a counter in
+// kernelRules loads a ruleset into the router's nftables, with a counter in
 // each rule and limits that do not depend on the moment, and returns its text.
-func (r *router) kernelRules(file string) (string, error) {
-	source, err := os.ReadFile(file)
-	if err != nil {
+// Files that it includes are in dir.
+func (r *router) kernelRules(text, dir string) (string, error) {
+	// On the line that is the file's first, for errors to name the right ones.
+	if _, err := r.nft("flush ruleset; "+text, "-I", dir, "-f", "-"); err != nil {
 		return "", err
 	}
-	// On the line that is the file's first, for errors to name the right ones.
-	if _, err := r.nft("flush ruleset; "+string(source), "-I", filepath.Dir(file), "-f", "-"); err != nil {
-		return "", fmt.Errorf("%s: %w", file, err)
-	}
-	text := string(source)
 	if counted(text) != text {
 		listing, err := r.nft("", "list", "ruleset")
 		if err != nil {
@@ -129,6 +125,7 @@ type enforcement struct {
 	dp    *loader.Dataplane
 	pin   string
 	rules []rule
+	begin []table // its maps before the first packet
 }
 
 // modeOf is how the dataplane forwards.
@@ -202,7 +199,20 @@ func (r *router) enforce(ctx context.Context, text, pin string, xdp bool) (*enfo
 			e.rules = append(e.rules, rule{ruleKey{info.Table, info.Chain, info.Handle}, info.Text, info.Index})
 		}
 	}
+	if e.begin, err = remember(pin); err != nil {
+		return nil, errors.Join(err, e.close())
+	}
 	return e, nil
+}
+
+// rewind takes back what packets have changed.
+func (e *enforcement) rewind() error {
+	for i := range e.begin {
+		if err := e.begin[i].rewind(); err != nil {
+			return fmt.Errorf("%v: %w", e.begin[i].m, err)
+		}
+	}
+	return nil
 }
 
 // counts reads the counters of l2d.
@@ -226,5 +236,6 @@ func (e *enforcement) stats() (map[string]uint64, error) {
 
 func (e *enforcement) close() error {
 	e.dp.Close()
+	forget(e.begin)
 	return loader.Detach(e.pin)
 }
