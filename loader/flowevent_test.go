@@ -117,13 +117,13 @@ func (w *watcher) last(port uint16) flow.Event {
 
 // TestFlowEvents: each event of a flow's life, of what packets do.
 func TestFlowEvents(t *testing.T) {
-	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, _ *Dataplane, m mode) {
 		cfg := r.config(testPolicy{masquerade: true})
 		for i := range cfg.Interfaces {
 			cfg.Interfaces[i].XDP = m.xdp
 		}
 		cfg.Timeouts.UDPUnreplied, cfg.Timeouts.TCPTimeWait = time.Second, 2*time.Second
-		d = r.mustApply(cfg)
+		d := r.mustApply(cfg)
 		lan, wan := r.tap(t, "l"), r.tap(t, "w")
 		w := r.watch(t, d)
 		r.hear(d, flow.KindAll, 0)
