@@ -235,7 +235,7 @@ static __always_inline void tcp_copy(struct pkt *p)
 __noinline int nft_tcp_set(struct __sk_buff *skb, struct pkt *p, __u32 type,
 			   __u32 at, __u32 slot)
 {
-	__u32 len, i, j, n = VALUE_LEN(at), size = 0;
+	__u32 len, i, j, n = VALUE_LEN(at), size = 0, *found;
 	const __u8 *new;
 
 	if (!p)
@@ -246,6 +246,12 @@ __noinline int nft_tcp_set(struct __sk_buff *skb, struct pkt *p, __u32 type,
 	i = tcp_find(p, len, type, &size);
 	if (!i)
 		return 1;
+	/* By way of memory, for the verifier: see tcp_packet(). */
+	found = (__u32 *)p->key;
+	WRITE_ONCE(found[0], i);
+	WRITE_ONCE(found[1], size);
+	i = READ_ONCE(found[0]);
+	size = READ_ONCE(found[1]);
 	if (i + size > len || VALUE_OFFSET(at) + n > size)
 		return 0;
 	tcp_copy(p);
