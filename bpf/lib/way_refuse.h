@@ -45,7 +45,7 @@ static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
 	if (!policy_rejects || !REJECT_KIND(p))
 		return TCX_DROP;
 	return reject(skb, p, hook,
-		      w->ct.first && !(p->reject & REJECT_AFTER_NAT));
+		      w->ct->first && !(p->reject & REJECT_AFTER_NAT));
 }
 
 /* A step of NAT has ended the packet's way. */
