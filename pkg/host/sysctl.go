@@ -5,7 +5,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -81,7 +80,7 @@ func (s *Sysctl) Expand(name string) ([]string, error) {
 		found = next
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%s: no such sysctl", name)
+		return nil, errors.New("no such sysctl")
 	}
 	for i, p := range found {
 		found[i] = swap.Replace(p)

@@ -25,11 +25,7 @@ func sysctl(name, value string) reconcile.Resource {
 
 func engine(t *testing.T, dir string, kinds ...reconcile.Kind) *reconcile.Engine {
 	t.Helper()
-	e, err := reconcile.New(dir, slog.New(slog.DiscardHandler), kinds...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
+	return reconcile.New(dir, slog.New(slog.DiscardHandler), kinds...)
 }
 
 // allSysctls is every setting of the network namespace that can be read.
@@ -139,12 +135,10 @@ func TestMain(m *testing.M) {
 	}
 	at, dir, _ := strings.Cut(v, " ")
 	n, _ := strconv.Atoi(at)
-	e, err := reconcile.New(dir, slog.New(slog.DiscardHandler), &killer{NewSysctl(), n})
+	e := reconcile.New(dir, slog.New(slog.DiscardHandler), &killer{NewSysctl(), n})
+	p, err := e.Plan(context.Background(), routerSysctls())
 	if err == nil {
-		var p *reconcile.Plan
-		if p, err = e.Plan(context.Background(), routerSysctls()); err == nil {
-			_, err = e.Apply(context.Background(), p, reconcile.Options{})
-		}
+		_, err = e.Apply(context.Background(), p, reconcile.Options{})
 	}
 	if err != nil {
 		os.Stderr.WriteString(err.Error())

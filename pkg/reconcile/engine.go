@@ -18,6 +18,11 @@ import (
 
 // Engine plans, applies and undoes. Its methods may be called concurrently.
 type Engine struct {
+	// Undone is called when a change that was applied is undone, with what it was.
+	// It must not call the engine's methods; nil is nobody to tell. It is set before
+	// the first use.
+	Undone func(id, why string)
+
 	kinds map[string]Kind
 	dir   string
 	log   *slog.Logger
@@ -43,17 +48,14 @@ var (
 	ErrNotRevertable = errors.New("it cannot be undone, so there is nothing to wait for a confirmation with")
 )
 
-// New returns an engine that keeps what it has to remember in a directory, which
-// it makes if need be, for root alone.
-func New(dir string, log *slog.Logger, kinds ...Kind) (*Engine, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("state directory: %w", err)
-	}
+// New returns an engine that keeps what it has to remember in a directory. It
+// makes that, for root alone, with the first change.
+func New(dir string, log *slog.Logger, kinds ...Kind) *Engine {
 	e := &Engine{kinds: map[string]Kind{}, dir: dir, log: log}
 	for _, k := range kinds {
 		e.kinds[k.Name()] = k
 	}
-	return e, nil
+	return e
 }
 
 // Pending returns the change that is not final; nil if there is none.
@@ -120,6 +122,9 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, o Options) (*Pending, error
 
 // begin has on disk what it takes to undo the changes.
 func (e *Engine) begin(p *Plan) error {
+	if err := os.MkdirAll(e.dir, 0o700); err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
 	boot, err := bootID()
 	if err != nil {
 		return err
@@ -237,7 +242,17 @@ func (e *Engine) Rollback(ctx context.Context, id string) error {
 	if err := e.is(id); err != nil {
 		return err
 	}
-	return e.undo(context.WithoutCancel(ctx), e.pending.Changes)
+	return e.revert(context.WithoutCancel(ctx), "rolled back")
+}
+
+// revert undoes the pending change, after all of it was made.
+func (e *Engine) revert(ctx context.Context, why string) error {
+	id := e.pending.ID
+	err := e.undo(ctx, e.pending.Changes)
+	if e.Undone != nil {
+		e.Undone(id, why)
+	}
+	return err
 }
 
 func (e *Engine) is(id string) error {
@@ -257,7 +272,7 @@ func (e *Engine) arm() {
 			return
 		}
 		e.log.Warn("change was not confirmed in time", "id", id)
-		_ = e.undo(context.Background(), e.pending.Changes) // has logged
+		_ = e.revert(context.Background(), "not confirmed in time") // has logged
 	})
 }
 
@@ -286,7 +301,7 @@ func (e *Engine) Recover(ctx context.Context) error {
 		return nil
 	}
 	e.log.Warn("undoing a change that was not final", "id", p.ID, "phase", string(p.Phase))
-	return e.undo(ctx, p.Changes)
+	return e.revert(ctx, "not final when the daemon before ended")
 }
 
 // Drift compares resources with the host again, sets those that are to be

@@ -106,11 +106,7 @@ func (t *table) clone() map[string]State {
 func newEngine(t *testing.T, dir string, k *table) (*Engine, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
-	e, err := New(dir, slog.New(slog.NewTextHandler(&log, nil)), k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e, &log
+	return New(dir, slog.New(slog.NewTextHandler(&log, nil)), k), &log
 }
 
 func mustPlan(t *testing.T, e *Engine, list ...Resource) *Plan {
@@ -156,7 +152,7 @@ func TestPlanProblems(t *testing.T) {
 	k := newTable(map[string]State{"a": {"x": "1"}})
 	e, _ := newEngine(t, t.TempDir(), k)
 	at := want("a", State{"x": "bad", "y": "bad"})
-	at.At = "f.yaml:3:4"
+	at.At = Place{"f.yaml", 3, 4}
 	_, err := e.Plan(t.Context(), []Resource{at, want("b", State{"x": "1"}), {Kind: "no", Name: "such"}, want("a", State{"x": "1"})})
 	if err == nil {
 		t.Fatal("no error")

@@ -59,14 +59,23 @@ type Resource struct {
 	// Rank orders changes: lower ones are made first. Those of the same rank are
 	// made in the order they are given in.
 	Rank int
-	// At is the place of the declaration, for errors.
-	At string
+	// At is the place of the declaration.
+	At Place
 	// Enforce has a drift corrected when it is seen, and not just reported.
 	Enforce bool
 }
 
 // ID is the kind and the name.
 func (r *Resource) ID() string { return r.Kind + " " + r.Name }
+
+// Place is one in a file, with numbers from 1.
+type Place struct {
+	File         string
+	Line, Column int
+}
+
+// String is FILE:LINE:COLUMN.
+func (p Place) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
 
 // Problem is something that makes a plan impossible.
 type Problem struct {
@@ -80,8 +89,8 @@ type Problem struct {
 // Error names the resource, the attribute, its value and what would be accepted.
 func (p Problem) Error() string {
 	s := p.Resource.ID()
-	if p.Resource.At != "" {
-		s = p.Resource.At + ": " + s
+	if p.Resource.At.File != "" {
+		s = p.Resource.At.String() + ": " + s
 	}
 	if p.Key != "" {
 		s += fmt.Sprintf(": %s: %q", p.Key, p.Resource.Want[p.Key])
