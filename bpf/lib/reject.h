@@ -45,15 +45,6 @@ struct reject6 {
 	};
 } __attribute__((packed, aligned(4)));
 
-static __always_inline int is_multicast(const struct pkt *p,
-					const struct tuple *t)
-{
-	if (p->nfproto == NFPROTO_IPV6)
-		return t->daddr[0] == 0xff;
-	/* and 255.255.255.255 */
-	return (t->daddr[0] & 0xf0) == 0xe0 || *(__u32 *)t->daddr == 0xffffffff;
-}
-
 #define ICMPV6_REDIRECT 137 /* NDISC_REDIRECT */
 
 /* Errors about what may itself be an error are not sent: icmp_pointers[] of
