@@ -222,7 +222,9 @@ type l2TCScratch struct {
 		L4Off         uint16
 		LaterFragment uint8
 		Translate     uint8
-		_             [6]byte
+		IsShort       uint8
+		KeepsId       uint8
+		_             [4]byte
 	}
 	Fwd  l2TCFlow
 	Rev  l2TCFlow

@@ -200,7 +200,9 @@ type l2XDPScratch struct {
 		L4Off         uint16
 		LaterFragment uint8
 		Translate     uint8
-		_             [6]byte
+		IsShort       uint8
+		KeepsId       uint8
+		_             [4]byte
 	}
 	Fwd  l2XDPFlow
 	Rev  l2XDPFlow

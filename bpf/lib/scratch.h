@@ -19,6 +19,8 @@ struct icmp_error {
 	__u16 l4_off;
 	__u8 later_fragment;
 	__u8 translate;
+	__u8 is_short; /* less of the transport header than is translated */
+	__u8 keeps_id; /* a message whose identifier stays as it is */
 };
 
 #define SCRATCH_BUFFER 256

@@ -65,10 +65,8 @@ static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
 		set_dst(p, w, &w->ct.out);
 		return 0;
 	}
-	if (w->error && w->error->translate) {
-		icmp_error_dst(p, w->error);
-		return 0;
-	}
+	if (w->error && w->error->translate)
+		return icmp_error_dst(p, w->error);
 	if (!w->ct.first)
 		return 0;
 	if (is_output ? !policy_accepts(OUTPUT_NAT, output_nat, skb, p) :
@@ -106,10 +104,8 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 		set_src(p, w, &w->ct.out);
 		return 0;
 	}
-	if (w->error && w->error->translate) {
-		icmp_error_src(p, w->error);
-		return 0;
-	}
+	if (w->error && w->error->translate)
+		return icmp_error_src(p, w->error);
 	if (!w->ct.first)
 		return 0;
 	if (is_input ?
