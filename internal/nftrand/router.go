@@ -74,7 +74,7 @@ func (r *Generator) table(family, name string, main bool) string {
 	hooks := map[string]bool{}
 	for _, base := range bases {
 		must := main && base.Area == "basic" && (base.Hook == "input" || base.Hook == "forward")
-		if base.Type == "nat" || !r.knows(base, family) || !must && r.IntN(5) > 1 {
+		if base.Type == "nat" || len(r.priorities(base)) == 0 || !r.knows(base, family) || !must && r.IntN(5) > 1 {
 			continue
 		}
 		hooks[base.Hook] = true
@@ -94,7 +94,7 @@ func (r *Generator) table(family, name string, main bool) string {
 	}
 	r.regular(&t.body, n, 1+24/(n+1), s)
 	for i, base := range chosen {
-		priority := Pick(r.Rand, base.Priorities)
+		priority := Pick(r.Rand, r.priorities(base))
 		device := ""
 		if base.Device {
 			device = fmt.Sprintf("device %q ", r.Interface())
@@ -115,6 +115,22 @@ func (r *Generator) table(family, name string, main bool) string {
 		t.body.WriteString("\t}\n")
 	}
 	return t.String()
+}
+
+// priorities are those that a base chain may have: see [Generator.ShowPorts].
+func (r *Generator) priorities(base Base) []int {
+	if r.ShowPorts {
+		return base.Priorities
+	}
+	return slices.DeleteFunc(slices.Clone(base.Priorities), func(n int) bool {
+		switch base.Hook {
+		case "prerouting", "output":
+			return n <= -100
+		case "input", "postrouting":
+			return n >= 100
+		}
+		return base.Device
+	})
 }
 
 // knows tells whether a base chain can be had in a table.

@@ -26,10 +26,17 @@ type choices struct {
 	used map[natKey]netip.AddrPort
 	// mapped are the ports that each source had before.
 	mapped map[netip.AddrPort]map[uint16]bool
+	// lucky is how often it may still choose the port that the client has: where
+	// rules have it choose at random, of the lower ones once in some hundred times.
+	lucky int
 }
 
-func newChoices() *choices {
-	return &choices{map[natKey]uint16{}, map[natKey]netip.AddrPort{}, map[netip.AddrPort]map[uint16]bool{}}
+func newChoices(random bool) *choices {
+	c := &choices{name: map[natKey]uint16{}, used: map[natKey]netip.AddrPort{}, mapped: map[netip.AddrPort]map[uint16]bool{}}
+	if random {
+		c.lucky = 8
+	}
+	return c
 }
 
 // keyOf names the tuple of a packet by its source.
@@ -227,10 +234,16 @@ func join(list []parsed) []byte {
 	return h.wrap(th)
 }
 
+// isOthers tells whether a tuple is of a flow of another source.
+func (n *choices) isOthers(k natKey, source netip.AddrPort) bool {
+	owner, taken := n.used[k]
+	return taken && owner != source
+}
+
 // learn gives names to the ports that the routers chose for a flow. A router
 // may change a source port if another flow has the tuple, or if it changed it
-// for the same source before; what else it changes has to be the other's choice,
-// too.
+// for the same source before, or may be told to; what else it changes has to be
+// the other's choice, too.
 func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) {
 	in, ok := parse(sent)
 	if !ok {
@@ -253,12 +266,24 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 		}
 		same := to[i]
 		same.local = netip.AddrPortFrom(same.local.Addr(), from.local.Port())
-		owner, taken := both[i].used[same]
-		free[i] = to[i] != same && (taken && owner != from.local || both[i].mapped[from.local][to[i].local.Port()])
+		free[i] = to[i] != same && (both[i].isOthers(same, from.local) || both[i].mapped[from.local][to[i].local.Port()])
+		// The kernel looks before the source's translation, too, and only then has
+		// another identifier for a query: ports are not the destination's to change.
+		if in.proto == icmpProto(version(in.src)) {
+			same.local = from.local
+			free[i] = free[i] || to[i].local.Port() != from.local.Port() && both[i].isOthers(same, from.local)
+		}
+	}
+	kept := func(i int) bool { return to[i].local.Port() == from.local.Port() }
+	for i, c := range both {
+		if kept(i) && !kept(1-i) && !free[1-i] && c.lucky > 0 {
+			c.lucky--
+			free[i] = true
+		}
 	}
 	for i, c := range both {
 		c.used[to[i]] = from.local
-		if to[i].local.Port() != from.local.Port() {
+		if !kept(i) {
 			if c.mapped[from.local] == nil {
 				c.mapped[from.local] = map[uint16]bool{}
 			}
@@ -269,38 +294,57 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 			c.used[k] = netip.AddrPort{}
 		}
 	}
-	changed := to[0].local.Port() != from.local.Port() && to[1].local.Port() != from.local.Port()
-	if (changed || free[0] || free[1]) && (both[0].name[to[0]] == 0 || both[0].name[to[0]] != both[1].name[to[1]]) {
+	if (!kept(0) && !kept(1) || free[0] || free[1]) && (both[0].name[to[0]] == 0 || both[0].name[to[0]] != both[1].name[to[1]]) {
 		*next++
 		both[0].name[to[0]], both[1].name[to[1]] = *next, *next
 	}
 }
 
-// learnTarget gives names to the ports that a packet is sent to, where they are
-// the routers' choices and the packets left with them: the flow has gone.
+// learnTarget gives names to the ports that a packet is sent to, or quotes, where
+// they are the routers' choices: also to those that it leaves with, as the flow
+// has gone.
 func learnTarget(both [2]*choices, sent [2][]byte, r [2]*router, s [2]seen, next *uint16) {
-	var to, now [2]natKey
-	for i := range s {
-		in, ok := parse(sent[i])
-		if !ok {
+	var in [2]parsed
+	var to, now, quoted [2]natKey
+	ok := true
+	for i := range sent {
+		var valid bool
+		in[i], valid = parse(sent[i])
+		if !valid {
 			return
 		}
-		v := viewOf(r[i], s[i], in.proto, in.src, in.dst)
+		if in[i].isError() {
+			q, _ := parse(in[i].th[8:])
+			quoted[i], valid = keyOf(q)
+		} else {
+			to[i], valid = replyKey(in[i])
+		}
+		ok = ok && valid
+	}
+	if !ok {
+		return
+	}
+	name(both, quoted, next)
+	name(both, to, next)
+	for i := range s {
+		v := viewOf(r[i], s[i], in[i].proto, in[i].src, in[i].dst)
 		out, ok := parse(v.ip)
 		if !v.ok || !ok {
 			return
 		}
-		var ok1, ok2 bool
-		if to[i], ok1 = replyKey(in); !ok1 {
-			return
-		}
-		if now[i], ok2 = replyKey(out); !ok2 || now[i].local != to[i].local {
+		if now[i], ok = replyKey(out); !ok || now[i].local.Port() != to[i].local.Port() {
 			return
 		}
 	}
-	if to[0].local != to[1].local && both[0].name[now[0]] == 0 && both[1].name[now[1]] == 0 {
+	name(both, now, next)
+}
+
+// name names a port that each router chose, if it is not the same one and has
+// no name.
+func name(both [2]*choices, k [2]natKey, next *uint16) {
+	if k[0].local != k[1].local && both[0].name[k[0]] == 0 && both[1].name[k[1]] == 0 {
 		*next++
-		both[0].name[now[0]], both[1].name[now[1]] = *next, *next
+		both[0].name[k[0]], both[1].name[k[1]] = *next, *next
 	}
 }
 
