@@ -105,16 +105,12 @@ func hasOtherID(proto, typ byte) bool {
 }
 
 // neutral replaces a packet's free choices in place: the names of translated
-// ports, checksums, which it verifies, and the identification of what goes back
-// to the sender. That is the router's own answer: any number, perhaps even the
-// one that was sent.
-func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) error {
+// ports, checksums, and the identification of what goes back to the sender. That
+// is the router's own answer: any number, perhaps even the one that was sent.
+func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) {
 	p, ok := parse(b)
 	if !ok {
-		return nil
-	}
-	if bad := p.checksums(); bad != "" && !quoted {
-		return fmt.Errorf("wrong checksum of the %s", bad)
+		return
 	}
 	if p.src.Is4() {
 		binary.BigEndian.PutUint16(b[10:], 0)
@@ -123,7 +119,7 @@ func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) error {
 		}
 	}
 	if p.offset != 0 {
-		return nil
+		return
 	}
 	src, dst := portsAt(p.proto, p.th)
 	from, isFrom := keyOf(p)
@@ -138,33 +134,45 @@ func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) error {
 		binary.BigEndian.PutUint16(p.th[at:], 0)
 	}
 	if p.isError() && !quoted {
-		return n.neutral(p.th[8:], sender, true)
+		n.neutral(p.th[8:], sender, true)
+	}
+}
+
+// verify returns an error that says which checksum of a packet is wrong.
+func verify(b []byte) error {
+	p, _ := parse(b)
+	if bad := p.checksums(); bad != "" {
+		return fmt.Errorf("wrong checksum of the %s", bad)
 	}
 	return nil
 }
 
-// image is what a router did, in a form that can be compared.
+// image is what a router did, in a form that can be compared. Checksums have to
+// be right, unless the packet came with a wrong one.
 func (n *choices) image(r *router, s seen, sent []byte) ([]string, error) {
 	var list []string
 	var sender netip.Addr
 	if p, ok := parse(sent); ok {
 		sender = p.src
 	}
+	broken := verify(sent) != nil
 	for _, f := range assemble(s.frames) {
 		b := append([]byte(nil), f.frame...)
 		if p, ok := parse(b[etherHeader:]); ok {
 			b = b[:etherHeader+len(p.ip)] // without the padding
 		}
-		if err := n.neutral(b[etherHeader:], sender, false); err != nil {
+		if err := verify(b[etherHeader:]); err != nil && !broken {
 			return nil, fmt.Errorf("out by %s: %w", r.ports[f.port].name, err)
 		}
+		n.neutral(b[etherHeader:], sender, false)
 		list = append(list, "out "+string(rune('0'+f.port))+string(b))
 	}
 	for _, d := range s.local {
 		b := d.packet()
-		if err := n.neutral(b, sender, false); err != nil {
+		if err := verify(b); err != nil && !broken {
 			return nil, fmt.Errorf("delivered: %w", err)
 		}
+		n.neutral(b, sender, false)
 		list = append(list, "in "+string(rune('0'+d.ifindex))+string(b))
 	}
 	slices.Sort(list) // by interface; all is of one moment
