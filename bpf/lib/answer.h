@@ -78,8 +78,6 @@ static __always_inline int answer_within_limit(const struct pkt *p,
 	return 1;
 }
 
-#define LOOPBACK_IFINDEX 1
-
 /* Asks for a route as the router itself does (iif lo), or by an interface. */
 static __always_inline int answer_lookup(struct ctx_buff *ctx,
 					 const struct pkt *p, struct scratch *s,
