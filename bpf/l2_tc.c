@@ -188,6 +188,8 @@ int l2_ingress(struct __sk_buff *skb)
 	if (rejected) {
 		p->reject = h.reject;
 		p->ct_state = h.ct_state;
+		if (is_tracked(p))
+			way_found(&w);
 		if (h.hook == REJECT_FORWARD)
 			ttl_count(p);
 		return refuse(skb, p, &w, h.hook);

@@ -15,6 +15,7 @@ struct ct {
 	__u8 found; /* it has one */
 	__u8 first; /* the packet begins a flow, if the ruleset accepts it */
 	__u8 state; /* TCP state that the flow begins with */
+	__u8 new_dst; /* not found, and yet its destination is translated */
 };
 
 /* Neighbour and multicast listener discovery is not tracked:

@@ -79,6 +79,8 @@ static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
 	reason = nat_destination(skb, p);
 	if (reason)
 		return reason;
+	w->ct.new_dst = !is_same_dst((struct endpoints *)&p->tuple,
+				     (struct endpoints *)w->key);
 	nat_done(p, w, 0);
 	facts_to(w->key, (struct endpoints *)&p->tuple, zone_of(p, ZONE_REPLY));
 	return 0;
