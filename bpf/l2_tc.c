@@ -54,7 +54,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 	reason = to_src(skb, p, w, 1);
 	if (reason)
 		return refuse_nat(skb, p, w, REJECT_INPUT, reason);
-	if (w->ct.first &&
+	if (w->ct->first &&
 	    __builtin_memcmp(w->key->saddr, p->tuple.saddr, 16) &&
 	    answers_by_lo(skb, p)) {
 		forget(w);

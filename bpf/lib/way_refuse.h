@@ -46,9 +46,9 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 /* The flow sends the packet elsewhere, or to another port. */
 static __always_inline int is_translated_dst(const struct way *w)
 {
-	if (w->ct.found)
-		return !is_same_dst(&w->ct.out, (struct endpoints *)w->key);
-	return w->ct.new_dst;
+	if (w->ct->found)
+		return !is_same_dst(&w->ct->out, (struct endpoints *)w->key);
+	return w->ct->new_dst;
 }
 
 /* What XDP has rejected is here without the flow that it had there. */
@@ -57,7 +57,7 @@ static __always_inline void way_found(struct way *w)
 	struct flow *f = bpf_map_lookup_elem(&l2_flows, w->key);
 
 	if (f)
-		w->ct.new_dst =
+		w->ct->new_dst =
 			!is_same_dst(&f->out, (struct endpoints *)w->key);
 }
 
@@ -69,7 +69,7 @@ static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
 	if (!policy_rejects || !REJECT_KIND(p))
 		return TCX_DROP;
 	return reject(skb, p, hook,
-		      w->ct.first && !(p->reject & REJECT_AFTER_NAT),
+		      w->ct->first && !(p->reject & REJECT_AFTER_NAT),
 		      is_translated_dst(w));
 }
 
