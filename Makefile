@@ -80,6 +80,10 @@ docker-generate: ## rebuild the eBPF objects in the pinned container
 bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 64-byte packets
 	$(GO) run ./bench/cmd/l2bench quick
 
+.PHONY: bench-flows
+bench-flows: setup-run build ## how fast flows begin, and what many of them cost, l2d and nftables
+	$(GO) run ./bench/cmd/l2bench flows
+
 .PHONY: bench-rules
 bench-rules: setup-run build ## what a rule, a set and a map cost for a packet, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench rules

@@ -5,6 +5,7 @@ package bench
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func needRoot(t *testing.T) {
 }
 
 func testOptions() Options {
-	return Options{Flows: 16, Repetitions: 1, GenCPU: 0, RouterCPU: 1}
+	return Options{Repetitions: 1, GenCPU: 0, RouterCPU: 1}
 }
 
 // TestRedirectCounts sends a known number of packets through the bare
@@ -30,7 +31,7 @@ func TestRedirectCounts(t *testing.T) {
 	needRoot(t)
 	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
-	l, err := newLane(ctx, &Redirect{}, testOptions())
+	l, err := newLane(ctx, Case{Device: &Redirect{}, Flows: 16}, testOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,7 @@ func TestRedirectCounts(t *testing.T) {
 
 	const times = 3
 	for range times {
-		if err := <-l.traffic.trickle(ctx, 0); err != nil {
+		if err := <-l.traffic.trickle(ctx, 0, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -71,7 +72,7 @@ func TestMeasureFindsWrongPackets(t *testing.T) {
 	needRoot(t)
 	o := testOptions()
 	o.Duration = 50 * time.Millisecond
-	_, err := Run(t.Context(), []Device{liar{&Redirect{}}}, o, func(s string) { t.Log(s) })
+	_, err := Run(t.Context(), []Case{{Device: liar{&Redirect{}}, Flows: 16}}, o, func(s string) { t.Log(s) })
 	if err == nil {
 		t.Fatal("packets with an unchanged TTL pass for forwarded ones")
 	}
@@ -91,7 +92,7 @@ func TestEstablish(t *testing.T) {
 	needRoot(t)
 	o := testOptions()
 	o.Duration = 50 * time.Millisecond
-	r, err := Run(t.Context(), []Device{NFTables{Ruleset: "../examples/l2/firewall.nft"}}, o,
+	r, err := Run(t.Context(), []Case{{Device: &NFTables{Ruleset: "../examples/l2/firewall.nft"}, Flows: 16}}, o,
 		func(s string) { t.Log(s) })
 	if err != nil {
 		t.Fatal(err)
@@ -99,4 +100,43 @@ func TestEstablish(t *testing.T) {
 	if len(r.Samples) != 1 || r.Samples[0].Received == 0 {
 		t.Errorf("got %+v", r.Samples)
 	}
+}
+
+// TestFresh lets flows begin, each with an answer that comes back; packets of a
+// flow that there was are none.
+func TestFresh(t *testing.T) {
+	needRoot(t)
+	o := testOptions()
+	o.Duration = 20 * time.Millisecond
+	d := &NFTables{Ruleset: writeRuleset(t)}
+	if r, err := Run(t.Context(), []Case{{Device: d, Flows: MaxFlows, Fresh: true}}, o, func(s string) { t.Log(s) }); err != nil {
+		t.Error(err)
+	} else if r.Samples[0].Received == 0 {
+		t.Error("no answers")
+	}
+	if _, err := Run(t.Context(), []Case{{Device: d, Flows: 16, Fresh: true}}, o, func(s string) { t.Log(s) }); err == nil {
+		t.Error("packets of 16 flows are all taken for new flows")
+	}
+}
+
+// TestManyFlows establishes flows to more than one address.
+func TestManyFlows(t *testing.T) {
+	needRoot(t)
+	d := &NFTables{Ruleset: writeRuleset(t)}
+	l, err := newLane(t.Context(), Case{Device: d, Flows: 4 * flowsAtAddr, Burst: flowBurst}, testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func writeRuleset(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "masquerade.nft")
+	if err := os.WriteFile(name, []byte(ruleLoad{}.ruleset()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }

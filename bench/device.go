@@ -19,6 +19,25 @@ type Device interface {
 	Stateful() bool
 }
 
+// Case is a device and what it is measured with.
+type Case struct {
+	Device Device
+	// Flows is how many there are: a power of two up to [MaxFlows].
+	Flows int
+	// Fresh says that each packet that the generator makes begins a flow, and is
+	// answered. What is counted is the answers that come back. The device is a
+	// [Forgetter].
+	Fresh bool
+	// Burst is how many flows may begin at once when they are established; 0: one.
+	Burst int
+}
+
+// Forgetter is a Device that can forget its flows.
+type Forgetter interface {
+	// Forget ends all flows.
+	Forget(ctx context.Context) error
+}
+
 // Describer is a Device that has more to tell than its rate.
 type Describer interface {
 	// Describe is called after Setup.

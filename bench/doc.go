@@ -43,4 +43,12 @@
 // result that is too noisy, or where the router was not the bottleneck, is
 // marked inconclusive. Packets sampled at the receiver must be what the device
 // promises, or the run fails.
+//
+// # New flows
+//
+// Where it is measured how fast flows begin, each packet of the generator is of
+// another flow, and the receiver sends it back: the router makes the entry,
+// forwards the packet, sees the answer and forwards that. Before each repetition
+// all flows are forgotten. The NAPI of the router's far interface is a thread on
+// the packet core as well, and what is counted is answers at the generator.
 package bench

@@ -27,7 +27,7 @@ func TestSampleCheck(t *testing.T) {
 		{"MAC", 0, "sent to"},
 		{"TTL", ipOff + 8, "TTL"},
 		{"source", ipOff + 15, "source"},
-		{"destination", ipOff + 19, "destination"},
+		{"destination", ipOff + 18, "destination"},
 		{"header checksum", ipOff + 10, "header checksum"},
 		{"port", udpOff + 2, "destination port"},
 		{"UDP checksum", udpOff + 6, "UDP checksum"},

@@ -100,19 +100,20 @@ func (tr *traffic) flood(ctx context.Context, cpu int) <-chan error {
 	return done
 }
 
-// newFlowEvery respects L2's ruleset, which lets 500 flows a second begin.
-const newFlowEvery = 2500 * time.Microsecond
+// burstEvery respects L2's ruleset, which lets 500 flows a second begin, with
+// bursts of one packet.
+const burstEvery = 2500 * time.Microsecond
 
 // trickle generates one packet of each flow, slowly.
-func (tr *traffic) trickle(ctx context.Context, cpu int) <-chan error {
+func (tr *traffic) trickle(ctx context.Context, cpu, burst int) <-chan error {
 	return tr.topology.gen.run(func() error {
 		if err := pin(0, cpu); err != nil {
 			return err
 		}
-		tick := time.NewTicker(newFlowEvery)
+		tick := time.NewTicker(burstEvery)
 		defer tick.Stop()
-		for range tr.flows {
-			if err := runLive(tr.objects.Generate, 1); err != nil {
+		for left := tr.flows; left > 0; left -= burst {
+			if err := runLive(tr.objects.Generate, uint32(min(burst, left))); err != nil {
 				return fmt.Errorf("generate a packet: %w", err)
 			}
 			select {

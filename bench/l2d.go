@@ -21,6 +21,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // L2d is the real daemon with a ruleset that masquerades.
@@ -31,6 +32,8 @@ type L2d struct {
 	TC bool
 	// Label is behind the name; may be empty.
 	Label string
+	// MaxFlows is conntrack.max_flows; 0: the default.
+	MaxFlows int
 
 	cmd    *exec.Cmd
 	log    bytes.Buffer
@@ -61,6 +64,9 @@ var l2dConfig = template.Must(template.New("l2d.yaml").Parse(`dataplane:
     - { name: ` + EgressName + `, xdp: "{{.XDP}}" }
     - { name: ` + LANName + `, xdp: "off" }
 conntrack:
+{{- with .MaxFlows}}
+  max_flows: {{.}}
+{{- end}}
   timeouts: { udp_unreplied: ` + idle + `, udp_stream: ` + idle + ` }
 control:
   socket: {{.Socket}}
@@ -134,7 +140,7 @@ func (d *L2d) configure() (string, error) {
 	d.client = api.NewClient(socket)
 	name := filepath.Join(d.dir, "l2d.yaml")
 	return name, writeFile(name, func(w io.Writer) error {
-		return l2dConfig.Execute(w, map[string]string{"Ruleset": ruleset, "XDP": xdp, "Socket": socket})
+		return l2dConfig.Execute(w, map[string]any{"Ruleset": ruleset, "XDP": xdp, "Socket": socket, "MaxFlows": d.MaxFlows})
 	})
 }
 
@@ -205,6 +211,12 @@ func (d *L2d) Verify(ctx context.Context) error {
 		return fmt.Errorf("%.0f packets were forwarded by XDP, %.0f by TC", byXDP, byTC)
 	}
 	return nil
+}
+
+// Forget implements [Forgetter].
+func (d *L2d) Forget(ctx context.Context) error {
+	_, err := d.client.DeleteFlows(ctx, flow.Filter{}, true)
+	return err
 }
 
 // Describe implements [Describer].

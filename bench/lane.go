@@ -11,20 +11,20 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// lane is a device with a topology and traffic of its own.
+// lane is a case with a topology and traffic of its own.
 type lane struct {
-	device   Device
+	Case
 	topology *Topology
 	traffic  *traffic
 	options  Options
-	thread   int // of the router's NAPI
+	threads  []int // of the router's NAPI
 }
 
 // newLane sets the device up and establishes its flows.
-func newLane(ctx context.Context, d Device, o Options) (*lane, error) {
-	l := &lane{device: d, options: o}
+func newLane(ctx context.Context, c Case, o Options) (*lane, error) {
+	l := &lane{Case: c, options: o}
 	if err := l.setup(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", d.Name(), err), l.close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", c.Device.Name(), err), l.close())
 	}
 	return l, nil
 }
@@ -34,28 +34,42 @@ func (l *lane) setup(ctx context.Context) (err error) {
 		return fmt.Errorf("topology: %w", err)
 	}
 	t := l.topology
-	if l.traffic, err = newTraffic(t, l.options.Flows); err != nil {
+	if l.traffic, err = newTraffic(t, l.Flows); err != nil {
 		return err
 	}
-	if err := l.device.Setup(ctx, t); err != nil {
+	if err := l.Device.Setup(ctx, t); err != nil {
 		return err
 	}
-	l.thread, err = threadNAPI(t.dut, IngressName, t.Ingress.Index, l.options.RouterCPU)
-	if err != nil {
+	if err := l.threadNAPI(IngressName, t.Ingress.Index); err != nil {
 		return err
 	}
-	if l.device.Stateful() {
-		if err := l.traffic.establish(ctx, l.options.GenCPU); err != nil {
+	switch {
+	case l.Fresh:
+		// What is sent back is the router's work, too.
+		if err := l.threadNAPI(EgressName, t.Egress.Index); err != nil {
+			return err
+		}
+		return l.traffic.reflect()
+	case l.Device.Stateful():
+		if err := l.traffic.establish(ctx, l.options.GenCPU, max(l.Burst, 1)); err != nil {
 			return fmt.Errorf("establish flows: %w", err)
 		}
 	}
 	return nil
 }
 
+// threadNAPI has a thread on the packet core do what a NIC of the router gives it
+// to do.
+func (l *lane) threadNAPI(name string, ifindex int) error {
+	tid, err := threadNAPI(l.topology.dut, name, ifindex, l.options.RouterCPU)
+	l.threads = append(l.threads, tid)
+	return err
+}
+
 func (l *lane) close() error {
 	var errs []error
 	if l.topology != nil {
-		errs = append(errs, l.device.Teardown())
+		errs = append(errs, l.Device.Teardown())
 	}
 	if l.traffic != nil {
 		errs = append(errs, l.traffic.close())
@@ -88,14 +102,22 @@ func (l *lane) read() (r reading, err error) {
 	if r.sent, err = l.traffic.sent(); err != nil {
 		return r, err
 	}
-	if r.busy, err = threadTime(l.thread); err != nil {
-		return r, err
+	for _, tid := range l.threads {
+		busy, err := threadTime(tid)
+		if err != nil {
+			return r, err
+		}
+		r.busy += busy
+	}
+	arrived := l.traffic.received
+	if l.Fresh {
+		arrived = l.traffic.replies
 	}
 	// Count and clock belong together: not if this thread had to wait in
 	// between for the generator to give way.
 	for range 20 {
 		start := time.Now()
-		if r.received, err = l.traffic.received(); err != nil {
+		if r.received, err = arrived(); err != nil {
 			return r, err
 		}
 		r.at = time.Now()
@@ -110,8 +132,8 @@ func (l *lane) read() (r reading, err error) {
 func (l *lane) measure(ctx context.Context) (Sample, error) {
 	flooding, stop := context.WithCancel(ctx)
 	defer stop()
-	if _, err := l.traffic.takeSamples(); err != nil {
-		return Sample{}, err
+	if err := l.prepare(ctx); err != nil {
+		return Sample{}, fmt.Errorf("%s: %w", l.Device.Name(), err)
 	}
 	flood := l.traffic.flood(flooding, l.options.GenCPU)
 	var before, after reading
@@ -127,16 +149,40 @@ func (l *lane) measure(ctx context.Context) (Sample, error) {
 	}
 	stop()
 	if err := errors.Join(err, <-flood); err != nil {
-		return Sample{}, fmt.Errorf("%s: %w", l.device.Name(), err)
+		return Sample{}, fmt.Errorf("%s: %w", l.Device.Name(), err)
 	}
-	err = l.checkSamples()
-	if v, ok := l.device.(Verifier); ok && err == nil {
+	if l.Fresh {
+		err = l.checkFresh(after)
+	} else {
+		err = l.checkSamples()
+	}
+	if v, ok := l.Device.(Verifier); ok && err == nil {
 		err = v.Verify(ctx)
 	}
 	if err != nil {
-		return Sample{}, fmt.Errorf("%s: %w", l.device.Name(), err)
+		return Sample{}, fmt.Errorf("%s: %w", l.Device.Name(), err)
 	}
-	return newSample(l.device.Name(), before, after), nil
+	return newSample(l.Case, before, after), nil
+}
+
+// prepare forgets what was before.
+func (l *lane) prepare(ctx context.Context) error {
+	if l.Fresh {
+		if err := l.Device.(Forgetter).Forget(ctx); err != nil {
+			return fmt.Errorf("forget flows: %w", err)
+		}
+		return l.traffic.restart()
+	}
+	_, err := l.traffic.takeSamples()
+	return err
+}
+
+// checkFresh makes sure that no packet was of a flow that there was already.
+func (l *lane) checkFresh(after reading) error {
+	if after.sent > uint64(l.Flows) {
+		return fmt.Errorf("%d packets of %d flows: not all were new", after.sent, l.Flows)
+	}
+	return nil
 }
 
 // checkSamples looks at what has come out at the far end.
@@ -150,7 +196,7 @@ func (l *lane) checkSamples() error {
 	}
 	var wrong []error
 	for _, s := range samples {
-		if err := s.check(l.topology.Sink.MAC, l.device.Promise()); err != nil {
+		if err := s.check(l.topology.Sink.MAC, l.Device.Promise()); err != nil {
 			wrong = append(wrong, fmt.Errorf("%w\n% x", err, []byte(s)))
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"github.com/vishvananda/netlink"
 )
 
 // NFTablesName is the name of the device that l2d is compared with.
@@ -19,21 +21,24 @@ type NFTables struct {
 	Ruleset string // file
 	// Label is behind the name; may be empty.
 	Label string
+
+	router *Topology
 }
 
 // Name implements [Device].
-func (n NFTables) Name() string { return NFTablesName + n.Label }
+func (n *NFTables) Name() string { return NFTablesName + n.Label }
 
 // Stateful implements [Device].
-func (NFTables) Stateful() bool { return true }
+func (*NFTables) Stateful() bool { return true }
 
 // Promise implements [Device].
-func (NFTables) Promise() Promise {
+func (*NFTables) Promise() Promise {
 	return Promise{Source: EgressAddr.Addr(), TTL: startTTL - 1}
 }
 
 // Setup implements [Device].
-func (n NFTables) Setup(ctx context.Context, t *Topology) error {
+func (n *NFTables) Setup(ctx context.Context, t *Topology) error {
+	n.router = t
 	return t.InRouter(func() error {
 		out, err := exec.CommandContext(ctx, "nft", "-f", n.Ruleset).CombinedOutput()
 		if err != nil {
@@ -49,5 +54,10 @@ func (n NFTables) Setup(ctx context.Context, t *Topology) error {
 	})
 }
 
+// Forget implements [Forgetter].
+func (n *NFTables) Forget(context.Context) error {
+	return n.router.InRouter(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) })
+}
+
 // Teardown implements [Device]: the ruleset goes with the namespace.
-func (NFTables) Teardown() error { return nil }
+func (*NFTables) Teardown() error { return nil }

@@ -36,16 +36,15 @@ func (c *QuickCmd) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	devices := make([]Device, 0, len(c.Devices))
+	cases := make([]Case, 0, len(c.Devices))
 	for _, name := range c.Devices {
 		d, err := c.device(name)
 		if err != nil {
 			return err
 		}
-		devices = append(devices, d)
+		cases = append(cases, Case{Device: d, Flows: c.Flows})
 	}
-	r, err := Run(ctx, devices, Options{
-		Flows:       c.Flows,
+	r, err := Run(ctx, cases, Options{
 		Repetitions: c.Repetitions,
 		Warmup:      warmup,
 		Duration:    c.Duration,
@@ -76,7 +75,7 @@ func (c *QuickCmd) device(name string) (Device, error) {
 	case "forward":
 		return Forward{}, nil
 	case NFTablesName:
-		return NFTables{Ruleset: c.Ruleset}, nil
+		return &NFTables{Ruleset: c.Ruleset}, nil
 	}
 	return nil, fmt.Errorf("no device %q", name)
 }

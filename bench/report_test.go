@@ -77,7 +77,7 @@ func TestDoubts(t *testing.T) {
 
 func TestSampleFigures(t *testing.T) {
 	start := time.Now()
-	s := newSample("d",
+	s := newSample(Case{Device: &Redirect{}},
 		reading{at: start, sent: 10, accepted: 5, received: 5, busy: time.Second},
 		reading{at: start.Add(2 * time.Second), sent: 810, accepted: 205, received: 155, busy: 2 * time.Second})
 	near(t, "wall", s.Wall(), 75)
@@ -100,7 +100,7 @@ func TestJSON(t *testing.T) {
 			Kernel: "6.18", Commit: "abc", FrameLen: FrameLen,
 			Mitigations: map[string]string{"a": "b"},
 			Tools:       map[string]string{"nft": "1"},
-			Options:     Options{Flows: 8, Duration: time.Second},
+			Options:     Options{Duration: time.Second},
 		},
 		Samples: rounds("d", 3, 4),
 		Figures: []Figure{{"d", "load time", 1.5, "ms"}},

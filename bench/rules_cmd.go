@@ -41,20 +41,23 @@ func (c *RulesCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	var devices []Device
+	var cases []Case
 	for _, l := range loads {
 		file := filepath.Join(dir, l.Name+".nft")
 		if err := os.WriteFile(file, []byte(l.ruleset()), 0o600); err != nil {
 			return err
 		}
 		label := " " + l.Name
-		devices = append(devices,
+		for _, d := range []Device{
 			&L2d{Binary: c.L2d, Ruleset: file, Label: label},
 			&L2d{Binary: c.L2d, Ruleset: file, Label: label, TC: true},
-			NFTables{Ruleset: file, Label: label})
+			&NFTables{Ruleset: file, Label: label},
+		} {
+			cases = append(cases, Case{Device: d, Flows: c.Flows})
+		}
 	}
-	r, err := Run(ctx, devices, Options{
-		Flows: c.Flows, Repetitions: c.Repetitions, Warmup: warmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
+	r, err := Run(ctx, cases, Options{
+		Repetitions: c.Repetitions, Warmup: warmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
 	}, func(s string) { fmt.Fprintln(os.Stderr, s) })
 	if err != nil {
 		return err

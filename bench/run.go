@@ -12,7 +12,6 @@ import (
 
 // Options of a run.
 type Options struct {
-	Flows       int           `json:"flows"` // a power of two
 	Repetitions int           `json:"repetitions"`
 	Warmup      time.Duration `json:"warmup_ns"`   // before each repetition
 	Duration    time.Duration `json:"duration_ns"` // of each repetition
@@ -20,9 +19,9 @@ type Options struct {
 	RouterCPU   int           `json:"router_cpu"`
 }
 
-// Run sets all devices up and measures them in turns. Progress is told of each
+// Run sets all cases up and measures them in turns. Progress is told of each
 // step.
-func Run(ctx context.Context, devices []Device, o Options, progress func(string)) (r *Report, err error) {
+func Run(ctx context.Context, cases []Case, o Options, progress func(string)) (r *Report, err error) {
 	if runtime.NumCPU() < 2 {
 		return nil, errors.New("needs two CPUs, one for the router")
 	}
@@ -33,17 +32,17 @@ func Run(ctx context.Context, devices []Device, o Options, progress func(string)
 		}
 	}()
 	r = &Report{Environment: observe(ctx, o)}
-	for _, d := range devices {
-		progress("set up " + d.Name())
-		l, err := newLane(ctx, d, o)
+	for _, c := range cases {
+		progress("set up " + c.Device.Name())
+		l, err := newLane(ctx, c, o)
 		if err != nil {
 			return nil, err
 		}
 		lanes = append(lanes, l)
-		if d, ok := d.(Describer); ok {
+		if d, ok := c.Device.(Describer); ok {
 			figures, err := d.Describe(ctx)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", l.device.Name(), err)
+				return nil, fmt.Errorf("%s: %w", c.Device.Name(), err)
 			}
 			r.Figures = append(r.Figures, figures...)
 		}

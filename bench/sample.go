@@ -8,20 +8,23 @@ import "fmt"
 type Sample struct {
 	Device  string  `json:"device"`
 	Round   int     `json:"round"`
+	Flows   int     `json:"flows"`
 	Seconds float64 `json:"seconds"`
 	// Packets: made by the generator, taken by the router's NIC (the rest
-	// found its ring full), arrived at the receiver.
+	// found its ring full), arrived at the receiver, or back at the generator if
+	// each begins a flow.
 	Offered  uint64 `json:"offered"`
 	Accepted uint64 `json:"accepted"`
 	Received uint64 `json:"received"`
-	// Busy is the part of the time that the router's NAPI thread ran.
+	// Busy is the part of the time that the router's NAPI threads ran.
 	Busy float64 `json:"busy"`
 }
 
-func newSample(device string, a, b reading) Sample {
+func newSample(c Case, a, b reading) Sample {
 	d := b.at.Sub(a.at)
 	return Sample{
-		Device:   device,
+		Device:   c.Device.Name(),
+		Flows:    c.Flows,
 		Seconds:  d.Seconds(),
 		Offered:  b.sent - a.sent,
 		Accepted: b.accepted - a.accepted,

@@ -13,8 +13,8 @@ import (
 func WriteTable(w io.Writer, r *Report, summaries []Summary, references ...string) error {
 	e := r.Environment
 	fmt.Fprintf(w, "Linux %s, %s, %d CPUs, BPF JIT %s, commit %s\n", e.Kernel, e.CPU, e.CPUs, e.JIT, e.Commit)
-	fmt.Fprintf(w, "UDP, %d bytes on the wire, %d flows, one packet core, %d × %s each, in turns\n\n",
-		e.FrameLen+4, e.Options.Flows, e.Options.Repetitions, e.Options.Duration)
+	fmt.Fprintf(w, "UDP, %d bytes on the wire, %sone packet core, %d × %s each, in turns\n\n",
+		e.FrameLen+4, r.flows(), e.Options.Repetitions, e.Options.Duration)
 
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(t, "device\tMpps/core\tspread\tns/packet\tMpps\tbusy\tlost\t")
@@ -43,6 +43,16 @@ func WriteTable(w io.Writer, r *Report, summaries []Summary, references ...strin
 		fmt.Fprintf(w, "%s: %s: %g %s\n", f.Device, f.Name, f.Value, f.Unit)
 	}
 	return nil
+}
+
+// flows is the number of flows for the table's head, if it is the same for all.
+func (r *Report) flows() string {
+	for _, s := range r.Samples {
+		if s.Flows != r.Samples[0].Flows {
+			return ""
+		}
+	}
+	return fmt.Sprintf("%d flows, ", r.Samples[0].Flows)
 }
 
 func (s Summary) ratio(to string) string {

@@ -29,7 +29,7 @@ var (
 	GenAddr     = netip.MustParsePrefix("10.0.0.2/24")
 	IngressAddr = netip.MustParsePrefix("10.0.0.1/24")
 	EgressAddr  = netip.MustParsePrefix("172.16.0.1/16")
-	SinkAddr    = netip.MustParsePrefix("172.16.0.2/16")
+	SinkAddr    = netip.MustParsePrefix("172.16.0.2/16") // and those behind it: flowsAtAddr
 )
 
 // Port is one end of a wire.
@@ -166,10 +166,13 @@ func configure(name string, addr netip.Prefix) (Port, error) {
 }
 
 func (t *Topology) addNeighbours() error {
-	for _, n := range []netlink.Neigh{
-		{LinkIndex: t.Ingress.Index, IP: GenAddr.Addr().AsSlice(), HardwareAddr: t.Gen.MAC},
-		{LinkIndex: t.Egress.Index, IP: SinkAddr.Addr().AsSlice(), HardwareAddr: t.Sink.MAC},
-	} {
+	list := []netlink.Neigh{{LinkIndex: t.Ingress.Index, IP: GenAddr.Addr().AsSlice(), HardwareAddr: t.Gen.MAC}}
+	addr := SinkAddr.Addr()
+	for range MaxFlows / flowsAtAddr {
+		list = append(list, netlink.Neigh{LinkIndex: t.Egress.Index, IP: addr.AsSlice(), HardwareAddr: t.Sink.MAC})
+		addr = addr.Next()
+	}
+	for _, n := range list {
 		n.State = netlink.NUD_PERMANENT
 		if err := netlink.NeighSet(&n); err != nil {
 			return fmt.Errorf("add neighbour %s: %w", n.IP, err)

@@ -12,8 +12,11 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// MaxFlows is what the programs have room for.
-const MaxFlows = 16384
+// MaxFlows is what the programs have room for: MAX_FLOWS of bpf/traffic.c.
+const MaxFlows = 1 << 21
+
+// flowsAtAddr is how many flows go to one address: FLOWS_AT_ADDR there.
+const flowsAtAddr = 1 << 14
 
 // traffic is the generator and the receiver of a topology.
 type traffic struct {
@@ -85,15 +88,23 @@ func (tr *traffic) close() error {
 // establishTries is how often flows without a reply get another chance.
 const establishTries = 3
 
-// establish sends one packet of each flow, slowly, and lets the receiver send
-// it back, until each flow has got its reply at the generator.
-func (tr *traffic) establish(ctx context.Context, cpu int) error {
+// reflect lets the receiver send packets back.
+func (tr *traffic) reflect() error {
 	if err := tr.sink.Update(tr.objects.Reflect); err != nil {
 		return fmt.Errorf("let the receiver reflect: %w", err)
 	}
+	return nil
+}
+
+// establish sends one packet of each flow, a burst of packets at a time, and lets
+// the receiver send it back, until each flow has got its reply at the generator.
+func (tr *traffic) establish(ctx context.Context, cpu, burst int) error {
+	if err := tr.reflect(); err != nil {
+		return err
+	}
 	var missing int
 	for range establishTries {
-		err := <-tr.trickle(ctx, cpu)
+		err := <-tr.trickle(ctx, cpu, burst)
 		if err != nil {
 			return err
 		}
@@ -120,6 +131,23 @@ func (tr *traffic) unanswered() (int, error) {
 		return 0, fmt.Errorf("read replies: %w", err)
 	}
 	return bytes.Count(replied[:tr.flows], []byte{0}), nil
+}
+
+// replies is how many packets have come back to the generator.
+func (tr *traffic) replies() (uint64, error) {
+	var n uint64
+	if err := tr.objects.Replies.Get(&n); err != nil {
+		return 0, fmt.Errorf("read the counter of replies: %w", err)
+	}
+	return n, nil
+}
+
+// restart has the generator begin with flow 0.
+func (tr *traffic) restart() error {
+	if err := tr.objects.Sent.Set(uint64(0)); err != nil {
+		return fmt.Errorf("set the generator's counter: %w", err)
+	}
+	return nil
 }
 
 // sent is how many packets the generator has made.

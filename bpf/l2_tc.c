@@ -54,7 +54,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 	reason = to_src(skb, p, w, 1);
 	if (reason)
 		return refuse_nat(skb, p, w, REJECT_INPUT, reason);
-	if (w->ct.first &&
+	if (w->ct->first &&
 	    __builtin_memcmp(w->key->saddr, p->tuple.saddr, 16) &&
 	    answers_by_lo(skb, p)) {
 		forget(w);
@@ -188,6 +188,8 @@ int l2_ingress(struct __sk_buff *skb)
 	if (rejected) {
 		p->reject = h.reject;
 		p->ct_state = h.ct_state;
+		if (is_tracked(p))
+			way_found(&w);
 		if (h.hook == REJECT_FORWARD)
 			ttl_count(p);
 		return refuse(skb, p, &w, h.hook);

@@ -272,6 +272,22 @@ func TestLostEvents(t *testing.T) {
 	}
 }
 
+// TestEventsBeforeReader: what was asked for is reported whether or not somebody
+// reads already.
+func TestEventsBeforeReader(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t)
+	d := r.mustApply(r.config(testPolicy{}))
+	r.hear(d, flow.KindNew, 0)
+	before := stat(t, d, "flow_new")
+	src, dst := at(families[0].lanless, 6601), at(families[0].wanless, 80)
+	r.tap(t, "l").send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
+	for end := time.Now().Add(patience); stat(t, d, "flow_new") == before && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
+	}
+	r.watch(t, d).expect(6601, "new")
+}
+
 // TestRefusedEvent: the flow of a first packet that a chain behind the NAT drops
 // has begun, and ends with it.
 func TestRefusedEvent(t *testing.T) {

@@ -204,6 +204,54 @@ type l2XDPScratch struct {
 		KeepsId       uint8
 		_             [4]byte
 	}
+	Ct struct {
+		_   structs.HostLayout
+		Out struct {
+			_     structs.HostLayout
+			Saddr [16]uint8
+			Daddr [16]uint8
+			Sport uint16
+			Dport uint16
+		}
+		Via    uint16
+		Found  uint8
+		First  uint8
+		State  uint8
+		NewDst uint8
+		_      [6]byte
+		Back   l2XDPTuple
+		Change struct {
+			_          structs.HostLayout
+			Timeout    uint32
+			State      uint8
+			KeepExpiry uint8
+			Old        uint8
+			Next       uint8
+			Window     uint8
+			Flags      uint8
+			Dir        uint8
+			Event      uint8
+			N          struct {
+				_    structs.HostLayout
+				Seq  uint32
+				End  uint32
+				Ack  uint32
+				Sack uint32
+				Win  uint32
+			}
+		}
+	}
+	Options struct {
+		_     structs.HostLayout
+		B     [40]uint8
+		Len   uint32
+		At    uint32
+		Sack  uint32
+		Sacks uint8
+		Scale uint8
+		Flags uint8
+		_     [1]byte
+	}
 	Fwd  l2XDPFlow
 	Rev  l2XDPFlow
 	Seen [2]struct {

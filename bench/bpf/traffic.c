@@ -8,7 +8,8 @@
 
 char __license[] SEC("license") = "GPL";
 
-#define MAX_FLOWS 16384
+#define MAX_FLOWS (1 << 21)
+#define FLOWS_AT_ADDR 14 /* bits: so many flows go to one address */
 #define SAMPLES 16
 #define SAMPLE_EVERY 0x10000
 
@@ -46,6 +47,15 @@ struct {
 	__type(value, struct sample);
 } samples SEC(".maps");
 
+/* The checksum after one half word of what it covers has grown by an amount. */
+static __always_inline __u16 csum_add(__u16 check, __be16 more)
+{
+	__u32 sum = (__u16)~check + more;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
 /*
  * Writes one packet and sends it. The page is one that came back from the far
  * end and holds what was done to it there: every byte is written anew.
@@ -56,8 +66,8 @@ int generate(struct xdp_md *ctx)
 	struct frame *f = (void *)(long)ctx->data;
 	const volatile __u64 *from = (void *)template;
 	__u64 *to = (void *)f;
-	__u32 sum;
-	__u16 port;
+	__be16 port, addr;
+	__u32 flow;
 	int i;
 
 	if ((void *)(f + 1) > (void *)(long)ctx->data_end)
@@ -67,11 +77,16 @@ int generate(struct xdp_md *ctx)
 		to[i] = from[i];
 	*(__u32 *)&to[i] = *(const volatile __u32 *)&from[i];
 
-	port = bpf_htons(first_port + (sent++ & flow_mask));
+	flow = sent++ & flow_mask;
+	port = bpf_htons(first_port + (flow & ((1 << FLOWS_AT_ADDR) - 1)));
+	/* No carry into the rest of the address: MAX_FLOWS. */
+	addr = bpf_htons(flow >> FLOWS_AT_ADDR);
+	f->ip.daddr += (__u32)addr << 16;
+	f->ip.check = csum_add(f->ip.check, addr);
 	f->udp.source = port;
-	sum = (__u16)~f->udp.check + port;
-	sum = (sum & 0xffff) + (sum >> 16);
-	f->udp.check = ~sum ? ~sum : 0xffff;
+	f->udp.check = csum_add(csum_add(f->udp.check, port), addr);
+	if (!f->udp.check)
+		f->udp.check = 0xffff;
 	return bpf_redirect(gen_ifindex, 0);
 }
 
@@ -79,12 +94,15 @@ int generate(struct xdp_md *ctx)
 SEC("xdp")
 int hear(struct xdp_md *ctx)
 {
+	const volatile struct frame *first = (void *)template;
 	struct frame *f = bench_frame(ctx);
 	__u32 flow;
 
 	if (!f)
 		return XDP_PASS;
-	flow = bpf_ntohs(f->udp.dest) - first_port;
+	flow = bpf_ntohs(f->udp.dest) - first_port +
+	       ((bpf_ntohl(f->ip.saddr) - bpf_ntohl(first->ip.daddr))
+		<< FLOWS_AT_ADDR);
 	if (flow < MAX_FLOWS)
 		replied[flow] = 1;
 	replies++;

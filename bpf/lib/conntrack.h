@@ -8,15 +8,6 @@
 #include "tcp_track.h"
 #include "types.h"
 
-/* What conntrack knows of the packet in hand. */
-struct ct {
-	struct endpoints out; /* what the packets of its flow leave with */
-	__u16 via; /* where they have gone until now: struct hop */
-	__u8 found; /* it has one */
-	__u8 first; /* the packet begins a flow, if the ruleset accepts it */
-	__u8 state; /* TCP state that the flow begins with */
-};
-
 /* Neighbour and multicast listener discovery is not tracked:
  * nf_conntrack_proto_icmpv6.c.
  */
@@ -214,14 +205,16 @@ __noinline int ct_goes_by(const struct tuple *key, __u32 ifindex)
 /* tcp_packet() with the entries of both directions. */
 static __always_inline int ct_tcp(struct ctx_buff *ctx, const struct pkt *p,
 				  const struct tuple *key, struct flow *f,
-				  int half, struct tcp_change *change)
+				  int half, struct ct *ct)
 {
-	struct flow *twin = flow_twin(key, f, half);
+	struct flow *twin;
 
+	tuple_reverse(&ct->back, &f->out, key, f->zone);
+	twin = flow_entry(&ct->back, half);
 	if (!twin) {
 		/* Evicted, and its window with it. */
 		flow_sync(key, f, half, FLOW_SAME);
-		twin = flow_twin(key, f, half);
+		twin = flow_entry(&ct->back, half);
 		if (!twin)
 			return TCP_IGNORE;
 		f->seen.flags |= SEEN_LIBERAL;
@@ -231,25 +224,26 @@ static __always_inline int ct_tcp(struct ctx_buff *ctx, const struct pkt *p,
 		tcp_later_fragment(p, &f->seen);
 		return TCP_IGNORE;
 	}
-	return tcp_packet(ctx, p, f, twin, change);
+	return tcp_packet(ctx, p, f, twin, &ct->change);
 }
 
 /*
  * Finds the packet's flow, moves its state on and sets p->ct_state, as
- * nf_conntrack_in() does; ct is all 0 before. A TCP connection is confirmed when
- * its handshake is complete, anything else by its first reply.
+ * nf_conntrack_in() does; ct says nothing before. A TCP connection is confirmed
+ * when its handshake is complete, anything else by its first reply.
  */
 __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 		     struct ct *ct)
 {
 	__u8 half, flags, refused;
 	enum flow_change changed;
-	struct tcp_change change = {};
 	struct flow *f, *confirmed;
+	struct tcp_change *change;
 	int verdict = TCP_KEEP;
 
 	if (!p || !key || !ct)
 		return 0;
+	change = &ct->change;
 	f = ct_find(key, p, &half);
 	if (f && ticks_after(ns_to_ticks(p->now), READ_ONCE(f->expires))) {
 		flow_delete(key, f, FLOW_END_EXPIRED);
@@ -261,13 +255,14 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 		return 0;
 	}
 	if (f) {
-		change.state = f->state;
-		change.flags = f->flags;
+		change->state = f->state;
+		change->flags = f->flags;
+		change->keep_expiry = 0;
 		if (p->l4proto == IPPROTO_TCP) {
-			verdict = ct_tcp(ctx, p, key, f, half, &change);
+			verdict = ct_tcp(ctx, p, key, f, half, ct);
 		} else {
-			change.timeout = flow_timeout(f, p->l4proto,
-						      ns_to_ticks(p->now));
+			change->timeout = flow_timeout(f, p->l4proto,
+						       ns_to_ticks(p->now));
 		}
 		if (verdict == TCP_INVALID) {
 			p->ct_state = CT_STATE_INVALID;
@@ -296,14 +291,14 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 		  !(flags & FLOW_SEEN_REPLY);
 	if (flags & FLOW_REPLY)
 		flags |= FLOW_SEEN_REPLY;
-	changed = change.state != f->state || flags != change.flags ?
+	changed = change->state != f->state || flags != change->flags ?
 			  FLOW_CHANGED :
 			  FLOW_SAME;
 	if (changed) {
-		WRITE_ONCE(f->state, change.state);
+		WRITE_ONCE(f->state, change->state);
 		WRITE_ONCE(f->flags, flags);
 	}
-	if (half && ct_is_confirmed_by(p, change.state, flags) &&
+	if (half && ct_is_confirmed_by(p, change->state, flags) &&
 	    !flow_confirm(key, f)) {
 		confirmed = bpf_map_lookup_elem(&l2_flows, key);
 		if (confirmed) {
@@ -312,11 +307,11 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 			changed = FLOW_CONFIRMED;
 		}
 	}
-	if (verdict == TCP_IGNORE || change.keep_expiry) {
+	if (verdict == TCP_IGNORE || change->keep_expiry) {
 		if (changed)
 			flow_sync(key, f, half, changed);
 	} else {
-		flow_touch(key, f, p, half, changed, change.timeout);
+		flow_touch(key, f, p, half, changed, change->timeout);
 	}
 	if (refused) {
 		/* A reset before any reply: there is no connection, and the

@@ -12,7 +12,9 @@
 #define DEVICE_GROUP (1U << 1)
 #define DEVICE_TYPE (2U << 1)
 #define DEVICE_KIND (3U << 1)
-#define DEVICE_PROPERTY (3U << 1)
+#define DEVICE_SLAVE (4U << 1) /* of a VRF: its index, or 0 */
+#define DEVICE_SLAVE_NAME (5U << 1)
+#define DEVICE_PROPERTY (7U << 1)
 
 #define DEVICE_NAME_LEN 16 /* IFNAMSIZ */
 
@@ -38,6 +40,42 @@ static __always_inline void device_name(struct net *net, __u32 ifindex,
 		kernel_string(kernel_address(dev, name), to);
 }
 
+enum netdev_priv_flags___l2d {
+	IFF_L3MDEV_SLAVE___l2d,
+};
+
+#define L3MDEV_SLAVE(what)             \
+	__builtin_preserve_enum_value( \
+		*(enum netdev_priv_flags___l2d *)IFF_L3MDEV_SLAVE___l2d, what)
+
+static __always_inline int device_is_slave(struct net_device *dev)
+{
+	return L3MDEV_SLAVE(ENUM_EXISTS) &&
+	       kernel_bits(struct net_device, dev, priv_flags) &
+		       L3MDEV_SLAVE(ENUM_VALUE);
+}
+
+/*
+ * The interface below the VRF that a packet has come by; 0, and no name, without
+ * one: inet_sdif(), inet6_sdif().
+ */
+static __always_inline void device_below(struct pkt *p, struct net_device *dev,
+					 __u32 question)
+{
+	__u64 *answer = ANSWER(p, question);
+	int slave = dev && device_is_slave(dev);
+
+	answer[0] = 0;
+	if ((question & DEVICE_PROPERTY) == DEVICE_SLAVE) {
+		if (slave)
+			*(__u32 *)answer = p->iif;
+		return;
+	}
+	answer[1] = 0;
+	if (slave)
+		kernel_string(kernel_address(dev, name), (__u8 *)answer);
+}
+
 /* Loads a property; returns whether there is one. nft_meta_get_eval(). */
 __noinline int nft_device(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 {
@@ -59,6 +97,10 @@ __noinline int nft_device(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 		return 1;
 	case DEVICE_TYPE:
 		*(__u16 *)ANSWER(p, question) = dev->type;
+		return 1;
+	case DEVICE_SLAVE:
+	case DEVICE_SLAVE_NAME:
+		device_below(p, dev, question);
 		return 1;
 	case DEVICE_KIND:
 		if (!dev->rtnl_link_ops)

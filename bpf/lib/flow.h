@@ -150,6 +150,13 @@ static __always_inline __u32 flow_timeout(const struct flow *f, __u8 l4proto,
 	return s->generic;
 }
 
+static __always_inline struct flow *flow_entry(const struct tuple *key,
+					       int half)
+{
+	return half ? bpf_map_lookup_elem(&l2_half_open, key) :
+		      bpf_map_lookup_elem(&l2_flows, key);
+}
+
 /* The entry of the other direction, in the same tier. */
 static __always_inline struct flow *flow_twin(const struct tuple *key,
 					      const struct flow *f, int half)
@@ -157,8 +164,7 @@ static __always_inline struct flow *flow_twin(const struct tuple *key,
 	struct tuple rkey;
 
 	tuple_reverse(&rkey, &f->out, key, f->zone);
-	return half ? bpf_map_lookup_elem(&l2_half_open, &rkey) :
-		      bpf_map_lookup_elem(&l2_flows, &rkey);
+	return flow_entry(&rkey, half);
 }
 
 /* What of a flow is another one now. */
@@ -181,8 +187,7 @@ __noinline int flow_sync(const struct tuple *key, struct flow *f, int half,
 	if (!s || !key || !f)
 		return -1;
 	tuple_reverse(&rkey, &f->out, key, f->zone);
-	twin = half ? bpf_map_lookup_elem(&l2_half_open, &rkey) :
-		      bpf_map_lookup_elem(&l2_flows, &rkey);
+	twin = flow_entry(&rkey, half);
 	if (twin) {
 		WRITE_ONCE(twin->expires, f->expires);
 		WRITE_ONCE(twin->state, f->state);

@@ -21,7 +21,11 @@ extern void *bpf_rdonly_cast(const void *address, __u32 type) __ksym;
 #define TYPE_ID_TARGET 1
 #define FIELD_BYTE_OFFSET 0
 #define FIELD_EXISTS 2
+#define FIELD_LSHIFT_U64 4
+#define FIELD_RSHIFT_U64 5
 #define TYPE_SIZE 1
+#define ENUM_EXISTS 0
+#define ENUM_VALUE 1
 
 /* What is at an address, a pointer or a number, as the verifier is to see it. */
 #define kernel_cast(type, address)                                 \
@@ -78,12 +82,17 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+typedef struct {
+	int counter;
+} atomic_t;
+
 struct net_device {
 	char name[16];
 	unsigned int mtu;
 	unsigned short type;
 	int group;
 	int ifindex;
+	unsigned long priv_flags : 32; /* IFF_* of the kernel's own */
 	possible_net_t nd_net;
 	struct hlist_node index_hlist;
 	struct rtnl_link_ops *rtnl_link_ops;
@@ -99,6 +108,7 @@ struct netns_ipv4 {
 	struct fib_table *fib_default;
 	_Bool fib_has_custom_rules;
 	struct hlist_head *fib_table_hash;
+	atomic_t fib_num_tclassid_users;
 };
 
 struct netns_ipv6 {
@@ -152,6 +162,17 @@ static __always_inline __u8 kernel_u8(__u64 address)
 {
 	return kernel_cast(struct in6_addr, address)->in6_u.u6_addr8[0];
 }
+
+/* A bit field, of at most eight bytes from its beginning on, at a pointer or a
+ * number; wherever a kernel has it.
+ */
+#define kernel_bits(type, address, member)                             \
+	(kernel_u64((__u64)(address) +                                 \
+		    __builtin_preserve_field_info(((type *)0)->member, \
+						  FIELD_BYTE_OFFSET))  \
+		 << __builtin_preserve_field_info(((type *)0)->member, \
+						  FIELD_LSHIFT_U64) >> \
+	 __builtin_preserve_field_info(((type *)0)->member, FIELD_RSHIFT_U64))
 
 /* The device that the packet is at: that of arrival, or at TC egress that of
  * departure.

@@ -21,6 +21,7 @@ struct fib_nh_common {
 
 struct fib_nh {
 	struct fib_nh_common nh_common;
+	__u32 nh_tclassid;
 };
 
 /* A nexthop that is an object of its own, or a group of those. */

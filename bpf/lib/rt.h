@@ -32,6 +32,7 @@ struct dst_entry {
 	unsigned long expires;
 	struct xfrm_state *xfrm;
 	unsigned short flags;
+	__u32 tclassid;
 	struct lwtunnel_state *lwtstate;
 };
 
@@ -67,21 +68,6 @@ struct inet6_dev___mtu {
 #define IP_MAX_MTU 0xfff0
 #define IP6_MAX_MTU (0xffff + 40)
 #define IPV6_MIN_MTU 1280
-
-/* rt_pmtu without the bit beside it, wherever a kernel has them. */
-#define FIELD_BYTE_SIZE 1
-#define FIELD_LSHIFT_U64 4
-#define FIELD_RSHIFT_U64 5
-static __always_inline __u32 rtable_pmtu(__u64 rt)
-{
-	struct rtable *r = kernel_cast(struct rtable, rt);
-	__u64 word = kernel_u32(rt + __builtin_preserve_field_info(
-					     r->rt_pmtu, FIELD_BYTE_OFFSET));
-
-	word <<= __builtin_preserve_field_info(r->rt_pmtu, FIELD_LSHIFT_U64);
-	return word >>
-	       __builtin_preserve_field_info(r->rt_pmtu, FIELD_RSHIFT_U64);
-}
 
 /* The route that the packet has; 0: none yet. */
 static __always_inline __u64 ctx_route(struct ctx_buff *ctx)
@@ -123,7 +109,8 @@ static __always_inline __u32 route_mtu(__u64 route, int v6)
 	__u32 mtu = 0, max = v6 ? IP6_MAX_MTU : IP_MAX_MTU;
 
 	if (!v6) {
-		mtu = rtable_pmtu(route);
+		/* Without the bit beside it. */
+		mtu = kernel_bits(struct rtable, route, rt_pmtu);
 		/* As time_before(): the difference's sign. */
 		if (mtu && (__s64)(bpf_jiffies64() - dst->expires) >= 0)
 			mtu = 0;
@@ -218,6 +205,8 @@ static __always_inline void rt_forth(struct pkt *p)
 	barrier_var(p); /* see fib_ask() */
 	q = route_query(p);
 	route_fill(&q->fib, p, 1);
+	if (!p->iif) /* an answer of the router's own */
+		q->fib.ifindex = LOOPBACK_IFINDEX;
 	__builtin_memcpy(q->fib.smac, &p->mark, sizeof(p->mark));
 	q->tos = p->nh[offsetof(struct iphdr, tos)];
 	q->v6 = p->nfproto == NFPROTO_IPV6;
@@ -322,6 +311,78 @@ static __always_inline int rt_nexthop(struct ctx_buff *ctx, struct pkt *p,
 		__builtin_memcpy(to, fib->ipv6_dst, 16);
 	else if (fib->family == AF_INET)
 		__builtin_memcpy(to, &fib->ipv4_dst, 4);
+	return 1;
+}
+
+/* The realm that a route gives, if it has one way only. */
+static __always_inline __u32 fib4_realm(__u64 alias)
+{
+	struct fib_info *info = kernel_cast(struct fib_alias, alias)->fa_info;
+
+	if (info->nh || info->fib_nhs != 1)
+		return 0;
+	return kernel_cast(struct fib_nh, kernel_address(info, fib_nh[0]))
+		->nh_tclassid;
+}
+
+/* As rt_set_nexthop() puts the realms of both ends together; an answer of the
+ * router's own has that of its destination.
+ */
+static __always_inline __u32 realms_of_ends(struct pkt *p, struct net *net)
+{
+	__u64 trie = fib4_trie(net->ipv4.fib_main), alias;
+	__u8 tos = p->nh[offsetof(struct iphdr, tos)];
+	__u32 realm, realms = 0;
+	int back;
+
+	/* One copy of the search for the source and the destination. */
+	for (back = !p->iif; back < 2; back++) {
+		barrier_var(p);
+		if (back && p->hook == NF_INET_LOCAL_IN)
+			break;
+		alias = fib4_find(p, trie,
+				  fib4_address(p, back ? FIB_DADDR : FIB_SADDR),
+				  tos);
+		realm = alias ? fib4_realm(alias) : 0;
+		if (!back) {
+			realms = realm << 16;
+			continue;
+		}
+		if (realm & 0xffff)
+			realms |= realm & 0xffff;
+		if (realm >> 16)
+			realms = (realms & 0xffff) | (realm & 0xffff0000);
+	}
+	return realms;
+}
+
+/*
+ * Loads the realms of the route, dst_entry.tclassid; returns whether there is a
+ * route. Without realms in the tables they are 0, and always for IPv6. What
+ * arrives has no route yet that says so: where rules choose tables, and may have
+ * realms of their own, there is no answer.
+ */
+__noinline int nft_realms(struct ctx_buff *ctx, struct pkt *p, __u32 question)
+{
+	__u32 realms = 0;
+	struct net *net;
+	__u64 dst;
+
+	if (!p || p->hook == NF_INET_PRE_ROUTING)
+		return 0;
+	if (p->nfproto == NFPROTO_IPV4 &&
+	    kernel_has(struct netns_ipv4, fib_num_tclassid_users)) {
+		net = ctx_net(ctx);
+		dst = p->hook == NF_INET_LOCAL_IN ? 0 : ctx_route(ctx);
+		if (dst)
+			realms = kernel_cast(struct dst_entry, dst)->tclassid;
+		else if (net->ipv4.fib_num_tclassid_users.counter) {
+			if (net->ipv4.fib_has_custom_rules)
+				return 0;
+			realms = realms_of_ends(p, net);
+		}
+	}
+	*(__u32 *)ANSWER(p, question) = realms;
 	return 1;
 }
 

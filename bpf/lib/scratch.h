@@ -23,12 +23,62 @@ struct icmp_error {
 	__u8 keeps_id; /* a message whose identifier stays as it is */
 };
 
+/* A walk through TCP's options: tcp_window.h. */
+
+#define TCP_OPTIONS_MAX 40
+
+struct tcp_options {
+	__u8 b[TCP_OPTIONS_MAX];
+	__u32 len;
+	__u32 at;
+	__u32 sack; /* highest edge of selective acknowledgements */
+	__u8 sacks; /* looks for them, and for nothing else */
+	__u8 scale;
+	__u8 flags; /* SEEN_* */
+};
+
+/* A segment's numbers, as far as they are needed more than once. */
+struct tcp_numbers {
+	__u32 seq, end, ack, sack, win;
+};
+
+/* What a segment does to its flow when the verdict is TCP_KEEP; and what the
+ * verifier is not to keep in mind.
+ */
+struct tcp_change {
+	__u32 timeout; /* ticks */
+	__u8 state;
+	__u8 keep_expiry; /* the flow does not live longer for it */
+	__u8 old; /* state that the packet found */
+	__u8 next; /* that it leads to, if it is in the window */
+	__u8 window; /* it has to be */
+	__u8 flags; /* FLOW_* that the packet found */
+	__u8 dir; /* of the packet */
+	__u8 event; /* that it is */
+	struct tcp_numbers n;
+};
+
+/* What conntrack knows of the packet in hand. */
+struct ct {
+	struct endpoints out; /* what the packets of its flow leave with */
+	__u16 via; /* where they have gone until now: struct hop */
+	__u8 found; /* it has one */
+	__u8 first; /* the packet begins a flow, if the ruleset accepts it */
+	__u8 state; /* TCP state that the flow begins with */
+	__u8 new_dst; /* not found, and yet its destination is translated */
+	/* ct_in()'s own. */
+	struct tuple back; /* key of the other direction */
+	struct tcp_change change;
+};
+
 #define SCRATCH_BUFFER 256
 
 struct scratch {
 	struct pkt pkt;
 	struct tuple key; /* the tuple that the packet came with */
 	struct icmp_error error;
+	struct ct ct;
+	struct tcp_options options;
 	struct flow fwd; /* of a flow that is being made */
 	struct flow rev;
 	struct tcp_seen seen[2]; /* of a connection that begins */

@@ -9,9 +9,6 @@ enum skb_ext_id___l2d {
 	SKB_EXT_SEC_PATH___l2d,
 };
 
-/* BPF_ENUMVAL_EXISTS, BPF_ENUMVAL_VALUE of libbpf. */
-#define ENUM_EXISTS 0
-#define ENUM_VALUE 1
 #define SECPATH(what)                  \
 	__builtin_preserve_enum_value( \
 		*(enum skb_ext_id___l2d *)SKB_EXT_SEC_PATH___l2d, what)

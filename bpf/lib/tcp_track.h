@@ -3,6 +3,7 @@
 
 #include "common.h"
 #include "flow.h"
+#include "scratch.h"
 #include "tcp.h"
 #include "tcp_window.h"
 #include "types.h"
@@ -25,17 +26,21 @@ static __always_inline enum tcp_verdict
 tcp_ignore(struct ctx_buff *ctx, const struct pkt *p, struct tcp_last *last,
 	   __u8 dir, __u32 event, __u8 state)
 {
-	struct tcp_seen syn = {};
+	struct scratch *s = scratch();
 
 	last->event = event;
 	last->dir = dir;
 	last->seq = tcp_seq(p);
 	last->end = tcp_end(p);
 	last->win = tcp_window(p);
-	if (event == EVENT_SYN && !dir) {
-		tcp_read_syn(ctx, p, &syn);
-		last->flags = syn.flags & (SEEN_SCALE | SEEN_SACK);
-		last->scale = syn.scale;
+	if (event == EVENT_SYN && !dir && s) {
+		struct tcp_seen *syn = &s->seen[0];
+
+		syn->flags = 0;
+		syn->scale = 0;
+		tcp_read_syn(ctx, p, syn);
+		last->flags = syn->flags & (SEEN_SCALE | SEEN_SACK);
+		last->scale = syn->scale;
 		if (state == TCP_LAST_ACK)
 			last->flags |= LAST_CHALLENGE;
 	}

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "scratch.h"
 #include "tcp.h"
 #include "types.h"
 
@@ -40,7 +41,6 @@ volatile const enum seen_flag seen_scale = SEEN_SCALE;
 #define TCPOPT_SACK_PERM 4
 #define TCPOPT_SACK 5
 #define TCPOPT_TIMESTAMP 8
-#define TCP_OPTIONS_MAX 40
 
 static __always_inline int seq_after(__u32 a, __u32 b)
 {
@@ -81,17 +81,6 @@ static __always_inline __u32 tcp_end(const struct pkt *p)
  * verifies each once, and not for each way that leads there.
  */
 
-/* A walk through the options. */
-struct tcp_options {
-	__u8 b[TCP_OPTIONS_MAX];
-	__u32 len;
-	__u32 at;
-	__u32 sack; /* highest edge of selective acknowledgements */
-	__u8 sacks; /* looks for them, and for nothing else */
-	__u8 scale;
-	__u8 flags; /* SEEN_* */
-};
-
 /* Four edges are all that there is room for. */
 static __always_inline void tcp_read_sacks(struct tcp_options *o, __u32 at,
 					   __u32 end)
@@ -110,9 +99,12 @@ static __always_inline void tcp_read_sacks(struct tcp_options *o, __u32 at,
 	}
 }
 
-/* A step for bpf_loop(): the verifier looks at one option only. */
-static long tcp_read_option(__u32 i, struct tcp_options *o)
+/* A step for bpf_loop(), whose argument has to be on the stack: the verifier looks
+ * at one option only.
+ */
+static long tcp_read_option(__u32 i, struct tcp_options **walk)
 {
+	struct tcp_options *o = *walk;
 	__u32 kind, size, at = o->at;
 
 	if (at > TCP_OPTIONS_MAX - 2 || at + 2 > o->len)
@@ -144,6 +136,22 @@ static long tcp_read_option(__u32 i, struct tcp_options *o)
 	return 0;
 }
 
+/* Begins with nothing read. */
+static __always_inline struct tcp_options *tcp_options(void)
+{
+	struct scratch *s = scratch();
+	struct tcp_options *o;
+
+	if (!s)
+		return NULL;
+	o = &s->options;
+	o->at = 0;
+	o->sacks = 0;
+	o->scale = 0;
+	o->flags = 0;
+	return o;
+}
+
 static __always_inline int tcp_read_options(struct ctx_buff *ctx,
 					    const struct pkt *p,
 					    struct tcp_options *o)
@@ -161,7 +169,7 @@ static __always_inline int tcp_read_options(struct ctx_buff *ctx,
 	    ctx_load(ctx, L4_OFF(p) + sizeof(struct tcphdr), o->b, len) < 0)
 		return -1;
 	o->len = len;
-	bpf_loop(TCP_OPTIONS_MAX, tcp_read_option, o, 0);
+	bpf_loop(TCP_OPTIONS_MAX, tcp_read_option, &o, 0);
 	return 0;
 }
 
@@ -169,47 +177,27 @@ static __always_inline int tcp_read_options(struct ctx_buff *ctx,
 __noinline int tcp_read_syn(struct ctx_buff *ctx, const struct pkt *p,
 			    struct tcp_seen *s)
 {
-	struct tcp_options o = {};
+	struct tcp_options *o = tcp_options();
 
-	if (!p || !s || tcp_read_options(ctx, p, &o) < 0)
+	if (!o || !p || !s || tcp_read_options(ctx, p, o) < 0)
 		return 0;
-	s->scale = o.scale;
-	s->flags = (s->flags & SEEN_LIBERAL) | o.flags;
+	s->scale = o->scale;
+	s->flags = (s->flags & SEEN_LIBERAL) | o->flags;
 	return 0;
 }
 
 /* The highest sequence number that the packet acknowledges, also selectively. */
 __noinline __u32 tcp_sack(struct ctx_buff *ctx, const struct pkt *p)
 {
-	struct tcp_options o = { .sacks = 1 };
+	struct tcp_options *o = tcp_options();
 
-	if (!p)
+	if (!o || !p)
 		return 0;
-	o.sack = tcp_ack(p);
-	tcp_read_options(ctx, p, &o);
-	return o.sack;
+	o->sacks = 1;
+	o->sack = tcp_ack(p);
+	tcp_read_options(ctx, p, o);
+	return o->sack;
 }
-
-/* The packet's numbers, as far as they are needed more than once. */
-struct tcp_numbers {
-	__u32 seq, end, ack, sack, win;
-};
-
-/* What is to be done with the flow when the verdict is TCP_KEEP; and what the
- * verifier is not to keep in mind.
- */
-struct tcp_change {
-	__u32 timeout; /* ticks */
-	__u8 state;
-	__u8 keep_expiry; /* the flow does not live longer for it */
-	__u8 old; /* state that the packet found */
-	__u8 next; /* that it leads to, if it is in the window */
-	__u8 window; /* it has to be */
-	__u8 flags; /* FLOW_* that the packet found */
-	__u8 dir; /* of the packet */
-	__u8 event; /* that it is */
-	struct tcp_numbers n;
-};
 
 /* The bounds of nf_conntrack's tcp_in_window(). */
 static __always_inline int tcp_above_low(const struct tcp_numbers *n,

@@ -15,10 +15,17 @@
 
 /* What the steps of a packet's way share. */
 struct way {
-	struct ct ct;
+	struct ct *ct;
 	struct tuple *key; /* the tuple that it came with */
 	struct icmp_error *error; /* NULL: the packet is none */
 };
+
+static __always_inline int is_same_dst(const struct endpoints *a,
+				       const struct endpoints *b)
+{
+	return a->dport == b->dport &&
+	       !__builtin_memcmp(a->daddr, b->daddr, sizeof(a->daddr));
+}
 
 static __always_inline int drop(__u32 reason)
 {
@@ -41,7 +48,8 @@ static __always_inline struct scratch *way_begin(struct way *w)
 		return NULL;
 	pkt_begin(&s->pkt);
 	__builtin_memset(&s->error, 0, sizeof(s->error));
-	__builtin_memset(w, 0, sizeof(*w));
+	__builtin_memset(&s->ct, 0, offsetof(struct ct, back));
+	w->ct = &s->ct;
 	w->key = &s->key;
 	w->error = &s->error;
 	return s;
@@ -100,7 +108,7 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		w->error = error;
 		icmp_error_track(skb, p, error);
 	} else {
-		ct_in(skb, p, w->key, &w->ct);
+		ct_in(skb, p, w->key, w->ct);
 	}
 }
 
@@ -127,7 +135,7 @@ static __always_inline void forget(const struct way *w)
 {
 	struct flow *f;
 
-	if (!w->ct.first)
+	if (!w->ct->first)
 		return;
 	f = bpf_map_lookup_elem(&l2_half_open, w->key);
 	if (f)

@@ -61,13 +61,13 @@ static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
 {
 	int reason;
 
-	if (w->ct.found) {
-		set_dst(p, w, &w->ct.out);
+	if (w->ct->found) {
+		set_dst(p, w, &w->ct->out);
 		return 0;
 	}
 	if (w->error && w->error->translate)
 		return icmp_error_dst(p, w->error);
-	if (!w->ct.first)
+	if (!w->ct->first)
 		return 0;
 	if (is_output ? !policy_accepts(OUTPUT_NAT, output_nat, skb, p) :
 			!policy_accepts(PREROUTING_NAT, prerouting_nat, skb, p))
@@ -77,6 +77,8 @@ static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
 	reason = nat_destination(skb, p);
 	if (reason)
 		return reason;
+	w->ct->new_dst = !is_same_dst((struct endpoints *)&p->tuple,
+				      (struct endpoints *)w->key);
 	nat_done(p, w, 0);
 	facts_to(w->key, (struct endpoints *)&p->tuple, zone_of(p, ZONE_REPLY));
 	return 0;
@@ -98,15 +100,15 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 {
 	int reason;
 
-	if (w->ct.found) {
-		if (w->ct.via != flow_via(p->oif))
+	if (w->ct->found) {
+		if (w->ct->via != flow_via(p->oif))
 			ct_goes_by(w->key, p->oif);
-		set_src(p, w, &w->ct.out);
+		set_src(p, w, &w->ct->out);
 		return 0;
 	}
 	if (w->error && w->error->translate)
 		return icmp_error_src(p, w->error);
-	if (!w->ct.first)
+	if (!w->ct->first)
 		return 0;
 	if (is_input ?
 		    !policy_accepts(INPUT_NAT, input_nat, skb, p) :
@@ -114,7 +116,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 		return STAT_DROP_POLICY;
 	if (policy_nat & p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
 		return STAT_DROP_NAT_NO_ADDRESS;
-	reason = flow_begin(p, w->key, w->ct.state);
+	reason = flow_begin(p, w->key, w->ct->state);
 	if (reason)
 		return reason;
 	nat_done(p, w, 1);

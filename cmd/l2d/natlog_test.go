@@ -81,38 +81,27 @@ func TestNATLogRate(t *testing.T) {
 	}
 }
 
+// natted is a ruleset that translates what goes to port 9.
+const natted = "table ip nat {\n\tchain postrouting {\n\t\ttype nat hook postrouting priority 100;\n\t\tudp dport 9 snat to 192.0.2.1:7000-7100\n\t}\n}\n"
+
 // TestNATLog: the daemon logs the translations of the dataplane while its
 // configuration says so, and those that it ends itself.
 func TestNATLog(t *testing.T) {
 	h := newHost(t)
-	h.write("firewall.nft", "table ip nat {\n\tchain postrouting {\n\t\ttype nat hook postrouting priority 100;\n\t\tudp dport 9 snat to 192.0.2.1:7000-7100\n\t}\n}\n")
+	h.write("firewall.nft", natted)
 	h.write("l2d.yaml", h.config()+"nat: {log: true, log_destinations: true}\n")
 	p := h.start()
 	h.expect("READY=1")
-	send := func(port string) {
-		t.Helper()
-		if out, err := h.command("bash", "-c", "echo >/dev/udp/192.0.2.2/"+port).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
-	logs := func(text string) {
-		t.Helper()
-		for end := time.Now().Add(20 * time.Second); !strings.Contains(p.stderr.String(), text); time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%q is not logged:\n%s", text, p.stderr.String())
-			}
-		}
-	}
-	send("10") // not translated
-	send("9")
-	logs(`msg="nat begins" proto=udp of=source inside=192.0.2.1:`)
-	logs(` outside=192.0.2.1:70`)
-	logs(` remote=192.0.2.2:9 since=`)
+	h.sendTo(t, "10") // not translated
+	h.sendTo(t, "9")
+	p.logs(t, `msg="nat begins" proto=udp of=source inside=192.0.2.1:`)
+	p.logs(t, ` outside=192.0.2.1:70`)
+	p.logs(t, ` remote=192.0.2.2:9 since=`)
 	if n, err := h.client().DeleteFlows(t.Context(), flow.Filter{Port: 9}, false); n != 1 || err != nil {
 		t.Errorf("%d deleted, %v", n, err)
 	}
-	logs(`msg="nat ends" proto=udp of=source inside=192.0.2.1:`)
-	logs(` reason=deleted`)
+	p.logs(t, `msg="nat ends" proto=udp of=source inside=192.0.2.1:`)
+	p.logs(t, ` reason=deleted`)
 	if strings.Contains(p.stderr.String(), "remote=192.0.2.2:10") {
 		t.Errorf("what is not translated is logged:\n%s", p.stderr.String())
 	}
@@ -122,7 +111,7 @@ func TestNATLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := strings.Count(p.stderr.String(), "nat begins")
-		send("9")
+		h.sendTo(t, "9")
 		if more != "" {
 			for end := time.Now().Add(20 * time.Second); strings.Count(p.stderr.String(), "nat begins") == before && time.Now().Before(end); {
 				time.Sleep(20 * time.Millisecond)
@@ -132,6 +121,40 @@ func TestNATLog(t *testing.T) {
 		}
 		if got := strings.Count(p.stderr.String(), "nat begins") - before; got != min(len(more), 1) {
 			t.Errorf("with %q: %d lines:\n%s", more, got, p.stderr.String())
+		}
+	}
+}
+
+// TestNATLogAbsent: translations that begin while no daemon runs are logged by the
+// next one.
+func TestNATLogAbsent(t *testing.T) {
+	h := newHost(t)
+	h.write("firewall.nft", natted)
+	h.write("l2d.yaml", h.config()+"nat: {log: true}\n")
+	p := h.start()
+	h.expect("READY=1")
+	if err := p.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.Wait()
+	h.sendTo(t, "9")
+	h.start().logs(t, `msg="nat begins" proto=udp of=source inside=192.0.2.1:`)
+}
+
+// sendTo sends a datagram to a port of a host behind wan0.
+func (h *host) sendTo(t *testing.T, port string) {
+	t.Helper()
+	if out, err := h.command("bash", "-c", "echo >/dev/udp/192.0.2.2/"+port).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// logs waits until the daemon logs a text.
+func (p *daemonProcess) logs(t *testing.T, text string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(p.stderr.String(), text); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%q is not logged", text)
 		}
 	}
 }

@@ -20,6 +20,7 @@ func init() {
 	flow("", "", func(r *Generator) string {
 		return "ct state " + r.Pick("related", "invalid", "untracked", "{ established, untracked }", "new,related", "!= { new, invalid }")
 	})
+	flow("", "", func(r *Generator) string { return "ct helper " + r.Op() + r.Pick(`"ftp"`, `{ "ftp", "sip" }`) })
 	for _, net := range []string{"4", "6"} {
 		word, prefix, one := "ip", (*Generator).prefix4, func(r *Generator) string { return r.IP4() }
 		if net == "6" {

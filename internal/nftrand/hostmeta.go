@@ -11,6 +11,7 @@ func init() {
 	group := func(r *Generator) string { return fmt.Sprint(r.IntN(5)) }
 	kind := func(r *Generator) string { return r.Pick(`"veth"`, `"veth"`, `"bridge"`, `{ "veth", "wireguard" }`) }
 	local := []string{"output"}
+	arrived := []string{"input", "forward"}
 	for _, f := range []struct {
 		hooks []string
 		text  func(r *Generator) string
@@ -34,6 +35,8 @@ func init() {
 		{nil, func(r *Generator) string { return `meta time ` + r.Pick(">", "<") + ` "2024-02-29 12:00:00"` }},
 		{nil, func(r *Generator) string { return `meta time "2024-01-01"-"` + r.Pick("2025", "2099") + `-01-01"` }},
 		{nil, func(r *Generator) string { return "meta day " + r.Pick("0-6", "{ 0, 1, 2, 3, 4, 5, 6 }", "!= 0-6") }},
+		{arrived, func(r *Generator) string { return "meta sdif " + r.Op() + r.Pick("0", "2", "{ 0, 3 }") }},
+		{arrived, func(r *Generator) string { return "meta sdifname " + r.Op() + r.Pick(r.Quoted(), `{ "br0", "lo" }`) }},
 		{[]string{"prerouting", "input", "forward"}, func(r *Generator) string { return "meta ipsec " + r.Pick("exists", "missing") }},
 	} {
 		RegisterMatches(Fragment{Area: "hostmeta", Hooks: f.hooks, Text: func(r *Generator, s *Scope) string { return f.text(r) }})

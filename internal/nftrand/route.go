@@ -31,6 +31,7 @@ func init() {
 
 	route("rt", "4", "", func(r *Generator) string { return "rt ip nexthop " + r.Op() + r.IP4() })
 	route("rt", "6", "", func(r *Generator) string { return "rt ip6 nexthop " + r.Op() + r.prefix6() })
+	route("rt", "", "", func(r *Generator) string { return r.Pick("rt classid ", "meta rtclassid ") + r.Op() + r.Pick("0", "7") })
 	route("rt", "", "", func(r *Generator) string { return "rt ipsec " + r.Pick("missing", "exists") })
 	route("rt", "", "forward output postrouting", func(r *Generator) string { return "rt mtu " + r.Pick("1440", "1460", "< 1450", "1300-1440") })
 }

@@ -105,7 +105,8 @@ func (r *Generator) table(family, name string, main bool) string {
 			t.body.WriteString("meta protocol 0x88b5 accept\n")
 		}
 		s := t.scope(base.Type, base.Hook)
-		s.Chains, s.Raw = n, priority < -200
+		s.Chains = n
+		s.Raw = priority < -200 && (base.Hook == "prerouting" || base.Hook == "output")
 		must := main && (base.Hook == "input" || base.Hook == "forward")
 		if family != "netdev" && priority > -200 && (must || r.IntN(3) == 0) {
 			t.body.WriteString("\t\t" + r.Pick("ct state invalid drop\n", "ct state established,related accept\n",

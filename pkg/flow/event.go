@@ -167,7 +167,9 @@ type EventReader struct {
 }
 
 // NewEventReader reads from the maps l2_flow_events and l2_flow_listen, which stay
-// the caller's. What is in them already is of the past, and passed over.
+// the caller's. Events that wait there already come first: the dataplane reports
+// what [Listen] asked for whether or not somebody reads yet. Those that were lost
+// before are not told again.
 func NewEventReader(events, listen *ebpf.Map) (*EventReader, error) {
 	r := &EventReader{listen: listen}
 	n, err := r.allLost()
@@ -176,14 +178,6 @@ func NewEventReader(events, listen *ebpf.Map) (*EventReader, error) {
 	}
 	r.lost = n
 	if r.ring, err = ringbuf.NewReader(events); err != nil {
-		return nil, fmt.Errorf("events of flows: %w", err)
-	}
-	r.ring.SetDeadline(time.Unix(1, 0))
-	for err == nil {
-		err = r.ring.ReadInto(&r.record)
-	}
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		r.ring.Close()
 		return nil, fmt.Errorf("events of flows: %w", err)
 	}
 	return r, nil
@@ -217,7 +211,8 @@ func (r *EventReader) Read() (Event, error) {
 		}
 		var raw rawEvent
 		if n, err := binary.Decode(r.record.RawSample, binary.NativeEndian, &raw); err != nil || n != len(r.record.RawSample) {
-			return Event{}, fmt.Errorf("event of a flow of %d bytes: another version's", len(r.record.RawSample))
+			// Of another version, which has left it unread.
+			return Event{Kind: KindLost, Time: time.Now(), Lost: 1}, nil
 		}
 		e := r.decode(&raw)
 		if lost, some := r.lostUntil(raw.Lost); some {

@@ -46,6 +46,7 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"reject":    decodeReject,
 	"dup":       decodeDup,
 	"fwd":       decodeFwd,
+	"last":      decodeLast,
 }
 
 func init() {
@@ -324,6 +325,17 @@ func decodeFlowOffload(b []byte) (Expr, error) {
 			return errAttr(a)
 		}
 		e.Table = a.str()
+		return nil
+	})
+}
+
+func decodeLast(b []byte) (Expr, error) {
+	// When it was, which is the kernel's own.
+	const set, milliseconds, pad = 1, 2, 3
+	return new(ExprLast), scan(b, func(a attr) error {
+		if a.typ < set || a.typ > pad {
+			return errAttr(a)
+		}
 		return nil
 	})
 }

@@ -82,6 +82,17 @@ func TestRegisterWord(t *testing.T) {
 	}
 }
 
+func TestLast(t *testing.T) {
+	for _, data := range [][]netlink.Attribute{nil, {{Type: 1, Data: []byte{0, 0, 0, 1}}, {Type: 2, Data: make([]byte, 8)}}} {
+		e, err := decodeExpr(marshal(t,
+			netlink.Attribute{Type: unix.NFTA_EXPR_NAME, Data: cstring("last")},
+			netlink.Attribute{Type: unix.NFTA_EXPR_DATA, Data: marshal(t, data...)}))
+		if _, ok := e.(*ExprLast); err != nil || !ok {
+			t.Errorf("%+v, %v", e, err)
+		}
+	}
+}
+
 func TestFlowOffload(t *testing.T) {
 	e, err := decodeExpr(marshal(t,
 		netlink.Attribute{Type: unix.NFTA_EXPR_NAME, Data: cstring("flow_offload")},

@@ -253,6 +253,12 @@ type ExprCounter struct {
 // ExprName implements [Expr].
 func (*ExprCounter) ExprName() string { return "counter" }
 
+// ExprLast notes when a packet came last.
+type ExprLast struct{}
+
+// ExprName implements [Expr].
+func (*ExprLast) ExprName() string { return "last" }
+
 // ExprLimit goes on while the rate is kept.
 type ExprLimit struct {
 	// Rate is packets or bytes in Unit seconds.

@@ -71,6 +71,7 @@ const (
 	CtDirection CtKey = 1
 	CtStatus    CtKey = 2
 	CtMark      CtKey = 3
+	CtHelper    CtKey = 6
 	CtL3proto   CtKey = 7
 	CtSrc       CtKey = 8 // of the length of the table's family
 	CtDst       CtKey = 9

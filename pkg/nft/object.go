@@ -18,6 +18,23 @@ const (
 	ObjectLimit   ObjectType = unix.NFT_OBJECT_LIMIT
 )
 
+// objectNames are nft's names of the other types.
+var objectNames = map[ObjectType]string{
+	unix.NFT_OBJECT_CT_HELPER: "ct helper", unix.NFT_OBJECT_TUNNEL: "tunnel", unix.NFT_OBJECT_CT_TIMEOUT: "ct timeout",
+	unix.NFT_OBJECT_SECMARK: "secmark", unix.NFT_OBJECT_CT_EXPECT: "ct expectation", unix.NFT_OBJECT_SYNPROXY: "synproxy",
+}
+
+// String returns the type as nft writes it.
+func (t ObjectType) String() string {
+	if name := objectDecoders[t]; name != "" {
+		return name
+	}
+	if name := objectNames[t]; name != "" {
+		return name
+	}
+	return fmt.Sprintf("object of type %d", uint32(t))
+}
+
 // Object is a stateful expression with a name, which rules share.
 type Object struct {
 	Name string
@@ -50,7 +67,7 @@ func decodeObject(b []byte) (o *Object, table string, err error) {
 	}
 	name, ok := objectDecoders[o.Type]
 	if !ok {
-		o.Expr = &Unknown{Name: fmt.Sprintf("object of type %d", o.Type)}
+		o.Expr = &Unknown{Name: o.Type.String()}
 		return o, table, nil
 	}
 	if o.Expr, err = decoders[name](data); err != nil {

@@ -74,6 +74,8 @@ func (l *lowerer) ct(e *nft.ExprCt) error {
 		return l.fact(e.Reg, opFact{from: tupleFamily, n: 1})
 	case nft.CtProtocol:
 		return l.fact(e.Reg, opFact{from: tupleProtocol, n: 1})
+	case nft.CtHelper:
+		return l.helper(e)
 	case nft.CtMark:
 		return l.fact(e.Reg, opFact{from: factMark, n: 4})
 	case nft.CtLabels:
@@ -108,6 +110,19 @@ func (l *lowerer) ct(e *nft.ExprCt) error {
 	}
 	return refuse(supportedCt, "ct %v", e.Key)
 }
+
+// helper is that of the flow: none has one, as a ruleset that gives one to flows is
+// refused, and without one the rule does not match, whatever it asks.
+func (l *lowerer) helper(e *nft.ExprCt) error {
+	l.note("no flow has a helper: the rule matches nothing")
+	if err := l.never(); err != nil {
+		return err
+	}
+	return l.store(e.Reg, constants(make([]byte, helperLen)))
+}
+
+// helperLen is NF_CT_HELPER_NAME_LEN.
+const helperLen = 16
 
 func (l *lowerer) fact(reg nft.Register, o opFact) error {
 	var err error

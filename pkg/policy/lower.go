@@ -63,6 +63,7 @@ func init() {
 		"fib":       as((*lowerer).fib),
 		"rt":        as((*lowerer).rt),
 		"notrack":   as((*lowerer).notrack),
+		"last":      as((*lowerer).last),
 
 		"flow_offload": as((*lowerer).flowOffload),
 		"dup":          as((*lowerer).dup),
@@ -250,6 +251,11 @@ func (l *lowerer) match(v []sym, spans []span, invert bool) error {
 		elems[i] = []span{s}
 	}
 	return l.matchKeys([][]sym{v}, elems, invert)
+}
+
+// never ends the rule for every packet.
+func (l *lowerer) never() error {
+	return l.match(constants([]byte{0}), []span{{[]byte{1}, []byte{1}}}, false)
 }
 
 // matchKeys adds a condition on several values.

@@ -67,7 +67,11 @@ func (l *lowerer) object(typ nft.ObjectType, name string) (*object, error) {
 		limit.shared = true
 		o.op = limit
 	default:
-		return nil, refuse(supportedObjects, "object %q of type %s", name, e.ExprName())
+		why := foreignObjects[e.ExprName()]
+		if why == "" {
+			why = "object of this type"
+		}
+		return nil, refuse(supportedObjects, "%s %q: %s", e.ExprName(), name, why)
 	}
 	l.objects[src] = o
 	return o, nil

@@ -9,13 +9,12 @@ import "github.com/randomizedcoder/l2d/pkg/nft"
 var rtLens = map[nft.RtKey]int{nft.RtNexthop4: 4, nft.RtNexthop6: 16, nft.RtTCPMSS: 2, nft.RtXfrm: 1}
 
 func (l *lowerer) rt(e *nft.ExprRt) error {
-	const supported = "rt nexthop, mtu, ipsec"
+	if e.Key == nft.RtClassid {
+		return l.ask(e.Reg, 4, opAsk{expr: "rt", function: "nft_realms"})
+	}
 	n := rtLens[e.Key]
-	switch {
-	case e.Key == nft.RtClassid:
-		return refuse(supported, "rt classid: of what is forwarded, nothing tells the realm")
-	case n == 0:
-		return refuse(supported, "rt %v", e.Key)
+	if n == 0 {
+		return refuse("rt nexthop, mtu, ipsec, classid", "rt %v", e.Key)
 	}
 	return l.ask(e.Reg, n, opAsk{expr: "rt", function: "nft_rt", question: uint32(e.Key)})
 }

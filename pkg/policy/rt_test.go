@@ -17,7 +17,10 @@ route add 198.18.21.0/24 via 198.51.100.1 dev wan0 mtu 1200
 route add 198.18.22.0/24 via 192.168.1.50 dev br0 mtu lock 1250
 route add 198.18.23.0/24 via 192.168.1.51 dev br0
 route add 198.18.24.0/24 dev br0 mtu 600
-route add 198.18.25.0/24 via 198.51.100.3 dev wan0 mtu lock 1100
+route add 198.18.25.0/24 via 198.51.100.3 dev wan0 mtu lock 1100 realm 3
+route add 198.18.26.0/24 via 198.51.100.3 dev wan0 realm 4/5
+route add 198.18.27.0/24 via 192.168.1.51 dev br0 realm 6
+route add 198.18.28.0/24 via 192.168.1.51 dev br0 realm 7/8
 -6 route add 2001:2:20::/48 via fd00::50 dev br0 mtu 1330
 -6 route add 2001:2:21::/48 via 2001:db8::1 dev wan0 mtu 1310
 -6 route add 2001:2:22::/48 via fd00::50 dev br0 mtu lock 1290
@@ -44,6 +47,9 @@ func TestRtAsTheKernel(t *testing.T) {
 		rules = append(rules, "rt "+hop)
 	}
 	rules = append(rules, "rt ipsec missing", "rt ipsec exists")
+	for _, realms := range []int{0, 3 << 16, 5 << 16, 4<<16 | 5, 6, 6 | 3<<16, 6 | 5<<16, 7<<16 | 8} {
+		rules = append(rules, fmt.Sprintf("rt classid %d", realms), fmt.Sprintf("meta rtclassid != %d", realms))
+	}
 	var b strings.Builder
 	b.WriteString("table inet t { chain arrive { type filter hook forward priority 0; policy drop;\nmeta l4proto != udp accept\n")
 	for i, r := range append(rules, "") {
@@ -59,7 +65,7 @@ func TestRtAsTheKernel(t *testing.T) {
 	wire := newFibWire(t)
 	before := kernelMatches(t)
 	for _, pair := range []struct{ from, to string }{
-		{"198.51.100.9 198.18.21.1 198.18.25.1", "192.168.1.50 198.18.20.1 198.18.22.1 198.18.23.1 198.18.24.1"},
+		{"198.51.100.9 198.18.21.1 198.18.25.1 198.18.26.1", "192.168.1.50 198.18.20.1 198.18.22.1 198.18.23.1 198.18.24.1 198.18.27.1 198.18.28.1"},
 		{"2001:db8::9 2001:2:21::1", "fd00::50 2001:2:20::1 2001:2:22::1 2001:2:23::1 2001:2:24::1"},
 	} {
 		for _, src := range strings.Fields(pair.from) {

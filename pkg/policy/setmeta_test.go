@@ -5,6 +5,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,4 +174,27 @@ func TestFlowAdd(t *testing.T) {
 	if _, err := Compile(rs, Options{Links: testLinks}); !errors.As(err, &u) || u.Why != "statements behind flow add" {
 		t.Errorf("error %v", err)
 	}
+}
+
+// When a packet came last is for a listing: the rule goes on.
+func TestLast(t *testing.T) {
+	rs := readRuleset(t, inInput("tcp dport 22 accept"))
+	r := rs.Rules()[0]
+	r.Exprs = slices.Insert(r.Exprs, len(r.Exprs)-1, nft.Expr(new(nft.ExprLast)))
+	p, err := Compile(rs, Options{Links: testLinks})
+	if err != nil || len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "came last") {
+		t.Fatalf("error %v", err)
+	}
+	if !newHarness(t, p).run("policy_input", &lanSSH).accept {
+		t.Error("not accepted")
+	}
+}
+
+// No flow has a helper, so that a rule that asks for one matches nothing, also
+// where it asks for another one.
+func TestHelper(t *testing.T) {
+	if p := compile(t, inInput(`ct helper "ftp"`)); len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "no flow has a helper") {
+		t.Errorf("notes %q", p.Notes)
+	}
+	expect(t, "input", lanSSH, map[string]bool{`ct helper "ftp"`: false, `ct helper != "ftp"`: false, `ct helper { "ftp", "sip" }`: false})
 }

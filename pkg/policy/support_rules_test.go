@@ -39,7 +39,7 @@ var supportGroups = []supportGroup{
 		"meta length 64-1500", "meta nfproto ipv6", "meta l4proto { tcp, udp }", "meta protocol ip", "meta priority 1:2", "meta mark 0x1", "meta mark & 0xff == 1",
 		"meta pkttype multicast", "meta cpu 0", "meta random < 5", `meta time > "2026-01-01"`, `meta day "Monday"`, `meta hour "08:00"-"18:00"`,
 		`iif "br0"`, `oif "br0"`, `iifname "br*"`, `oifname { "br0", "wan0" }`, "iiftype ether", "oiftype ppp", `meta iifkind "bridge"`, `meta oifkind "vlan"`, "iifgroup 1", "oifgroup default",
-		"meta rtclassid 1", "meta cgroup 1", "meta secpath exists", "meta sdif 7", "meta sdifname \"br0\"",
+		"meta rtclassid 1", "meta cgroup 1", "meta secpath exists", "meta sdif 7", "meta sdifname \"br0\"", "meta secmark 1",
 	}},
 	{title: "Of the host's own packets", chain: "type filter hook output priority filter; policy accept;", rules: []string{
 		"meta skuid 0", "meta skgid 0", "socket cgroupv2 level 1 \"x\"", "reject", "ct mark set 1", "meta mark set 1", "notrack",
@@ -51,8 +51,10 @@ var supportGroups = []supportGroup{
 	}},
 	{title: "Objects that rules give to flows", sets: `
 		ct helper ftp { type "ftp" protocol tcp; l3proto ip; }
-		ct timeout slow { protocol tcp; l3proto ip; policy = { established : 60 }; }`,
-		rules: []string{`ct helper set "ftp"`, `ct timeout set "slow"`}},
+		ct timeout slow { protocol tcp; l3proto ip; policy = { established : 60 }; }
+		ct expectation more { protocol udp; dport 9876; timeout 2m; size 12; l3proto ip; }
+		synproxy cover { mss 1460; wscale 7; timestamp sack-perm; }`,
+		rules: []string{`ct helper set "ftp"`, `ct timeout set "slow"`, `ct expectation set "more"`, `synproxy name "cover"`, `meta secmark set "label"`}},
 	{title: "IPv4, IPv6", rules: []string{
 		"ip version 4", "ip hdrlength 5", "ip dscp cs1", "ip ecn ce", "ip length 60", "ip id 1", "ip frag-off & 0x1fff != 0", "ip ttl < 5", "ip protocol icmp", "ip checksum 0", "ip saddr 10.0.0.0/8", "ip daddr { 10.0.0.1, 10.0.1.0/24 }",
 		"ip option rr exists", "ip option lsrr ptr 4", "ip6 version 6", "ip6 dscp ef", "ip6 ecn ect1", "ip6 flowlabel 5", "ip6 length 60", "ip6 nexthdr tcp", "ip6 hoplimit 255", "ip6 saddr fe80::/10", "ip6 daddr != fd00::/8",

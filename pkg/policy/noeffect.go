@@ -21,6 +21,12 @@ func (l *lowerer) flowOffload(e *nft.ExprFlowOffload) error {
 	return nil
 }
 
+// last passes by what only a listing shows.
+func (l *lowerer) last(*nft.ExprLast) error {
+	l.note("when a packet came last is not noted: l2ctl rules has the counters")
+	return nil
+}
+
 // note says what of a rule has no effect.
 func (l *lowerer) note(why string) {
 	l.p.Notes = append(l.p.Notes, fmt.Sprintf("table %v chain %s: %q: %s", l.rule.Chain.Table, l.rule.Chain.Name, l.rule.Text, why))

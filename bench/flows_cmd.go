@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+// FlowsCmd is the command that measures how fast flows begin, and what many of
+// them cost. Its tags are kong's.
+type FlowsCmd struct {
+	Repetitions int           `help:"Repetitions of each device, in turns." default:"5"`
+	Duration    time.Duration `help:"Length of each repetition." default:"250ms"`
+	Flows       []int         `help:"Numbers of established flows, powers of two." default:"1024,131072,1048576"`
+	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
+	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
+}
+
+const (
+	// freshWarmup is short: flows that begin in it are many already.
+	freshWarmup = 50 * time.Millisecond
+	// flowBurst: the ruleset has no limit, but rings have.
+	flowBurst = 128
+	// conntrackMax is nf_conntrack_max of hosts with enough memory. A network
+	// namespace cannot change it.
+	conntrackMax = 262144
+)
+
+// freshLabel is behind the names of devices that are measured with new flows.
+const freshLabel = " new"
+
+func flowsLabel(n int) string { return fmt.Sprintf(" %d", n) }
+
+// Run measures and prints the table to standard output, progress to standard
+// error. It needs root, and two CPUs to itself.
+func (c *FlowsCmd) Run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	dir, err := os.MkdirTemp("", "l2d-flows-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	ruleset := filepath.Join(dir, "masquerade.nft")
+	if err := os.WriteFile(ruleset, []byte(ruleLoad{}.ruleset()), 0o600); err != nil {
+		return err
+	}
+	r, err := Run(ctx, c.cases(ruleset), Options{
+		Repetitions: c.Repetitions, Warmup: freshWarmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
+	}, func(s string) { fmt.Fprintln(os.Stderr, s) })
+	if err != nil {
+		return err
+	}
+	summaries := r.Summarize()
+	if c.JSON != "" {
+		if err := writeFile(c.JSON, func(w io.Writer) error { return r.WriteJSON(w, summaries) }); err != nil {
+			return err
+		}
+	}
+	if err := WriteTable(os.Stdout, r, summaries); err != nil {
+		return err
+	}
+	return c.writeRatios(os.Stdout, r)
+}
+
+func (c *FlowsCmd) cases(ruleset string) (cases []Case) {
+	add := func(label string, flows int, fresh bool) {
+		for _, tc := range []bool{false, true} {
+			d := &L2d{Binary: c.L2d, Ruleset: ruleset, Label: label, TC: tc, MaxFlows: MaxFlows}
+			cases = append(cases, Case{Device: d, Flows: flows, Fresh: fresh, Burst: flowBurst})
+		}
+		if fresh || flows <= conntrackMax {
+			d := &NFTables{Ruleset: ruleset, Label: label}
+			cases = append(cases, Case{Device: d, Flows: flows, Fresh: fresh, Burst: flowBurst})
+		}
+	}
+	add(freshLabel, MaxFlows, true)
+	for _, n := range c.Flows {
+		add(flowsLabel(n), n, false)
+	}
+	return cases
+}
+
+// writeRatios writes how many times as many flows begin as with nftables, and
+// what is left of the speed with few flows when there are many.
+func (c *FlowsCmd) writeRatios(w io.Writer, r *Report) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t)
+	row := func(what, device, to string) {
+		if rates := r.rates(device); len(rates) > 0 {
+			i := ratio(to, rates, r.rates(to))
+			fmt.Fprintf(t, "%s\t%s\t%.2f (%.2f to %.2f)\tof %s\n", what, device, i.Mid, i.Low, i.High, to)
+		}
+	}
+	for _, d := range []string{L2dName, L2dTCName} {
+		row("flows that begin", d+freshLabel, NFTablesName+freshLabel)
+	}
+	for _, n := range c.Flows[1:] {
+		for _, d := range ruleDevices {
+			row(fmt.Sprintf("%d flows", n), d+flowsLabel(n), d+flowsLabel(c.Flows[0]))
+		}
+	}
+	return t.Flush()
+}
+
+// rates are those of a device's samples, by round.
+func (r *Report) rates(device string) []float64 {
+	var out []float64
+	for _, s := range r.Samples {
+		if s.Device == device {
+			out = append(out, s.Rate())
+		}
+	}
+	return out
+}
