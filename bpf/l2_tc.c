@@ -188,6 +188,8 @@ int l2_ingress(struct __sk_buff *skb)
 	if (rejected) {
 		p->reject = h.reject;
 		p->ct_state = h.ct_state;
+		if (is_tracked(p))
+			way_found(&w);
 		if (h.hook == REJECT_FORWARD)
 			ttl_count(p);
 		return refuse(skb, p, &w, h.hook);
@@ -260,6 +262,23 @@ static __always_inline int finish_snat(struct __sk_buff *skb, struct pkt *p,
 	return pass(skb);
 }
 
+/* By another interface than the kernel has chosen, where the packet is seen
+ * again.
+ */
+static __always_inline int
+send_another_way(struct __sk_buff *skb, const struct pkt *p, struct scratch *s)
+{
+	struct tuple *t = &s->answer;
+
+	if (!has_own_socket(skb)) {
+		*t = p->tuple;
+		t->zone = 0;
+		if (await(t))
+			return drop(STAT_DROP_INTERNAL);
+	}
+	return send_by(skb, p, route_of(s), TC_INDEX_DONE);
+}
+
 /* What leaves by an interface, but for the chains of the interface itself. */
 static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 {
@@ -291,6 +310,8 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 		return drop(STAT_DROP_MALFORMED);
 	}
 	p->oif = ifindex;
+	if (is_done_without(skb, w.key))
+		return pass(skb);
 	if (is_half_done(skb))
 		return finish_snat(skb, p, &w);
 
@@ -353,8 +374,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	if (write_headers(skb, p, w.key, w.error, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);
-	return rerouted ? send_by(skb, p, route_of(s), TC_INDEX_DONE) :
-			  pass(skb);
+	return rerouted ? send_another_way(skb, p, s) : pass(skb);
 }
 
 SEC("tcx/egress")

@@ -222,7 +222,9 @@ type l2TCScratch struct {
 		L4Off         uint16
 		LaterFragment uint8
 		Translate     uint8
-		_             [6]byte
+		IsShort       uint8
+		KeepsId       uint8
+		_             [4]byte
 	}
 	Ct struct {
 		_   structs.HostLayout
@@ -237,7 +239,8 @@ type l2TCScratch struct {
 		Found  uint8
 		First  uint8
 		State  uint8
-		_      [7]byte
+		NewDst uint8
+		_      [6]byte
 		Back   l2TCTuple
 		Change struct {
 			_          structs.HostLayout

@@ -200,7 +200,9 @@ type l2XDPScratch struct {
 		L4Off         uint16
 		LaterFragment uint8
 		Translate     uint8
-		_             [6]byte
+		IsShort       uint8
+		KeepsId       uint8
+		_             [4]byte
 	}
 	Ct struct {
 		_   structs.HostLayout
@@ -215,7 +217,8 @@ type l2XDPScratch struct {
 		Found  uint8
 		First  uint8
 		State  uint8
-		_      [7]byte
+		NewDst uint8
+		_      [6]byte
 		Back   l2XDPTuple
 		Change struct {
 			_          structs.HostLayout

@@ -78,8 +78,6 @@ static __always_inline int answer_within_limit(const struct pkt *p,
 	return 1;
 }
 
-#define LOOPBACK_IFINDEX 1
-
 /* Asks for a route as the router itself does (iif lo), or by an interface. */
 static __always_inline int answer_lookup(struct ctx_buff *ctx,
 					 const struct pkt *p, struct scratch *s,
@@ -118,18 +116,21 @@ static __always_inline int is_for_router(struct ctx_buff *ctx,
 }
 
 /*
- * The route to the sender of the packet, in s->route. A reset comes from where
- * the packet went; an ICMP error, too, if that was the router (IPv4: as the
- * input hook knows), else from the address of the way back: s->source.
+ * The route to the sender of the packet, in s->route. The answer comes from
+ * where the packet went, if it is the same there, or if that was the router
+ * (IPv4: as the input hook knows), else from the address of the way back:
+ * s->source.
  */
 static __always_inline int answer_route(struct ctx_buff *ctx, struct pkt *p,
-					struct scratch *s, __u32 hook, int icmp)
+					struct scratch *s, __u32 hook,
+					__u32 same)
 {
 	struct bpf_fib_lookup *fib = route_of(s);
 	__u32 flags = 0;
-	int ret, same;
+	int ret;
 
-	same = !icmp || hook == REJECT_INPUT;
+	if (hook == REJECT_INPUT)
+		same = 1;
 	if (!same && p->nfproto == NFPROTO_IPV6 && hook == REJECT_PREROUTING)
 		same = is_for_router(ctx, p, s);
 	if (same)

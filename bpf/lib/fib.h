@@ -25,8 +25,6 @@
 #define FIB_PRESENT (1U << 5)
 #define FIB_NAME (1U << 6) /* not the index of the interface */
 
-#define LOOPBACK_IFINDEX 1
-
 #define NF_INET_PRE_ROUTING 0
 #define NF_INET_LOCAL_IN 1
 #define NF_INET_FORWARD 2

@@ -71,6 +71,15 @@ static __always_inline int is_link_local(const __u8 *addr)
 	return addr[0] == 0xfe && (addr[1] & 0xc0) == 0x80;
 }
 
+static __always_inline int is_multicast(const struct pkt *p,
+					const struct tuple *t)
+{
+	if (p->nfproto == NFPROTO_IPV6)
+		return t->daddr[0] == 0xff;
+	/* and 255.255.255.255 */
+	return (t->daddr[0] & 0xf0) == 0xe0 || *(__u32 *)t->daddr == 0xffffffff;
+}
+
 static __always_inline int ttl_expires(const struct pkt *p)
 {
 	return p->nfproto == NFPROTO_IPV4 ?

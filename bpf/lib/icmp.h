@@ -8,6 +8,16 @@
 #define ICMPV6_NI_QUERY 139
 #define ICMPV6_NI_REPLY 140
 
+/*
+ * Whether NAT leaves the identifier of a message as it is, whatever its flow's
+ * tuples say: icmpv6_manip_pkt() only knows that of echo.
+ */
+static __always_inline int icmp_keeps_id(__u8 l4proto, __u8 type)
+{
+	return l4proto == IPPROTO_ICMPV6 &&
+	       (type == ICMPV6_NI_QUERY || type == ICMPV6_NI_REPLY);
+}
+
 /* Whether a query, rather than its answer, is in a packet of ICMP's. */
 static __always_inline int icmp_is_query(const struct pkt *p)
 {

@@ -27,18 +27,23 @@ static __always_inline int icmp_quoted_ports(struct ctx_buff *ctx,
 	struct tuple *t = &e->quoted;
 	__be16 th[4];
 
-	if (ctx_load(ctx, e->l4_off, th, sizeof(th)) < 0)
-		return -1;
+	/* Ports make a tuple, and are too little for a translation. */
+	e->is_short = ctx_load(ctx, e->l4_off, th, sizeof(th)) < 0;
 	switch (t->l4proto) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
 	case IPPROTO_UDPLITE:
 	case IPPROTO_SCTP:
+		if (e->is_short && ctx_load(ctx, e->l4_off, th, 4) < 0)
+			return -1;
 		t->sport = th[0];
 		t->dport = th[1];
 		break;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
+		if (e->is_short)
+			return -1;
+		e->keeps_id = icmp_keeps_id(t->l4proto, *(__u8 *)th);
 		switch (*(__u8 *)th) {
 		case ICMP_ECHO:
 		case ICMP_TIMESTAMP:
@@ -61,10 +66,19 @@ static __always_inline int icmp_quoted_ports(struct ctx_buff *ctx,
 			t->sport = bpf_htons(ICMP_ECHO);
 			t->dport = th[2];
 			break;
+		case ICMP_TIMESTAMPREPLY:
+		case ICMP_INFO_REPLY:
+		case ICMP_ADDRESSREPLY:
+			t->sport = bpf_htons(*(__u8 *)th - 1);
+			t->dport = th[2];
+			break;
 		default:
 			return -1;
 		}
 		break;
+	default:
+		/* Of a protocol without ports nothing is needed. */
+		e->is_short = 0;
 	}
 	return 0;
 }
@@ -164,6 +178,10 @@ __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 	__builtin_memcpy(now->daddr, f->out.saddr, 16);
 	now->sport = f->out.dport;
 	now->dport = f->out.sport;
+	if (e->keeps_id) {
+		now->sport = q->sport;
+		now->dport = q->dport;
+	}
 	if (!__builtin_memcmp(now, q, sizeof(*now)))
 		return 0;
 	e->translate = 1;
@@ -190,28 +208,41 @@ static __noinline int facts_answer(struct tuple *there, const struct pkt *p)
 }
 
 /* The addresses that the error itself gets: its sender becomes, or its target
- * is, the translated end of the flow.
+ * is, the translated end of the flow. Returns a drop reason or 0: what is quoted
+ * has to be translated, too.
  */
-static __always_inline void icmp_error_dst(struct pkt *p,
-					   const struct icmp_error *e)
+static __always_inline int icmp_error_dst(struct pkt *p,
+					  const struct icmp_error *e)
 {
 	struct endpoints out = {};
 
+	if (!__builtin_memcmp(e->now.saddr, e->quoted.saddr, 16) &&
+	    e->now.sport == e->quoted.sport)
+		return 0;
+	if (e->is_short)
+		return STAT_DROP_MALFORMED;
 	if (!__builtin_memcmp(e->now.saddr, e->quoted.saddr, 16))
-		return;
+		return 0;
 	__builtin_memcpy(out.daddr, e->now.saddr, 16);
 	translate_dst(p, &out);
+	return 0;
 }
 
-static __always_inline void icmp_error_src(struct pkt *p,
-					   const struct icmp_error *e)
+static __always_inline int icmp_error_src(struct pkt *p,
+					  const struct icmp_error *e)
 {
 	struct endpoints out = {};
 
+	if (!__builtin_memcmp(e->now.daddr, e->quoted.daddr, 16) &&
+	    e->now.dport == e->quoted.dport)
+		return 0;
+	if (e->is_short)
+		return STAT_DROP_MALFORMED;
 	if (!__builtin_memcmp(e->now.daddr, e->quoted.daddr, 16))
-		return;
+		return 0;
 	__builtin_memcpy(out.saddr, e->now.daddr, 16);
 	translate_src(p, &out);
+	return 0;
 }
 
 /* Replaces 16 bits of the quoted packet, adding to the error's checksum. */

@@ -45,15 +45,6 @@ struct reject6 {
 	};
 } __attribute__((packed, aligned(4)));
 
-static __always_inline int is_multicast(const struct pkt *p,
-					const struct tuple *t)
-{
-	if (p->nfproto == NFPROTO_IPV6)
-		return t->daddr[0] == 0xff;
-	/* and 255.255.255.255 */
-	return (t->daddr[0] & 0xf0) == 0xe0 || *(__u32 *)t->daddr == 0xffffffff;
-}
-
 #define ICMPV6_REDIRECT 137 /* NDISC_REDIRECT */
 
 /* Errors about what may itself be an error are not sent: icmp_pointers[] of
@@ -370,10 +361,12 @@ static __always_inline int reject_icmp(struct ctx_buff *ctx, struct pkt *p,
 
 /*
  * Makes the packet the answer that a reject statement has asked for at a hook,
- * and finds its route, s->route. Returns 0, or less when the packet gets no
- * answer.
+ * and finds its route, s->route. To what a flow sends elsewhere, the answer
+ * comes from where it was sent to: nf_nat_icmp_reply_translation(). Returns 0,
+ * or less when the packet gets no answer.
  */
-__noinline int reject_make(struct ctx_buff *ctx, struct pkt *p, __u32 hook)
+__noinline int reject_make(struct ctx_buff *ctx, struct pkt *p, __u32 hook,
+			   __u32 translated)
 {
 	struct scratch *s = scratch();
 	enum checksum checksum;
@@ -385,7 +378,7 @@ __noinline int reject_make(struct ctx_buff *ctx, struct pkt *p, __u32 hook)
 		return -1;
 	if (REJECT_KIND(p) == REJECT_RESET) {
 		if (hook != REJECT_OUTPUT &&
-		    answer_route(ctx, p, s, hook, 0) < 0)
+		    answer_route(ctx, p, s, hook, 1) < 0)
 			return -1;
 		if (reject_reset(ctx, p, s))
 			return -1;
@@ -399,7 +392,7 @@ __noinline int reject_make(struct ctx_buff *ctx, struct pkt *p, __u32 hook)
 		if (hook == REJECT_OUTPUT) {
 			__builtin_memcpy(s->source, s->key.daddr, 16);
 			route_of(s)->mtu_result = 0;
-		} else if (answer_route(ctx, p, s, hook, 1) < 0 ||
+		} else if (answer_route(ctx, p, s, hook, translated) < 0 ||
 			   !answer_within_limit(p, s)) {
 			return -1;
 		}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
+#include "awaited.h"
 #include "common.h"
 #include "scratch.h"
 #include "types.h"
@@ -9,20 +10,8 @@
  * Answers to the router's own packets. They come in by the interface that the
  * packet would have left by, from where it would have gone: what the kernel
  * does over lo, by a route that is with the packet and that programs cannot
- * give it. By the tuple they are let in past the chains, once: tc_index alone
- * may be another namespace's.
+ * give it.
  */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1024);
-	__type(key, struct tuple);
-	__type(value, __u8);
-} l2_awaited SEC(".maps");
-
-static __always_inline int is_awaited(const struct tuple *t)
-{
-	return !bpf_map_delete_elem(&l2_awaited, t);
-}
 
 static __always_inline int
 reject_to_self(struct __sk_buff *skb, const struct pkt *p, struct scratch *s)
@@ -30,7 +19,7 @@ reject_to_self(struct __sk_buff *skb, const struct pkt *p, struct scratch *s)
 	struct tuple *t = &s->answer;
 	__u32 ifindex = p->oif;
 	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
-	__u8 yes = 1, mac[ETH_ALEN];
+	__u8 mac[ETH_ALEN];
 
 	if (!iface)
 		return TCX_DROP;
@@ -46,7 +35,7 @@ reject_to_self(struct __sk_buff *skb, const struct pkt *p, struct scratch *s)
 		t->l4proto = p->nfproto == NFPROTO_IPV4 ? IPPROTO_ICMP :
 							  IPPROTO_ICMPV6;
 	}
-	if (bpf_map_update_elem(&l2_awaited, t, &yes, BPF_ANY))
+	if (await(t))
 		return TCX_DROP;
 	if (!(iface->flags & IFACE_L3)) {
 		__builtin_memcpy(mac, iface->mac, ETH_ALEN);

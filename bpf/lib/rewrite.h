@@ -24,7 +24,7 @@ ctx_step int translate_dst(struct pkt *p, const struct endpoints *out)
 				 out->daddr, 16);
 	if (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP)
 		*(__be16 *)&p->th[2] = out->dport;
-	else if (icmp_is_answer(p))
+	else if (icmp_is_answer(p) && !icmp_keeps_id(p->l4proto, p->th[0]))
 		*(__be16 *)&p->th[4] = out->dport;
 	return 0;
 }
@@ -44,7 +44,7 @@ ctx_step int translate_src(struct pkt *p, const struct endpoints *out)
 				 out->saddr, 16);
 	if (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP)
 		*(__be16 *)&p->th[0] = out->sport;
-	else if (icmp_is_query(p))
+	else if (icmp_is_query(p) && !icmp_keeps_id(p->l4proto, p->th[0]))
 		*(__be16 *)&p->th[4] = out->sport;
 	return 0;
 }
@@ -145,6 +145,8 @@ ctx_step int rewrite(struct ctx_buff *ctx, const struct pkt *p, __u32 addr_diff,
 	/* A later fragment has no transport header to write to. */
 	if (!(addr_diff | port_diff) || is_later_fragment(p))
 		return 0;
+	if (icmp_keeps_id(p->l4proto, p->th[0]))
+		port_diff = 0;
 	if (port_diff && rewrite_ports(ctx, p) < 0)
 		return -1;
 

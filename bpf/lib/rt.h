@@ -225,6 +225,8 @@ static __always_inline void rt_forth(struct pkt *p)
 	barrier_var(p); /* see fib_ask() */
 	q = route_query(p);
 	route_fill(&q->fib, p, 1);
+	if (!p->iif) /* an answer of the router's own */
+		q->fib.ifindex = LOOPBACK_IFINDEX;
 	__builtin_memcpy(q->fib.smac, &p->mark, sizeof(p->mark));
 	q->tos = p->nh[offsetof(struct iphdr, tos)];
 	q->v6 = p->nfproto == NFPROTO_IPV6;

@@ -19,6 +19,8 @@ struct icmp_error {
 	__u16 l4_off;
 	__u8 later_fragment;
 	__u8 translate;
+	__u8 is_short; /* less of the transport header than is translated */
+	__u8 keeps_id; /* a message whose identifier stays as it is */
 };
 
 /* A walk through TCP's options: tcp_window.h. */
@@ -63,6 +65,7 @@ struct ct {
 	__u8 found; /* it has one */
 	__u8 first; /* the packet begins a flow, if the ruleset accepts it */
 	__u8 state; /* TCP state that the flow begins with */
+	__u8 new_dst; /* not found, and yet its destination is translated */
 	/* ct_in()'s own. */
 	struct tuple back; /* key of the other direction */
 	struct tcp_change change;

@@ -78,7 +78,8 @@ tcp_check_rst(const struct pkt *p, const struct settings *s,
 		/* The other end may answer with a challenge. */
 		*state = f->state;
 	}
-	if (((f->flags & FLOW_SEEN_REPLY && last->event == EVENT_SYN) ||
+	if (((f->flags & FLOW_SEEN_REPLY && last->event == EVENT_SYN &&
+	      last->dir != dir) ||
 	     (!(f->flags & FLOW_ASSURED) && last->event == EVENT_ACK)) &&
 	    tcp_ack(p) == last->end)
 		return TCP_IGNORE;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
+#include "awaited.h"
 #include "common.h"
 #include "half_way.h"
 #include "maps.h"
@@ -22,14 +23,27 @@ static __always_inline int is_ours(struct __sk_buff *skb)
 	return iface && iface->flags & IFACE_MANAGED;
 }
 
-/* The router's own packet that was sent another way has its socket: on the way
- * from another namespace it would have lost it.
+/* The router's own packet that was sent another way mostly has its socket: on
+ * the way from another namespace it would have lost it.
  */
+static __always_inline int has_own_socket(struct __sk_buff *skb)
+{
+	return !skb->ingress_ifindex && skb->sk;
+}
+
 static __always_inline int is_done(struct __sk_buff *skb)
 {
-	if (skb->tc_index != TC_INDEX_DONE)
-		return 0;
-	return is_ours(skb) || (!skb->ingress_ifindex && skb->sk);
+	return skb->tc_index == TC_INDEX_DONE &&
+	       (is_ours(skb) || has_own_socket(skb));
+}
+
+/* Whether the packet of key was sent another way and has none, as resets of
+ * IPv6 and what came by an interface without programs.
+ */
+static __always_inline int is_done_without(struct __sk_buff *skb,
+					   const struct tuple *key)
+{
+	return skb->tc_index == TC_INDEX_DONE && is_awaited(key);
 }
 
 static __always_inline int is_half_done(struct __sk_buff *skb)

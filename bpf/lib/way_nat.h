@@ -65,10 +65,8 @@ static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
 		set_dst(p, w, &w->ct->out);
 		return 0;
 	}
-	if (w->error && w->error->translate) {
-		icmp_error_dst(p, w->error);
-		return 0;
-	}
+	if (w->error && w->error->translate)
+		return icmp_error_dst(p, w->error);
 	if (!w->ct->first)
 		return 0;
 	if (is_output ? !policy_accepts(OUTPUT_NAT, output_nat, skb, p) :
@@ -79,6 +77,8 @@ static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
 	reason = nat_destination(skb, p);
 	if (reason)
 		return reason;
+	w->ct->new_dst = !is_same_dst((struct endpoints *)&p->tuple,
+				      (struct endpoints *)w->key);
 	nat_done(p, w, 0);
 	facts_to(w->key, (struct endpoints *)&p->tuple, zone_of(p, ZONE_REPLY));
 	return 0;
@@ -106,10 +106,8 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 		set_src(p, w, &w->ct->out);
 		return 0;
 	}
-	if (w->error && w->error->translate) {
-		icmp_error_src(p, w->error);
-		return 0;
-	}
+	if (w->error && w->error->translate)
+		return icmp_error_src(p, w->error);
 	if (!w->ct->first)
 		return 0;
 	if (is_input ?

@@ -10,6 +10,12 @@
 
 /* What rules do not let through. */
 
+/* The packet is one of a flow, also the first. */
+static __always_inline int is_tracked(const struct pkt *p)
+{
+	return !!(p->ct_state & (CT_STATE_NEW | CT_STATE_ESTABLISHED));
+}
+
 /*
  * A rule has rejected the packet. The answer goes out as the router's own
  * packet, through the output and postrouting chains: nf_ct_attach() makes it
@@ -17,14 +23,14 @@
  * its sockets, as if from outside. Global: verified once, for all callers.
  */
 __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
-		      __u32 first)
+		      __u32 first, __u32 translated)
 {
 	struct scratch *s = scratch();
 	__u32 mark = TC_INDEX_ANSWER;
 
-	if (!p || !s || reject_make(skb, p, hook))
+	if (!p || !s || reject_make(skb, p, hook, translated))
 		return TCX_DROP;
-	if (p->ct_state & (CT_STATE_NEW | CT_STATE_ESTABLISHED)) {
+	if (is_tracked(p)) {
 		mark = TC_INDEX_ANSWER_RELATED;
 		if (REJECT_KIND(p) == REJECT_RESET)
 			reject_close(p, &s->key);
@@ -37,6 +43,24 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 		       first ? TC_INDEX_ANSWER_FIRST : mark);
 }
 
+/* The flow sends the packet elsewhere, or to another port. */
+static __always_inline int is_translated_dst(const struct way *w)
+{
+	if (w->ct->found)
+		return !is_same_dst(&w->ct->out, (struct endpoints *)w->key);
+	return w->ct->new_dst;
+}
+
+/* What XDP has rejected is here without the flow that it had there. */
+static __always_inline void way_found(struct way *w)
+{
+	struct flow *f = bpf_map_lookup_elem(&l2_flows, w->key);
+
+	if (f)
+		w->ct->new_dst =
+			!is_same_dst(&f->out, (struct endpoints *)w->key);
+}
+
 /* A rule or a policy has dropped the packet. */
 static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
 				  const struct way *w, __u32 hook)
@@ -45,7 +69,8 @@ static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
 	if (!policy_rejects || !REJECT_KIND(p))
 		return TCX_DROP;
 	return reject(skb, p, hook,
-		      w->ct->first && !(p->reject & REJECT_AFTER_NAT));
+		      w->ct->first && !(p->reject & REJECT_AFTER_NAT),
+		      is_translated_dst(w));
 }
 
 /* A step of NAT has ended the packet's way. */

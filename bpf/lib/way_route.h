@@ -27,7 +27,7 @@ find_route(struct __sk_buff *skb, struct pkt *p, struct bpf_fib_lookup *fib)
 {
 	int ret, too_big = 0;
 
-	if (p->pkt_type != PACKET_HOST)
+	if (is_multicast(p, &p->tuple))
 		return ROUTE_LOCAL;
 	if (p->nfproto == NFPROTO_IPV6 && is_link_local(p->tuple.daddr))
 		return ROUTE_LOCAL;
@@ -40,6 +40,11 @@ find_route(struct __sk_buff *skb, struct pkt *p, struct bpf_fib_lookup *fib)
 	}
 	switch (ret) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
+		/* To a station of its own, in a frame to all: ip_forward()
+		 * asks no chain about it.
+		 */
+		if (p->pkt_type != PACKET_HOST)
+			return ROUTE_DROP;
 		if (p->nfproto == NFPROTO_IPV6 && is_link_local(p->tuple.saddr))
 			return ROUTE_REFUSED;
 		p->oif = fib->ifindex;

@@ -12,8 +12,9 @@ import (
 //
 // Of a source that has a flow already the kernel prefers that flow's address, so
 // that the ranges of sources do not overlap, and are persistent; all of their
-// addresses have neighbours, as the text has them. Ports that are
-// free choices come of ranges that do not run out, and destinations have none.
+// addresses have neighbours, as the text has them. Ports that are free choices
+// come of ranges that do not run out, and destinations have none; where rules see
+// them, nothing has.
 
 // natFamily is a family that a translation in a scope can be to.
 type natFamily struct {
@@ -55,7 +56,7 @@ func init() {
 		from := 1024 + r.IntN(20000)
 		return fmt.Sprintf("%d-%d", from, from+2000+r.IntN(30000))
 	}
-	flags := func(r *Generator) string { return r.Pick("", "", " random", " fully-random", " persistent") }
+	flags := func(r *Generator) string { return r.random("", "", " random", " fully-random", " persistent") }
 
 	nat("prerouting", "tcp udp icmp", 1, func(r *Generator, s *Scope, f natFamily) string { return "dnat " + f.to + "to " + f.addr() })
 	nat("prerouting output", "tcp udp icmp", 1, func(r *Generator, s *Scope, f natFamily) string { return "dnat " + f.to + "to " + f.far() })
@@ -81,19 +82,29 @@ func init() {
 		return r.Pick("redirect", "redirect to :"+port(r), "redirect to :"+fmt.Sprintf("%d-%d", 5000+r.IntN(9), 5010+r.IntN(9)))
 	})
 	nat("postrouting", "tcp udp", 1, func(r *Generator, s *Scope, f natFamily) string {
-		return r.Pick("masquerade", "masquerade to :"+ports(r)) + flags(r)
+		return r.random("masquerade", "masquerade to :"+ports(r)) + flags(r)
 	})
 	nat("postrouting input", "tcp udp", 1, func(r *Generator, s *Scope, f natFamily) string {
-		return "snat " + f.to + "to " + fmt.Sprintf(f.port, f.far(), ports(r)) + flags(r)
+		return "snat " + f.to + "to " + r.random(f.far(), fmt.Sprintf(f.port, f.far(), ports(r))) + flags(r)
 	})
 	nat("postrouting input", "tcp udp icmp", 1, func(r *Generator, s *Scope, f natFamily) string { return "snat " + f.to + "to " + f.far() })
 	nat("postrouting", "tcp udp icmp", 1, func(r *Generator, s *Scope, f natFamily) string {
-		return "snat " + f.to + "to " + f.rng() + r.Pick(" persistent", " persistent", " random,persistent")
+		return "snat " + f.to + "to " + f.rng() + r.random(" persistent", " persistent", " random,persistent")
 	})
 	nat("postrouting input", "tcp udp icmp", 1, func(r *Generator, s *Scope, f natFamily) string {
 		return "snat " + f.to + "to " + f.words + "saddr map { " + natElements(r, f.addr, f.far) + " }"
 	})
 	nat("prerouting output input postrouting", "", 3, func(r *Generator, s *Scope, f natFamily) string { return r.Pick("accept", "return", "counter", "drop") })
+}
+
+// random returns one of some words of NAT, of which the first leaves ports as
+// they are, as all have to where rules see them.
+func (r *Generator) random(words ...string) string {
+	word := r.Pick(words...)
+	if r.ShowPorts && (strings.Contains(word, ":") || strings.Contains(word, "random")) {
+		return words[0]
+	}
+	return word
 }
 
 // natElements returns elements of a map.
@@ -134,7 +145,7 @@ func (r *Generator) natTable(family, wan string) string {
 	// Of what has no ports two flows would become one.
 	last := fmt.Sprintf("\t\toifname %q masquerade%s\n", wan, r.Pick("", " persistent"))
 	if r.IntN(3) == 0 {
-		last = "\t\tmeta l4proto { tcp, udp, icmp, icmpv6 } masquerade" + r.Pick("", " random", " fully-random") + "\n" + last
+		last = "\t\tmeta l4proto { tcp, udp, icmp, icmpv6 } masquerade" + r.random("", " random", " fully-random") + "\n" + last
 	}
 	chain("postrouting", 100, policy(), last)
 	return t.String()

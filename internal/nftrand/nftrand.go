@@ -25,6 +25,9 @@ type Generator struct {
 	Interface func() string
 	// Basic has only fragments that are Basic.
 	Basic bool
+	// ShowPorts lets filter chains stand where they see ports as NAT has chosen
+	// them, and has NAT choose none: what rules do would depend on it.
+	ShowPorts bool
 	// Only has only fragments of these areas, if there are any: matches of the
 	// area "basic" and verdicts are always there.
 	Only []string

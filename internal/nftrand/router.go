@@ -74,7 +74,7 @@ func (r *Generator) table(family, name string, main bool) string {
 	hooks := map[string]bool{}
 	for _, base := range bases {
 		must := main && base.Area == "basic" && (base.Hook == "input" || base.Hook == "forward")
-		if base.Type == "nat" || !r.knows(base, family) || !must && r.IntN(5) > 1 {
+		if base.Type == "nat" || len(r.priorities(base)) == 0 || !r.knows(base, family) || !must && r.IntN(5) > 1 {
 			continue
 		}
 		hooks[base.Hook] = true
@@ -94,7 +94,7 @@ func (r *Generator) table(family, name string, main bool) string {
 	}
 	r.regular(&t.body, n, 1+24/(n+1), s)
 	for i, base := range chosen {
-		priority := Pick(r.Rand, base.Priorities)
+		priority := Pick(r.Rand, r.priorities(base))
 		device := ""
 		if base.Device {
 			device = fmt.Sprintf("device %q ", r.Interface())
@@ -105,7 +105,8 @@ func (r *Generator) table(family, name string, main bool) string {
 			t.body.WriteString("meta protocol 0x88b5 accept\n")
 		}
 		s := t.scope(base.Type, base.Hook)
-		s.Chains, s.Raw = n, priority < -200
+		s.Chains = n
+		s.Raw = priority < -200 && (base.Hook == "prerouting" || base.Hook == "output")
 		must := main && (base.Hook == "input" || base.Hook == "forward")
 		if family != "netdev" && priority > -200 && (must || r.IntN(3) == 0) {
 			t.body.WriteString("\t\t" + r.Pick("ct state invalid drop\n", "ct state established,related accept\n",
@@ -115,6 +116,22 @@ func (r *Generator) table(family, name string, main bool) string {
 		t.body.WriteString("\t}\n")
 	}
 	return t.String()
+}
+
+// priorities are those that a base chain may have: see [Generator.ShowPorts].
+func (r *Generator) priorities(base Base) []int {
+	if r.ShowPorts {
+		return base.Priorities
+	}
+	return slices.DeleteFunc(slices.Clone(base.Priorities), func(n int) bool {
+		switch base.Hook {
+		case "prerouting", "output":
+			return n <= -100
+		case "input", "postrouting":
+			return n >= 100
+		}
+		return base.Device
+	})
 }
 
 // knows tells whether a base chain can be had in a table.

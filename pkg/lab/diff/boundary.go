@@ -4,10 +4,12 @@ package diff
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 )
@@ -73,7 +75,8 @@ func lastOf(p netip.Prefix) netip.Addr {
 }
 
 // nearHosts sorts the addresses of a ruleset to the ports that they are behind,
-// and has the routers know those that are next to them.
+// and has the routers know those that are next to them, and those that they
+// become where NAT gives them another prefix.
 func (r *Rig) nearHosts(ruleset string) ([][2][]netip.Addr, error) {
 	near := make([][2][]netip.Addr, len(r.ports))
 	for _, a := range addressesOf(ruleset) {
@@ -88,7 +91,47 @@ func (r *Rig) nearHosts(ruleset string) ([][2][]netip.Addr, error) {
 		}
 		near[i][version(a)] = append(near[i][version(a)], a)
 	}
+	if !strings.Contains(ruleset, "prefix to") {
+		return near, nil
+	}
+	for i, p := range r.ports {
+		for v, own := range p.addrs {
+			for a := range r.hostsOf(v, near) {
+				a = withPrefix(own, a)
+				if r.portOf(a) != i || r.added[a] {
+					continue
+				}
+				if err := r.addNeighbour(i, a); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
 	return near, nil
+}
+
+// hostsOf yields the addresses of a family that packets come from and go to.
+func (r *Rig) hostsOf(v int, near [][2][]netip.Addr) iter.Seq[netip.Addr] {
+	return func(yield func(netip.Addr) bool) {
+		for i, p := range r.ports {
+			for _, a := range slices.Concat(p.hosts[v], near[i][v], []netip.Addr{p.addrs[v].Addr()}) {
+				if !yield(a) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// withPrefix is an address with its host's part, and the network of p.
+func withPrefix(p netip.Prefix, a netip.Addr) netip.Addr {
+	from, to := a.AsSlice(), p.Addr().AsSlice()
+	for bit := p.Bits(); bit < 8*len(to); bit++ {
+		mask := byte(0x80) >> (bit % 8)
+		to[bit/8] = to[bit/8]&^mask | from[bit/8]&mask
+	}
+	out, _ := netip.AddrFromSlice(to)
+	return out
 }
 
 // portOf is where a host with an address can be; negative: nowhere.

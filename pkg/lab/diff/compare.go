@@ -26,10 +26,17 @@ type choices struct {
 	used map[natKey]netip.AddrPort
 	// mapped are the ports that each source had before.
 	mapped map[netip.AddrPort]map[uint16]bool
+	// lucky is how often it may still choose the port that the client has: where
+	// rules have it choose at random, of the lower ones once in some hundred times.
+	lucky int
 }
 
-func newChoices() *choices {
-	return &choices{map[natKey]uint16{}, map[natKey]netip.AddrPort{}, map[netip.AddrPort]map[uint16]bool{}}
+func newChoices(random bool) *choices {
+	c := &choices{name: map[natKey]uint16{}, used: map[natKey]netip.AddrPort{}, mapped: map[netip.AddrPort]map[uint16]bool{}}
+	if random {
+		c.lucky = 8
+	}
+	return c
 }
 
 // keyOf names the tuple of a packet by its source.
@@ -98,16 +105,12 @@ func hasOtherID(proto, typ byte) bool {
 }
 
 // neutral replaces a packet's free choices in place: the names of translated
-// ports, checksums, which it verifies, and the identification of what goes back
-// to the sender. That is the router's own answer: any number, perhaps even the
-// one that was sent.
-func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) error {
+// ports, checksums, and the identification of what goes back to the sender. That
+// is the router's own answer: any number, perhaps even the one that was sent.
+func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) {
 	p, ok := parse(b)
 	if !ok {
-		return nil
-	}
-	if bad := p.checksums(); bad != "" && !quoted {
-		return fmt.Errorf("wrong checksum of the %s", bad)
+		return
 	}
 	if p.src.Is4() {
 		binary.BigEndian.PutUint16(b[10:], 0)
@@ -116,7 +119,7 @@ func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) error {
 		}
 	}
 	if p.offset != 0 {
-		return nil
+		return
 	}
 	src, dst := portsAt(p.proto, p.th)
 	from, isFrom := keyOf(p)
@@ -131,33 +134,45 @@ func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) error {
 		binary.BigEndian.PutUint16(p.th[at:], 0)
 	}
 	if p.isError() && !quoted {
-		return n.neutral(p.th[8:], sender, true)
+		n.neutral(p.th[8:], sender, true)
+	}
+}
+
+// verify returns an error that says which checksum of a packet is wrong.
+func verify(b []byte) error {
+	p, _ := parse(b)
+	if bad := p.checksums(); bad != "" {
+		return fmt.Errorf("wrong checksum of the %s", bad)
 	}
 	return nil
 }
 
-// image is what a router did, in a form that can be compared.
+// image is what a router did, in a form that can be compared. Checksums have to
+// be right, unless the packet came with a wrong one.
 func (n *choices) image(r *router, s seen, sent []byte) ([]string, error) {
 	var list []string
 	var sender netip.Addr
 	if p, ok := parse(sent); ok {
 		sender = p.src
 	}
+	broken := verify(sent) != nil
 	for _, f := range assemble(s.frames) {
 		b := append([]byte(nil), f.frame...)
 		if p, ok := parse(b[etherHeader:]); ok {
 			b = b[:etherHeader+len(p.ip)] // without the padding
 		}
-		if err := n.neutral(b[etherHeader:], sender, false); err != nil {
+		if err := verify(b[etherHeader:]); err != nil && !broken {
 			return nil, fmt.Errorf("out by %s: %w", r.ports[f.port].name, err)
 		}
+		n.neutral(b[etherHeader:], sender, false)
 		list = append(list, "out "+string(rune('0'+f.port))+string(b))
 	}
 	for _, d := range s.local {
 		b := d.packet()
-		if err := n.neutral(b, sender, false); err != nil {
+		if err := verify(b); err != nil && !broken {
 			return nil, fmt.Errorf("delivered: %w", err)
 		}
+		n.neutral(b, sender, false)
 		list = append(list, "in "+string(rune('0'+d.ifindex))+string(b))
 	}
 	slices.Sort(list) // by interface; all is of one moment
@@ -227,10 +242,16 @@ func join(list []parsed) []byte {
 	return h.wrap(th)
 }
 
+// isOthers tells whether a tuple is of a flow of another source.
+func (n *choices) isOthers(k natKey, source netip.AddrPort) bool {
+	owner, taken := n.used[k]
+	return taken && owner != source
+}
+
 // learn gives names to the ports that the routers chose for a flow. A router
 // may change a source port if another flow has the tuple, or if it changed it
-// for the same source before; what else it changes has to be the other's choice,
-// too.
+// for the same source before, or may be told to; what else it changes has to be
+// the other's choice, too.
 func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) {
 	in, ok := parse(sent)
 	if !ok {
@@ -253,12 +274,24 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 		}
 		same := to[i]
 		same.local = netip.AddrPortFrom(same.local.Addr(), from.local.Port())
-		owner, taken := both[i].used[same]
-		free[i] = to[i] != same && (taken && owner != from.local || both[i].mapped[from.local][to[i].local.Port()])
+		free[i] = to[i] != same && (both[i].isOthers(same, from.local) || both[i].mapped[from.local][to[i].local.Port()])
+		// The kernel looks before the source's translation, too, and only then has
+		// another identifier for a query: ports are not the destination's to change.
+		if in.proto == icmpProto(version(in.src)) {
+			same.local = from.local
+			free[i] = free[i] || to[i].local.Port() != from.local.Port() && both[i].isOthers(same, from.local)
+		}
+	}
+	kept := func(i int) bool { return to[i].local.Port() == from.local.Port() }
+	for i, c := range both {
+		if kept(i) && !kept(1-i) && !free[1-i] && c.lucky > 0 {
+			c.lucky--
+			free[i] = true
+		}
 	}
 	for i, c := range both {
 		c.used[to[i]] = from.local
-		if to[i].local.Port() != from.local.Port() {
+		if !kept(i) {
 			if c.mapped[from.local] == nil {
 				c.mapped[from.local] = map[uint16]bool{}
 			}
@@ -269,38 +302,57 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 			c.used[k] = netip.AddrPort{}
 		}
 	}
-	changed := to[0].local.Port() != from.local.Port() && to[1].local.Port() != from.local.Port()
-	if (changed || free[0] || free[1]) && (both[0].name[to[0]] == 0 || both[0].name[to[0]] != both[1].name[to[1]]) {
+	if (!kept(0) && !kept(1) || free[0] || free[1]) && (both[0].name[to[0]] == 0 || both[0].name[to[0]] != both[1].name[to[1]]) {
 		*next++
 		both[0].name[to[0]], both[1].name[to[1]] = *next, *next
 	}
 }
 
-// learnTarget gives names to the ports that a packet is sent to, where they are
-// the routers' choices and the packets left with them: the flow has gone.
+// learnTarget gives names to the ports that a packet is sent to, or quotes, where
+// they are the routers' choices: also to those that it leaves with, as the flow
+// has gone.
 func learnTarget(both [2]*choices, sent [2][]byte, r [2]*router, s [2]seen, next *uint16) {
-	var to, now [2]natKey
-	for i := range s {
-		in, ok := parse(sent[i])
-		if !ok {
+	var in [2]parsed
+	var to, now, quoted [2]natKey
+	ok := true
+	for i := range sent {
+		var valid bool
+		in[i], valid = parse(sent[i])
+		if !valid {
 			return
 		}
-		v := viewOf(r[i], s[i], in.proto, in.src, in.dst)
+		if in[i].isError() {
+			q, _ := parse(in[i].th[8:])
+			quoted[i], valid = keyOf(q)
+		} else {
+			to[i], valid = replyKey(in[i])
+		}
+		ok = ok && valid
+	}
+	if !ok {
+		return
+	}
+	name(both, quoted, next)
+	name(both, to, next)
+	for i := range s {
+		v := viewOf(r[i], s[i], in[i].proto, in[i].src, in[i].dst)
 		out, ok := parse(v.ip)
 		if !v.ok || !ok {
 			return
 		}
-		var ok1, ok2 bool
-		if to[i], ok1 = replyKey(in); !ok1 {
-			return
-		}
-		if now[i], ok2 = replyKey(out); !ok2 || now[i].local != to[i].local {
+		if now[i], ok = replyKey(out); !ok || now[i].local.Port() != to[i].local.Port() {
 			return
 		}
 	}
-	if to[0].local != to[1].local && both[0].name[now[0]] == 0 && both[1].name[now[1]] == 0 {
+	name(both, now, next)
+}
+
+// name names a port that each router chose, if it is not the same one and has
+// no name.
+func name(both [2]*choices, k [2]natKey, next *uint16) {
+	if k[0].local != k[1].local && both[0].name[k[0]] == 0 && both[1].name[k[1]] == 0 {
 		*next++
-		both[0].name[now[0]], both[1].name[now[1]] = *next, *next
+		both[0].name[k[0]], both[1].name[k[1]] = *next, *next
 	}
 }
 

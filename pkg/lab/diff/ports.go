@@ -2,22 +2,59 @@
 
 package diff
 
-import "regexp"
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
 
 var commonPorts = []uint16{22, 53, 67, 80, 443, 547, 7, 9, 1024, 65535}
 
-// early finds base chains that see source ports as NAT chose them: before the
-// destination's translation, or after the source's.
-var early = regexp.MustCompile(`hook prerouting|hook output priority (?:raw|-)|hook postrouting priority (?:1[0-9]{2}|srcnat \+)`)
+var (
+	baseChain = regexp.MustCompile(`type (?:filter|route) hook (\w+) (?:devices? .*)?priority ([^;]+);`)
+	// standard priorities as nft lists them.
+	standard = map[string]int{"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
+	// randomPorts finds NAT that leaves no port as it is.
+	randomPorts = regexp.MustCompile(`(?:masquerade|snat) .*random`)
+)
 
-// portsShow tells whether one of them is not that of a NAT table.
+// portsShow tells whether chains of a ruleset see ports as NAT chose them:
+// before the destination's translation, or after the source's.
 func portsShow(ruleset string) bool {
-	for _, line := range regexp.MustCompile(`type filter [^;]*;`).FindAllString(ruleset, -1) {
-		if early.MatchString(line) {
+	for _, m := range baseChain.FindAllStringSubmatch(ruleset, -1) {
+		priority := priorityOf(m[2])
+		switch m[1] {
+		case "prerouting", "output":
+			if priority <= standard["dstnat"] {
+				return true
+			}
+		case "input", "postrouting":
+			if priority >= standard["srcnat"] {
+				return true
+			}
+		case "ingress", "egress":
 			return true
 		}
 	}
 	return false
+}
+
+// priorityOf reads a number, or a name and perhaps what is added to it.
+func priorityOf(text string) int {
+	sum, sign := 0, 1
+	for _, word := range strings.Fields(text) {
+		n, named := standard[word]
+		if !named {
+			n, _ = strconv.Atoi(word)
+		}
+		switch word {
+		case "-":
+			sign = -1
+		default:
+			sum += sign * n
+		}
+	}
+	return sum
 }
 
 // Clients use few ports, so that flows collide.

@@ -13,7 +13,7 @@ import (
 // Areas of the language other than the basic one can be chosen: see [nftrand.Generator].
 func (r *Rig) RandomRuleset(seed uint64, only ...string) string {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	g := nftrand.Generator{Rand: rnd, Only: only}
+	g := nftrand.Generator{Rand: rnd, Only: only, ShowPorts: rand.New(rand.NewPCG(seed, 2)).IntN(2) == 0}
 	address := func(v int) func() string {
 		return func() string {
 			p := r.ports[rnd.IntN(len(r.ports))]

@@ -269,9 +269,10 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	text, e := l.text, l.e
 	res.Text = text
 
+	random := randomPorts.MatchString(text)
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
-		chosen: [2]*choices{newChoices(), newChoices()}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text), numbers: numbersOf(text),
+		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text), numbers: numbersOf(text),
 	}
 	if t.near, err = r.nearHosts(text); err != nil {
 		return nil, err
@@ -475,14 +476,14 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 	if what != "" {
 		return saw, errMismatch
 	}
-	t.history = append(t.history, event{s, saw[0]})
+	t.history = append(t.history, event{s, saw})
 	return saw, nil
 }
 
-// event is a packet that has been sent, and what nftables made of it.
+// event is a packet that has been sent, and what the routers made of it.
 type event struct {
 	shot shot
-	saw  seen
+	saw  [2]seen
 }
 
 // shots are all packets up to one that is not in the history yet.
@@ -529,10 +530,20 @@ func (t *trial) relevant(s shot) []string {
 	for _, e := range t.history {
 		h, ok := parse(e.shot.ip[0][0])
 		if ok && (h.src == p.src && h.dst == p.dst || h.src == p.dst && h.dst == p.src) {
-			list = append(list, strings.Join(append(t.describe(e.shot), e.saw.describe(t.routers[0])...), "\n\t  "))
+			list = append(list, strings.Join(t.describeEvent(e), "\n\t  "))
 		}
 	}
 	return list[max(0, len(list)-20):]
+}
+
+// describeEvent says what was sent, and what came of it.
+func (t *trial) describeEvent(e event) []string {
+	kernel, l2d := e.saw[0].describe(t.routers[0]), e.saw[1].describe(t.routers[1])
+	lines := append(t.describe(e.shot), kernel...)
+	if !slices.Equal(kernel, l2d) {
+		lines = append(lines, "of l2d: "+strings.Join(l2d, "\n\t          "))
+	}
+	return lines
 }
 
 // compareCounters compares all rules at the end.
