@@ -125,10 +125,10 @@ static __always_inline __u32 route_mtu(__u64 route, int v6)
 	return mtu;
 }
 
-/* The route in the tables; 0: none, or it depends on rules. Global, as rt_mtu(): the
+/* The route in the tables; 0: none, or it depends on rules. Global, as nft_rt_mtu(): the
  * kernel verifies each search once, and not for each way that leads to it.
  */
-__noinline __u64 rt_route(struct ctx_buff *ctx, struct pkt *p)
+__noinline __u64 nft_rt_route(struct ctx_buff *ctx, struct pkt *p)
 {
 	__u64 table, route = 0;
 	struct route_query *q;
@@ -180,7 +180,7 @@ static __always_inline int rt_is_local(__u64 route, int v6)
  * The MTU of a way; 0: there is none. The kernel says that of the interface, or
  * what it has learned of the path, and not what the route itself was given.
  */
-__noinline __u32 rt_mtu(struct ctx_buff *ctx, struct pkt *p)
+__noinline __u32 nft_rt_mtu(struct ctx_buff *ctx, struct pkt *p)
 {
 	__u32 ifindex = 0, mtu, of_device;
 	struct route_query *q;
@@ -192,7 +192,7 @@ __noinline __u32 rt_mtu(struct ctx_buff *ctx, struct pkt *p)
 		return 0;
 	q = route_query(p);
 	net = ctx_net(ctx);
-	route = rt_route(ctx, p);
+	route = nft_rt_route(ctx, p);
 	if (route && rt_is_local(route, q->v6))
 		return device_mtu(net->loopback_dev, q->v6);
 	q->found = bpf_fib_lookup(ctx, &q->fib, sizeof(q->fib),
@@ -279,7 +279,7 @@ __noinline int nft_tcpmss(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 			rt_back(p);
 		else
 			rt_forth(p);
-		way = !back && dst ? route_mtu(dst, v6) : rt_mtu(ctx, p);
+		way = !back && dst ? route_mtu(dst, v6) : nft_rt_mtu(ctx, p);
 		if (!back || (way && way < mtu))
 			mtu = way;
 	}

@@ -8,7 +8,7 @@ import "github.com/randomizedcoder/l2d/pkg/nft"
 // the packet has a route, at prerouting, it loads nothing.
 var rtLens = map[nft.RtKey]int{nft.RtNexthop4: 4, nft.RtNexthop6: 16, nft.RtTCPMSS: 2, nft.RtXfrm: 1}
 
-// tcpmssFrames are rt_mtu() and rt_route().
+// tcpmssFrames are nft_rt_mtu() and nft_rt_route().
 const tcpmssFrames = 2
 
 func (l *lowerer) rt(e *nft.ExprRt) error {
