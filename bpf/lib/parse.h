@@ -125,8 +125,7 @@ static __always_inline int parse_transport(struct ctx_buff *ctx, struct pkt *p,
 		   data + off + sizeof(p->th) <= data_end)) {
 		*(struct th_words *)p->th = *(struct th_words *)(data + off);
 	} else if (n) {
-		barrier_var(n);
-		if (n > sizeof(p->th) || n < 1 ||
+		if (!in_bounds(n, 1, sizeof(p->th)) ||
 		    ctx_load(ctx, off, p->th, n) < 0)
 			return PARSE_MALFORMED;
 	}
@@ -153,8 +152,8 @@ static __always_inline int parse_ipv4(struct ctx_buff *ctx, struct pkt *p,
 	if (ihl != sizeof(*ip)) {
 		if (CTX_XDP)
 			return PARSE_FOREIGN;
-		barrier_var(ihl);
-		if (ihl <= sizeof(*ip) || ihl > sizeof(*ip) + sizeof(options) ||
+		if (!in_bounds(ihl, sizeof(*ip) + 1,
+			       sizeof(*ip) + sizeof(options)) ||
 		    ctx_load(ctx, p->l3_off + sizeof(*ip), options,
 			     ihl - sizeof(*ip)) < 0)
 			return PARSE_MALFORMED;

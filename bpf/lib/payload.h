@@ -59,8 +59,7 @@ static __always_inline void value_set(struct pkt *p, __u32 slot, __u64 value)
 static __always_inline int packet_load(struct ctx_buff *ctx, struct pkt *p,
 				       __u32 off, __u32 len)
 {
-	barrier_var(len);
-	if (len < 1 || len > VALUE_MAX || off + len > packet_end(p))
+	if (!in_bounds(len, 1, VALUE_MAX) || off + len > packet_end(p))
 		return -1;
 	return ctx_load(ctx, off, p->elem, len);
 }
