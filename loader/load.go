@@ -189,8 +189,18 @@ func (l *loaded) verify(parts []part) error {
 
 func (p part) load() (*ebpf.Program, Program, error) {
 	r := Program{Name: p.program}
+	kernel, err := kernelTypes.Kernel()
+	if err != nil {
+		return nil, r, fmt.Errorf("type information of the kernel: %w", err)
+	}
 	start := time.Now()
-	coll, err := ebpf.NewCollectionWithOptions(p.spec, ebpf.CollectionOptions{MapReplacements: p.maps, Cache: kernelTypes})
+	coll, err := ebpf.NewCollectionWithOptions(p.spec, ebpf.CollectionOptions{
+		MapReplacements: p.maps, Cache: kernelTypes,
+		// Of the kernel alone. The numbers of a module's types are none that a
+		// program can name, and the library cannot read a module's and the
+		// kernel's at the same time.
+		Programs: ebpf.ProgramOptions{KernelTypes: kernel},
+	})
 	if err != nil {
 		return nil, r, describeLoadError(err)
 	}
