@@ -149,8 +149,15 @@ func longTimeouts() flow.Timeouts {
 
 const longTimeout = time.Hour
 
+// withConntrack is a ruleset for which the kernel loads nf_conntrack, where that
+// is a module.
+const withConntrack = "table inet conntrack { chain c { ct state new; }; }; delete table inet conntrack"
+
 // setTimeouts gives nf_conntrack in the thread's namespace the same.
 func setTimeouts() error {
+	if _, err := command(withConntrack, "nft", "-f", "-"); err != nil {
+		return err
+	}
 	names, err := filepath.Glob("/proc/sys/net/netfilter/nf_conntrack_*timeout*")
 	if err != nil || len(names) == 0 {
 		return fmt.Errorf("timeouts of nf_conntrack: %v, %w", names, err)
