@@ -93,6 +93,7 @@
 #define CSUM_IPV6 (1ULL << 7) /* BPF_F_IPV6 */
 #define TCX_NEXT -1
 #define TCX_DROP 2
+#define TCX_REDIRECT 7
 
 struct bpf_map;
 

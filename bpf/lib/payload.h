@@ -225,7 +225,7 @@ __noinline int nft_payload(struct ctx_buff *ctx, struct pkt *p, __u32 base,
 		return 0;
 	}
 	off += VALUE_OFFSET(at);
-	if (p->fragment && off + len > known)
+	if (is_part(p) && off + len > known)
 		return 0;
 	if (!(is_later_fragment(p) && off >= p->l4_off) &&
 	    packet_load(ctx, p, off, len) < 0)

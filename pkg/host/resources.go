@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package host
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+)
+
+// Kinds are all kinds of resources of the running kernel.
+func Kinds() []reconcile.Kind { return []reconcile.Kind{NewSysctl()} }
+
+// Resources are what a configuration declares. A pattern stands for the sysctls
+// there are now; a sysctl that is named itself is not of a pattern's.
+func Resources(c *config.Config) ([]reconcile.Resource, error) {
+	s := NewSysctl()
+	b := sysctls{list: map[string]*reconcile.Resource{}, pattern: map[string]string{}}
+	var errs []error
+	for _, pattern := range []bool{false, true} {
+		for i := range c.Host.Sysctls {
+			d := &c.Host.Sysctls[i]
+			name := CanonicalSysctl(d.Name)
+			if strings.Contains(name, "*") != pattern {
+				continue
+			}
+			names, err := s.Expand(name)
+			if err != nil {
+				e := d.At(c.Path)
+				e.Problem, e.Want = err.Error(), "a pattern that \"sysctl -a\" has a name for"
+				errs = append(errs, e)
+				continue
+			}
+			for _, n := range names {
+				errs = append(errs, b.add(n, d, d.At(c.Path), pattern))
+			}
+		}
+	}
+	out := make([]reconcile.Resource, 0, len(b.order))
+	for _, n := range b.order {
+		out = append(out, *b.list[n])
+	}
+	return out, errors.Join(errs...)
+}
+
+// sysctls are the resources of a configuration's sysctls by name.
+type sysctls struct {
+	list    map[string]*reconcile.Resource
+	pattern map[string]string // by which one is declared; empty if it is named itself
+	order   []string
+}
+
+// add adds a sysctl that a declaration at a place of the file names, or stands for.
+func (b *sysctls) add(name string, d *config.Sysctl, at config.Error, pattern bool) error {
+	if other := b.list[name]; other != nil {
+		switch by := b.pattern[name]; {
+		case pattern && by == "", other.Want[valueKey] == d.Value && other.Enforce == d.Enforce:
+			return nil
+		case by == "":
+			at.Problem, at.Want = fmt.Sprintf("declared twice, first on line %d", other.At.Line), "each sysctl once"
+		default:
+			at.Problem, at.Want = fmt.Sprintf("%s is declared in another way by %s on line %d", name, by, other.At.Line), "the same, or the sysctl by its name"
+		}
+		return at
+	}
+	r := &reconcile.Resource{
+		Kind: SysctlKind, Name: name, Want: reconcile.State{valueKey: d.Value}, Rank: SysctlRank(name),
+		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column}, Enforce: d.Enforce,
+	}
+	b.list[name], b.order = r, append(b.order, name)
+	if pattern {
+		b.pattern[name] = d.Name
+	}
+	return nil
+}
