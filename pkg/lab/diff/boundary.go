@@ -3,6 +3,7 @@
 package diff
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -39,6 +40,11 @@ func numbersOf(ruleset string) []uint16 {
 		}
 	}
 	return list
+}
+
+// alike tells whether no rule is about one port and not about the other.
+func (t *trial) alike(a, b uint16) bool {
+	return a == b || !slices.ContainsFunc(t.numbers, func(n uint16) bool { return cmp.Compare(a, n) != cmp.Compare(b, n) })
 }
 
 // addressesOf are the ends of the addresses and prefixes of a ruleset, and those

@@ -305,6 +305,16 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 	if (!kept(0) && !kept(1) || free[0] || free[1]) && (both[0].name[to[0]] == 0 || both[0].name[to[0]] != both[1].name[to[1]]) {
 		*next++
 		both[0].name[to[0]], both[1].name[to[1]] = *next, *next
+		if !kept(0) && !kept(1) {
+			return
+		}
+		// What one has named outside is the same inside, where the other has it, too.
+		for i, c := range both {
+			inside := natKey{to[i].proto, from.local, to[i].remote}
+			if c.name[inside] == 0 {
+				c.name[inside] = *next
+			}
+		}
 	}
 }
 
