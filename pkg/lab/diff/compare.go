@@ -251,15 +251,15 @@ func (n *choices) isOthers(k natKey, source netip.AddrPort) bool {
 // learn gives names to the ports that the routers chose for a flow. A router
 // may change a source port if another flow has the tuple, or if it changed it
 // for the same source before, or may be told to; what else it changes has to be
-// the other's choice, too.
-func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) {
+// the other's choice, too. It tells whether one router kept a port by chance.
+func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) (lucky bool) {
 	in, ok := parse(sent)
 	if !ok {
-		return
+		return false
 	}
 	from, ok := keyOf(in)
 	if !ok {
-		return
+		return false
 	}
 	var to [2]natKey
 	var free [2]bool
@@ -267,10 +267,10 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 		v := viewOf(r[i], s[i], in.proto, in.src, in.dst)
 		p, ok := parse(v.ip)
 		if !v.ok || !ok {
-			return
+			return false
 		}
 		if to[i], ok = keyOf(p); !ok {
-			return
+			return false
 		}
 		same := to[i]
 		same.local = netip.AddrPortFrom(same.local.Addr(), from.local.Port())
@@ -286,7 +286,7 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 	for i, c := range both {
 		if kept(i) && !kept(1-i) && !free[1-i] && c.lucky > 0 {
 			c.lucky--
-			free[i] = true
+			free[i], lucky = true, true
 		}
 	}
 	for i, c := range both {
@@ -306,7 +306,7 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 		*next++
 		both[0].name[to[0]], both[1].name[to[1]] = *next, *next
 		if !kept(0) && !kept(1) {
-			return
+			return false
 		}
 		// What one has named outside is the same inside, where the other has it, too.
 		for i, c := range both {
@@ -316,6 +316,7 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 			}
 		}
 	}
+	return lucky
 }
 
 // learnTarget gives names to the ports that a packet is sent to, or quotes, where

@@ -272,7 +272,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	random := randomPorts.MatchString(text)
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
-		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text), numbers: numbersOf(text),
+		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text), asksProtocol: asksProtocol.MatchString(text), numbers: numbersOf(text),
 	}
 	if t.near, err = r.nearHosts(text); err != nil {
 		return nil, err
@@ -408,10 +408,13 @@ type trial struct {
 	portsShow bool
 	rejects   bool // rules answer
 	// rejectsOwn: also to what the router sends itself.
-	rejectsOwn bool
-	client     uint16 // the last client's port
-	before     [2]map[ruleKey]count
-	stats      map[string]uint64
+	rejectsOwn   bool
+	asksProtocol bool   // rules ask about the protocol of flows
+	client       uint16 // the last client's port
+	// lucky: the last packet has begun a flow whose port one router kept by chance.
+	lucky  bool
+	before [2]map[ruleKey]count
+	stats  map[string]uint64
 }
 
 // shot is a packet, or the fragments of one: the same for both routers but for
@@ -446,7 +449,7 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 		}
 		saw[i] = r.collect()
 	}
-	learn(t.chosen, s.ip[0][0], t.routers, saw, &t.next)
+	t.lucky = learn(t.chosen, s.ip[0][0], t.routers, saw, &t.next)
 	learnTarget(t.chosen, [2][]byte{s.ip[0][0], s.ip[1][0]}, t.routers, saw, &t.next)
 	t.res.Out += len(saw[0].frames)
 	t.res.Local += len(saw[0].local)
