@@ -251,8 +251,8 @@ func (n *choices) isOthers(k natKey, source netip.AddrPort) bool {
 // learn gives names to the ports that the routers chose for a flow. A router
 // may change a source port if another flow has the tuple, or if it changed it
 // for the same source before, or may be told to; what else it changes has to be
-// the other's choice, too. It tells whether one router kept a port by chance.
-func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) (lucky bool) {
+// the other's choice, too. It tells whether only one router kept a port.
+func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) (differ bool) {
 	in, ok := parse(sent)
 	if !ok {
 		return false
@@ -286,7 +286,7 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 	for i, c := range both {
 		if kept(i) && !kept(1-i) && !free[1-i] && c.lucky > 0 {
 			c.lucky--
-			free[i], lucky = true, true
+			free[i] = true
 		}
 	}
 	for i, c := range both {
@@ -305,18 +305,18 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 	if (!kept(0) && !kept(1) || free[0] || free[1]) && (both[0].name[to[0]] == 0 || both[0].name[to[0]] != both[1].name[to[1]]) {
 		*next++
 		both[0].name[to[0]], both[1].name[to[1]] = *next, *next
-		if !kept(0) && !kept(1) {
-			return false
-		}
-		// What one has named outside is the same inside, where the other has it, too.
-		for i, c := range both {
-			inside := natKey{to[i].proto, from.local, to[i].remote}
-			if c.name[inside] == 0 {
-				c.name[inside] = *next
-			}
+	}
+	if kept(0) == kept(1) {
+		return false
+	}
+	// What one has named outside is the same inside, where the other has it, too.
+	for i, c := range both {
+		inside := natKey{to[i].proto, from.local, to[i].remote}
+		if c.name[inside] == 0 {
+			c.name[inside] = c.name[to[i]]
 		}
 	}
-	return lucky
+	return true
 }
 
 // learnTarget gives names to the ports that a packet is sent to, or quotes, where

@@ -411,10 +411,10 @@ type trial struct {
 	rejectsOwn   bool
 	asksProtocol bool   // rules ask about the protocol of flows
 	client       uint16 // the last client's port
-	// lucky: the last packet has begun a flow whose port one router kept by chance.
-	lucky  bool
-	before [2]map[ruleKey]count
-	stats  map[string]uint64
+	// oneKept: the last packet is of a flow whose port only one router has kept.
+	oneKept bool
+	before  [2]map[ruleKey]count
+	stats   map[string]uint64
 }
 
 // shot is a packet, or the fragments of one: the same for both routers but for
@@ -449,7 +449,7 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 		}
 		saw[i] = r.collect()
 	}
-	t.lucky = learn(t.chosen, s.ip[0][0], t.routers, saw, &t.next)
+	t.oneKept = learn(t.chosen, s.ip[0][0], t.routers, saw, &t.next)
 	learnTarget(t.chosen, [2][]byte{s.ip[0][0], s.ip[1][0]}, t.routers, saw, &t.next)
 	t.res.Out += len(saw[0].frames)
 	t.res.Local += len(saw[0].local)

@@ -139,7 +139,7 @@ func (s *session) again(p shot) {
 // watch looks for resets that the router itself sends: its ports are closed. The
 // ruleset may drop them after nf_conntrack has seen them.
 func (s *session) watch(saw seen) {
-	if s.t.lucky {
+	if s.t.oneKept {
 		s.script = nil // what goes the other way is of a flow at one router only
 	}
 	for _, d := range saw.local {
