@@ -21,7 +21,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 GOBUILD = $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
 # Packages whose tests share memory between goroutines.
-RACE ?= ./pkg/api ./pkg/config ./pkg/enforce ./pkg/flow ./pkg/metrics ./loader ./cmd/...
+RACE ?= ./pkg/api ./pkg/config ./pkg/enforce ./pkg/flow ./pkg/metrics ./loader ./cmd/... ./pkg/host ./pkg/reconcile
 
 .PHONY: help
 help: ## what can be made
@@ -46,6 +46,14 @@ fuzz-diff: setup-test ## random rulesets and packets through nftables and l2d, u
 .PHONY: upgrade-test
 upgrade-test: setup-test ## 1,000 connections and 100,000 packets a second through an upgrade that changes the layout of flows
 	$(GO) test -count=1 -run TestUpgrade -v ./loader -upgrade.flows 1000 -upgrade.pps 100000
+
+.PHONY: vm
+vm: setup-vm ## the kit of virtual machines with other kernels, from Debian's packages, in ~/.cache/l2d/vm
+	scripts/vm/build.sh
+
+.PHONY: test-vm
+test-vm: vm ## the tests that another kernel can break, in virtual machines (VM="-k 6.12 examples": only these)
+	scripts/vm/test.sh $(VM)
 
 .PHONY: build
 build: ## bin/l2d and bin/l2ctl, static
@@ -114,8 +122,8 @@ fmt: ## format Go and C
 	gofmt -w $(GOFILES)
 	$(if $(CFILES),clang-format-19 -i $(CFILES))
 
-.PHONY: setup-run setup-test setup-generate
-setup-run setup-test setup-generate: setup-%:
+.PHONY: setup-run setup-test setup-generate setup-vm
+setup-run setup-test setup-generate setup-vm: setup-%:
 	@scripts/setup.sh $*
 
 .PHONY: clean

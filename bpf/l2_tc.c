@@ -17,8 +17,10 @@
 #include "lib/parse.h"
 #include "lib/policy.h"
 #include "lib/reject_local.h"
+#include "lib/release.h"
 #include "lib/rewrite.h"
 #include "lib/way.h"
+#include "lib/way_fragment.h"
 #include "lib/way_mark.h"
 #include "lib/way_nat.h"
 #include "lib/way_refuse.h"
@@ -49,7 +51,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 		if (!is_dhcp(p) || bpf_skb_change_type(skb, PACKET_OTHERHOST))
 			return refuse(skb, p, w, REJECT_INPUT);
 		count(STAT_DROP_POLICY);
-		return pass(skb);
+		return accept(skb, p, pass(skb));
 	}
 	reason = to_src(skb, p, w, 1);
 	if (reason)
@@ -67,7 +69,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 	if (write_headers(skb, p, w->key, w->error, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_IN);
-	return pass(skb);
+	return accept(skb, p, pass(skb));
 }
 
 /*
@@ -94,7 +96,7 @@ static __always_inline int to_kernel(struct __sk_buff *skb, struct pkt *p,
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_TO_KERNEL);
 	skb->tc_index = mark;
-	return TCX_NEXT;
+	return accept(skb, p, TCX_NEXT);
 }
 
 static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
@@ -124,7 +126,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 	if (write_headers(skb, p, w->key, w->error, 1) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_TC_FORWARDED);
-	return send_by(skb, p, fib, TC_INDEX_DONE);
+	return accept(skb, p, send_by(skb, p, fib, TC_INDEX_DONE));
 }
 
 static __always_inline __u32 vlan_id(const struct __sk_buff *skb)
@@ -132,6 +134,9 @@ static __always_inline __u32 vlan_id(const struct __sk_buff *skb)
 	return skb->vlan_present ? skb->vlan_tci & 0xfff : 0;
 }
 
+/* A released fragment has met the chains of the interface: what only claims to be
+ * one gets nowhere.
+ */
 SEC("tcx/ingress")
 int l2_ingress(struct __sk_buff *skb)
 {
@@ -148,12 +153,13 @@ int l2_ingress(struct __sk_buff *skb)
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	if (!iface || !(iface->flags & IFACE_MANAGED))
 		return TCX_NEXT;
-	answer = policy_rejects && skb->tc_index == TC_INDEX_ANSWER_LOCAL;
-	skb->tc_index = TC_INDEX_NONE;
 	s = scratch();
 	if (!s)
 		return drop(STAT_DROP_INTERNAL);
-	if (!frame_enters(skb, &s->pkt, iface)) {
+	answer = policy_rejects && skb->tc_index == TC_INDEX_ANSWER_LOCAL;
+	s->slot = released_slot(skb);
+	skb->tc_index = TC_INDEX_NONE;
+	if (s->slot < 0 && !frame_enters(skb, &s->pkt, iface)) {
 		if (!s->pkt.send_by)
 			return drop(STAT_DROP_POLICY);
 		skb->tc_index = TC_INDEX_DONE;
@@ -163,7 +169,7 @@ int l2_ingress(struct __sk_buff *skb)
 	 * the stack does not take it.
 	 */
 	if (vlan_id(skb) || skb->pkt_type == PACKET_OTHERHOST)
-		return TCX_NEXT;
+		return s->slot < 0 ? TCX_NEXT : TCX_DROP;
 	/* Of none, with a priority: the stack takes it as if it had no tag. */
 	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
 		return drop(STAT_DROP_INTERNAL);
@@ -174,11 +180,16 @@ int l2_ingress(struct __sk_buff *skb)
 	rejected = policy_rejects && handed_over(skb, &h);
 	switch (begin(skb, p, &w, iface, 0)) {
 	case PARSE_OK:
+		if (unlikely(s->slot >= 0))
+			return drop(STAT_DROP_MALFORMED);
 		break;
 	case PARSE_FOREIGN:
-		return TCX_NEXT;
+		return s->slot < 0 ? TCX_NEXT : TCX_DROP;
 	case PARSE_FRAGMENT:
-		return drop(STAT_DROP_FRAGMENT);
+		reason = fragment(skb, p);
+		if (reason != FRAGMENT_GOES_ON)
+			return reason;
+		break;
 	default:
 		return drop(STAT_DROP_MALFORMED);
 	}
@@ -223,7 +234,7 @@ int l2_ingress(struct __sk_buff *skb)
 		/* Without its translation it would be the router's own. */
 		if (has_other_dst(p, &w))
 			return drop(STAT_DROP_NO_ROUTE);
-		return pass(skb);
+		return accept(skb, p, pass(skb));
 	default:
 		return drop(STAT_DROP_NO_ROUTE);
 	}

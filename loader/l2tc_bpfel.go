@@ -19,6 +19,36 @@ type l2TCAnswerBucket struct {
 	Tokens uint64
 }
 
+type l2TCArrival struct {
+	_      structs.HostLayout
+	Key    l2TCFragKey
+	Now    uint32
+	Serial uint32
+	Start  uint32
+	End    uint32
+	Head   uint16
+	Len    uint16
+	More   uint8
+	Df     uint8
+	Ecn    uint8
+	Unused uint8
+}
+
+type l2TCChunk struct {
+	_      structs.HostLayout
+	Len    uint16
+	End    uint16
+	Unused uint32
+	Data   [2048]uint8
+}
+
+type l2TCChunkKey struct {
+	_      structs.HostLayout
+	Serial uint32
+	Start  uint16
+	Part   uint16
+}
+
 type l2TCClock struct {
 	_           structs.HostLayout
 	TaiOffset   int32
@@ -123,8 +153,7 @@ type l2TCFragKey struct {
 	Id      uint32
 	Nfproto uint8
 	L4proto uint8
-	Egress  uint8
-	Unused  uint8
+	Unused  uint16
 }
 
 type l2TCGc struct {
@@ -164,41 +193,96 @@ type l2TCLimit struct {
 	Nsecs     uint64
 }
 
+type l2TCReasm struct {
+	_      structs.HostLayout
+	Seed   uint64
+	Serial uint32
+	Unused uint32
+}
+
+type l2TCReasmBucket struct {
+	_    structs.HostLayout
+	Lock struct {
+		_   structs.HostLayout
+		Val uint32
+	}
+	Chosen uint32
+	Way    [8]struct {
+		_         structs.HostLayout
+		Key       l2TCFragKey
+		Serial    uint32
+		Expires   uint32
+		Seen      uint32
+		Len       uint32
+		Head      uint16
+		Max       uint16
+		MaxDf     uint16
+		Next      uint16
+		State     uint8
+		Flags     uint8
+		Fragments uint8
+		Writers   uint8
+		Ecn       uint8
+		Runs      uint8
+		Tail      uint8
+		Unused    uint8
+		Run       [64]struct {
+			_     structs.HostLayout
+			Start uint16
+			End   uint16
+		}
+		Outcome struct {
+			_        structs.HostLayout
+			Nh       [40]uint8
+			Nexthop  [16]uint8
+			Oif      uint32
+			Mark     uint32
+			Priority uint32
+			TcIndex  uint16
+			Family   uint8
+			PktType  uint8
+			Accepted uint8
+			Unused   [3]uint8
+		}
+	}
+}
+
 type l2TCScratch struct {
 	_   structs.HostLayout
 	Pkt struct {
-		_        structs.HostLayout
-		Tuple    l2TCTuple
-		Nh       [40]uint8
-		Th       [20]uint8
-		Iif      uint32
-		Oif      uint32
-		Len      uint32
-		Mark     uint32
-		CtState  uint32
-		Nat      uint32
-		Rule     uint32
-		Reject   uint32
-		SendBy   uint32
-		Protocol uint16
-		Fragment uint16
-		L3Off    uint16
-		L4Off    uint16
-		L4proto  uint8
-		Nfproto  uint8
-		ThLen    uint8
-		PktType  uint8
-		Hook     uint8
-		LlLen    uint8
-		Zone     uint16
-		Now      uint64
-		Priority uint32
-		ZoneDirs uint8
-		Unused   [3]uint8
-		Key      [72]uint8
-		Regs     [64]uint8
-		Elem     [104]uint8
-		NatRange struct {
+		_           structs.HostLayout
+		Tuple       l2TCTuple
+		Nh          [40]uint8
+		Th          [20]uint8
+		Iif         uint32
+		Oif         uint32
+		Len         uint32
+		Mark        uint32
+		CtState     uint32
+		Nat         uint32
+		Rule        uint32
+		Reject      uint32
+		SendBy      uint32
+		Protocol    uint16
+		Fragment    uint16
+		L3Off       uint16
+		L4Off       uint16
+		L4proto     uint8
+		Nfproto     uint8
+		ThLen       uint8
+		PktType     uint8
+		Hook        uint8
+		LlLen       uint8
+		Zone        uint16
+		Now         uint64
+		Priority    uint32
+		ZoneDirs    uint8
+		Unused      uint8
+		FragmentMax uint16
+		Key         [72]uint8
+		Regs        [64]uint8
+		Elem        [104]uint8
+		NatRange    struct {
 			_       structs.HostLayout
 			Min     [16]uint8
 			Max     [16]uint8
@@ -304,6 +388,29 @@ type l2TCScratch struct {
 	Answer l2TCTuple
 	Source [16]uint8
 	Buffer [256]uint8
+	L4     struct {
+		_       structs.HostLayout
+		Off     uint16
+		Nexthdr uint16
+		Len     uint32
+		Id      uint32
+		FragOff uint16
+		Proto   uint8
+		_       [1]byte
+	}
+	First struct {
+		_       structs.HostLayout
+		Len     uint16
+		L3Off   uint16
+		Before  uint16
+		Nexthdr uint16
+		Frag    [8]uint8
+		FragOff uint16
+		Slot    uint16
+		SkbLen  uint32
+	}
+	Slot int32
+	_    [4]byte
 }
 
 type l2TCSeenFlag uint32
@@ -361,20 +468,25 @@ type l2TCTuple struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	l2TCMapL2AnswerBuckets = "l2_answer_buckets"
+	l2TCMapL2Arrival       = "l2_arrival"
 	l2TCMapL2Awaited       = "l2_awaited"
+	l2TCMapL2Chunk         = "l2_chunk"
 	l2TCMapL2Clock         = "l2_clock"
 	l2TCMapL2Counters      = "l2_counters"
+	l2TCMapL2Datagrams     = "l2_datagrams"
 	l2TCMapL2Events        = "l2_events"
 	l2TCMapL2Facts         = "l2_facts"
 	l2TCMapL2FlowEvents    = "l2_flow_events"
 	l2TCMapL2FlowListen    = "l2_flow_listen"
 	l2TCMapL2Flows         = "l2_flows"
+	l2TCMapL2Fragments     = "l2_fragments"
 	l2TCMapL2Frags         = "l2_frags"
 	l2TCMapL2Gc            = "l2_gc"
 	l2TCMapL2HalfOpen      = "l2_half_open"
 	l2TCMapL2HalfWay       = "l2_half_way"
 	l2TCMapL2Ifaces        = "l2_ifaces"
 	l2TCMapL2Limits        = "l2_limits"
+	l2TCMapL2Reasm         = "l2_reasm"
 	l2TCMapL2Scratch       = "l2_scratch"
 	l2TCMapL2SetGc         = "l2_set_gc"
 	l2TCMapL2Settings      = "l2_settings"
@@ -449,20 +561,25 @@ type l2TCProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2TCMapSpecs struct {
 	L2AnswerBuckets *ebpf.MapSpec `ebpf:"l2_answer_buckets"`
+	L2Arrival       *ebpf.MapSpec `ebpf:"l2_arrival"`
 	L2Awaited       *ebpf.MapSpec `ebpf:"l2_awaited"`
+	L2Chunk         *ebpf.MapSpec `ebpf:"l2_chunk"`
 	L2Clock         *ebpf.MapSpec `ebpf:"l2_clock"`
 	L2Counters      *ebpf.MapSpec `ebpf:"l2_counters"`
+	L2Datagrams     *ebpf.MapSpec `ebpf:"l2_datagrams"`
 	L2Events        *ebpf.MapSpec `ebpf:"l2_events"`
 	L2Facts         *ebpf.MapSpec `ebpf:"l2_facts"`
 	L2FlowEvents    *ebpf.MapSpec `ebpf:"l2_flow_events"`
 	L2FlowListen    *ebpf.MapSpec `ebpf:"l2_flow_listen"`
 	L2Flows         *ebpf.MapSpec `ebpf:"l2_flows"`
+	L2Fragments     *ebpf.MapSpec `ebpf:"l2_fragments"`
 	L2Frags         *ebpf.MapSpec `ebpf:"l2_frags"`
 	L2Gc            *ebpf.MapSpec `ebpf:"l2_gc"`
 	L2HalfOpen      *ebpf.MapSpec `ebpf:"l2_half_open"`
 	L2HalfWay       *ebpf.MapSpec `ebpf:"l2_half_way"`
 	L2Ifaces        *ebpf.MapSpec `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.MapSpec `ebpf:"l2_limits"`
+	L2Reasm         *ebpf.MapSpec `ebpf:"l2_reasm"`
 	L2Scratch       *ebpf.MapSpec `ebpf:"l2_scratch"`
 	L2SetGc         *ebpf.MapSpec `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
@@ -509,20 +626,25 @@ func (o *l2TCObjects) Close() error {
 // It can be passed to loadL2TCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2TCMaps struct {
 	L2AnswerBuckets *ebpf.Map `ebpf:"l2_answer_buckets"`
+	L2Arrival       *ebpf.Map `ebpf:"l2_arrival"`
 	L2Awaited       *ebpf.Map `ebpf:"l2_awaited"`
+	L2Chunk         *ebpf.Map `ebpf:"l2_chunk"`
 	L2Clock         *ebpf.Map `ebpf:"l2_clock"`
 	L2Counters      *ebpf.Map `ebpf:"l2_counters"`
+	L2Datagrams     *ebpf.Map `ebpf:"l2_datagrams"`
 	L2Events        *ebpf.Map `ebpf:"l2_events"`
 	L2Facts         *ebpf.Map `ebpf:"l2_facts"`
 	L2FlowEvents    *ebpf.Map `ebpf:"l2_flow_events"`
 	L2FlowListen    *ebpf.Map `ebpf:"l2_flow_listen"`
 	L2Flows         *ebpf.Map `ebpf:"l2_flows"`
+	L2Fragments     *ebpf.Map `ebpf:"l2_fragments"`
 	L2Frags         *ebpf.Map `ebpf:"l2_frags"`
 	L2Gc            *ebpf.Map `ebpf:"l2_gc"`
 	L2HalfOpen      *ebpf.Map `ebpf:"l2_half_open"`
 	L2HalfWay       *ebpf.Map `ebpf:"l2_half_way"`
 	L2Ifaces        *ebpf.Map `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.Map `ebpf:"l2_limits"`
+	L2Reasm         *ebpf.Map `ebpf:"l2_reasm"`
 	L2Scratch       *ebpf.Map `ebpf:"l2_scratch"`
 	L2SetGc         *ebpf.Map `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
@@ -532,20 +654,25 @@ type l2TCMaps struct {
 func (m *l2TCMaps) Close() error {
 	return _L2TCClose(
 		m.L2AnswerBuckets,
+		m.L2Arrival,
 		m.L2Awaited,
+		m.L2Chunk,
 		m.L2Clock,
 		m.L2Counters,
+		m.L2Datagrams,
 		m.L2Events,
 		m.L2Facts,
 		m.L2FlowEvents,
 		m.L2FlowListen,
 		m.L2Flows,
+		m.L2Fragments,
 		m.L2Frags,
 		m.L2Gc,
 		m.L2HalfOpen,
 		m.L2HalfWay,
 		m.L2Ifaces,
 		m.L2Limits,
+		m.L2Reasm,
 		m.L2Scratch,
 		m.L2SetGc,
 		m.L2Settings,

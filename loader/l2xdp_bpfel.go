@@ -117,8 +117,7 @@ type l2XDPFragKey struct {
 	Id      uint32
 	Nfproto uint8
 	L4proto uint8
-	Egress  uint8
-	Unused  uint8
+	Unused  uint16
 }
 
 type l2XDPIface struct {
@@ -145,38 +144,39 @@ type l2XDPLimit struct {
 type l2XDPScratch struct {
 	_   structs.HostLayout
 	Pkt struct {
-		_        structs.HostLayout
-		Tuple    l2XDPTuple
-		Nh       [40]uint8
-		Th       [20]uint8
-		Iif      uint32
-		Oif      uint32
-		Len      uint32
-		Mark     uint32
-		CtState  uint32
-		Nat      uint32
-		Rule     uint32
-		Reject   uint32
-		SendBy   uint32
-		Protocol uint16
-		Fragment uint16
-		L3Off    uint16
-		L4Off    uint16
-		L4proto  uint8
-		Nfproto  uint8
-		ThLen    uint8
-		PktType  uint8
-		Hook     uint8
-		LlLen    uint8
-		Zone     uint16
-		Now      uint64
-		Priority uint32
-		ZoneDirs uint8
-		Unused   [3]uint8
-		Key      [72]uint8
-		Regs     [64]uint8
-		Elem     [104]uint8
-		NatRange struct {
+		_           structs.HostLayout
+		Tuple       l2XDPTuple
+		Nh          [40]uint8
+		Th          [20]uint8
+		Iif         uint32
+		Oif         uint32
+		Len         uint32
+		Mark        uint32
+		CtState     uint32
+		Nat         uint32
+		Rule        uint32
+		Reject      uint32
+		SendBy      uint32
+		Protocol    uint16
+		Fragment    uint16
+		L3Off       uint16
+		L4Off       uint16
+		L4proto     uint8
+		Nfproto     uint8
+		ThLen       uint8
+		PktType     uint8
+		Hook        uint8
+		LlLen       uint8
+		Zone        uint16
+		Now         uint64
+		Priority    uint32
+		ZoneDirs    uint8
+		Unused      uint8
+		FragmentMax uint16
+		Key         [72]uint8
+		Regs        [64]uint8
+		Elem        [104]uint8
+		NatRange    struct {
 			_       structs.HostLayout
 			Min     [16]uint8
 			Max     [16]uint8
@@ -282,6 +282,29 @@ type l2XDPScratch struct {
 	Answer l2XDPTuple
 	Source [16]uint8
 	Buffer [256]uint8
+	L4     struct {
+		_       structs.HostLayout
+		Off     uint16
+		Nexthdr uint16
+		Len     uint32
+		Id      uint32
+		FragOff uint16
+		Proto   uint8
+		_       [1]byte
+	}
+	First struct {
+		_       structs.HostLayout
+		Len     uint16
+		L3Off   uint16
+		Before  uint16
+		Nexthdr uint16
+		Frag    [8]uint8
+		FragOff uint16
+		Slot    uint16
+		SkbLen  uint32
+	}
+	Slot int32
+	_    [4]byte
 }
 
 type l2XDPSeenFlag uint32

@@ -18,7 +18,8 @@ import (
 var stateMaps = []string{
 	"l2_flows", "l2_half_open", "l2_frags", "l2_settings", "l2_ifaces",
 	"l2_stats", "l2_events", "l2_gc", "l2_xdp_ports", "l2_clock",
-	"l2_half_way", "l2_flow_listen", "l2_flow_events",
+	"l2_half_way", "l2_datagrams", "l2_fragments", "l2_reasm",
+	"l2_flow_listen", "l2_flow_events",
 }
 
 func isStateMap(name string) bool {
@@ -189,8 +190,18 @@ func (l *loaded) verify(parts []part) error {
 
 func (p part) load() (*ebpf.Program, Program, error) {
 	r := Program{Name: p.program}
+	kernel, err := kernelTypes.Kernel()
+	if err != nil {
+		return nil, r, fmt.Errorf("type information of the kernel: %w", err)
+	}
 	start := time.Now()
-	coll, err := ebpf.NewCollectionWithOptions(p.spec, ebpf.CollectionOptions{MapReplacements: p.maps, Cache: kernelTypes})
+	coll, err := ebpf.NewCollectionWithOptions(p.spec, ebpf.CollectionOptions{
+		MapReplacements: p.maps, Cache: kernelTypes,
+		// Of the kernel alone. The numbers of a module's types are none that a
+		// program can name, and the library cannot read a module's and the
+		// kernel's at the same time.
+		Programs: ebpf.ProgramOptions{KernelTypes: kernel},
+	})
 	if err != nil {
 		return nil, r, describeLoadError(err)
 	}

@@ -370,13 +370,19 @@ func TestHeadersBetween(t *testing.T) {
 						}
 						return p
 					}
+					want := make
+					if name == "atomic fragment" { // put together, as the kernel does
+						want = func(src, dst netip.AddrPort) []byte {
+							return ipPacket(src.Addr(), dst.Addr(), 17, 64, udpDatagram(src, dst, []byte("message")))
+						}
+					}
 					for range 3 { // the later ones on a confirmed flow
 						for _, way := range []struct {
 							from, to   *wire
 							sent, want []byte
 						}{
-							{lan, wan, make(src, dst), make(at(f.rwan, port), dst)},
-							{wan, lan, make(dst, at(f.rwan, port)), make(dst, src)},
+							{lan, wan, make(src, dst), want(at(f.rwan, port), dst)},
+							{wan, lan, make(dst, at(f.rwan, port)), want(dst, src)},
 						} {
 							// One hop less.
 							if f.lan.Is4() {

@@ -270,41 +270,6 @@ func TestPathMTU(t *testing.T) {
 	})
 }
 
-// TestFragmentsInDisorder: a later fragment cannot be told apart before the
-// first one has come, and is dropped under its own name.
-func TestFragmentsInDisorder(t *testing.T) {
-	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
-		lan, wan := r.tap(t, "l"), r.tap(t, "w")
-		f := families[0]
-		datagram := udpDatagram(at(f.lan, 4200), at(f.wanless, 4201), make([]byte, 1600))
-		first, later := ipPacket(f.lan, f.wanless, unix.IPPROTO_UDP, 64, datagram[:800]), ipPacket(f.lan, f.wanless, unix.IPPROTO_UDP, 64, datagram[800:])
-		for _, frag := range []struct {
-			packet []byte
-			off    uint16
-		}{{first, 0x2000}, {later, 800 / 8}} {
-			frag.packet[6], frag.packet[7] = byte(frag.off>>8), byte(frag.off)
-			frag.packet[10], frag.packet[11] = 0, 0
-			sum := ^sum16(frag.packet[:20])
-			frag.packet[10], frag.packet[11] = byte(sum>>8), byte(sum)
-		}
-		lan.send(later)
-		eventually(t, patience, "drop_fragment", func() bool { return stat(t, d, "drop_fragment") == 1 })
-		lan.send(first)
-		lan.send(later)
-		var payload []byte
-		for range 2 {
-			p := wan.receive("fragment", func(p packet) bool { return p.dst.Addr() == f.wanless })
-			if bad := p.wrongChecksum(); bad != "" || p.src.Addr() != f.rwan || !p.fragment {
-				t.Errorf("from %v, fragment: %v, wrong checksum: %q", p.src, p.fragment, bad)
-			}
-			payload = append(payload, p.l4...)
-		}
-		if sum := transportSum(f.rwan, f.wanless, unix.IPPROTO_UDP, payload); sum != 0xffff {
-			t.Error("the whole datagram has a wrong checksum")
-		}
-	})
-}
-
 // TestFragmentedOnce: a packet that the kernel fragments meets the ruleset
 // once, whole.
 func TestFragmentedOnce(t *testing.T) {

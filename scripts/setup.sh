@@ -3,11 +3,12 @@
 #
 # Installs what l2d needs on Debian 12 or 13, as root.
 #
-#   scripts/setup.sh [run] [test] [generate]     (without a word: all of them)
+#   scripts/setup.sh [run] [test] [generate] [vm]     (without a word: all of them)
 #
 #   run       what the demo runs: Go, nftables, iproute2, iperf3, ...
 #   test      what `make test` and `make lint` need on top of it
 #   generate  clang 19 and the headers that rebuild the eBPF objects
+#   vm        what builds and runs the virtual machines of `make test-vm`
 #
 # It changes nothing and asks no server when everything is there. Services that
 # packages bring along are neither started nor enabled.
@@ -31,6 +32,8 @@ TEST='clang-format-19:clang-format-19 bpftool:bpftool gcc:gcc
 /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev'
 GENERATE='clang-19:clang-19 llvm-strip-19:llvm-19 bpftool:bpftool
 /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev'
+VM='make:make qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs depmod:kmod xz:xz-utils zstd:zstd
+/usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring'
 
 say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -149,14 +152,15 @@ check_kernel() {
 PATH=$GO_ROOT/bin:/usr/local/sbin:/usr/sbin:/sbin:$PATH
 export PATH
 
-[ $# -gt 0 ] || set -- run test generate
+[ $# -gt 0 ] || set -- run test generate vm
 want=
 for group; do
 	case $group in
 	run) want="$want $RUN" ;;
 	test) want="$want $RUN $TEST" ;;
 	generate) want="$want $GENERATE" ;;
-	*) die "unknown: $group; want run, test or generate" ;;
+	vm) want="$want $VM" ;;
+	*) die "unknown: $group; want run, test, generate or vm" ;;
 	esac
 done
 

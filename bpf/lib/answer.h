@@ -179,8 +179,7 @@ static long csum_piece(__u32 i, struct csum_walk *w)
 		n = SCRATCH_BUFFER;
 	} else {
 		__builtin_memset(s->buffer, 0, sizeof(s->buffer));
-		barrier_var(n);
-		if (n < 1 || n >= SCRATCH_BUFFER)
+		if (!in_bounds(n, 1, SCRATCH_BUFFER - 1))
 			return 1;
 	}
 	if (ctx_load(w->ctx, w->off, s->buffer, n) < 0)

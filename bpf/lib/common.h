@@ -26,6 +26,21 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* Whether n, a variable, is min to max, as a helper's length has to be. Each is a
+ * comparison of n itself: clang would make one of n - min, which tells Linux 6.12
+ * nothing of n. The first is max, as n may have begun below zero: Linux 7 knows
+ * that, and that it is not zero is news only at the end of what it can be.
+ */
+#define in_bounds(n, min, max)   \
+	(({                      \
+		 barrier_var(n); \
+		 (n) <= (max);   \
+	 }) &&                   \
+	 ({                      \
+		 barrier_var(n); \
+		 (n) >= (min);   \
+	 }))
+
 /* Read or write a field that another CPU may write at the same time, once. */
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
@@ -78,6 +93,7 @@
 #define CSUM_IPV6 (1ULL << 7) /* BPF_F_IPV6 */
 #define TCX_NEXT -1
 #define TCX_DROP 2
+#define TCX_REDIRECT 7
 
 struct bpf_map;
 

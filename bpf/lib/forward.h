@@ -16,12 +16,16 @@ enum route {
 	ROUTE_DROP,
 };
 
-/* Bytes of the network packet, of a segment if it is an aggregate. */
+/* Bytes of the network packet: of a segment if it is an aggregate, of the largest
+ * fragment if it leaves in fragments.
+ */
 static __always_inline __u32 segment_len(struct ctx_buff *ctx,
 					 const struct pkt *p)
 {
 	__u32 gso = ctx_gso_len(ctx);
 
+	if (unlikely(p->fragment == FRAGMENT_WHOLE))
+		return p->fragment_max;
 	if (!gso)
 		return p->len;
 	gso += p->l4_off - p->l3_off;

@@ -67,8 +67,7 @@ static __always_inline void frame_view(struct ctx_buff *ctx, struct pkt *p,
 	n = p->len;
 	if (n > sizeof(p->nh))
 		n = sizeof(p->nh);
-	barrier_var(n);
-	if (n < 1 || n > sizeof(p->nh) ||
+	if (!in_bounds(n, 1, sizeof(p->nh)) ||
 	    ctx_load(ctx, L3_OFF(p), p->nh, n) < 0)
 		return;
 	if (p->protocol == bpf_htons(ETH_P_IP))
@@ -84,8 +83,7 @@ static __always_inline void frame_view(struct ctx_buff *ctx, struct pkt *p,
 	n = p->len - l4.off;
 	if (n > sizeof(p->th))
 		n = sizeof(p->th);
-	barrier_var(n);
-	if (n < 1 || n > sizeof(p->th) ||
+	if (!in_bounds(n, 1, sizeof(p->th)) ||
 	    ctx_load(ctx, L4_OFF(p), p->th, n) < 0)
 		return;
 	p->th_len = n;

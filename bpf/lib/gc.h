@@ -4,9 +4,10 @@
 #include "common.h"
 #include "conntrack.h"
 #include "maps.h"
+#include "reasm.h"
 
 /*
- * Collection of dead flows and of expired elements of sets, without user space:
+ * Collection of dead flows, fragments and expired elements of sets, without user space:
  * a timer queues a work item, which walks the tables in process context, where a
  * long walk delays no packet. The timer lives as long as its map is pinned: that
  * of the flows as long as these, that of the sets as long as their policy.
@@ -80,6 +81,7 @@ static int gc_work(void *map, int *key, void *value)
 
 	bpf_for_each_map_elem(&l2_flows, gc_visit, &flows, 0);
 	bpf_for_each_map_elem(&l2_half_open, gc_visit, &half, 0);
+	reasm_collect(ns_to_ticks(bpf_ktime_get_ns()));
 	gc->flows = flows.live;
 	gc->half_open = half.live;
 	gc->collected += flows.dead + half.dead;

@@ -13,8 +13,7 @@ static __always_inline void log_packet(struct ctx_buff *ctx,
 
 	if (n > sizeof(e->data))
 		n = sizeof(e->data);
-	barrier_var(n);
-	if (n < 1 || n > sizeof(e->data) ||
+	if (!in_bounds(n, 1, sizeof(e->data)) ||
 	    ctx_load(ctx, L3_OFF(p), e->data, n) < 0)
 		n = 0;
 	e->data_len = n;

@@ -16,3 +16,5 @@
 #define TC_INDEX_ANSWER_RELATED 0x12d3
 #define TC_INDEX_ANSWER_FIRST 0x12d4
 #define TC_INDEX_ANSWER_LOCAL 0x12d5 /* to the router itself */
+/* A fragment of a datagram that is whole: with a slot of reasm.h. */
+#define TC_INDEX_RELEASED 0x4000

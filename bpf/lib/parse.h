@@ -5,6 +5,7 @@
 #include "csum.h"
 #include "frag.h"
 #include "iter.h"
+#include "scratch.h"
 #include "types.h"
 
 /*
@@ -16,7 +17,7 @@ enum parse_result {
 	PARSE_OK,
 	PARSE_FOREIGN, /* not IP, or not for this path: leave it alone */
 	PARSE_MALFORMED,
-	PARSE_FRAGMENT, /* a later fragment whose first one is unknown */
+	PARSE_FRAGMENT, /* by itself of no use */
 };
 
 #define IPV6_EXT_MAX 8 /* extension headers walked */
@@ -31,16 +32,6 @@ struct ipv6_frag {
 	__u8 reserved;
 	__be16 frag_off;
 	__be32 id;
-};
-
-/* Where the transport header is and what a fragment header said. */
-struct l4_info {
-	__u32 off;
-	__u32 len; /* bytes from off to the packet's end */
-	__u32 id;
-	__u16 frag_off; /* host order, bytes / 8 */
-	__u8 proto;
-	__u8 fragment;
 };
 
 static __always_inline int parse_ports(struct pkt *p)
@@ -125,8 +116,7 @@ static __always_inline int parse_transport(struct ctx_buff *ctx, struct pkt *p,
 		   data + off + sizeof(p->th) <= data_end)) {
 		*(struct th_words *)p->th = *(struct th_words *)(data + off);
 	} else if (n) {
-		barrier_var(n);
-		if (n > sizeof(p->th) || n < 1 ||
+		if (!in_bounds(n, 1, sizeof(p->th)) ||
 		    ctx_load(ctx, off, p->th, n) < 0)
 			return PARSE_MALFORMED;
 	}
@@ -148,13 +138,13 @@ static __always_inline int parse_ipv4(struct ctx_buff *ctx, struct pkt *p,
 	ihl = ip->ihl * 4;
 	len = bpf_ntohs(ip->tot_len);
 	if (ip->version != 4 || ihl < sizeof(*ip) || len < ihl ||
-	    len > ctx_len(ctx) - p->l3_off)
+	    (len > ctx_len(ctx) - p->l3_off && !p->fragment))
 		return PARSE_MALFORMED;
 	if (ihl != sizeof(*ip)) {
 		if (CTX_XDP)
 			return PARSE_FOREIGN;
-		barrier_var(ihl);
-		if (ihl <= sizeof(*ip) || ihl > sizeof(*ip) + sizeof(options) ||
+		if (!in_bounds(ihl, sizeof(*ip) + 1,
+			       sizeof(*ip) + sizeof(options)) ||
 		    ctx_load(ctx, p->l3_off + sizeof(*ip), options,
 			     ihl - sizeof(*ip)) < 0)
 			return PARSE_MALFORMED;
@@ -175,6 +165,7 @@ static __always_inline int parse_ipv4(struct ctx_buff *ctx, struct pkt *p,
 	if (l4->fragment) {
 		l4->id = ip->id;
 		l4->frag_off = bpf_ntohs(ip->frag_off) & IP_OFFSET;
+		l4->more = !!(ip->frag_off & bpf_htons(IP_MF));
 		/* The chains see what reassembly would show them. */
 		((struct iphdr *)p->nh)->frag_off = 0;
 	}
@@ -186,10 +177,12 @@ ctx_step int parse_ipv6_ext(struct ctx_buff *ctx, struct l4_info *l4)
 {
 	struct ipv6_frag frag;
 	struct ipv6_ext ext;
-	__u32 len;
+	__u32 len, named;
 
 	if (!l4)
 		return PARSE_MALFORMED;
+	named = l4->off - sizeof(struct ipv6hdr) +
+		offsetof(struct ipv6hdr, nexthdr);
 	repeat(IPV6_EXT_MAX)
 	{
 		switch (l4->proto) {
@@ -204,11 +197,13 @@ ctx_step int parse_ipv6_ext(struct ctx_buff *ctx, struct l4_info *l4)
 		case IPPROTO_FRAGMENT:
 			if (ctx_load(ctx, l4->off, &frag, sizeof(frag)) < 0)
 				return PARSE_MALFORMED;
+			l4->nexthdr = named;
 			len = sizeof(frag);
 			l4->proto = frag.nexthdr;
-			/* An atomic fragment (RFC 6946) is a whole packet. */
 			l4->fragment = !!(frag.frag_off & bpf_htons(0xfff9));
+			l4->atomic = !l4->fragment;
 			l4->frag_off = bpf_ntohs(frag.frag_off) >> 3;
+			l4->more = !!(frag.frag_off & bpf_htons(1));
 			l4->id = frag.id;
 			break;
 		default:
@@ -216,6 +211,7 @@ ctx_step int parse_ipv6_ext(struct ctx_buff *ctx, struct l4_info *l4)
 		}
 		if (len > l4->len)
 			return PARSE_MALFORMED;
+		named = l4->off;
 		l4->off += len;
 		l4->len -= len;
 		if (l4->off > 0x1e0)
@@ -240,7 +236,7 @@ static __always_inline int parse_ipv6(struct ctx_buff *ctx, struct pkt *p,
 	avail = ctx_len(ctx) - p->l3_off;
 	if (!ip->payload_len && ctx_gso_len(ctx))
 		len = avail; /* BIG TCP */
-	if (ip->version != 6 || len > avail)
+	if (ip->version != 6 || (len > avail && !p->fragment))
 		return PARSE_MALFORMED;
 
 	p->nfproto = NFPROTO_IPV6;
@@ -262,23 +258,47 @@ static __always_inline int parse_ipv6(struct ctx_buff *ctx, struct pkt *p,
 	return PARSE_OK;
 }
 
+/* A fragment without a transport header of its own. One that comes in gets no
+ * further: reasm.h.
+ */
+static __always_inline int parse_later(struct pkt *p, const struct l4_info *l4,
+				       int egress)
+{
+	p->l4_off = l4->off;
+	p->fragment = l4->frag_off;
+	p->l4proto = l4->proto;
+	p->tuple.nfproto = p->nfproto;
+	if (!egress || frag_find(p, l4->id) < 0)
+		return PARSE_FRAGMENT;
+	p->tuple.l4proto = p->l4proto;
+	return parse_ports(p) < 0 ? PARSE_MALFORMED : PARSE_OK;
+}
+
 /*
- * p->l3_off and p->protocol are set. egress tells fragments that the kernel
- * makes on the way out from those that came in with the same identification.
+ * p->l3_off and p->protocol are set, and p->fragment, if the packet stands for
+ * more than it has. At TC, what was found of a fragment is in the scratch.
  */
 ctx_step int parse(struct ctx_buff *ctx, struct pkt *p, int egress)
 {
-	struct l4_info l4 = {};
+	struct l4_info none = {}, *l4 = &none;
+	struct scratch *s;
 	int ret;
 
 	if (!p)
 		return PARSE_MALFORMED;
+	if (!CTX_XDP) {
+		s = scratch();
+		if (!s)
+			return PARSE_MALFORMED;
+		l4 = &s->l4;
+		*l4 = none;
+	}
 	switch (p->protocol) {
 	case bpf_htons(ETH_P_IP):
-		ret = parse_ipv4(ctx, p, &l4);
+		ret = parse_ipv4(ctx, p, l4);
 		break;
 	case bpf_htons(ETH_P_IPV6):
-		ret = parse_ipv6(ctx, p, &l4);
+		ret = parse_ipv6(ctx, p, l4);
 		break;
 	default:
 		return PARSE_FOREIGN;
@@ -286,33 +306,29 @@ ctx_step int parse(struct ctx_buff *ctx, struct pkt *p, int egress)
 	if (ret != PARSE_OK)
 		return ret;
 
-	if (unlikely(l4.fragment)) {
+	if (unlikely(l4->fragment)) {
 		if (CTX_XDP)
 			return PARSE_FOREIGN;
-		if (l4.frag_off) {
-			p->l4_off = l4.off;
-			p->fragment = l4.frag_off;
-			p->l4proto = l4.proto;
-			p->tuple.nfproto = p->nfproto;
-			if (frag_find(p, l4.id, egress) < 0)
-				return PARSE_FRAGMENT;
-			p->tuple.l4proto = p->l4proto;
-			return parse_ports(p) < 0 ? PARSE_MALFORMED : PARSE_OK;
-		}
+		if (l4->frag_off)
+			return parse_later(p, l4, egress);
 	}
-	ret = parse_transport(ctx, p, &l4);
+	ret = parse_transport(ctx, p, l4);
 	if (ret != PARSE_OK)
 		return ret;
-	if (unlikely(l4.fragment)) {
+	if (unlikely(l4->fragment)) {
 		p->fragment = FRAGMENT_FIRST;
-		frag_remember(p, l4.id, egress);
+		if (!egress)
+			return PARSE_FRAGMENT;
+		frag_remember(p, l4->id);
 	}
+	if (unlikely(l4->atomic && !egress && !CTX_XDP))
+		return PARSE_FRAGMENT;
 	if (likely(parse_ports(p) == 0))
 		return PARSE_OK;
 	/* Cut off: the chains see it, conntrack calls it invalid. A fragment
 	 * that small is made to get past filters.
 	 */
-	if (p->fragment)
+	if (p->fragment == FRAGMENT_FIRST)
 		return PARSE_MALFORMED;
 	return CTX_XDP ? PARSE_FOREIGN : PARSE_OK;
 }

@@ -59,8 +59,7 @@ static __always_inline void value_set(struct pkt *p, __u32 slot, __u64 value)
 static __always_inline int packet_load(struct ctx_buff *ctx, struct pkt *p,
 				       __u32 off, __u32 len)
 {
-	barrier_var(len);
-	if (len < 1 || len > VALUE_MAX || off + len > packet_end(p))
+	if (!in_bounds(len, 1, VALUE_MAX) || off + len > packet_end(p))
 		return -1;
 	return ctx_load(ctx, off, p->elem, len);
 }
@@ -226,7 +225,7 @@ __noinline int nft_payload(struct ctx_buff *ctx, struct pkt *p, __u32 base,
 		return 0;
 	}
 	off += VALUE_OFFSET(at);
-	if (p->fragment && off + len > known)
+	if (is_part(p) && off + len > known)
 		return 0;
 	if (!(is_later_fragment(p) && off >= p->l4_off) &&
 	    packet_load(ctx, p, off, len) < 0)

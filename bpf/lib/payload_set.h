@@ -167,8 +167,7 @@ __noinline int nft_payload_set(struct __sk_buff *skb, struct pkt *p, __u32 what,
 		return 0;
 	}
 	off = start + VALUE_OFFSET(at);
-	barrier_var(len);
-	if (len < 1 || len > VALUE_MAX ||
+	if (!in_bounds(len, 1, VALUE_MAX) ||
 	    off + len > (in_copy ? p->l4_off + p->th_len : packet_end(p)))
 		return 0;
 	write_value(p, slot, len);
@@ -200,16 +199,14 @@ static __always_inline int tcp_replace(struct __sk_buff *skb, struct pkt *p,
 {
 	__u32 off = p->l4_off, options, diff;
 
-	barrier_var(len);
-	if (len <= sizeof(struct tcphdr) || len > 60)
+	if (!in_bounds(len, sizeof(struct tcphdr) + 1, 60))
 		return -1;
 	diff = bpf_csum_diff((__be32 *)p->elem, len & ~3, (__be32 *)p->key,
 			     len & ~3, 0);
 	if (write_csum(skb, p, off + offsetof(struct tcphdr, check), diff, 0))
 		return -1;
 	options = len - sizeof(struct tcphdr);
-	barrier_var(options);
-	if (options < 1 || options > 40)
+	if (!in_bounds(options, 1, 40))
 		return -1;
 	return bpf_skb_store_bytes(skb, off + sizeof(struct tcphdr),
 				   p->key + sizeof(struct tcphdr), options, 0);
@@ -235,7 +232,7 @@ static __always_inline void tcp_copy(struct pkt *p)
 __noinline int nft_tcp_set(struct __sk_buff *skb, struct pkt *p, __u32 type,
 			   __u32 at, __u32 slot)
 {
-	__u32 len, i, j, n = VALUE_LEN(at), size = 0;
+	__u32 len, i, j, n = VALUE_LEN(at), size = 0, *found;
 	const __u8 *new;
 
 	if (!p)
@@ -246,6 +243,12 @@ __noinline int nft_tcp_set(struct __sk_buff *skb, struct pkt *p, __u32 type,
 	i = tcp_find(p, len, type, &size);
 	if (!i)
 		return 1;
+	/* By way of memory, for the verifier: see tcp_packet(). */
+	found = (__u32 *)p->key;
+	WRITE_ONCE(found[0], i);
+	WRITE_ONCE(found[1], size);
+	i = READ_ONCE(found[0]);
+	size = READ_ONCE(found[1]);
 	if (i + size > len || VALUE_OFFSET(at) + n > size)
 		return 0;
 	tcp_copy(p);

@@ -142,6 +142,7 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 		nft_fib_type(ctx, p, 0);                                  \
 		nft_fib_oif(ctx, p, 0);                                   \
 		nft_rt(ctx, p, 0);                                        \
+		nft_tcpmss(ctx, p, 0);                                    \
 		nft_realms(ctx, p, 0);                                    \
 		asm volatile(""                                           \
 			     : "+r"(verdict), "+r"(p), "+r"(ctx)          \

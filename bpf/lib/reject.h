@@ -219,7 +219,7 @@ static __always_inline int reject_reset(struct ctx_buff *ctx, struct pkt *p,
 	struct tcphdr *th;
 	__u32 sum;
 
-	if (p->l4proto != IPPROTO_TCP || p->fragment ||
+	if (p->l4proto != IPPROTO_TCP || is_part(p) ||
 	    p->th_len < sizeof(*old) || old->rst)
 		return -1;
 	checksum = checksum_of(ctx, p, t);

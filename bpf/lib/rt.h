@@ -15,7 +15,6 @@
 /* NFT_RT_* */
 #define RT_NEXTHOP4 1
 #define RT_NEXTHOP6 2
-#define RT_TCPMSS 3
 #define RT_XFRM 4
 #define RT_KEY 7
 
@@ -126,13 +125,21 @@ static __always_inline __u32 route_mtu(__u64 route, int v6)
 	return mtu;
 }
 
-/* The route in the tables; 0: none, or it depends on rules. */
-static __always_inline __u64 rt_route(struct pkt *p, struct net *net,
-				      struct route_query *q, __u32 *mtu)
+/* The route in the tables; 0: none, or it depends on rules. Global, as nft_rt_mtu(): the
+ * kernel verifies each search once, and not for each way that leads to it.
+ */
+__noinline __u64 nft_rt_route(struct ctx_buff *ctx, struct pkt *p)
 {
 	__u64 table, route = 0;
+	struct route_query *q;
+	struct net *net;
 	int main;
 
+	if (!p)
+		return 0;
+	q = route_query(p);
+	net = ctx_net(ctx);
+	q->metric = 0;
 	if (q->v6) {
 		for (main = 0; main < 2; main++) {
 			barrier_var(net);
@@ -147,8 +154,9 @@ static __always_inline __u64 rt_route(struct pkt *p, struct net *net,
 				break;
 		}
 		if (route)
-			*mtu = metrics_mtu(kernel_cast(struct fib6_info, route)
-						   ->fib6_metrics);
+			q->metric =
+				metrics_mtu(kernel_cast(struct fib6_info, route)
+						    ->fib6_metrics);
 		return route;
 	}
 	table = net->ipv4.fib_has_custom_rules ?
@@ -156,8 +164,8 @@ static __always_inline __u64 rt_route(struct pkt *p, struct net *net,
 			fib4_trie(net->ipv4.fib_main);
 	route = fib4_find(p, table, q->to.low, q->tos);
 	if (route)
-		*mtu = metrics_mtu(kernel_cast(struct fib_alias, route)
-					   ->fa_info->fib_metrics);
+		q->metric = metrics_mtu(kernel_cast(struct fib_alias, route)
+						->fa_info->fib_metrics);
 	return route;
 }
 
@@ -172,13 +180,19 @@ static __always_inline int rt_is_local(__u64 route, int v6)
  * The MTU of a way; 0: there is none. The kernel says that of the interface, or
  * what it has learned of the path, and not what the route itself was given.
  */
-static __always_inline __u32 rt_mtu(struct ctx_buff *ctx, struct pkt *p,
-				    struct net *net, struct route_query *q)
+__noinline __u32 nft_rt_mtu(struct ctx_buff *ctx, struct pkt *p)
 {
-	__u32 metric = 0, ifindex = 0, mtu, of_device;
-	__u64 route = rt_route(p, net, q, &metric);
+	__u32 ifindex = 0, mtu, of_device;
+	struct route_query *q;
 	struct net_device *dev;
+	struct net *net;
+	__u64 route;
 
+	if (!p)
+		return 0;
+	q = route_query(p);
+	net = ctx_net(ctx);
+	route = nft_rt_route(ctx, p);
 	if (route && rt_is_local(route, q->v6))
 		return device_mtu(net->loopback_dev, q->v6);
 	q->found = bpf_fib_lookup(ctx, &q->fib, sizeof(q->fib),
@@ -195,7 +209,13 @@ static __always_inline __u32 rt_mtu(struct ctx_buff *ctx, struct pkt *p,
 	of_device = device_mtu(dev, q->v6);
 	if (q->found && mtu != of_device)
 		return mtu;
-	return metric ? metric : of_device;
+	return q->metric ? q->metric : of_device;
+}
+
+/* What arrives may have a route of a tunnel, which is none of its own. */
+static __always_inline __u64 rt_dst(struct ctx_buff *ctx, const struct pkt *p)
+{
+	return p->hook == NF_INET_LOCAL_IN ? 0 : ctx_route(ctx);
 }
 
 static __always_inline void rt_forth(struct pkt *p)
@@ -239,32 +259,34 @@ static __always_inline void rt_back(struct pkt *p)
 	}
 }
 
-/* The largest segment that fits both ways: get_tcpmss(). */
-static __always_inline __u32 rt_tcpmss(struct ctx_buff *ctx, struct pkt *p,
-				       __u64 dst)
+/* Loads the largest segment that fits both ways: get_tcpmss(). Returns whether
+ * there is one.
+ */
+__noinline int nft_tcpmss(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 {
-	struct net *net = ctx_net(ctx);
-	int v6 = p->nfproto == NFPROTO_IPV6;
-	struct route_query *q = route_query(p);
-	__u32 headers = v6 ? 60 : 40, mtu = 0, way;
-	int back;
+	__u32 headers, mss = TCP_MSS_DEFAULT, mtu = 0, way;
+	int back, v6;
+	__u64 dst;
 
-	/* One copy of the search for the way there and the way back. */
+	if (!p || p->hook == NF_INET_PRE_ROUTING)
+		return 0;
+	dst = rt_dst(ctx, p);
+	v6 = p->nfproto == NFPROTO_IPV6;
+	headers = v6 ? 60 : 40;
 	for (back = 0; back < 2; back++) {
 		barrier_var(p);
-		barrier_var(net);
 		if (back)
 			rt_back(p);
 		else
 			rt_forth(p);
-		way = !back && dst ? route_mtu(dst, v6) :
-				     rt_mtu(ctx, p, net, q);
+		way = !back && dst ? route_mtu(dst, v6) : nft_rt_mtu(ctx, p);
 		if (!back || (way && way < mtu))
 			mtu = way;
 	}
-	if (mtu <= headers || mtu > 0xffff)
-		return TCP_MSS_DEFAULT;
-	return mtu - headers;
+	if (mtu > headers && mtu <= 0xffff)
+		mss = mtu - headers;
+	*(__u64 *)ANSWER(p, question) = mss;
+	return 1;
 }
 
 /* The neighbour that the packet goes to next; returns whether it is known. */
@@ -373,7 +395,7 @@ __noinline int nft_realms(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 	if (p->nfproto == NFPROTO_IPV4 &&
 	    kernel_has(struct netns_ipv4, fib_num_tclassid_users)) {
 		net = ctx_net(ctx);
-		dst = p->hook == NF_INET_LOCAL_IN ? 0 : ctx_route(ctx);
+		dst = rt_dst(ctx, p);
 		if (dst)
 			realms = kernel_cast(struct dst_entry, dst)->tclassid;
 		else if (net->ipv4.fib_num_tclassid_users.counter) {
@@ -389,22 +411,17 @@ __noinline int nft_realms(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 /* Loads a property of the route; returns whether there is one. */
 __noinline int nft_rt(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 {
-	__u64 dst = 0;
+	__u64 dst;
 
 	if (!p || p->hook == NF_INET_PRE_ROUTING)
 		return 0;
-	/* What arrives may have a route of a tunnel, which is none of its own. */
-	if (p->hook != NF_INET_LOCAL_IN)
-		dst = ctx_route(ctx);
+	dst = rt_dst(ctx, p);
 	switch (question & RT_KEY) {
 	case RT_NEXTHOP4:
 	case RT_NEXTHOP6:
 		return ((question & RT_KEY) == RT_NEXTHOP4) ==
 			       (p->nfproto == NFPROTO_IPV4) &&
 		       rt_nexthop(ctx, p, dst, ANSWER(p, question));
-	case RT_TCPMSS:
-		*(__u64 *)ANSWER(p, question) = rt_tcpmss(ctx, p, dst);
-		return 1;
 	case RT_XFRM:
 		/* What the programs forward, IPsec does not see. */
 		*(__u64 *)ANSWER(p, question) =

@@ -23,6 +23,31 @@ struct icmp_error {
 	__u8 keeps_id; /* a message whose identifier stays as it is */
 };
 
+/* Where the transport header is and what a fragment header said. */
+struct l4_info {
+	__u16 off;
+	__u16 nexthdr; /* offset of what names an IPv6 fragment header */
+	__u32 len; /* bytes from off to the packet's end */
+	__u32 id;
+	__u16 frag_off; /* host order, bytes / 8 */
+	__u8 proto;
+	__u8 fragment : 1;
+	__u8 more : 1; /* fragments follow */
+	__u8 atomic : 1; /* a whole packet with a fragment header: RFC 6946 */
+};
+
+/* The headers of a first fragment that stands for its datagram. */
+struct first {
+	__u16 len; /* of its own packet */
+	__u16 l3_off;
+	__u16 before; /* bytes between the IPv6 and the fragment header */
+	__u16 nexthdr; /* as in struct l4_info */
+	__u8 frag[8]; /* the fragment header */
+	__be16 frag_off; /* of IPv4 */
+	__u16 slot; /* of its datagram: reasm.h */
+	__u32 skb_len; /* of the packet that stands for the datagram */
+};
+
 /* A walk through TCP's options: tcp_window.h. */
 
 #define TCP_OPTIONS_MAX 40
@@ -88,6 +113,10 @@ struct scratch {
 	struct tuple answer;
 	__u8 source[16];
 	__u8 buffer[SCRATCH_BUFFER];
+	/* Of fragments: release.h. */
+	struct l4_info l4; /* what the parser has found */
+	struct first first;
+	int slot; /* of a released fragment, or less than 0 */
 };
 
 struct {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "frag.h"
 #include "types.h"
 
 /*
@@ -88,7 +89,7 @@ static __always_inline int tcp_header_valid(const struct pkt *p)
 	if (p->th_len < sizeof(struct tcphdr) || p->th[12] < 0x50)
 		return 0;
 	/* Options that reach beyond the packet. */
-	if (!p->fragment &&
+	if (!is_part(p) &&
 	    p->l4_off - p->l3_off + (p->th[12] >> 4) * 4U > p->len)
 		return 0;
 	switch (tcp_flags(p) & (TH_FIN | TH_SYN | TH_RST | TH_ACK | TH_URG)) {

@@ -158,14 +158,7 @@ static __always_inline int tcp_read_options(struct ctx_buff *ctx,
 {
 	__u32 len = tcp_header_len(p) - sizeof(struct tcphdr);
 
-	barrier_var(len);
-	if (len > TCP_OPTIONS_MAX)
-		return -1;
-	/* Zero last: kernel 7 knows that len began as -20..40, and learns nothing
-	 * from it not being a number in the middle of that.
-	 */
-	barrier_var(len);
-	if (len == 0 ||
+	if (!in_bounds(len, 1, TCP_OPTIONS_MAX) ||
 	    ctx_load(ctx, L4_OFF(p) + sizeof(struct tcphdr), o->b, len) < 0)
 		return -1;
 	o->len = len;

@@ -62,7 +62,8 @@ struct pkt {
 	__u64 now; /* CLOCK_MONOTONIC in ns, coarse */
 	__u32 priority; /* of the socket buffer, as queue managers read it */
 	__u8 zone_dirs; /* directions that zone is of: ZONE_*; 0: none chosen */
-	__u8 unused[3];
+	__u8 unused;
+	__u16 fragment_max; /* of a whole datagram: largest fragment, bytes */
 
 	/*
 	 * Working memory of the ruleset's code, of undefined content between
@@ -77,10 +78,12 @@ struct pkt {
 
 _Static_assert(offsetof(struct pkt, key) % 8 == 0, "pkt.key is aligned");
 
-/* pkt.fragment: a whole packet, a first fragment, or a later one's offset in
- * units of 8 bytes, host order.
+/* pkt.fragment: a whole packet, the first fragment of a datagram that is whole
+ * and stands for it, a first fragment alone, or a later one's offset in units of
+ * 8 bytes, host order.
  */
 #define FRAGMENT_NONE 0
+#define FRAGMENT_WHOLE 0xfffe
 #define FRAGMENT_FIRST 0xffff
 
 /* A transport header's start, to be copied in words. */
@@ -242,6 +245,8 @@ enum stat {
 	STAT_LOCAL_IN,
 	STAT_LOCAL_OUT,
 	STAT_TO_KERNEL, /* accepted, and the kernel has to answer or fragment */
+	STAT_FRAGMENT_HELD, /* until the others of its datagram are there */
+	STAT_DATAGRAM_WHOLE, /* all fragments of one were there */
 	STAT_FLOW_NEW,
 	STAT_FLOW_CONFIRMED,
 	STAT_FLOW_EXPIRED,
@@ -253,7 +258,13 @@ enum stat {
 	STAT_NAT_TRIES_248,
 	STAT_DROP_POLICY,
 	STAT_DROP_MALFORMED,
-	STAT_DROP_FRAGMENT, /* later fragment before its first one */
+	STAT_DROP_FRAGMENT, /* the router's own, later one before its first */
+	STAT_DROP_FRAGMENT_MALFORMED, /* lengths and ends that contradict each other */
+	STAT_DROP_FRAGMENT_TINY, /* the transport header in several */
+	STAT_DROP_FRAGMENT_OVERLAP,
+	STAT_DROP_FRAGMENT_DUPLICATE,
+	STAT_DROP_FRAGMENT_TIMEOUT, /* others of the datagram did not come */
+	STAT_DROP_FRAGMENT_LIMIT, /* of fragments, of datagrams or of memory */
 	STAT_DROP_NO_ROUTE,
 	STAT_DROP_MARTIAN, /* a source that no host can have */
 	STAT_DROP_NAT_NO_ADDRESS,
@@ -296,17 +307,17 @@ struct iface {
 #define IFACE_L3 (1U << 1) /* frames have no Ethernet header */
 #define IFACE_XDP_PORT (1U << 2) /* XDP may send by it; it is in l2_xdp_ports */
 
-/* Fragments of one datagram. */
+/* What the fragments of one datagram have in common. */
 struct frag_key {
 	__u8 saddr[16];
 	__u8 daddr[16];
 	__u32 id;
 	__u8 nfproto;
 	__u8 l4proto; /* IPv4 only */
-	__u8 egress; /* fragmented by the kernel on its way out */
-	__u8 unused;
+	__u16 unused;
 };
 
+/* What later fragments of the router's own get from their first one. */
 struct frag {
 	__u8 th[20];
 	__u8 th_len;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "frag.h"
 #include "types.h"
 
 /* The length, as udp_error() of nf_conntrack_proto_udp.c wants it: no less than
@@ -12,5 +13,5 @@ static __always_inline int udp_header_valid(const struct pkt *p)
 	__u16 len = bpf_ntohs(*(__be16 *)&p->th[4]);
 
 	return len >= sizeof(struct udphdr) &&
-	       (len <= p->len - (p->l4_off - p->l3_off) || p->fragment);
+	       (len <= p->len - (p->l4_off - p->l3_off) || is_part(p));
 }

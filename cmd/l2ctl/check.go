@@ -3,15 +3,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/policy"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 type checkCmd struct {
@@ -108,6 +112,7 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 			return err
 		}
 		plan, err = enforce.Prepare(e.ctx, cfg)
+		err = errors.Join(err, checkHost(e.ctx, cfg))
 	}
 	if err != nil {
 		return err
@@ -122,6 +127,16 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 	res.Hooks = plan.Program.Hooks()
 	res.TCOnly, res.Notes = plan.Program.TCOnlyTexts(), plan.Program.Notes
 	res.Programs, err = loader.Check(plan.Loader)
+	return err
+}
+
+// checkHost says what of the host's declared state is not possible here.
+func checkHost(ctx context.Context, cfg *config.Config) error {
+	list, err := host.Resources(cfg)
+	if err != nil {
+		return err
+	}
+	_, err = reconcile.New(cfg.Host.StateDir, slog.Default(), host.Kinds()...).Plan(ctx, list)
 	return err
 }
 
@@ -159,6 +174,7 @@ func printCheck(e *env, res *checkResult) error {
 func messages(err error) []checkMessage {
 	var located config.Error
 	var ruleset *enforce.RulesetError
+	var resource reconcile.Problem
 	switch e := err.(type) {
 	case interface{ Unwrap() []error }:
 		var out []checkMessage
@@ -175,6 +191,9 @@ func messages(err error) []checkMessage {
 			m.File, m.Line, m.Column = located.File, located.Line, located.Column
 		case errors.As(err, &ruleset):
 			m.File, m.Line, m.Column = ruleset.File, ruleset.Line, ruleset.Column
+		case errors.As(err, &resource):
+			at := resource.Resource.At
+			m.File, m.Line, m.Column = at.File, at.Line, at.Column
 		}
 		return []checkMessage{m}
 	}

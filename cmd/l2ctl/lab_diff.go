@@ -20,7 +20,6 @@ type labDiffCmd struct {
 	Packets    int           `help:"Packets to send." default:"5000" placeholder:"N"`
 	Seed       uint64        `help:"Seed of what is random; even ones forward by XDP, odd ones by TC (default: a new one)." placeholder:"N"`
 	Interfaces []string      `help:"The LAN's interface, the WAN's, and up to two others (default: ${interfaces})." placeholder:"NAME"`
-	Fragments  bool          `help:"Send fragmented datagrams, too. Limits and rules about lengths see each fragment in l2d, and the whole in nftables."`
 	Replay     string        `help:"Send the packets of a file that an earlier run wrote." type:"existingfile" placeholder:"FILE"`
 	Minimise   time.Duration `help:"How long to look for a small ruleset and few packets, once they differ; 0: not at all." default:"1m" placeholder:"TIME"`
 	JSON       bool          `help:"Print JSON." name:"json"`
@@ -109,7 +108,7 @@ func (c *labDiffCmd) run(e *env, rig *diff.Rig) (*diff.Result, error) {
 		defer os.Remove(file)
 	}
 	res, err := rig.Run(e.ctx, file, diff.Options{
-		Packets: c.Packets, Seed: c.Seed, Fragments: c.Fragments, Replay: c.Replay, Minimise: c.Minimise,
+		Packets: c.Packets, Seed: c.Seed, Replay: c.Replay, Minimise: c.Minimise,
 	})
 	if err != nil {
 		return nil, api.BadInput(err)
@@ -127,9 +126,6 @@ func (c *labDiffCmd) again(ruleset, packets string) string {
 		argv = append(argv, "--replay", packets)
 	} else {
 		argv = append(argv, "--packets", fmt.Sprint(c.Packets))
-		if c.Fragments {
-			argv = append(argv, "--fragments")
-		}
 	}
 	if len(c.Interfaces) > 0 {
 		argv = append(argv, "--interfaces", strings.Join(c.Interfaces, ","))

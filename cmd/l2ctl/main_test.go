@@ -102,7 +102,8 @@ func TestCheck(t *testing.T) {
 		{"limit of 0", goodConfig + "conntrack: {max_flows: 0}\n", goodRuleset, 2, 4, 24, `"0": want a whole number from 1 to 16777216`},
 		{"missing interface", strings.Replace(goodConfig, ", optional: true", "", 1), goodRuleset, 2, 3, 23, `"eth0": no such interface`},
 		{"ruleset that does not parse", goodConfig, goodRuleset + "bogus\n", 2, 0, 0, "firewall.nft:7:"},
-		{"ruleset that cannot be compiled", goodConfig, strings.Replace(goodRuleset, "tcp dport 22", `ct helper "ftp"`, 1), 2, 4, 3, "not supported"},
+		{"ruleset that cannot be compiled", goodConfig, strings.Replace(goodRuleset, "tcp dport 22", `socket transparent 1 tcp dport 22`, 1), 2, 4, 3, "not supported"},
+		{"sysctl that does not exist", goodConfig + "host: {sysctl: {net.ipv4.ip_froward: 1}}\n", goodRuleset, 2, 4, 17, "no such sysctl: want net.ipv4.ip_forward"},
 		{"ruleset that is not there", strings.Replace(goodConfig, "firewall.nft", "other.nft", 1), goodRuleset, 2, 2, 12, "other.nft"},
 	}
 	for _, c := range cases {

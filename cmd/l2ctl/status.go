@@ -27,6 +27,24 @@ func (c *statusCmd) Run(e *env) error {
 	return printStatus(e, s)
 }
 
+func printHost(t table, h *api.Host) {
+	switch {
+	case h.Error != "":
+		t.row("host", "not as declared: "+strings.ReplaceAll(h.Error, "\n", "\n\t"))
+	case len(h.Drift) > 0:
+		var list []string
+		for _, c := range h.Drift {
+			list = append(list, c.ID())
+		}
+		t.row("host", fmt.Sprintf("%d of %d resources are not as declared any more: %s", len(h.Drift), h.Resources, strings.Join(list, ", ")))
+	default:
+		t.row("host", fmt.Sprintf("%d resources as declared", h.Resources))
+	}
+	if h.Pending != nil {
+		t.row("", pendingLine(h.Pending))
+	}
+}
+
 func printStatus(e *env, s api.Status) error {
 	t := newTable(e.out)
 	t.row("daemon", fmt.Sprintf("l2d %s, pid %d, since %s", s.Version, s.PID, s.Started.Format(time.DateTime)))
@@ -34,6 +52,9 @@ func printStatus(e *env, s api.Status) error {
 	t.row("ruleset", fmt.Sprintf("%s, %d rules and policies", s.Ruleset, s.Rules))
 	if s.ReloadError != "" {
 		t.row("last reload", "refused: "+strings.ReplaceAll(s.ReloadError, "\n", "\n\t"))
+	}
+	if s.Host != nil {
+		printHost(t, s.Host)
 	}
 	if !s.Attached {
 		t.row("dataplane", "detached: l2d enforces nothing")

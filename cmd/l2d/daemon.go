@@ -18,6 +18,8 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 // daemon keeps a dataplane as its files say. It is the api.Service.
@@ -44,11 +46,14 @@ type daemon struct {
 	// stopFlows ends that of its events of flows, which go to flows.
 	stopFlows context.CancelFunc
 	flows     flow.Hub
+	host      hostState
 }
 
 func newDaemon(p *enforce.Plan, level *slog.LevelVar) *daemon {
 	d := &daemon{started: time.Now(), level: level, plan: p}
 	d.flows.Changed = d.listenFlows
+	d.host.engine = reconcile.New(p.Config.Host.StateDir, slog.Default(), hostkinds.Kinds()...)
+	d.host.engine.Undone = d.host.undone
 	return d
 }
 
@@ -182,6 +187,7 @@ func fixed(running, cfg *config.Config) error {
 		{"dataplane.ruleset", source(running), source(cfg)},
 		{"dataplane.mirror", fmt.Sprint(running.Dataplane.Mirror), fmt.Sprint(cfg.Dataplane.Mirror)},
 		{"dataplane.pin_path", running.Dataplane.PinPath, cfg.Dataplane.PinPath},
+		{"host.state_dir", running.Host.StateDir, cfg.Host.StateDir},
 		{"control.socket", running.Control.Socket, cfg.Control.Socket},
 		{"metrics.listen", running.Metrics.Listen, cfg.Metrics.Listen},
 		{"log.format", running.Log.Format, cfg.Log.Format},
@@ -282,6 +288,7 @@ func (d *daemon) Status(context.Context) (api.Status, error) {
 	plan, dp, applied, reloadErr, sync := d.plan, d.dp, d.applied, d.reloadErr, d.sync
 	d.mu.RUnlock()
 	s := api.Status{
+		Host:    d.host.status(),
 		Version: version, PID: os.Getpid(), Started: d.started,
 		Config: plan.Config.Path, Ruleset: plan.Config.Dataplane.Ruleset,
 		Applied: applied, Attached: dp != nil, Waiting: plan.Waiting, Rules: len(plan.Program.Rules),

@@ -46,6 +46,7 @@ func run(ctx context.Context, opt options) error {
 		return err
 	}
 	d := newDaemon(plan, &level)
+	d.startHost(ctx)
 	if err := d.start(ctx); err != nil {
 		return errors.Join(err, sock.Close())
 	}
@@ -79,6 +80,7 @@ func run(ctx context.Context, opt options) error {
 	go d.followFlows(ctx)
 	go d.purgeSets(ctx)
 	go d.followClock(ctx)
+	go d.followHost(ctx)
 	notifyReady()
 	slog.Info("ready", "version", version, "socket", cfg.Control.Socket)
 	d.wait(ctx)

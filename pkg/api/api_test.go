@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 // memory is a Service without a dataplane: it answers from fields, and notes
@@ -77,6 +78,14 @@ func (m *memory) SetAdd(_ context.Context, s SetName, element string, timeout ti
 func (m *memory) SetDelete(_ context.Context, s SetName, element string) error {
 	return m.note("delete %s %s", s, element)
 }
+func (m *memory) HostPlan(context.Context) (*reconcile.Plan, error) {
+	return &reconcile.Plan{Resources: 5}, m.note("plan")
+}
+func (m *memory) HostApply(_ context.Context, confirm time.Duration) (HostApplied, error) {
+	return HostApplied{Pending: &reconcile.Pending{ID: "0a"}}, m.note("apply %v", confirm)
+}
+func (m *memory) HostConfirm(_ context.Context, id string) error  { return m.note("confirm %s", id) }
+func (m *memory) HostRollback(_ context.Context, id string) error { return m.note("rollback %s", id) }
 func (m *memory) Reload(context.Context) (Reloaded, error) {
 	return Reloaded{Changed: true, Rules: 9, Took: time.Second}, m.note("reload")
 }
@@ -113,6 +122,11 @@ func TestCalls(t *testing.T) {
 		got   any
 	}{
 		{func() (any, error) { return c.Status(ctx) }, "status", Status{Version: "v1", PID: 7, Attached: true, Rules: 3}},
+		{func() (any, error) { return c.HostPlan(ctx) }, "plan", &reconcile.Plan{Resources: 5}},
+		{func() (any, error) { return c.HostApply(ctx, 0) }, "apply 0s", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
+		{func() (any, error) { return c.HostApply(ctx, time.Minute) }, "apply 1m0s", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
+		{func() (any, error) { return nil, c.HostConfirm(ctx, "0a") }, "confirm 0a", nil},
+		{func() (any, error) { return nil, c.HostRollback(ctx, "0a") }, "rollback 0a", nil},
 		{func() (any, error) { return c.Reload(ctx) }, "reload", Reloaded{true, 9, time.Second}},
 		{func() (any, error) { return c.Detach(ctx, true) }, "detach true", Detached{true}},
 		{func() (any, error) { return c.Detach(ctx, false) }, "detach false", Detached{false}},

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 // ErrNotRunning is returned when no daemon listens on the socket.
@@ -132,6 +133,33 @@ func (c *Client) SetAdd(ctx context.Context, s SetName, element string, timeout 
 // SetDelete removes an element from a set.
 func (c *Client) SetDelete(ctx context.Context, s SetName, element string) error {
 	return c.call(ctx, http.MethodDelete, s.path()+"/"+url.PathEscape(element), nil, nil)
+}
+
+// HostPlan compares the host with what the daemon's file declares now.
+func (c *Client) HostPlan(ctx context.Context) (*reconcile.Plan, error) {
+	p := &reconcile.Plan{}
+	return p, c.call(ctx, http.MethodGet, "/v1/host/plan", nil, p)
+}
+
+// HostApply brings the host into that state. A confirm that is not 0 is how long it
+// waits for [Client.HostConfirm] before it undoes it.
+func (c *Client) HostApply(ctx context.Context, confirm time.Duration) (HostApplied, error) {
+	q := url.Values{}
+	if confirm != 0 {
+		q.Set("confirm", confirm.String())
+	}
+	var a HostApplied
+	return a, c.call(ctx, http.MethodPost, "/v1/host/apply", q, &a)
+}
+
+// HostConfirm makes a change of the host final.
+func (c *Client) HostConfirm(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodPost, "/v1/host/confirm/"+url.PathEscape(id), nil, nil)
+}
+
+// HostRollback undoes a change of the host that is not final.
+func (c *Client) HostRollback(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodPost, "/v1/host/rollback/"+url.PathEscape(id), nil, nil)
 }
 
 // Reload has the daemon read its files again.

@@ -67,6 +67,21 @@ func handler(s Service, log *slog.Logger) http.Handler {
 		return struct{}{}, s.SetDelete(r.Context(), setName(r), r.PathValue("element"))
 	})
 
+	handle("GET /v1/host/plan", func(r *http.Request) (any, error) { return s.HostPlan(r.Context()) })
+	handle("POST /v1/host/apply", func(r *http.Request) (any, error) {
+		confirm, err := durationOf(r, "confirm")
+		if err != nil {
+			return nil, err
+		}
+		return s.HostApply(r.Context(), confirm)
+	})
+	handle("POST /v1/host/confirm/{id}", func(r *http.Request) (any, error) {
+		return struct{}{}, s.HostConfirm(r.Context(), r.PathValue("id"))
+	})
+	handle("POST /v1/host/rollback/{id}", func(r *http.Request) (any, error) {
+		return struct{}{}, s.HostRollback(r.Context(), r.PathValue("id"))
+	})
+
 	handle("POST /v1/reload", func(r *http.Request) (any, error) { return s.Reload(r.Context()) })
 	handle("POST /v1/detach", func(r *http.Request) (any, error) {
 		fallback, err := boolOf(r, "fallback", true)

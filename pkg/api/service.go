@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 // SetName names a set of the ruleset.
@@ -35,6 +36,16 @@ type Service interface {
 	// SetAdd adds an element, or renews it. A timeout of 0 is the set's own.
 	SetAdd(ctx context.Context, s SetName, element string, timeout time.Duration) error
 	SetDelete(ctx context.Context, s SetName, element string) error
+
+	// HostPlan compares the host with what the file declares now.
+	HostPlan(ctx context.Context) (*reconcile.Plan, error)
+	// HostApply brings the host into that state, or returns why not and has it as
+	// it was. With a confirm that is not 0 it is undone after that time, unless
+	// HostConfirm is called with its ID before.
+	HostApply(ctx context.Context, confirm time.Duration) (HostApplied, error)
+	HostConfirm(ctx context.Context, id string) error
+	// HostRollback undoes a change that is not confirmed.
+	HostRollback(ctx context.Context, id string) error
 
 	// Reload puts the files as they are now in force, or returns why not and
 	// leaves what runs alone.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 // Status is the daemon and its dataplane at a glance.
@@ -31,6 +32,27 @@ type Status struct {
 	// Sync is how a ruleset that changes in the kernel's nftables is followed;
 	// nil if none is.
 	Sync *Sync `json:"sync,omitempty"`
+	// Host is the state of the host around the dataplane; nil if none is declared.
+	Host *Host `json:"host,omitempty"`
+}
+
+// Host is the state of the host around the dataplane.
+type Host struct {
+	// Resources is how many are declared.
+	Resources int `json:"resources"`
+	// Drift is what is not as declared.
+	Drift []reconcile.Change `json:"drift,omitempty"`
+	// Pending is a change that is not final; nil if there is none.
+	Pending *reconcile.Pending `json:"pending,omitempty"`
+	// Error is why the host is not as declared; empty when it is.
+	Error string `json:"error,omitempty"`
+}
+
+// HostApplied is the outcome of an apply.
+type HostApplied struct {
+	Plan *reconcile.Plan `json:"plan"`
+	// Pending is what waits for a confirmation; nil if nothing does.
+	Pending *reconcile.Pending `json:"pending,omitempty"`
 }
 
 // Sync is how the changes of the kernel's nftables are followed.

@@ -39,6 +39,7 @@ type Config struct {
 	Dataplane Dataplane `json:"dataplane"`
 	Conntrack Conntrack `json:"conntrack"`
 	NAT       NAT       `json:"nat"`
+	Host      Host      `json:"host"`
 	Control   Control   `json:"control"`
 	Metrics   Metrics   `json:"metrics"`
 	Log       Log       `json:"log"`
@@ -158,6 +159,7 @@ func Default() Config {
 			TCP:         flow.DefaultTCP(),
 		},
 		NAT:     NAT{LogRate: 1000},
+		Host:    Host{StateDir: DefaultStateDir},
 		Control: Control{Socket: DefaultSocket},
 		Log:     Log{Level: LogInfo, Format: LogText},
 	}

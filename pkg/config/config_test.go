@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,17 @@ conntrack:
     icmp: 12s
     generic: 8760h
 nat: {log: true, log_destinations: true, log_rate: 17}
+host:
+  state_dir: /srv/state
+  sysctl:
+    net.ipv4.ip_forward: 1
+    net/ipv4/tcp_rmem: 1 2 3
+    net.ipv4.conf.*.rp_filter: {value: "-1", enforce: true}
+  nics:
+    eth0: {mtu: 9000, enforce: true, optional: true, rings: {rx: 8184, tx-push: true}, features: {rx-lro: false, rx-gro: true}}
+    eth1:
+      channels: {combined: 8}
+      coalesce: {adaptive-rx: false, rx-usecs: 0}
 control: {socket: /tmp/x.sock}
 metrics: {listen: "[::1]:9465"}
 log: {level: debug, format: json}
@@ -100,6 +112,16 @@ log: {level: debug, format: json}
 	if cfg.NAT != (NAT{true, true, 17}) {
 		t.Errorf("NAT %+v", cfg.NAT)
 	}
+	if h := cfg.Host; h.StateDir != "/srv/state" || len(h.Sysctls) != 3 || h.Sysctls[0].Value != "1" || h.Sysctls[1].Value != "1 2 3" ||
+		h.Sysctls[2].Name != "net.ipv4.conf.*.rp_filter" || h.Sysctls[2].Value != "-1" || !h.Sysctls[2].Enforce {
+		t.Errorf("host %+v", h)
+	}
+	if n := cfg.Host.NICs; len(n) != 2 || n[0].Name != "eth0" || n[0].MTU != 9000 || !n[0].Enforce || !n[0].Optional || n[1].Optional ||
+		!reflect.DeepEqual(n[0].Settings, map[string]map[string]uint32{"rings": {"rx": 8184, "tx-push": 1}}) ||
+		!reflect.DeepEqual(n[0].Features, map[string]bool{"rx-lro": false, "rx-gro": true}) ||
+		!reflect.DeepEqual(n[1].Settings, map[string]map[string]uint32{"channels": {"combined": 8}, "coalesce": {"adaptive-rx": 0, "rx-usecs": 0}}) {
+		t.Errorf("NICs %+v", n)
+	}
 	i := cfg.Dataplane.Interfaces
 	if i[0].XDP != XDPNative || !i[0].AQM || i[0].Optional || i[1].XDP != XDPOff || i[1].AQM || !i[1].Optional {
 		t.Errorf("interfaces %+v", i)
@@ -124,7 +146,7 @@ func TestBadInput(t *testing.T) {
 		want []problem
 	}{
 		{"unknown key at the top", least + "conntrak: {}\n",
-			[]problem{{6, 1, "conntrak", "unknown key: want one of conntrack, control, dataplane, log, metrics"}}},
+			[]problem{{6, 1, "conntrak", "unknown key: want one of conntrack, control, dataplane, host, log, metrics"}}},
 		{"unknown key in a section", "dataplane:\n  rulset: x\n",
 			[]problem{{2, 3, "dataplane.rulset", "want one of interfaces, mirror, pin_path, ruleset"}}},
 		{"unknown key of an interface", "dataplane:\n  ruleset: x\n  interfaces:\n    - name: a\n      speed: 10\n",
@@ -201,6 +223,28 @@ func TestBadInput(t *testing.T) {
 			[]problem{{7, 13, "nat.log_rate", `"0": want a whole number from 1 to 1000000`}}},
 		{"NAT log below its level", least + "nat: {log: true}\nlog:\n  level: warn\n",
 			[]problem{{8, 3, "log", "level warn leaves out what nat.log writes: want level info or debug"}}},
+		{"sysctl without a name", least + "host: {sysctl: {forward: 1}}\n",
+			[]problem{{6, 17, "host.sysctl", `"forward": want a name such as net.ipv4.ip_forward`}}},
+		{"sysctl with part of a pattern", least + "host: {sysctl: {net.ipv4.conf.eth*.rp_filter: 1}}\n",
+			[]problem{{6, 17, "host.sysctl", "or a pattern such as"}}},
+		{"sysctl with an octal number", least + "host: {sysctl: {vm.x: 010}}\n",
+			[]problem{{6, 23, "host.sysctl.vm.x", `"010": want a number in decimal digits`}}},
+		{"sysctl that is a truth value", least + "host: {sysctl: {vm.x: true}}\n",
+			[]problem{{6, 23, "host.sysctl.vm.x", `"true": want a number`}}},
+		{"sysctl without a value", least + "host:\n  sysctl:\n    vm.x:\n    vm.y: {enforce: true}\n",
+			[]problem{{8, 5, "host.sysctl.vm.x", "has no value"}, {9, 11, "host.sysctl.vm.y.value", "is missing"}}},
+		{"sysctl out of its directory", least + "host: {sysctl: {net/../x: 1}}\n",
+			[]problem{{6, 17, "host.sysctl", "want a name"}}},
+		{"setting of a NIC that does not exist", least + "host: {nics: {eth0: {rings: {rz: 1}, speed: 10}}}\n",
+			[]problem{{6, 30, "host.nics.eth0.rings.rz", "unknown key: want one of cqe-size, hds-thresh, rx,"}, {6, 38, "host.nics.eth0.speed", "want one of channels, coalesce, enforce, features, mtu, optional, pause, rings"}}},
+		{"ring that is none", least + "host: {nics: {eth0: {rings: {rx: many, tx-push: 1}}}}\n",
+			[]problem{{6, 34, "host.nics.eth0.rings.rx", `"many": want a whole number from 0`}, {6, 49, "host.nics.eth0.rings.tx-push", `"1": want true or false`}}},
+		{"feature that is neither on nor off", least + "host: {nics: {eth0: {features: {rx-lro: 1}}}}\n",
+			[]problem{{6, 41, "host.nics.eth0.features.rx-lro", `"1": want true or false`}}},
+		{"MTU below IPv4's", least + "host: {nics: {eth0: {mtu: 67}}}\n",
+			[]problem{{6, 27, "host.nics.eth0.mtu", `"67": want a whole number from 68 to 65535`}}},
+		{"NIC twice", least + "host:\n  nics:\n    eth0: {mtu: 1500}\n    eth0: {mtu: 1500}\n",
+			[]problem{{9, 5, "", ""}}},
 		{"relative socket", least + "control:\n  socket: l2d.sock\n",
 			[]problem{{7, 11, "control.socket", "want an absolute path"}}},
 		{"socket path too long", least + "control:\n  socket: /" + strings.Repeat("a", 107) + "\n",

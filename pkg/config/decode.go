@@ -97,6 +97,7 @@ func (d *decoder) config(v node, c *Config) {
 		},
 		"conntrack": func(v node) { d.conntrack(v, &c.Conntrack) },
 		"nat":       func(v node) { d.nat(v, &c.NAT) },
+		"host":      func(v node) { d.host(v, &c.Host) },
 		"control":   func(v node) { d.control(v, &c.Control) },
 		"metrics":   func(v node) { d.metrics(v, &c.Metrics) },
 		"log":       func(v node) { d.log(v, &c.Log); log = v },

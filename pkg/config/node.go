@@ -74,6 +74,33 @@ func (v node) text() string {
 
 // mapping reads a mapping whose keys are those of fields and no others.
 func (v node) mapping(fields map[string]field) bool {
+	return v.entries("the keys "+keys(fields), func(name, value node) {
+		read, ok := fields[name.text()]
+		if !ok {
+			at := positionOf(name.n)
+			v.d.add(Error{Line: at.line, Column: at.column, Key: value.key, Problem: "unknown key", Want: "one of " + keys(fields)})
+			return
+		}
+		if value.given(name) {
+			read(value)
+		}
+	})
+}
+
+// given tells whether the key that is called name has a value.
+func (v node) given(name node) bool {
+	if _, null := v.n.(*ast.NullNode); !null && v.n != nil {
+		return true
+	}
+	at := positionOf(name.n)
+	v.d.add(Error{Line: at.line, Column: at.column, Key: v.key, Problem: "has no value",
+		Want: "a value, or the key left out for its default"})
+	return false
+}
+
+// entries reads a mapping with what is described, giving each entry to read: its
+// name, and its value, which may be missing.
+func (v node) entries(what string, read func(name, value node)) bool {
 	var entries []*ast.MappingValueNode
 	switch n := v.n.(type) {
 	case *ast.MappingNode:
@@ -81,7 +108,7 @@ func (v node) mapping(fields map[string]field) bool {
 	case *ast.MappingValueNode:
 		entries = []*ast.MappingValueNode{n}
 	default:
-		v.fail("a mapping with the keys " + keys(fields))
+		v.fail("a mapping with " + what)
 		return false
 	}
 	seen := make(map[string]position, len(entries))
@@ -92,24 +119,13 @@ func (v node) mapping(fields map[string]field) bool {
 		if v.key != "" {
 			path = v.key + "." + name
 		}
-		read, ok := fields[name]
-		if !ok {
-			v.d.add(Error{Line: at.line, Column: at.column, Key: path, Problem: "unknown key", Want: "one of " + keys(fields)})
-			continue
-		}
 		if first, again := seen[name]; again {
 			v.d.add(Error{Line: at.line, Column: at.column, Key: path,
 				Problem: fmt.Sprintf("given twice, first on line %d", first.line), Want: "each key once"})
 			continue
 		}
 		seen[name] = at
-		value := e.Value
-		if _, null := value.(*ast.NullNode); null || value == nil {
-			v.d.add(Error{Line: at.line, Column: at.column, Key: path, Problem: "has no value",
-				Want: "a value, or the key left out for its default"})
-			continue
-		}
-		read(node{v.d, value, path})
+		read(node{v.d, e.Key, v.key}, node{v.d, e.Value, path})
 	}
 	return true
 }

@@ -65,6 +65,14 @@ var (
 		"Time from the kernel's report of the last change to its taking effect.", nil, nil)
 	descSyncChanges = prometheus.NewDesc("l2d_nftables_changes_total",
 		"Changes of nftables that took effect, of elements alone or of the ruleset.", []string{"kind"}, nil)
+	descHost = prometheus.NewDesc("l2d_host_resources",
+		"Resources of the host that the configuration declares.", nil, nil)
+	descDrift = prometheus.NewDesc("l2d_host_drift",
+		"Those of them that are not as declared any more.", nil, nil)
+	descHostError = prometheus.NewDesc("l2d_host_failed",
+		"1 when the host is not as declared because that was refused, failed or undone.", nil, nil)
+	descPending = prometheus.NewDesc("l2d_host_change_pending",
+		"1 while a change of the host is not final.", nil, nil)
 	descVerified = prometheus.NewDesc("l2d_program_verified_instructions",
 		"Instructions that the verifier walked.", []string{"program"}, nil)
 )
@@ -83,6 +91,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descUp, descBuild, descApplied, descReload, descRulePackets, descRuleBytes, descFlows, descFlowsMax,
 		descCollected, descEvents, descInterface, descWaiting, descVerified,
+		descHost, descDrift, descHostError, descPending,
 		descInSync, descSyncErrors, descSyncLag, descSyncChanges,
 	} {
 		ch <- d
@@ -109,6 +118,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descBuild, 1, st.Version)
 	gauge(descReload, truth(st.ReloadError != ""))
 	gauge(descWaiting, float64(len(st.Waiting)))
+	if h := st.Host; h != nil {
+		gauge(descHost, float64(h.Resources))
+		gauge(descDrift, float64(len(h.Drift)))
+		gauge(descHostError, truth(h.Error != ""))
+		gauge(descPending, truth(h.Pending != nil))
+	}
 	if !st.Attached {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 // fixed is a source of fixed values.
@@ -48,6 +49,7 @@ func TestScrape(t *testing.T) {
 				Flows:      loader.FlowStatus{Confirmed: 1, MaxConfirmed: 2, HalfOpen: 3, MaxHalfOpen: 4, Collected: 5},
 				Stats:      map[string]uint64{"drop_policy": 6},
 			},
+			Host: &api.Host{Resources: 17, Drift: make([]reconcile.Change, 2), Pending: &reconcile.Pending{}, Error: "bad"},
 			Sync: &api.Sync{Took: 20 * time.Millisecond, ElementChanges: 14, RulesetChanges: 15, Errors: 16, Error: "bad"},
 		},
 		rules: api.Rules{Rules: []api.Rule{
@@ -77,6 +79,10 @@ func TestScrape(t *testing.T) {
 		`l2d_events_total{event="drop_policy"} 6`,
 		`l2d_rule_packets_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 10`,
 		`l2d_rule_bytes_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 11`,
+		`l2d_host_resources 17`,
+		`l2d_host_drift 2`,
+		`l2d_host_failed 1`,
+		`l2d_host_change_pending 1`,
 		`l2d_nftables_in_sync 0`,
 		`l2d_nftables_sync_errors_total 16`,
 		`l2d_nftables_sync_lag_seconds 0.02`,

@@ -15,6 +15,7 @@ import (
 type opAsk struct {
 	expr     string // for whom, in nft's words
 	function string // nft_*
+	frames   int    // how deep its own calls are
 	question uint32 // what it is asked, without the slot
 	slot     int
 	// at says what is wrong with asking at a hook; nil: nothing at any.

@@ -235,6 +235,20 @@ func (n *nesting) own(ch *chain) int {
 	return frames
 }
 
+// frames returns how deep the functions of the dataplane that a chain's rules ask
+// call others.
+func (ch *chain) frames() int {
+	deepest := 0
+	for _, r := range ch.rules {
+		for _, o := range r.ops {
+			if a, ok := o.(*opAsk); ok {
+				deepest = max(deepest, a.frames)
+			}
+		}
+	}
+	return deepest
+}
+
 // above returns how many frames there are at most when a chain runs, with its
 // own.
 func (n *nesting) above(ch *chain) int {
@@ -250,7 +264,7 @@ func (n *nesting) above(ch *chain) int {
 // below returns how many frames a chain needs at most below its own.
 func (n *nesting) below(ch *chain) int {
 	return memoize(n.downs, ch, func() int {
-		deepest := 0
+		deepest := ch.frames()
 		for _, t := range n.callees(ch) {
 			deepest = max(deepest, n.below(t)+n.own(t))
 		}

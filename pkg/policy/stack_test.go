@@ -15,15 +15,16 @@ import (
 func TestStack(t *testing.T) {
 	for name, test := range map[string]struct {
 		chains, rules int
-		long          bool
+		rule          string
 		functions     int
 	}{
-		"functions": {maxNesting, inlineRules + 1, true, maxNesting},
-		"divided":   {4, 200, true, 4},
-		"jumps":     {15, inlineRules + 1, false, maxNesting},
+		"functions": {maxNesting, inlineRules + 1, longRule, maxNesting},
+		"divided":   {4, 200, longRule, 4},
+		"jumps":     {15, inlineRules + 1, "drop", maxNesting},
+		"calls":     {maxNesting, inlineRules + 1, "tcp option maxseg size set rt mtu", maxNesting - tcpmssFrames},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := compile(t, nestedChains(test.chains, test.rules, test.long))
+			p := compile(t, nestedChains(test.chains, test.rules, test.rule))
 			functions := 0
 			for _, ch := range p.chains {
 				if ch.function != "" {
@@ -38,13 +39,12 @@ func TestStack(t *testing.T) {
 	}
 }
 
+// longRule does what takes stack.
+const longRule = "meta random < 5 ct direction reply fib daddr type local rt ip6 nexthop ::1 update @d { ip6 saddr . ip6 daddr . tcp sport . tcp dport . meta mark limit rate 5/second }"
+
 // nestedChains is a ruleset of chains each of which jumps to the one below it
 // from two places, and of base chains at all hooks that jump to the first.
-func nestedChains(chains, rules int, long bool) string {
-	update := "meta random < 5 ct direction reply fib daddr type local rt ip6 nexthop ::1 update @d { ip6 saddr . ip6 daddr . tcp sport . tcp dport . meta mark limit rate 5/second }"
-	if !long {
-		update = "drop"
-	}
+func nestedChains(chains, rules int, rule string) string {
 	var b strings.Builder
 	b.WriteString("table inet t {\n set d { type ipv6_addr . ipv6_addr . inet_service . inet_service . mark; size 10; flags dynamic, timeout; timeout 1h; }\n")
 	for i := range chains {
@@ -57,13 +57,16 @@ func nestedChains(chains, rules int, long bool) string {
 			n = rules
 		}
 		for j := range n {
-			fmt.Fprintf(&b, "tcp dport %d %s\n", j, update)
+			fmt.Fprintf(&b, "tcp dport %d %s\n", j, rule)
 		}
 		b.WriteString("}\n")
 	}
 	for hook, priority := range map[string]int{"prerouting": -300, "input": 0, "forward": 0, "output": 0, "postrouting": 200} {
+		if strings.Contains(rule, "rt mtu") && (hook == "prerouting" || hook == "input") {
+			continue // there is no such route
+		}
 		fmt.Fprintf(&b, "chain %s { type filter hook %s priority %d; policy accept;\n tcp dport 7 jump c%[4]d\n tcp dport 8 jump c%[4]d\n %[5]s\n}\n",
-			hook, hook, priority, chains-1, update)
+			hook, hook, priority, chains-1, rule)
 	}
 	b.WriteString("}\n")
 	return b.String()

@@ -53,7 +53,7 @@ func seedOf() uint64 {
 
 // TestExamples runs the rulesets that users begin with.
 func TestExamples(t *testing.T) {
-	runFiles(t, Options{Packets: *packets, Fragments: true}, "../../../examples/*/*.nft")
+	runFiles(t, Options{Packets: *packets}, "../../../examples/*/*.nft")
 }
 
 // TestRulesets runs the rulesets that are about one thing each. To add one is to

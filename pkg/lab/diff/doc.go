@@ -28,7 +28,6 @@ var Differences = []Difference{
 	{"TTL or hop limit of 1, packets over the path's MTU", "the kernel answers them between prerouting and forward; l2d asks the ruleset first"},
 	{"sources that no host may have (127.0.0.0/8, multicast, ...)", "the kernel's routing drops them between prerouting and input or forward; l2d shows them to the chains first"},
 	{"multicast", "the kernel drops what nobody has joined before the input chains; l2d leaves that to the stack behind them"},
-	{"counters of fragmented datagrams, and answers that quote them", "the kernel puts a datagram together, counts it once and quotes it; l2d counts and quotes fragments"},
 	{"flows of packets with an IPv6 authentication header", "nf_conntrack and nftables look for the transport header behind it; to l2d it is the transport header"},
 	{"wrong transport checksums", "nf_conntrack calls them invalid; l2d does not verify what it does not write"},
 	{"forwarding back by the interface of arrival", "the kernel also sends an ICMPv6 redirect"},

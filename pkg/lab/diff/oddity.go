@@ -3,7 +3,6 @@
 package diff
 
 import (
-	"context"
 	"encoding/binary"
 	"net/netip"
 
@@ -135,42 +134,4 @@ func isQuery(v int, typ byte) bool {
 		return typ == echoReply || typ == echoRequest || typ >= 13 && typ <= 18
 	}
 	return typ == echoRequest6 || typ == echoReply6 || typ == 139 || typ == 140
-}
-
-// fragments sends datagrams in pieces.
-func (t *trial) fragments(ctx context.Context, n int) error {
-	for range n {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		s := &session{t: t, proto: unix.IPPROTO_UDP, ipID: uint16(1 + t.IntN(60000))}
-		s.a.port = t.IntN(len(t.ports))
-		s.b.port = t.otherPort(s.a.port)
-		h := s.header()
-		h.src = t.host(s.a.port, 0)
-		h.dst = t.host(s.b.port, 0)
-		if t.IntN(4) == 0 {
-			h.dst = t.ports[s.a.port].addrs[0].Addr()
-		}
-		whole := h.packetOf(udpDatagram(choose(t, clientPorts), choose(t, t.numbers), make([]byte, 16+t.IntN(200))))
-		ip := cut(h, whole[20:], 8*(1+t.IntN(10)))
-		if _, err := t.fire(shot{port: s.a.port, ip: [2][][]byte{ip, ip}}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// cut makes fragments of at most size bytes of a transport packet.
-func cut(h ipHeader, th []byte, size int) [][]byte {
-	var list [][]byte
-	for at := 0; at < len(th); at += size {
-		end := min(at+size, len(th))
-		h.frag = uint16(at / 8)
-		if end < len(th) {
-			h.frag |= 0x2000
-		}
-		list = append(list, h.wrap(th[at:end]))
-	}
-	return list
 }

@@ -25,9 +25,11 @@ type Rig struct {
 	routers [2]*router // the kernel's, l2d's
 	bpffs   *os.File
 	applied int
-	cpu     int                 // runs on the nth processor
-	added   map[netip.Addr]bool // neighbours, besides the ports' hosts
-	loaded  *loaded             // what ran last
+	// datagrams are those that were sent in fragments, also in other runs.
+	datagrams uint32
+	cpu       int                 // runs on the nth processor
+	added     map[netip.Addr]bool // neighbours, besides the ports' hosts
+	loaded    *loaded             // what ran last
 }
 
 var rigs atomic.Int32
@@ -80,9 +82,6 @@ type Options struct {
 	Packets int
 	// Seed of all that is random.
 	Seed uint64
-	// Fragments adds fragmented datagrams, after the counters were compared. Rules
-	// about lengths, and limits, may see them differently.
-	Fragments bool
 	// Replay is a file with the packets to send instead: see replay.go.
 	Replay string
 	// Minimise is how long to look for a small ruleset and few packets on which
@@ -272,7 +271,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	random := randomPorts.MatchString(text)
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
-		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text), asksProtocol: asksProtocol.MatchString(text), numbers: numbersOf(text),
+		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), partsShow: partsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text), asksProtocol: asksProtocol.MatchString(text), numbers: numbersOf(text),
 	}
 	if t.near, err = r.nearHosts(text); err != nil {
 		return nil, err
@@ -288,12 +287,8 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	} else {
 		err = t.traffic(ctx, opt.Packets)
 	}
-	if err == nil && !slices.ContainsFunc(opt.replay, func(s shot) bool { return len(s.ip[0]) > 1 }) {
+	if err == nil {
 		err = t.compareCounters()
-	}
-	if err == nil && opt.Fragments && !t.rejects {
-		t.look = nil
-		err = t.fragments(ctx, opt.Packets/20)
 	}
 	if errors.Is(err, errMismatch) {
 		err = nil
@@ -407,6 +402,8 @@ type trial struct {
 	// clients do without the same ports.
 	portsShow bool
 	rejects   bool // rules answer
+	// partsShow: rules can match on what fragments begin with.
+	partsShow bool
 	// rejectsOwn: also to what the router sends itself.
 	rejectsOwn   bool
 	asksProtocol bool   // rules ask about the protocol of flows
@@ -423,6 +420,16 @@ type shot struct {
 	port int // negative: the router itself sends
 	to   []byte
 	ip   [2][][]byte
+}
+
+// firstOf is the packet, or the first fragment in whatever order they are sent.
+func firstOf(ip [][]byte) []byte {
+	for _, b := range ip {
+		if p, ok := parse(b); ok && p.offset == 0 {
+			return b
+		}
+	}
+	return ip[0]
 }
 
 // fire sends, waits, and compares.
@@ -449,8 +456,8 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 		}
 		saw[i] = r.collect()
 	}
-	t.oneKept = learn(t.chosen, s.ip[0][0], t.routers, saw, &t.next)
-	learnTarget(t.chosen, [2][]byte{s.ip[0][0], s.ip[1][0]}, t.routers, saw, &t.next)
+	t.oneKept = learn(t.chosen, firstOf(s.ip[0]), t.routers, saw, &t.next)
+	learnTarget(t.chosen, [2][]byte{firstOf(s.ip[0]), firstOf(s.ip[1])}, t.routers, saw, &t.next)
 	t.res.Out += len(saw[0].frames)
 	t.res.Local += len(saw[0].local)
 

@@ -49,6 +49,10 @@ const (
 	maxHalfOpen = 65536
 )
 
+// tracking has the kernel track connections, and put fragments together, also for
+// rulesets that do not ask for it: l2d always does.
+const tracking = "table inet rig-tracking { chain unused { ct state new; }; }"
+
 // kernelRules loads a ruleset into the router's nftables, with a counter in
 // each rule and limits that do not depend on the moment, and returns its text.
 // Files that it includes are in dir.
@@ -66,6 +70,9 @@ func (r *router) kernelRules(text, dir string) (string, error) {
 		if _, err := r.nft("flush ruleset; "+text, "-f", "-"); err != nil {
 			return "", err
 		}
+	}
+	if _, err := r.nft(tracking, "-f", "-"); err != nil {
+		return "", err
 	}
 	return text, r.self.do(func() error {
 		return netlink.ConntrackTableFlush(netlink.ConntrackTable)
@@ -149,8 +156,15 @@ func longTimeouts() flow.Timeouts {
 
 const longTimeout = time.Hour
 
+// withConntrack is a ruleset for which the kernel loads nf_conntrack, where that
+// is a module.
+const withConntrack = "table inet conntrack { chain c { ct state new; }; }; delete table inet conntrack"
+
 // setTimeouts gives nf_conntrack in the thread's namespace the same.
 func setTimeouts() error {
+	if _, err := command(withConntrack, "nft", "-f", "-"); err != nil {
+		return err
+	}
 	names, err := filepath.Glob("/proc/sys/net/netfilter/nf_conntrack_*timeout*")
 	if err != nil || len(names) == 0 {
 		return fmt.Errorf("timeouts of nf_conntrack: %v, %w", names, err)

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/config"
+	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+)
+
+// declare writes a configuration that declares sysctls.
+func (h *host) declare(sysctls string) {
+	h.t.Helper()
+	h.write("l2d.yaml", h.config()+fmt.Sprintf("host:\n  state_dir: %s\n  nics: {wan0: {features: {rx-gro: true, rx-lro: true}}}\n  sysctl:\n%s", h.path("state"), sysctls))
+}
+
+// sysctl reads one of the namespace's.
+func (h *host) sysctl(path string) string {
+	h.t.Helper()
+	out, err := h.command("cat", "/proc/sys/"+path).Output()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// TestHost: the daemon brings the host into the declared state when it starts and
+// when it is told to, and back if nobody confirms it, also over its death.
+func TestHost(t *testing.T) {
+	h := newHost(t)
+	const first = "    net.ipv4.conf.*.rp_filter: 2\n"
+	h.declare(first)
+	p := h.start()
+	h.expect("READY=1")
+	if v := h.sysctl("net/ipv4/conf/wan0/rp_filter"); v != "2" {
+		t.Errorf("after the start: rp_filter %s", v)
+	}
+	c := h.client()
+	if plan, err := c.HostPlan(t.Context()); err != nil || len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "rx-lro") {
+		t.Errorf("a veth without LRO: %+v, %v", plan, err)
+	}
+	if plan, err := c.HostPlan(t.Context()); err != nil || len(plan.Changes) != 0 || plan.Resources < 4 {
+		t.Errorf("%+v, %v", plan, err)
+	}
+
+	h.declare(first + "    net.ipv4.ip_froward: 1\n")
+	if _, err := c.HostApply(t.Context(), 0); !api.IsBadInput(err) || !strings.Contains(err.Error(), "l2d.yaml:11:5: sysctl net.ipv4.ip_froward: no such sysctl: want net.ipv4.ip_forward") {
+		t.Errorf("a typo: %v", err)
+	}
+
+	h.declare(first + "    net.ipv4.ip_forward: 1\n")
+	a, err := c.HostApply(t.Context(), time.Hour)
+	if err != nil || a.Pending == nil || len(a.Plan.Changes) != 1 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if v := h.sysctl("net/ipv4/ip_forward"); v != "1" {
+		t.Errorf("not applied: %s", v)
+	}
+	if _, err := c.HostApply(t.Context(), 0); !api.IsBadInput(err) || !strings.Contains(err.Error(), a.Pending.ID) {
+		t.Errorf("another one: %v", err)
+	}
+	restart := func() {
+		t.Helper()
+		if err := p.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = p.Wait()
+		p = h.start()
+		h.expect("READY=1")
+	}
+	restart()
+	s, err := c.Status(t.Context())
+	if err != nil || s.Host == nil || s.Host.Pending == nil || s.Host.Pending.ID != a.Pending.ID {
+		t.Fatalf("%+v, %v", s.Host, err)
+	}
+	if err := c.HostRollback(t.Context(), a.Pending.ID); err != nil {
+		t.Error(err)
+	}
+	if v := h.sysctl("net/ipv4/ip_forward"); v != "0" {
+		t.Errorf("not undone: %s", v)
+	}
+	if err := c.HostConfirm(t.Context(), a.Pending.ID); !api.IsBadInput(err) {
+		t.Errorf("a confirmation that comes late: %v", err)
+	}
+
+	if a, err = c.HostApply(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.HostConfirm(t.Context(), a.Pending.ID); err != nil {
+		t.Error(err)
+	}
+	h.declare(first + "    net.ipv4.ip_forward: 0\n")
+	if _, err = c.HostApply(t.Context(), time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); h.sysctl("net/ipv4/ip_forward") != "1"; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not undone, though nobody confirmed")
+		}
+	}
+	if s, err = c.Status(t.Context()); err != nil || s.Host == nil || !strings.Contains(s.Host.Error, "is undone: not confirmed in time") {
+		t.Errorf("%+v, %v", s.Host, err)
+	}
+}
+
+// TestDrift: what something else changes is seen, and set again if it is to be.
+func TestDrift(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	runtime.LockOSThread() // and never unlock: the thread ends with the test
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse("l2d.yaml", []byte("dataplane: {ruleset: x, interfaces: [{name: a}]}\nhost: {sysctl: {net.ipv4.ip_forward: 1, net.ipv4.tcp_ecn: {value: 1, enforce: true}}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{}
+	d.host.engine = reconcile.New(t.TempDir(), slog.New(slog.DiscardHandler), hostkinds.Kinds()...)
+	d.host.set(c, 2, nil)
+	if err := d.checkDrift(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := d.host.status()
+	if len(s.Drift) != 1 || s.Drift[0].Name != "net.ipv4.ip_forward" {
+		t.Errorf("%+v", s)
+	}
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_ecn"); string(b) != "1\n" {
+		t.Errorf("not enforced: %q, %v", b, err)
+	}
+	// What was undone is not enforced.
+	d.host.set(c, 2, nil)
+	d.host.undone("1", "for a test")
+	d.host.undone("1", "for a test")
+	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_ecn", []byte("0"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.checkDrift(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_ecn"); string(b) != "0\n" {
+		t.Errorf("enforced though it was undone: %q, %v", b, err)
+	}
+}

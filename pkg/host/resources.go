@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+)
+
+// Kinds are all kinds of resources of the running kernel.
+func Kinds() []reconcile.Kind {
+	dial := dialOnce()
+	kinds := []reconcile.Kind{NewSysctl(), &Features{dial}, MTU{}}
+	for _, g := range nicGroups {
+		kinds = append(kinds, &Settings{g, dial})
+	}
+	return kinds
+}
+
+// Resources are what a configuration declares. A pattern stands for the sysctls
+// there are now; a sysctl that is named itself is not of a pattern's.
+func Resources(c *config.Config) ([]reconcile.Resource, error) {
+	s := NewSysctl()
+	b := sysctls{list: map[string]*reconcile.Resource{}, pattern: map[string]string{}}
+	var errs []error
+	for _, pattern := range []bool{false, true} {
+		for i := range c.Host.Sysctls {
+			d := &c.Host.Sysctls[i]
+			name := CanonicalSysctl(d.Name)
+			if strings.Contains(name, "*") != pattern {
+				continue
+			}
+			names, err := s.Expand(name)
+			if err != nil {
+				e := d.At(c.Path)
+				e.Problem, e.Want = err.Error(), "a pattern that \"sysctl -a\" has a name for"
+				errs = append(errs, e)
+				continue
+			}
+			for _, n := range names {
+				errs = append(errs, b.add(n, d, d.At(c.Path), pattern))
+			}
+		}
+	}
+	out := make([]reconcile.Resource, 0, len(b.order))
+	for _, n := range b.order {
+		out = append(out, *b.list[n])
+	}
+	for i := range c.Host.NICs {
+		out = append(out, nicResources(c.Path, &c.Host.NICs[i])...)
+	}
+	return out, errors.Join(errs...)
+}
+
+// nicRank is behind those of sysctls.
+const nicRank = 10
+
+// nicResources are those of an interface: the groups of its settings, its features
+// and its MTU, in this order. There are none of an optional interface that is not
+// there.
+func nicResources(file string, n *config.NIC) (out []reconcile.Resource) {
+	if n.Optional {
+		if _, err := link(n.Name); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	add := func(kind string, rank int, want reconcile.State) {
+		if len(want) > 0 {
+			at := n.At(file)
+			out = append(out, reconcile.Resource{
+				Kind: kind, Name: n.Name, Want: want, Rank: nicRank + rank, Enforce: n.Enforce,
+				At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+			})
+		}
+	}
+	for i, g := range nicGroups {
+		want := reconcile.State{}
+		for key, v := range n.Settings[g.Name] {
+			want[key] = strconv.FormatUint(uint64(v), 10)
+		}
+		add(g.Name, i, want)
+	}
+	features := reconcile.State{}
+	for key, on := range n.Features {
+		features[key] = onOff(on)
+	}
+	add(FeaturesKind, len(nicGroups), features)
+	if n.MTU != 0 {
+		add(MTUKind, len(nicGroups)+1, reconcile.State{valueKey: strconv.FormatUint(uint64(n.MTU), 10)})
+	}
+	return out
+}
+
+// sysctls are the resources of a configuration's sysctls by name.
+type sysctls struct {
+	list    map[string]*reconcile.Resource
+	pattern map[string]string // by which one is declared; empty if it is named itself
+	order   []string
+}
+
+// add adds a sysctl that a declaration at a place of the file names, or stands for.
+func (b *sysctls) add(name string, d *config.Sysctl, at config.Error, pattern bool) error {
+	if other := b.list[name]; other != nil {
+		switch by := b.pattern[name]; {
+		case pattern && by == "", other.Want[valueKey] == d.Value && other.Enforce == d.Enforce:
+			return nil
+		case by == "":
+			at.Problem, at.Want = fmt.Sprintf("declared twice, first on line %d", other.At.Line), "each sysctl once"
+		default:
+			at.Problem, at.Want = fmt.Sprintf("%s is declared in another way by %s on line %d", name, by, other.At.Line), "the same, or the sysctl by its name"
+		}
+		return at
+	}
+	r := &reconcile.Resource{
+		Kind: SysctlKind, Name: name, Want: reconcile.State{valueKey: d.Value}, Rank: SysctlRank(name),
+		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column}, Enforce: d.Enforce,
+	}
+	b.list[name], b.order = r, append(b.order, name)
+	if pattern {
+		b.pattern[name] = d.Name
+	}
+	return nil
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package host
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+)
+
+func sysctl(name, value string) reconcile.Resource {
+	return reconcile.Resource{Kind: SysctlKind, Name: name, Want: reconcile.State{valueKey: value}, Rank: SysctlRank(name)}
+}
+
+func engine(t *testing.T, dir string, kinds ...reconcile.Kind) *reconcile.Engine {
+	t.Helper()
+	return reconcile.New(dir, slog.New(slog.DiscardHandler), kinds...)
+}
+
+// allSysctls is every setting of the network namespace that can be read.
+func allSysctls(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, dir := range []string{"net/ipv4", "net/ipv6"} {
+		err := filepath.WalkDir("/proc/sys/"+dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			if err == nil && d.Name() != "stat_refresh" {
+				out[path] = string(b)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(out) < 100 {
+		t.Fatalf("only %d sysctls", len(out))
+	}
+	return out
+}
+
+func differences(a, b map[string]string) (out []string) {
+	for path, v := range a {
+		if b[path] != v {
+			out = append(out, path+": "+strconv.Quote(v)+", "+strconv.Quote(b[path]))
+		}
+	}
+	return out
+}
+
+// routerSysctls are some that depend on each other.
+func routerSysctls() []reconcile.Resource {
+	return []reconcile.Resource{
+		sysctl("net.ipv4.conf.veth0.forwarding", "0"),
+		sysctl("net.ipv4.ip_forward", "1"),
+		sysctl("net.ipv4.conf.all.accept_redirects", "1"),
+		sysctl("net.ipv6.conf.all.forwarding", "1"),
+		sysctl("net.ipv6.conf.veth1/7.forwarding", "0"),
+		sysctl("net.ipv4.ip_local_port_range", "1026 65535"),
+		sysctl("net.ipv4.tcp_rmem", "4096 1000000  16000000"),
+	}
+}
+
+func vethSysctls(t *testing.T) {
+	t.Helper()
+	run(t, "ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1.7")
+}
+
+func TestSysctls(t *testing.T) {
+	ns(t)
+	vethSysctls(t)
+	before := allSysctls(t)
+	e := engine(t, t.TempDir(), NewSysctl())
+	plan, err := e.Plan(t.Context(), routerSysctls())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := e.Apply(t.Context(), plan, reconcile.Options{Confirm: 1 << 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"ipv4/ip_forward": "1\n", "ipv6/conf/veth1.7/forwarding": "0\n", "ipv4/ip_local_port_range": "1026\t65535\n", "ipv4/tcp_rmem": "4096\t1000000\t16000000\n",
+	} {
+		if b, err := os.ReadFile("/proc/sys/net/" + path); string(b) != want || err != nil {
+			t.Errorf("%s: %q, %v", path, b, err)
+		}
+	}
+	if err := e.Rollback(t.Context(), p.ID); err != nil {
+		t.Fatal(err)
+	}
+	if d := differences(before, allSysctls(t)); d != nil {
+		t.Errorf("not undone: %s", strings.Join(d, "; "))
+	}
+}
+
+// killer kills its process before one of its writes.
+type killer struct {
+	reconcile.Kind
+	left *int
+}
+
+func (k killer) Set(ctx context.Context, name string, to reconcile.State) error {
+	if *k.left == 0 {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	*k.left--
+	return k.Kind.Set(ctx, name, to)
+}
+
+// killAt is the environment variable that makes this a process that applies
+// resources of all kinds and does not survive; its value is the number of changes and the
+// engine's directory.
+const killAt = "L2D_TEST_KILL_AT"
+
+// TestMain is that process, or the tests.
+func TestMain(m *testing.M) {
+	v := os.Getenv(killAt)
+	if v == "" {
+		os.Exit(m.Run())
+	}
+	at, dir, _ := strings.Cut(v, " ")
+	n, _ := strconv.Atoi(at)
+	kinds := Kinds()
+	for i := range kinds {
+		kinds[i] = killer{kinds[i], &n}
+	}
+	e := reconcile.New(dir, slog.New(slog.DiscardHandler), kinds...)
+	p, err := e.Plan(context.Background(), append(routerSysctls(), nicWants()...))
+	if err == nil {
+		_, err = e.Apply(context.Background(), p, reconcile.Options{})
+	}
+	if err != nil {
+		os.Stderr.WriteString(err.Error())
+		os.Exit(1)
+	}
+}
+
+// TestKilled: a process that is killed before any one of the changes leaves
+// what the next one undoes.
+func TestKilled(t *testing.T) {
+	nicHost(t)
+	state := func() map[string]string {
+		s := allSysctls(t)
+		s["ethtool"] = nicState(t)
+		return s
+	}
+	before := state()
+	for n := 0; ; n++ {
+		dir := t.TempDir()
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), killAt+"="+strconv.Itoa(n)+" "+dir)
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			if n < 9 {
+				t.Errorf("only %d changes", n)
+			}
+			return
+		}
+		if cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if n > 0 && differences(before, state()) == nil {
+			t.Errorf("%d changes change nothing", n)
+		}
+		e := engine(t, dir, Kinds()...)
+		if err := e.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if d := differences(before, state()); d != nil {
+			t.Fatalf("killed after %d changes: not undone: %s", n, strings.Join(d, "; "))
+		}
+	}
+}
+
+// TestSysctlGone: an interface that went away takes its settings with it.
+func TestSysctlGone(t *testing.T) {
+	ns(t)
+	vethSysctls(t)
+	e := engine(t, t.TempDir(), NewSysctl())
+	plan, err := e.Plan(t.Context(), routerSysctls())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := e.Apply(t.Context(), plan, reconcile.Options{Confirm: 1 << 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "ip", "link", "del", "veth0")
+	if err := e.Rollback(t.Context(), p.ID); err != nil || e.Pending() != nil {
+		t.Errorf("%v, %+v", err, e.Pending())
+	}
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); string(b) != "0\n" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestSysctlProblems(t *testing.T) {
+	ns(t)
+	e := engine(t, t.TempDir(), NewSysctl())
+	for _, c := range []struct{ name, want string }{
+		{"net.ipv4.ip_foward", "no such sysctl: want net.ipv4.ip_forward"},
+		{"net.ipv4.conf.lo.froward_me_please", `no such sysctl: want one that "sysctl -a" lists`},
+		{"net.ipv4.conf.lo", "is a directory of sysctls: want one of those in it"},
+		{"net.ipv4.route.flush", "cannot be read back"},
+		{"net.ipv4.tcp_available_congestion_control", "cannot be written"},
+	} {
+		if _, err := e.Plan(t.Context(), []reconcile.Resource{sysctl(c.name, "1")}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, not %s", c.name, err, c.want)
+		}
+	}
+	plan, err := e.Plan(t.Context(), []reconcile.Resource{sysctl("net.ipv4.ip_forward", "1"), sysctl("net.ipv4.tcp_congestion_control", "nosuch")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Apply(t.Context(), plan, reconcile.Options{}); err == nil {
+		t.Error("the kernel takes any congestion control")
+	}
+	if b, _ := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); string(b) != "0\n" {
+		t.Errorf("a change that failed leaves ip_forward at %q", b)
+	}
+}
+
+func TestSysctlNames(t *testing.T) {
+	for in, want := range map[string]string{
+		"net/ipv4/conf/eth0.100/forwarding": "net.ipv4.conf.eth0/100.forwarding",
+		"net.ipv4.conf.eth0/100.forwarding": "net.ipv4.conf.eth0/100.forwarding",
+		"vm.swappiness":                     "vm.swappiness",
+	} {
+		if got := CanonicalSysctl(in); got != want {
+			t.Errorf("%s: %s, not %s", in, got, want)
+		}
+	}
+	ns(t)
+	vethSysctls(t)
+	got, err := NewSysctl().Expand("net.ipv4.conf.*.forwarding")
+	want := []string{"net.ipv4.conf.all.forwarding", "net.ipv4.conf.default.forwarding", "net.ipv4.conf.lo.forwarding", "net.ipv4.conf.veth0.forwarding", "net.ipv4.conf.veth1/7.forwarding"}
+	if slices.Sort(got); !reflect.DeepEqual(got, want) || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := NewSysctl().Expand("net.*.nosuch"); err == nil {
+		t.Error("nothing is something")
+	}
+}
+
+func TestSysctlEffects(t *testing.T) {
+	for _, c := range []struct {
+		name, value string
+		want        reconcile.Impact
+	}{
+		{"vm.swappiness", "1", reconcile.InPlace},
+		{"kernel.modules_disabled", "1", reconcile.NotRevertable},
+		{"kernel.unprivileged_bpf_disabled", "2", reconcile.InPlace},
+		{"net.ipv6.conf.eth0.disable_ipv6", "1", reconcile.NotRevertable},
+		{"net.ipv6.conf.eth0.disable_ipv6", "0", reconcile.InPlace},
+	} {
+		if got := NewSysctl().Effect(c.name, reconcile.State{valueKey: c.value}); got.Impact != c.want {
+			t.Errorf("%s=%s: %v", c.name, c.value, got)
+		}
+	}
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package reconcile
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Engine plans, applies and undoes. Its methods may be called concurrently.
+type Engine struct {
+	// Undone is called when a change that was applied is undone, with what it was.
+	// It must not call the engine's methods; nil is nobody to tell. It is set before
+	// the first use.
+	Undone func(id, why string)
+
+	kinds map[string]Kind
+	dir   string
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	pending *Pending
+	timer   *time.Timer
+}
+
+// Gate is a check of the host's health after a change. An error undoes it.
+type Gate struct {
+	Name  string
+	Check func(ctx context.Context) error
+}
+
+// Errors about pending changes.
+var (
+	// ErrPending refuses a change while another one is not final.
+	ErrPending = errors.New("another change waits for its confirmation")
+	// ErrNotPending answers a confirmation of what is not pending.
+	ErrNotPending = errors.New("no such change is pending")
+	// ErrNotRevertable refuses to wait for a confirmation of what cannot be undone.
+	ErrNotRevertable = errors.New("it cannot be undone, so there is nothing to wait for a confirmation with")
+)
+
+// New returns an engine that keeps what it has to remember in a directory. It
+// makes that, for root alone, with the first change.
+func New(dir string, log *slog.Logger, kinds ...Kind) *Engine {
+	e := &Engine{kinds: map[string]Kind{}, dir: dir, log: log}
+	for _, k := range kinds {
+		e.kinds[k.Name()] = k
+	}
+	return e
+}
+
+// Pending returns the change that is not final; nil if there is none.
+func (e *Engine) Pending() *Pending {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.pending == nil {
+		return nil
+	}
+	p := *e.pending
+	return &p
+}
+
+// Options of [Engine.Apply].
+type Options struct {
+	// Confirm is how long to wait for a confirmation before the change is undone;
+	// 0: none is needed.
+	Confirm time.Duration
+	// Gates are asked when all changes are made.
+	Gates []Gate
+}
+
+// Apply makes the changes of a plan. What it returns is pending if it is to be
+// confirmed, else nil. After an error the host is as it was; if that failed too,
+// the error says of what.
+func (e *Engine) Apply(ctx context.Context, p *Plan, o Options) (*Pending, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.pending != nil {
+		return nil, fmt.Errorf("%w: %s", ErrPending, e.pending.ID)
+	}
+	if len(p.Changes) == 0 {
+		return nil, nil
+	}
+	if o.Confirm > 0 {
+		for _, c := range p.Changes {
+			if c.Effect.Impact == NotRevertable {
+				return nil, fmt.Errorf("%s: %w", c.ID(), ErrNotRevertable)
+			}
+		}
+	}
+	if err := e.begin(p); err != nil {
+		return nil, err
+	}
+	made, err := e.make(ctx, p.Changes)
+	if err == nil {
+		err = e.ask(ctx, o.Gates)
+	}
+	if err != nil {
+		// What has begun is ended, also for a caller who is gone.
+		return nil, errors.Join(err, e.undo(context.WithoutCancel(ctx), made))
+	}
+	if o.Confirm == 0 {
+		return nil, e.end()
+	}
+	e.pending.Phase, e.pending.Deadline = Waiting, time.Now().Add(o.Confirm)
+	if err := save(e.dir, e.pending); err != nil {
+		return nil, errors.Join(err, e.undo(context.WithoutCancel(ctx), made))
+	}
+	e.arm()
+	q := *e.pending
+	return &q, nil
+}
+
+// begin has on disk what it takes to undo the changes.
+func (e *Engine) begin(p *Plan) error {
+	if err := os.MkdirAll(e.dir, 0o700); err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	id := make([]byte, 4)
+	_, _ = rand.Read(id) // never fails
+	e.pending = &Pending{ID: hex.EncodeToString(id), Phase: Applying, Boot: boot, Changes: p.Changes}
+	if err := save(e.dir, e.pending); err != nil {
+		e.pending = nil
+		return err
+	}
+	return nil
+}
+
+// end makes the pending change final.
+func (e *Engine) end() error {
+	if e.timer != nil {
+		e.timer.Stop()
+		e.timer = nil
+	}
+	e.pending = nil
+	return forget(e.dir)
+}
+
+// make makes changes, and returns those that may have been made.
+func (e *Engine) make(ctx context.Context, changes []Change) ([]Change, error) {
+	for i := range changes {
+		c := &changes[i]
+		if err := e.set(ctx, c, c.To); err != nil {
+			return changes[:i+1], err
+		}
+		e.log.Info("changed", "resource", c.ID(), "from", c.From, "to", c.To)
+	}
+	return changes, nil
+}
+
+// set gives attributes of a change's resource their values, and reads them back.
+// What is not there is an error.
+func (e *Engine) set(ctx context.Context, c *Change, to State) error {
+	k, ok := e.kinds[c.Kind]
+	if !ok {
+		return fmt.Errorf("%s: no such kind of resource", c.ID())
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%s: %w", c.ID(), err)
+	}
+	if err := k.Set(ctx, c.Name, to); err != nil {
+		return fmt.Errorf("%s: %w", c.ID(), err)
+	}
+	have, err := k.Observe(ctx, c.Name, to.Keys())
+	if err != nil {
+		return fmt.Errorf("%s: read back: %w", c.ID(), err)
+	}
+	for _, key := range to.Keys() {
+		if _, there := have[key]; !there {
+			return fmt.Errorf("%s: read back: %s: %w", c.ID(), key, fs.ErrNotExist)
+		}
+		if !k.Same(key, to[key], have[key]) {
+			return fmt.Errorf("%s: %s was set to %q, but is %q", c.ID(), key, to[key], have[key])
+		}
+	}
+	return nil
+}
+
+func (e *Engine) ask(ctx context.Context, gates []Gate) error {
+	var errs []error
+	for _, g := range gates {
+		if err := g.Check(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("health gate %s: %w", g.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// undo undoes changes, the last one first, as far as it gets.
+func (e *Engine) undo(ctx context.Context, changes []Change) error {
+	var errs []error
+	for i := range slices.Backward(changes) {
+		c := &changes[i]
+		err := e.set(ctx, c, c.Undo)
+		if errors.Is(err, fs.ErrNotExist) {
+			e.log.Warn("nothing to undo: it is gone", "resource", c.ID(), "err", err)
+			continue
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("undo: %w", err))
+			e.log.Error("not undone", "resource", c.ID(), "to", c.From, "err", err)
+			continue
+		}
+		e.log.Warn("undone", "resource", c.ID(), "to", c.From)
+	}
+	if len(errs) == 0 {
+		return e.end()
+	}
+	err := errors.Join(errs...)
+	e.pending.Phase, e.pending.Error = Stuck, err.Error()
+	return errors.Join(err, save(e.dir, e.pending))
+}
+
+// Confirm makes a pending change final.
+func (e *Engine) Confirm(id string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.is(id); err != nil {
+		return err
+	}
+	e.log.Info("change confirmed", "id", id)
+	return e.end()
+}
+
+// Rollback undoes a pending change now.
+func (e *Engine) Rollback(ctx context.Context, id string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.is(id); err != nil {
+		return err
+	}
+	return e.revert(context.WithoutCancel(ctx), "rolled back")
+}
+
+// revert undoes the pending change, after all of it was made.
+func (e *Engine) revert(ctx context.Context, why string) error {
+	id := e.pending.ID
+	err := e.undo(ctx, e.pending.Changes)
+	if e.Undone != nil {
+		e.Undone(id, why)
+	}
+	return err
+}
+
+func (e *Engine) is(id string) error {
+	if e.pending == nil || e.pending.ID != id {
+		return fmt.Errorf("%w: %s", ErrNotPending, id)
+	}
+	return nil
+}
+
+// arm has the pending change undone when its time is up.
+func (e *Engine) arm() {
+	id := e.pending.ID
+	e.timer = time.AfterFunc(time.Until(e.pending.Deadline), func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.is(id) != nil || e.pending.Phase != Waiting {
+			return
+		}
+		e.log.Warn("change was not confirmed in time", "id", id)
+		_ = e.revert(context.Background(), "not confirmed in time") // has logged
+	})
+}
+
+// Recover goes on where an engine before was ended: it undoes a change that was
+// being made, and one that waits when its time is up. It is called once, before
+// all others.
+func (e *Engine) Recover(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p, err := load(e.dir)
+	if err != nil || p == nil {
+		return err
+	}
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	e.pending = p
+	switch {
+	case p.Boot != boot:
+		e.log.Warn("a change that was not final went with the reboot", "id", p.ID)
+		return e.end()
+	case p.Phase == Waiting && time.Now().Before(p.Deadline):
+		e.log.Warn("a change still waits for its confirmation", "id", p.ID, "until", p.Deadline)
+		e.arm()
+		return nil
+	}
+	e.log.Warn("undoing a change that was not final", "id", p.ID, "phase", string(p.Phase))
+	return e.revert(ctx, "not final when the daemon before ended")
+}
+
+// Drift compares resources with the host again, sets those that are to be
+// enforced, and returns the changes that are left to make. A pending change holds
+// it back.
+func (e *Engine) Drift(ctx context.Context, resources []Resource) ([]Change, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.pending != nil {
+		return nil, nil
+	}
+	p, err := e.plan(ctx, resources)
+	if err != nil {
+		return nil, err
+	}
+	var left []Change
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		if !c.Enforce {
+			left = append(left, *c)
+			continue
+		}
+		if err := e.set(ctx, c, c.To); err != nil {
+			e.log.Error("drift is not corrected", "resource", c.ID(), "err", err)
+			left = append(left, *c)
+			continue
+		}
+		e.log.Warn("drift corrected", "resource", c.ID(), "was", c.From, "is", c.To)
+	}
+	return left, nil
+}

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package reconcile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// table is a kind whose resources are rows of attributes. A write of the attribute
+// "all" is one of every attribute of its row, as some of the kernel's are.
+type table struct {
+	rows map[string]State
+	// fail is asked before each attribute is written.
+	fail  func(name, key string) error
+	order []string
+}
+
+func (*table) Name() string { return "table" }
+
+func (t *table) Check(_ context.Context, r *Resource) (out []Problem) {
+	if t.rows[r.Name] == nil {
+		return []Problem{{Resource: r, Problem: "no such row", Want: "a row"}}
+	}
+	for k, v := range r.Want {
+		if strings.HasPrefix(v, "bad") {
+			out = append(out, Problem{Resource: r, Key: k, Problem: "not a value", Want: "a value"})
+		}
+	}
+	return out
+}
+
+func (t *table) Observe(_ context.Context, name string, keys []string) (State, error) {
+	row, ok := t.rows[name]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return row.Pick(keys), nil
+}
+
+func (*table) Same(_, want, have string) bool { return want == have || want == "~"+have }
+
+func (*table) Effect(name string, _ State) Effect {
+	switch name[0] {
+	case 'd':
+		return Effect{Disruptive, "the link goes down"}
+	case 'n':
+		return Effect{Impact: NotRevertable}
+	}
+	return Effect{Impact: InPlace}
+}
+
+func (t *table) Before(_ context.Context, name string, to State) (State, error) {
+	if _, ok := to["all"]; ok {
+		return maps.Clone(t.rows[name]), nil
+	}
+	return t.rows[name].Pick(to.Keys()), nil
+}
+
+func (t *table) Set(_ context.Context, name string, to State) error {
+	row, ok := t.rows[name]
+	if !ok {
+		return fs.ErrNotExist
+	}
+	keys := to.Keys() // "all" is the first
+	for _, k := range keys {
+		if t.fail != nil {
+			if err := t.fail(name, k); err != nil {
+				return err
+			}
+		}
+		t.order = append(t.order, name+"."+k)
+		if k == "all" {
+			for other := range row {
+				row[other] = to[k]
+			}
+		}
+		row[k] = to[k]
+	}
+	return nil
+}
+
+func newTable(rows map[string]State) *table { return &table{rows: rows} }
+
+func (t *table) clone() map[string]State {
+	out := map[string]State{}
+	for name, row := range t.rows {
+		out[name] = maps.Clone(row)
+	}
+	return out
+}
+
+func newEngine(t *testing.T, dir string, k *table) (*Engine, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	return New(dir, slog.New(slog.NewTextHandler(&log, nil)), k), &log
+}
+
+func mustPlan(t *testing.T, e *Engine, list ...Resource) *Plan {
+	t.Helper()
+	p, err := e.Plan(t.Context(), list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func want(name string, to State) Resource { return Resource{Kind: "table", Name: name, Want: to} }
+
+func TestPlan(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1", "y": "2"}, "d": {"x": "1"}, "c": {"x": "1"}})
+	e, _ := newEngine(t, t.TempDir(), k)
+	late := want("a", State{"x": "5", "y": "2"})
+	late.Rank = 1
+	p := mustPlan(t, e, late, want("d", State{"x": "2"}), want("c", State{"x": "~1"}))
+	var out strings.Builder
+	if err := p.Write(&out); err != nil {
+		t.Fatal(err)
+	}
+	const text = `~ table d  (disruptive: the link goes down)
+    x: 1 -> 2
+~ table a
+    x: 1 -> 5
+Plan: 2 of 3 resources change, 1 disruptive.
+`
+	if out.String() != text {
+		t.Errorf("%s\nnot\n%s", out.String(), text)
+	}
+	if w := p.Worst(); w != Disruptive {
+		t.Errorf("worst: %s", w)
+	}
+	if len(k.order) != 0 {
+		t.Errorf("a plan writes %v", k.order)
+	}
+}
+
+// TestPlanProblems: all that is wrong is told together, and nothing is touched.
+func TestPlanProblems(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}})
+	e, _ := newEngine(t, t.TempDir(), k)
+	at := want("a", State{"x": "bad", "y": "bad"})
+	at.At = Place{"f.yaml", 3, 4}
+	_, err := e.Plan(t.Context(), []Resource{at, want("b", State{"x": "1"}), {Kind: "no", Name: "such"}, want("a", State{"x": "1"})})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, text := range []string{
+		`f.yaml:3:4: table a: x: "bad": not a value: want a value`, `table a: y: "bad"`, "table b: no such row", "no such: no such kind", "declared twice",
+	} {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("%q is not in\n%v", text, err)
+		}
+	}
+}
+
+// TestNoChange: a host that is as declared sees no write, nor does the disk.
+func TestNoChange(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}})
+	dir := t.TempDir()
+	e, _ := newEngine(t, dir, k)
+	if p, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "1"})), Options{Confirm: time.Hour}); p != nil || err != nil {
+		t.Errorf("%v, %v", p, err)
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 0 || len(k.order) != 0 {
+		t.Errorf("written: %v, %v", files, k.order)
+	}
+}
+
+// randomPlan is a host and what it shall be.
+func randomPlan(r *rand.Rand) (map[string]State, []Resource) {
+	rows := map[string]State{}
+	var list []Resource
+	for i := range 1 + r.IntN(6) {
+		name := string(rune('a'+r.IntN(4)*3)) + strconv.Itoa(i)
+		rows[name] = State{}
+		to := State{}
+		for _, k := range []string{"all", "x", "y", "z"} {
+			rows[name][k] = strconv.Itoa(r.IntN(3))
+			if r.IntN(2) == 0 {
+				to[k] = strconv.Itoa(r.IntN(3))
+			}
+		}
+		// Of a row, either all attributes or some.
+		if _, ok := to["all"]; ok {
+			to = State{"all": to["all"]}
+		}
+		list = append(list, Resource{Kind: "table", Name: name, Want: to, Rank: r.IntN(3)})
+	}
+	return rows, list
+}
+
+// TestRollback: whichever write fails, of whichever plan, and whatever a crash
+// leaves undone, the host is as it was before, to the byte.
+func TestRollback(t *testing.T) {
+	errWrite := errors.New("injected")
+	changed := 0
+	for seed := range uint64(200) {
+		for failAt := 0; ; failAt++ {
+			for _, crash := range []bool{false, true} {
+				rows, list := randomPlan(rand.New(rand.NewPCG(seed, 1)))
+				k := newTable(rows)
+				before := k.clone()
+				dir := t.TempDir()
+				e, _ := newEngine(t, dir, k)
+				p := mustPlan(t, e, list...)
+				n := 0
+				k.fail = func(string, string) error {
+					if n++; n == failAt+1 {
+						if crash {
+							panic(errWrite)
+						}
+						return errWrite
+					}
+					return nil
+				}
+				_, err := applyOrDie(t.Context(), e, p)
+				if n <= failAt { // fewer writes than that
+					if err != nil {
+						t.Fatalf("seed %d: %v", seed, err)
+					}
+					changed += len(p.Changes)
+					goto next
+				}
+				k.fail = nil
+				if crash {
+					e, _ = newEngine(t, dir, k)
+					if err := e.Recover(t.Context()); err != nil {
+						t.Fatalf("seed %d: %v", seed, err)
+					}
+				} else if !errors.Is(err, errWrite) {
+					t.Fatalf("seed %d: %v", seed, err)
+				}
+				if !reflect.DeepEqual(k.rows, before) {
+					t.Fatalf("seed %d, write %d, crash %v: %v, not %v", seed, failAt, crash, k.rows, before)
+				}
+				if e.Pending() != nil {
+					t.Fatalf("seed %d: still pending", seed)
+				}
+				if files, _ := os.ReadDir(dir); len(files) != 0 {
+					t.Fatalf("seed %d: left: %v", seed, files)
+				}
+			}
+		}
+	next:
+	}
+	if changed < 200 {
+		t.Errorf("only %d changes were made at all", changed)
+	}
+}
+
+// applyOrDie applies a plan until a panic, which stands for the end of the process.
+func applyOrDie(ctx context.Context, e *Engine, p *Plan) (pending *Pending, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("died: %v", r)
+		}
+	}()
+	return e.Apply(ctx, p, Options{})
+}
+
+// TestReadBack: a write that the host ignores is an error.
+func TestReadBack(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}})
+	e, _ := newEngine(t, t.TempDir(), k)
+	p := mustPlan(t, e, want("a", State{"x": "2"}))
+	e.kinds["table"] = deaf{k}
+	_, err := e.Apply(t.Context(), p, Options{})
+	if err == nil || !strings.Contains(err.Error(), `x was set to "2", but is "1"`) {
+		t.Errorf("%v", err)
+	}
+	if e.Pending() != nil {
+		t.Error("still pending")
+	}
+}
+
+// deaf does not do as it is told.
+type deaf struct{ *table }
+
+func (deaf) Set(context.Context, string, State) error { return nil }
+
+// TestGate: what makes the host ill is undone, and not tried further.
+func TestGate(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}})
+	e, _ := newEngine(t, t.TempDir(), k)
+	gate := Gate{"link", func(context.Context) error { return errors.New("down") }}
+	_, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"})), Options{Gates: []Gate{gate}})
+	if err == nil || !strings.Contains(err.Error(), "health gate link: down") || k.rows["a"]["x"] != "1" {
+		t.Errorf("%v, %v", err, k.rows)
+	}
+}
+
+func TestConfirm(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}, "n": {"x": "1"}})
+	dir := t.TempDir()
+	e, _ := newEngine(t, dir, k)
+	if _, err := e.Apply(t.Context(), mustPlan(t, e, want("n", State{"x": "2"})), Options{Confirm: time.Hour}); !errors.Is(err, ErrNotRevertable) {
+		t.Errorf("not revertable: %v", err)
+	}
+	p, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"})), Options{Confirm: time.Hour})
+	if err != nil || p == nil || p.Phase != Waiting {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if _, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "3"})), Options{}); !errors.Is(err, ErrPending) {
+		t.Errorf("a second one: %v", err)
+	}
+	if err := e.Confirm("00"); !errors.Is(err, ErrNotPending) {
+		t.Errorf("another's confirmation: %v", err)
+	}
+	if err := e.Confirm(p.ID); err != nil || e.Pending() != nil || k.rows["a"]["x"] != "2" {
+		t.Errorf("%v, %v", err, k.rows)
+	}
+	if p, err = e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "3"})), Options{Confirm: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Rollback(t.Context(), p.ID); err != nil || k.rows["a"]["x"] != "2" {
+		t.Errorf("%v, %v", err, k.rows)
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 0 {
+		t.Errorf("left: %v", files)
+	}
+}
+
+// TestDeadline: what is not confirmed is undone, also by the next engine.
+func TestDeadline(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}})
+	undone := func(e *Engine) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); e.Pending() != nil; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("still pending")
+			}
+		}
+		if k.rows["a"]["x"] != "1" {
+			t.Errorf("not undone: %v", k.rows)
+		}
+	}
+	dir := t.TempDir()
+	e, _ := newEngine(t, dir, k)
+	if _, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"})), Options{Confirm: 20 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	undone(e)
+	for _, wait := range []time.Duration{time.Hour, 0} {
+		p, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"})), Options{Confirm: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.timer.Stop() // the process is gone
+		if wait == 0 {
+			p.Deadline = time.Now()
+			if err := save(dir, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e, _ = newEngine(t, dir, k)
+		if err := e.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if wait > 0 {
+			if q := e.Pending(); q == nil || q.ID != p.ID || k.rows["a"]["x"] != "2" {
+				t.Fatalf("%+v, %v", q, k.rows)
+			}
+			if err := e.Rollback(t.Context(), p.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		undone(e)
+	}
+}
+
+// TestReboot: after another boot there is nothing to undo.
+func TestReboot(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "2"}})
+	dir := t.TempDir()
+	if err := save(dir, &Pending{ID: "1", Phase: Applying, Boot: "another", Changes: []Change{{Kind: "table", Name: "a", Undo: State{"x": "1"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	e, _ := newEngine(t, dir, k)
+	if err := e.Recover(t.Context()); err != nil || k.rows["a"]["x"] != "2" || e.Pending() != nil {
+		t.Errorf("%v, %v", err, k.rows)
+	}
+}
+
+// TestStuck: what cannot be undone stays pending, for another try or for a
+// confirmation; what is gone has nothing to undo.
+func TestStuck(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}, "b": {"x": "1"}})
+	dir := t.TempDir()
+	e, _ := newEngine(t, dir, k)
+	broken := errors.New("broken")
+	k.fail = func(name, _ string) error {
+		if name == "b" || k.rows["a"]["x"] == "2" {
+			return broken
+		}
+		return nil
+	}
+	_, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"}), want("b", State{"x": "2"})), Options{})
+	p := e.Pending()
+	if !errors.Is(err, broken) || p == nil || p.Phase != Stuck || p.Error == "" {
+		t.Fatalf("%v, %+v", err, p)
+	}
+	k.fail = nil
+	e, _ = newEngine(t, dir, k)
+	delete(k.rows, "b")
+	if err := e.Recover(t.Context()); err != nil || k.rows["a"]["x"] != "1" || e.Pending() != nil {
+		t.Errorf("%v, %v", err, k.rows)
+	}
+}
+
+func TestBadPendingFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, pendingFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e, _ := newEngine(t, dir, newTable(nil))
+	if err := e.Recover(t.Context()); err == nil || !strings.Contains(err.Error(), pendingFile) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestDrift(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}, "b": {"x": "1"}})
+	e, log := newEngine(t, t.TempDir(), k)
+	a, b := want("a", State{"x": "2"}), want("b", State{"x": "2"})
+	b.Enforce = true
+	left, err := e.Drift(t.Context(), []Resource{a, b})
+	if err != nil || len(left) != 1 || left[0].Name != "a" || k.rows["b"]["x"] != "2" || k.rows["a"]["x"] != "1" {
+		t.Errorf("%v, %v, %v", left, err, k.rows)
+	}
+	if !strings.Contains(log.String(), "drift corrected") {
+		t.Errorf("%s", log)
+	}
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package reconcile
+
+import (
+	"context"
+	"fmt"
+)
+
+// Kind is a sort of resources. Its methods are not called concurrently.
+type Kind interface {
+	// Name is the first part of the resources' identifiers.
+	Name() string
+	// Check says what is wrong with a resource before anything is touched: what
+	// does not exist, what the device does not take.
+	Check(ctx context.Context, r *Resource) []Problem
+	// Observe returns the values of the attributes named by keys, without those
+	// that are not there. What is not there at all is fs.ErrNotExist.
+	Observe(ctx context.Context, name string, keys []string) (State, error)
+	// Same tells whether an attribute that was observed is what is wanted. The
+	// kernel rounds some, and formats others in its own way.
+	Same(key, want, have string) bool
+	// Effect says what else happens when attributes change.
+	Effect(name string, to State) Effect
+	// Before returns all that changes when attributes are set: these, and those
+	// that the kernel changes along with them, as attributes that are named for
+	// their resources of the kind. It is what [Kind.Set] is given to undo the change.
+	Before(ctx context.Context, name string, to State) (State, error)
+	// Set gives attributes their values. It may have set some of them when it
+	// fails. What is not there at all is fs.ErrNotExist.
+	Set(ctx context.Context, name string, to State) error
+}
+
+// Impact is how much a change disturbs.
+type Impact string
+
+// Impacts, from the least to the most.
+const (
+	InPlace    Impact = "in place"
+	Disruptive Impact = "disruptive"
+	// NotRevertable cannot be undone.
+	NotRevertable Impact = "not revertable"
+)
+
+// Effect is the impact of a change, and why it has it.
+type Effect struct {
+	Impact Impact `json:"impact"`
+	Why    string `json:"why,omitempty"`
+}
+
+// Resource is something on the host, as it shall be.
+type Resource struct {
+	// Kind is the name of a [Kind].
+	Kind string
+	// Name is unique within it.
+	Name string
+	// Want has values for the attributes that matter; others are left alone.
+	Want State
+	// Rank orders changes: lower ones are made first. Those of the same rank are
+	// made in the order they are given in.
+	Rank int
+	// At is the place of the declaration.
+	At Place
+	// Enforce has a drift corrected when it is seen, and not just reported.
+	Enforce bool
+}
+
+// ID is the kind and the name.
+func (r *Resource) ID() string { return r.Kind + " " + r.Name }
+
+// Place is one in a file, with numbers from 1.
+type Place struct {
+	File         string
+	Line, Column int
+}
+
+// String is FILE:LINE:COLUMN.
+func (p Place) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
+
+// Problem is something that makes a plan impossible.
+type Problem struct {
+	Resource *Resource
+	// Key is the attribute at fault; empty if the resource is.
+	Key string
+	// Problem says what is wrong, Want what would be accepted.
+	Problem, Want string
+	// Skip says that the device cannot have it at all: the plan leaves it out, and
+	// says so.
+	Skip bool
+}
+
+// Error names the resource, the attribute, its value and what would be accepted.
+func (p Problem) Error() string {
+	s := p.Resource.ID()
+	if p.Resource.At.File != "" {
+		s = p.Resource.At.String() + ": " + s
+	}
+	if p.Key != "" {
+		s += fmt.Sprintf(": %s: %q", p.Key, p.Resource.Want[p.Key])
+	}
+	s += ": " + p.Problem
+	if p.Want != "" {
+		s += ": want " + p.Want
+	}
+	return s
+}

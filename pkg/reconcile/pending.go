@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package reconcile
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Phase is how far a pending change is.
+type Phase string
+
+// Phases.
+const (
+	// Applying: changes are being made, one by one.
+	Applying Phase = "applying"
+	// Waiting: all are made, and wait for a confirmation.
+	Waiting Phase = "waiting"
+	// Stuck: some could not be undone.
+	Stuck Phase = "stuck"
+)
+
+// Pending is a change of the host that is not final yet.
+type Pending struct {
+	// ID is what a confirmation names.
+	ID    string `json:"id"`
+	Phase Phase  `json:"phase"`
+	// Boot is the kernel's identifier of its run: after another boot there is
+	// nothing to undo.
+	Boot string `json:"boot"`
+	// Deadline is when it is undone, if it waits.
+	Deadline time.Time `json:"deadline,omitzero"`
+	// Changes have been made, or may have been.
+	Changes []Change `json:"changes"`
+	// Error is why it is stuck.
+	Error string `json:"error,omitempty"`
+}
+
+// pendingFile is the name of the file in the engine's directory.
+const pendingFile = "pending.json"
+
+// bootID tells one run of the kernel from another: see random(4).
+func bootID() (string, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b)), err
+}
+
+// load reads the pending change of an engine before; nil if there is none.
+func load(dir string) (*Pending, error) {
+	b, err := os.ReadFile(filepath.Join(dir, pendingFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pending change: %w", err)
+	}
+	var p Pending
+	if err := json.Unmarshal(b, &p); err != nil {
+		return nil, fmt.Errorf("pending change: %s: %w", filepath.Join(dir, pendingFile), err)
+	}
+	return &p, nil
+}
+
+// save has the pending change on disk when it returns, and the one before until
+// then.
+func save(dir string, p *Pending) error {
+	b, err := json.MarshalIndent(p, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := writeFile(dir, pendingFile, append(b, '\n')); err != nil {
+		return fmt.Errorf("pending change: %w", err)
+	}
+	return nil
+}
+
+func forget(dir string) error {
+	if err := os.Remove(filepath.Join(dir, pendingFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("pending change: %w", err)
+	}
+	return syncDir(dir)
+}
+
+// writeFile replaces a file in one step that outlives a crash.
+func writeFile(dir, name string, b []byte) error {
+	f, err := os.CreateTemp(dir, name+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), filepath.Join(dir, name))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

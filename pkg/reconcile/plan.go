@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+)
+
+// Change is what becomes of one resource.
+type Change struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	// From and To have the attributes that differ; or that are as they shall be, if
+	// Again names the change that is going to change them along with its own.
+	From State `json:"from"`
+	To   State `json:"to"`
+	// Undo is what is set to undo it: From, and what changes along with it.
+	Undo   State  `json:"undo"`
+	Again  string `json:"again,omitempty"`
+	Effect Effect `json:"effect"`
+	// Enforce is the resource's.
+	Enforce bool `json:"enforce,omitempty"`
+}
+
+// ID is the resource's.
+func (c *Change) ID() string { return c.Kind + " " + c.Name }
+
+// Plan is the changes that bring the host into the state that is wanted, in the
+// order that they are made in.
+type Plan struct {
+	// Resources is how many were looked at.
+	Resources int      `json:"resources"`
+	Changes   []Change `json:"changes"`
+	// Notes say what is left out, as the host cannot have it.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Worst is the greatest impact of the changes; empty if there are none.
+func (p *Plan) Worst() Impact {
+	var worst Impact
+	for _, c := range p.Changes {
+		switch {
+		case c.Effect.Impact == NotRevertable, worst == "":
+			worst = c.Effect.Impact
+		case c.Effect.Impact == Disruptive && worst == InPlace:
+			worst = Disruptive
+		}
+	}
+	return worst
+}
+
+// Write writes the plan for people.
+func (p *Plan) Write(w io.Writer) error {
+	var err error
+	printf := func(format string, args ...any) {
+		if err == nil {
+			_, err = fmt.Fprintf(w, format, args...)
+		}
+	}
+	for _, n := range p.Notes {
+		printf("! left out: %s\n", n)
+	}
+	for _, c := range p.Changes {
+		printf("~ %s", c.ID())
+		if c.Effect.Impact != InPlace {
+			printf("  (%s", c.Effect.Impact)
+			if c.Effect.Why != "" {
+				printf(": %s", c.Effect.Why)
+			}
+			printf(")")
+		}
+		printf("\n")
+		for _, key := range c.To.Keys() {
+			if c.From[key] == c.To[key] && c.Again != "" {
+				printf("    %s: %s, again, as %s changes it\n", key, c.To[key], c.Again)
+				continue
+			}
+			printf("    %s: %s -> %s\n", key, c.From[key], c.To[key])
+		}
+	}
+	if len(p.Changes) == 0 {
+		printf("No changes: %d resources are as declared.\n", p.Resources)
+		return err
+	}
+	counts := map[Impact]int{}
+	for _, c := range p.Changes {
+		counts[c.Effect.Impact]++
+	}
+	printf("Plan: %d of %d resources change", len(p.Changes), p.Resources)
+	for _, i := range []Impact{Disruptive, NotRevertable} {
+		if counts[i] > 0 {
+			printf(", %d %s", counts[i], i)
+		}
+	}
+	printf(".\n")
+	return err
+}
+
+// Plan compares resources with the host. The error joins every [Problem] there
+// is; then nothing is to be applied.
+func (e *Engine) Plan(ctx context.Context, resources []Resource) (*Plan, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.plan(ctx, resources)
+}
+
+func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) {
+	sorted := slices.Clone(resources)
+	slices.SortStableFunc(sorted, func(a, b Resource) int { return cmp.Compare(a.Rank, b.Rank) })
+	p := &Plan{Resources: len(sorted)}
+	seen, touched := map[string]bool{}, map[string]string{}
+	var errs []error
+	for i := range sorted {
+		r := &sorted[i]
+		k, ok := e.kinds[r.Kind]
+		switch {
+		case !ok:
+			errs = append(errs, fmt.Errorf("%s: no such kind of resource", r.ID()))
+			continue
+		case seen[r.ID()]:
+			errs = append(errs, Problem{Resource: r, Problem: "declared twice", Want: "each resource once"})
+			continue
+		}
+		seen[r.ID()] = true
+		if !check(ctx, k, r, p, &errs) {
+			continue
+		}
+		c, err := change(ctx, k, r, touched[r.ID()])
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if c == nil {
+			continue
+		}
+		p.Changes = append(p.Changes, *c)
+		for key := range c.Undo {
+			if _, own := c.To[key]; !own {
+				touched[c.Kind+" "+key] = c.ID()
+			}
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return p, nil
+}
+
+// check asks a kind about a resource. What the host cannot have is noted, and not
+// wanted of it any more. It returns whether anything is left to look at.
+func check(ctx context.Context, k Kind, r *Resource, p *Plan, errs *[]error) bool {
+	good := true
+	r.Want = maps.Clone(r.Want)
+	for _, problem := range k.Check(ctx, r) {
+		switch {
+		case !problem.Skip:
+			*errs = append(*errs, problem)
+			good = false
+			continue
+		case problem.Key == "":
+			good = false
+		}
+		p.Notes = append(p.Notes, problem.Error())
+		delete(r.Want, problem.Key)
+	}
+	return good && len(r.Want) > 0
+}
+
+// change is what a resource needs, or nil. An earlier change may change it along
+// with its own resource.
+func change(ctx context.Context, k Kind, r *Resource, by string) (*Change, error) {
+	have, err := k.Observe(ctx, r.Name, r.Want.Keys())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.ID(), err)
+	}
+	c := &Change{Kind: r.Kind, Name: r.Name, From: State{}, To: State{}, Again: by, Enforce: r.Enforce}
+	for key, want := range r.Want {
+		if by != "" || !k.Same(key, want, have[key]) {
+			c.From[key], c.To[key] = have[key], want
+		}
+	}
+	if len(c.To) == 0 {
+		return nil, nil
+	}
+	c.Effect = k.Effect(r.Name, c.To)
+	if c.Undo, err = k.Before(ctx, r.Name, c.To); err != nil {
+		return nil, fmt.Errorf("%s: %w", r.ID(), err)
+	}
+	return c, nil
+}

@@ -1,0 +1,64 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Runs tests in virtual machines with the kernels of the kit (scripts/vm/build.sh).
+#
+#   scripts/vm/test.sh [-k KERNEL] [SUITE...]     (without: each kernel, each suite)
+#
+# KERNEL is the beginning of a name in KIT/kernels. Fails when a test does.
+set -efuo pipefail
+
+PATH=/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin:$PATH
+cd "$(dirname "$0")/../.."
+KIT=$(realpath -m "${L2D_VM_KIT:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/l2d/vm}")
+
+# NAME PACKAGE TIMEOUT ARGUMENT...: a package's test, and how long its machine may
+# run. An emulated processor is 10 to 30 times slower: no test of time is here.
+SUITES='
+verifier loader 25m -test.run=TestVerifier$ -loader.rulesets=../examples/*/*.nft,../pkg/lab/diff/testdata/rulesets/*.nft
+examples pkg/lab/diff 25m -test.run=TestExamples -diff.packets=200 -diff.parallel=1
+'
+
+usage() {
+	echo "usage: $0 [-k KERNEL] [SUITE...]; kernels: $(tr '\n' ' ' <"$KIT/kernels"); suites:" \
+		"$(sed -n 's/ .*//p' <<<"$SUITES" | tr '\n' ' ')" >&2
+	exit 2
+}
+
+[ -e "$KIT/recipe" ] || { echo "vm: no kit in $KIT: make vm" >&2; exit 1; }
+only=
+while getopts k: option; do
+	case $option in
+	k) only=$OPTARG ;;
+	*) usage ;;
+	esac
+done
+shift $((OPTIND - 1))
+for name; do grep -q "^$name " <<<"$SUITES" || usage; done
+kernels=$(grep -F "$only" "$KIT/kernels") || usage
+
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+# What tests read is beside their sources.
+git ls-files -z -co --exclude-standard | tar -c --null --ignore-failed-read -T - | tar -x -C "$tree"
+
+failed=
+while read -r name package timeout arguments; do
+	[ -n "$name" ] || continue
+	[ $# -eq 0 ] || grep -qw -- "$name" <<<"$*" || continue
+	test=$tree/$package/vm.test
+	[ -e "$test" ] || CGO_ENABLED=0 go test -c -o "$test" "./$package"
+	for kernel in $kernels; do
+		begin=$SECONDS
+		echo "== vm: $name on Linux $kernel"
+		# shellcheck disable=SC2016,SC2086 # the machine's shell expands it; a list
+		"$KIT/vm" -kit "$KIT" -kernel "$kernel" -tree "$tree" -timeout "$timeout" -- bash -c '
+			ip link set lo up && cd "$1" && shift && exec ./vm.test -test.v "$@"' vm "$package" $arguments </dev/null ||
+			failed="$failed $name:$kernel"
+		echo "== vm: $name on Linux $kernel took $((SECONDS - begin)) s"
+	done
+done <<<"$SUITES"
+if [ -n "$failed" ]; then
+	echo "vm: failed:$failed" >&2
+	exit 1
+fi
