@@ -468,6 +468,8 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 	}
 	what := ""
 	switch {
+	case errs[0] != nil && errs[1] != nil && errs[0].Error() == errs[1].Error():
+		// A frame that came wrong, and is passed on as it is.
 	case errs[0] != nil:
 		return saw, fmt.Errorf("the kernel sends what is wrong: %w (%v)", errs[0], t.describe(s))
 	case errs[1] != nil:
