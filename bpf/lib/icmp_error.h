@@ -211,9 +211,9 @@ static __noinline int facts_answer(struct tuple *there, const struct pkt *p)
 	return 0;
 }
 
-/* The addresses that the error itself gets: its sender becomes, or its target
- * is, the translated end of the flow. Returns a drop reason or 0: what is quoted
- * has to be translated, too.
+/* The addresses that the error itself gets, where the flow has a translation of
+ * that end, if only of its port: whoever has sent the error, it is from or to
+ * that end then. Returns a drop reason or 0.
  */
 static __always_inline int icmp_error_dst(struct pkt *p,
 					  const struct icmp_error *e)

@@ -96,12 +96,12 @@ var supportGroups = []supportGroup{
 			"meta mark set meta mark | 0x1", "meta mark set meta mark & 0xff", "ct mark set meta mark << 8", "numgen inc mod 3 == 0", "numgen random mod 10 offset 5 < 8", "meta mark set jhash ip saddr . tcp sport mod 4 seed 0xdeadbeef", "meta mark set symhash mod 2", "meta mark set numgen inc mod 2 map { 0 : 1, 1 : 2 }",
 		}},
 	{title: "Family netdev, ingress", family: "netdev", chain: "type filter hook ingress device br0 priority filter; policy accept;", rules: []string{
-		"accept", "drop", "ip saddr 10.0.0.1", "tcp dport 22", "ether type arp", "arp operation request", "vlan id 5", "meta mark set 1", `fwd to "br0"`, `fwd ip to 10.0.0.1 device "br0"`, `dup to "br0"`, "limit rate 5/second", "reject with tcp reset",
+		"accept", "drop", "ip saddr 10.0.0.1", "tcp dport 22", "ether type arp", "arp operation request", "vlan id 5", "meta mark set 1", `fwd to "br0"`, `fwd ip to 10.0.0.1 device "br0"`, `dup to "br0"`, "limit rate 5/second", "reject", "reject with tcp reset",
 	}},
 	{title: "Family netdev, egress", family: "netdev", chain: "type filter hook egress device br0 priority filter; policy accept;", rules: []string{
-		"accept", "drop", "ip saddr 10.0.0.1", "meta mark set 1", `dup to "br0"`,
+		"accept", "drop", "ip saddr 10.0.0.1", "meta mark set 1", `dup to "br0"`, `fwd to "br0"`, `fwd ip6 to fd00::1 device "br0"`,
 	}},
-	{title: "Ingress of family inet", chain: "type filter hook ingress device br0 priority filter; policy accept;", rules: []string{"accept", "ip saddr 10.0.0.1 drop"}},
+	{title: "Ingress of family inet", chain: "type filter hook ingress device br0 priority filter; policy accept;", rules: []string{"accept", "ip saddr 10.0.0.1 drop", "reject"}},
 	{title: "Other families", family: "bridge", rules: []string{"accept"}},
 	{title: "ARP", family: "arp", chain: "type filter hook input priority filter; policy accept;", rules: []string{"accept", "arp operation request drop"}},
 }

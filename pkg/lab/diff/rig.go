@@ -276,7 +276,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
 		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{},
 		portsShow: portsShow(text), partsShow: partsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text),
-		asksProtocol: strings.Contains(text, "ct protocol"), numbers: numbersOf(text), expiry: opt.Expiry,
+		asksProtocol: asksProtocol.MatchString(text), numbers: numbersOf(text), expiry: opt.Expiry,
 	}
 	if t.near, err = r.nearHosts(text); err != nil {
 		return nil, err
@@ -420,11 +420,12 @@ type trial struct {
 	// partsShow: rules can match on what fragments begin with.
 	partsShow bool
 	// rejectsOwn: also to what the router sends itself.
-	rejectsOwn bool
-	// asksProtocol: rules can see which protocol conntrack finds.
-	asksProtocol bool
+	rejectsOwn   bool
+	asksProtocol bool   // rules ask about the protocol of flows
 	client       uint16 // the last client's port
-	expiry       bool   // flows end in pauses
+	// oneKept: the last packet is of a flow whose port only one router has kept.
+	oneKept bool
+	expiry  bool // flows end in pauses
 	// burst is when the last pause ended, burstSent how many packets there were
 	// until then.
 	burst     time.Time
@@ -483,7 +484,7 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 	if t.stalled() {
 		return saw, ErrStalled
 	}
-	learn(t.chosen, firstOf(s.ip[0]), t.routers, saw, &t.next)
+	t.oneKept = learn(t.chosen, firstOf(s.ip[0]), t.routers, saw, &t.next)
 	learnTarget(t.chosen, [2][]byte{firstOf(s.ip[0]), firstOf(s.ip[1])}, t.routers, saw, &t.next)
 	t.res.Out += len(saw[0].frames)
 	t.res.Local += len(saw[0].local)
@@ -495,6 +496,8 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 	}
 	what := ""
 	switch {
+	case errs[0] != nil && errs[1] != nil && errs[0].Error() == errs[1].Error():
+		// A frame that came wrong, and is passed on as it is.
 	case errs[0] != nil:
 		return saw, fmt.Errorf("the kernel sends what is wrong: %w (%v)", errs[0], t.describe(s))
 	case errs[1] != nil:
