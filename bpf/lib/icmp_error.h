@@ -207,9 +207,9 @@ static __noinline int facts_answer(struct tuple *there, const struct pkt *p)
 	return 0;
 }
 
-/* The addresses that the error itself gets: its sender becomes, or its target
- * is, the translated end of the flow. Returns a drop reason or 0: what is quoted
- * has to be translated, too.
+/* The addresses that the error itself gets, where the flow has a translation of
+ * that end, if only of its port: whoever has sent the error, it is from or to
+ * that end then. Returns a drop reason or 0.
  */
 static __always_inline int icmp_error_dst(struct pkt *p,
 					  const struct icmp_error *e)
@@ -221,8 +221,6 @@ static __always_inline int icmp_error_dst(struct pkt *p,
 		return 0;
 	if (e->is_short)
 		return STAT_DROP_MALFORMED;
-	if (!__builtin_memcmp(e->now.saddr, e->quoted.saddr, 16))
-		return 0;
 	__builtin_memcpy(out.daddr, e->now.saddr, 16);
 	translate_dst(p, &out);
 	return 0;
@@ -238,8 +236,6 @@ static __always_inline int icmp_error_src(struct pkt *p,
 		return 0;
 	if (e->is_short)
 		return STAT_DROP_MALFORMED;
-	if (!__builtin_memcmp(e->now.daddr, e->quoted.daddr, 16))
-		return 0;
 	__builtin_memcpy(out.saddr, e->now.daddr, 16);
 	translate_src(p, &out);
 	return 0;

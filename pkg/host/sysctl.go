@@ -120,7 +120,7 @@ func (s *Sysctl) Check(_ context.Context, r *reconcile.Resource) []reconcile.Pro
 
 // nearest is the sysctl whose name is most like another; empty if none is alike.
 func (s *Sysctl) nearest(name string) string {
-	var names []string
+	best, least := "", len(name)/6+2
 	_ = filepath.WalkDir(s.Root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return nil // what cannot be read is no suggestion
@@ -129,11 +129,17 @@ func (s *Sysctl) nearest(name string) string {
 		if err != nil {
 			return nil
 		}
-		names = append(names, swap.Replace(rel))
+		if n := swap.Replace(rel); abs(len(n)-len(name)) < least {
+			if d := distance(n, name); d < least {
+				best, least = n, d
+			}
+		}
 		return nil
 	})
-	return nearestOf(name, names)
+	return best
 }
+
+func abs(n int) int { return max(n, -n) }
 
 // Observe implements [reconcile.Kind].
 func (s *Sysctl) Observe(_ context.Context, name string, keys []string) (reconcile.State, error) {

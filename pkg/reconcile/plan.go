@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 )
 
@@ -37,8 +36,6 @@ type Plan struct {
 	// Resources is how many were looked at.
 	Resources int      `json:"resources"`
 	Changes   []Change `json:"changes"`
-	// Notes say what is left out, as the host cannot have it.
-	Notes []string `json:"notes,omitempty"`
 }
 
 // Worst is the greatest impact of the changes; empty if there are none.
@@ -62,9 +59,6 @@ func (p *Plan) Write(w io.Writer) error {
 		if err == nil {
 			_, err = fmt.Fprintf(w, format, args...)
 		}
-	}
-	for _, n := range p.Notes {
-		printf("! left out: %s\n", n)
 	}
 	for _, c := range p.Changes {
 		printf("~ %s", c.ID())
@@ -128,7 +122,10 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 			continue
 		}
 		seen[r.ID()] = true
-		if !check(ctx, k, r, p, &errs) {
+		if problems := k.Check(ctx, r); len(problems) > 0 {
+			for _, p := range problems {
+				errs = append(errs, p)
+			}
 			continue
 		}
 		c, err := change(ctx, k, r, touched[r.ID()])
@@ -149,26 +146,6 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 		return nil, errors.Join(errs...)
 	}
 	return p, nil
-}
-
-// check asks a kind about a resource. What the host cannot have is noted, and not
-// wanted of it any more. It returns whether anything is left to look at.
-func check(ctx context.Context, k Kind, r *Resource, p *Plan, errs *[]error) bool {
-	good := true
-	r.Want = maps.Clone(r.Want)
-	for _, problem := range k.Check(ctx, r) {
-		switch {
-		case !problem.Skip:
-			*errs = append(*errs, problem)
-			good = false
-			continue
-		case problem.Key == "":
-			good = false
-		}
-		p.Notes = append(p.Notes, problem.Error())
-		delete(r.Want, problem.Key)
-	}
-	return good && len(r.Want) > 0
 }
 
 // change is what a resource needs, or nil. An earlier change may change it along

@@ -271,7 +271,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	random := randomPorts.MatchString(text)
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
-		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), partsShow: partsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text), numbers: numbersOf(text),
+		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), partsShow: partsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text), asksProtocol: asksProtocol.MatchString(text), numbers: numbersOf(text),
 	}
 	if t.near, err = r.nearHosts(text); err != nil {
 		return nil, err
@@ -405,10 +405,13 @@ type trial struct {
 	// partsShow: rules can match on what fragments begin with.
 	partsShow bool
 	// rejectsOwn: also to what the router sends itself.
-	rejectsOwn bool
-	client     uint16 // the last client's port
-	before     [2]map[ruleKey]count
-	stats      map[string]uint64
+	rejectsOwn   bool
+	asksProtocol bool   // rules ask about the protocol of flows
+	client       uint16 // the last client's port
+	// oneKept: the last packet is of a flow whose port only one router has kept.
+	oneKept bool
+	before  [2]map[ruleKey]count
+	stats   map[string]uint64
 }
 
 // shot is a packet, or the fragments of one: the same for both routers but for
@@ -453,7 +456,7 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 		}
 		saw[i] = r.collect()
 	}
-	learn(t.chosen, firstOf(s.ip[0]), t.routers, saw, &t.next)
+	t.oneKept = learn(t.chosen, firstOf(s.ip[0]), t.routers, saw, &t.next)
 	learnTarget(t.chosen, [2][]byte{firstOf(s.ip[0]), firstOf(s.ip[1])}, t.routers, saw, &t.next)
 	t.res.Out += len(saw[0].frames)
 	t.res.Local += len(saw[0].local)

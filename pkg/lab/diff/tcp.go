@@ -146,6 +146,7 @@ func (s *session) scriptTCP() {
 
 // strays puts segments of any numbers behind a handshake.
 func (s *session) strays() {
+	s.unsure = true
 	for {
 		flags := choose(s.t, []byte{ack, ack, psh | ack, rst, rst | ack, fin | ack, syn, syn | ack})
 		at := 4 + s.t.IntN(len(s.script)-4)
