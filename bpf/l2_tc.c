@@ -374,6 +374,10 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 			return drop(reason);
 		rerouted = 1;
 	}
+	if (p->send_by && !rerouted) {
+		p->oif = p->send_by;
+		rerouted = 1;
+	}
 	if (forwarded && !policy_accepts(FORWARD, forward, skb, p))
 		return refuse(skb, p, &w, REJECT_KERNEL_FORWARD);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))

@@ -383,7 +383,11 @@ type l2TCScratch struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	_      [4]byte
+	Routed struct {
+		_    structs.HostLayout
+		Mark uint32
+		Nh   [40]uint8
+	}
 	Route  [8]uint64
 	Answer l2TCTuple
 	Source [16]uint8

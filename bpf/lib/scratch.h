@@ -98,6 +98,12 @@ struct ct {
 
 #define SCRATCH_BUFFER 256
 
+/* What a packet's route depends on, as it was: route_chain.h. */
+struct routed {
+	__u32 mark;
+	__u8 nh[40];
+};
+
 struct scratch {
 	struct pkt pkt;
 	struct tuple key; /* the tuple that the packet came with */
@@ -108,6 +114,7 @@ struct scratch {
 	struct flow rev;
 	struct tcp_seen seen[2]; /* of a connection that begins */
 	struct tcp_last last;
+	struct routed routed;
 	__u64 route[8]; /* struct bpf_fib_lookup, whose unions bpf2go lacks */
 	/* Of an answer that the router makes: answer.h, reject.h. */
 	struct tuple answer;

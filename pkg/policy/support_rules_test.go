@@ -44,6 +44,7 @@ var supportGroups = []supportGroup{
 	{title: "Of the host's own packets", chain: "type filter hook output priority filter; policy accept;", rules: []string{
 		"meta skuid 0", "meta skgid 0", "socket cgroupv2 level 1 \"x\"", "reject", "ct mark set 1", "meta mark set 1", "notrack",
 	}},
+	{title: "Chains of the type route", chain: "type route hook output priority mangle; policy accept;", rules: []string{"meta mark set 1", "ip dscp set cs1", "ip daddr set 192.0.2.1"}},
 	{title: "ct", rules: []string{
 		"ct state established,related", "ct state vmap { new : accept, invalid : drop }", "ct status dnat", "ct status assured", "ct mark 0x1", "ct mark & 0xf0 == 0x10", "ct direction reply",
 		"ct expiration > 10s", `ct helper "ftp"`, "ct label 5", "ct label set 5", "ct original l3proto ipv4", "ct original protocol tcp", "ct original ip saddr 10.0.0.1", "ct reply ip daddr 10.0.0.1",
