@@ -22,7 +22,7 @@ import (
 // declare writes a configuration that declares sysctls.
 func (h *host) declare(sysctls string) {
 	h.t.Helper()
-	h.write("l2d.yaml", h.config()+fmt.Sprintf("host:\n  state_dir: %s\n  sysctl:\n%s", h.path("state"), sysctls))
+	h.write("l2d.yaml", h.config()+fmt.Sprintf("host:\n  state_dir: %s\n  nics: {wan0: {features: {rx-gro: true, rx-lro: true}}}\n  sysctl:\n%s", h.path("state"), sysctls))
 }
 
 // sysctl reads one of the namespace's.
@@ -47,12 +47,15 @@ func TestHost(t *testing.T) {
 		t.Errorf("after the start: rp_filter %s", v)
 	}
 	c := h.client()
+	if plan, err := c.HostPlan(t.Context()); err != nil || len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "rx-lro") {
+		t.Errorf("a veth without LRO: %+v, %v", plan, err)
+	}
 	if plan, err := c.HostPlan(t.Context()); err != nil || len(plan.Changes) != 0 || plan.Resources < 4 {
 		t.Errorf("%+v, %v", plan, err)
 	}
 
 	h.declare(first + "    net.ipv4.ip_froward: 1\n")
-	if _, err := c.HostApply(t.Context(), 0); !api.IsBadInput(err) || !strings.Contains(err.Error(), "l2d.yaml:10:5: sysctl net.ipv4.ip_froward: no such sysctl: want net.ipv4.ip_forward") {
+	if _, err := c.HostApply(t.Context(), 0); !api.IsBadInput(err) || !strings.Contains(err.Error(), "l2d.yaml:11:5: sysctl net.ipv4.ip_froward: no such sysctl: want net.ipv4.ip_forward") {
 		t.Errorf("a typo: %v", err)
 	}
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,11 @@ host:
     net.ipv4.ip_forward: 1
     net/ipv4/tcp_rmem: 1 2 3
     net.ipv4.conf.*.rp_filter: {value: "-1", enforce: true}
+  nics:
+    eth0: {mtu: 9000, enforce: true, optional: true, rings: {rx: 8184, tx-push: true}, features: {rx-lro: false, rx-gro: true}}
+    eth1:
+      channels: {combined: 8}
+      coalesce: {adaptive-rx: false, rx-usecs: 0}
 control: {socket: /tmp/x.sock}
 metrics: {listen: "[::1]:9465"}
 log: {level: debug, format: json}
@@ -109,6 +115,12 @@ log: {level: debug, format: json}
 	if h := cfg.Host; h.StateDir != "/srv/state" || len(h.Sysctls) != 3 || h.Sysctls[0].Value != "1" || h.Sysctls[1].Value != "1 2 3" ||
 		h.Sysctls[2].Name != "net.ipv4.conf.*.rp_filter" || h.Sysctls[2].Value != "-1" || !h.Sysctls[2].Enforce {
 		t.Errorf("host %+v", h)
+	}
+	if n := cfg.Host.NICs; len(n) != 2 || n[0].Name != "eth0" || n[0].MTU != 9000 || !n[0].Enforce || !n[0].Optional || n[1].Optional ||
+		!reflect.DeepEqual(n[0].Settings, map[string]map[string]uint32{"rings": {"rx": 8184, "tx-push": 1}}) ||
+		!reflect.DeepEqual(n[0].Features, map[string]bool{"rx-lro": false, "rx-gro": true}) ||
+		!reflect.DeepEqual(n[1].Settings, map[string]map[string]uint32{"channels": {"combined": 8}, "coalesce": {"adaptive-rx": 0, "rx-usecs": 0}}) {
+		t.Errorf("NICs %+v", n)
 	}
 	i := cfg.Dataplane.Interfaces
 	if i[0].XDP != XDPNative || !i[0].AQM || i[0].Optional || i[1].XDP != XDPOff || i[1].AQM || !i[1].Optional {
@@ -223,6 +235,16 @@ func TestBadInput(t *testing.T) {
 			[]problem{{8, 5, "host.sysctl.vm.x", "has no value"}, {9, 11, "host.sysctl.vm.y.value", "is missing"}}},
 		{"sysctl out of its directory", least + "host: {sysctl: {net/../x: 1}}\n",
 			[]problem{{6, 17, "host.sysctl", "want a name"}}},
+		{"setting of a NIC that does not exist", least + "host: {nics: {eth0: {rings: {rz: 1}, speed: 10}}}\n",
+			[]problem{{6, 30, "host.nics.eth0.rings.rz", "unknown key: want one of cqe-size, hds-thresh, rx,"}, {6, 38, "host.nics.eth0.speed", "want one of channels, coalesce, enforce, features, mtu, optional, pause, rings"}}},
+		{"ring that is none", least + "host: {nics: {eth0: {rings: {rx: many, tx-push: 1}}}}\n",
+			[]problem{{6, 34, "host.nics.eth0.rings.rx", `"many": want a whole number from 0`}, {6, 49, "host.nics.eth0.rings.tx-push", `"1": want true or false`}}},
+		{"feature that is neither on nor off", least + "host: {nics: {eth0: {features: {rx-lro: 1}}}}\n",
+			[]problem{{6, 41, "host.nics.eth0.features.rx-lro", `"1": want true or false`}}},
+		{"MTU below IPv4's", least + "host: {nics: {eth0: {mtu: 67}}}\n",
+			[]problem{{6, 27, "host.nics.eth0.mtu", `"67": want a whole number from 68 to 65535`}}},
+		{"NIC twice", least + "host:\n  nics:\n    eth0: {mtu: 1500}\n    eth0: {mtu: 1500}\n",
+			[]problem{{9, 5, "", ""}}},
 		{"relative socket", least + "control:\n  socket: l2d.sock\n",
 			[]problem{{7, 11, "control.socket", "want an absolute path"}}},
 		{"socket path too long", least + "control:\n  socket: /" + strings.Repeat("a", 107) + "\n",

@@ -3,10 +3,13 @@
 package config
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/randomizedcoder/l2d/pkg/ethnl"
 )
 
 // DefaultStateDir is where what has to outlive the daemon is, if it is about more
@@ -19,6 +22,31 @@ type Host struct {
 	StateDir string `json:"state_dir"`
 	// Sysctls are in the order of the file.
 	Sysctls []Sysctl `json:"sysctl,omitempty"`
+	// NICs are network interfaces, each once.
+	NICs []NIC `json:"nics,omitempty"`
+}
+
+// NIC is a network interface and what ethtool sets of it.
+type NIC struct {
+	Name string `json:"name"`
+	// Optional says that the interface may be absent.
+	Optional bool `json:"optional,omitempty"`
+	// Enforce has it set again when something else has changed it.
+	Enforce bool `json:"enforce,omitempty"`
+	// MTU in bytes; 0 leaves it alone.
+	MTU uint32 `json:"mtu,omitempty"`
+	// Settings by the name of the group, then of the setting. Of those that are on
+	// or off, 1 is on.
+	Settings map[string]map[string]uint32 `json:"settings,omitempty"`
+	// Features by the kernel's name.
+	Features map[string]bool `json:"features,omitempty"`
+
+	at position
+}
+
+// At is an error with the place of the interface in a file.
+func (n *NIC) At(file string) Error {
+	return Error{File: file, Line: n.at.line, Column: n.at.column, Key: "host.nics." + n.Name}
 }
 
 // Sysctl is a kernel setting, or some that a pattern names.
@@ -41,6 +69,81 @@ func (d *decoder) host(v node, c *Host) {
 	v.mapping(map[string]field{
 		"state_dir": func(v node) { v.str(&c.StateDir, "an absolute path, such as "+DefaultStateDir, isCleanAbs) },
 		"sysctl":    func(v node) { d.sysctls(v, c) },
+		"nics":      func(v node) { d.nics(v, c) },
+	})
+}
+
+// nicGroups are the groups of a NIC's settings.
+var nicGroups = []*ethnl.Group{ethnl.Channels, ethnl.Rings, ethnl.Coalesce, ethnl.Pause}
+
+func (d *decoder) nics(v node, c *Host) {
+	v.entries("interfaces by name, such as {eth0: {rings: {rx: 4096}}}", func(name, v node) {
+		if !v.given(name) {
+			return
+		}
+		n := NIC{Name: name.text(), Settings: map[string]map[string]uint32{}, Features: map[string]bool{}, at: positionOf(name.n)}
+		if !isInterfaceName(n.Name) {
+			name.fail("an interface name of 1 to 15 characters without spaces, / or :, other than lo")
+			return
+		}
+		fields := map[string]field{
+			"optional": func(v node) { v.boolean(&n.Optional) },
+			"enforce":  func(v node) { v.boolean(&n.Enforce) },
+			"mtu":      func(v node) { v.number(&n.MTU, minMTU, maxMTU) },
+			"features": func(v node) { v.features(n.Features) },
+		}
+		for _, g := range nicGroups {
+			fields[g.Name] = func(v node) {
+				n.Settings[g.Name] = map[string]uint32{}
+				v.settings(g, n.Settings[g.Name])
+			}
+		}
+		if v.mapping(fields) {
+			c.NICs = append(c.NICs, n)
+		}
+	})
+}
+
+// An IPv4 link's least MTU, RFC 791, and the most that a packet's length can say.
+const (
+	minMTU = 68
+	maxMTU = 65535
+)
+
+// settings reads a group of numbers and truth values.
+func (v node) settings(g *ethnl.Group, to map[string]uint32) {
+	fields := map[string]field{}
+	for _, name := range g.Names() {
+		fields[name] = func(v node) {
+			var n uint32
+			before := len(v.d.errs)
+			if g.IsFlag(name) {
+				var on bool
+				if v.boolean(&on); on {
+					n = 1
+				}
+			} else {
+				v.number(&n, 0, math.MaxUint32)
+			}
+			if len(v.d.errs) == before {
+				to[name] = n
+			}
+		}
+	}
+	v.mapping(fields)
+}
+
+// features reads truth values by any name: the kernel knows which there are.
+func (v node) features(to map[string]bool) {
+	v.entries("features, such as {rx-lro: false}", func(name, v node) {
+		var on bool
+		if !v.given(name) {
+			return
+		}
+		before := len(v.d.errs)
+		if v.boolean(&on); len(v.d.errs) == before {
+			to[name.text()] = on
+		}
 	})
 }
 

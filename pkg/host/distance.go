@@ -2,6 +2,36 @@
 
 package host
 
+import "strings"
+
+// nearestOf is the one of some names that is most like another, or the only one that
+// has it as a part; empty if there is none.
+func nearestOf(name string, names []string) string {
+	part := ""
+	for _, n := range names {
+		if strings.Contains(n, name) && n != name {
+			if part != "" {
+				part = ""
+				break
+			}
+			part = n
+		}
+	}
+	if part != "" {
+		return part
+	}
+	best, least := "", len(name)/6+2
+	for _, n := range names {
+		if max(len(n)-len(name), len(name)-len(n)) >= least {
+			continue
+		}
+		if d := distance(n, name); d < least {
+			best, least = n, d
+		}
+	}
+	return best
+}
+
 // distance is how many letters have to be added, left out or replaced to get from
 // one name to the other (Levenshtein).
 func distance(a, b string) int {

@@ -5,6 +5,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -39,6 +40,18 @@ func carrying() (map[int]bool, error) {
 		out[l.Attrs().Index] = l.Attrs().RawFlags&(unix.IFF_UP|unix.IFF_RUNNING) == unix.IFF_UP|unix.IFF_RUNNING
 	}
 	return out, nil
+}
+
+// linkNameList is the names of all links but lo.
+func linkNameList() ([]string, error) {
+	links, err := netlink.LinkList()
+	var names []string
+	for _, l := range links {
+		if l.Attrs().Flags&net.FlagLoopback == 0 {
+			names = append(names, l.Attrs().Name)
+		}
+	}
+	return names, err
 }
 
 func waitLinks(ctx context.Context, before map[int]bool, patience time.Duration) error {

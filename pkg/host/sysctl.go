@@ -120,7 +120,7 @@ func (s *Sysctl) Check(_ context.Context, r *reconcile.Resource) []reconcile.Pro
 
 // nearest is the sysctl whose name is most like another; empty if none is alike.
 func (s *Sysctl) nearest(name string) string {
-	best, least := "", len(name)/6+2
+	var names []string
 	_ = filepath.WalkDir(s.Root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return nil // what cannot be read is no suggestion
@@ -129,17 +129,11 @@ func (s *Sysctl) nearest(name string) string {
 		if err != nil {
 			return nil
 		}
-		if n := swap.Replace(rel); abs(len(n)-len(name)) < least {
-			if d := distance(n, name); d < least {
-				best, least = n, d
-			}
-		}
+		names = append(names, swap.Replace(rel))
 		return nil
 	})
-	return best
+	return nearestOf(name, names)
 }
-
-func abs(n int) int { return max(n, -n) }
 
 // Observe implements [reconcile.Kind].
 func (s *Sysctl) Observe(_ context.Context, name string, keys []string) (reconcile.State, error) {

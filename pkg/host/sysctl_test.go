@@ -110,20 +110,20 @@ func TestSysctls(t *testing.T) {
 
 // killer kills its process before one of its writes.
 type killer struct {
-	*Sysctl
-	left int
+	reconcile.Kind
+	left *int
 }
 
-func (k *killer) Set(ctx context.Context, name string, to reconcile.State) error {
-	if k.left == 0 {
+func (k killer) Set(ctx context.Context, name string, to reconcile.State) error {
+	if *k.left == 0 {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	}
-	k.left--
-	return k.Sysctl.Set(ctx, name, to)
+	*k.left--
+	return k.Kind.Set(ctx, name, to)
 }
 
-// killAt is the environment variable that makes this a process that applies the
-// router's sysctls and does not survive; its value is the number of changes and the
+// killAt is the environment variable that makes this a process that applies
+// resources of all kinds and does not survive; its value is the number of changes and the
 // engine's directory.
 const killAt = "L2D_TEST_KILL_AT"
 
@@ -135,8 +135,12 @@ func TestMain(m *testing.M) {
 	}
 	at, dir, _ := strings.Cut(v, " ")
 	n, _ := strconv.Atoi(at)
-	e := reconcile.New(dir, slog.New(slog.DiscardHandler), &killer{NewSysctl(), n})
-	p, err := e.Plan(context.Background(), routerSysctls())
+	kinds := Kinds()
+	for i := range kinds {
+		kinds[i] = killer{kinds[i], &n}
+	}
+	e := reconcile.New(dir, slog.New(slog.DiscardHandler), kinds...)
+	p, err := e.Plan(context.Background(), append(routerSysctls(), nicWants()...))
 	if err == nil {
 		_, err = e.Apply(context.Background(), p, reconcile.Options{})
 	}
@@ -146,19 +150,23 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// TestSysctlsKilled: a process that is killed before any one of the changes leaves
+// TestKilled: a process that is killed before any one of the changes leaves
 // what the next one undoes.
-func TestSysctlsKilled(t *testing.T) {
-	ns(t)
-	vethSysctls(t)
-	before := allSysctls(t)
+func TestKilled(t *testing.T) {
+	nicHost(t)
+	state := func() map[string]string {
+		s := allSysctls(t)
+		s["ethtool"] = nicState(t)
+		return s
+	}
+	before := state()
 	for n := 0; ; n++ {
 		dir := t.TempDir()
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = append(os.Environ(), killAt+"="+strconv.Itoa(n)+" "+dir)
 		out, err := cmd.CombinedOutput()
 		if err == nil {
-			if n < 4 {
+			if n < 9 {
 				t.Errorf("only %d changes", n)
 			}
 			return
@@ -166,14 +174,14 @@ func TestSysctlsKilled(t *testing.T) {
 		if cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if n > 0 && differences(before, allSysctls(t)) == nil {
+		if n > 0 && differences(before, state()) == nil {
 			t.Errorf("%d changes change nothing", n)
 		}
-		e := engine(t, dir, NewSysctl())
+		e := engine(t, dir, Kinds()...)
 		if err := e.Recover(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if d := differences(before, allSysctls(t)); d != nil {
+		if d := differences(before, state()); d != nil {
 			t.Fatalf("killed after %d changes: not undone: %s", n, strings.Join(d, "; "))
 		}
 	}

@@ -84,6 +84,9 @@ type Problem struct {
 	Key string
 	// Problem says what is wrong, Want what would be accepted.
 	Problem, Want string
+	// Skip says that the device cannot have it at all: the plan leaves it out, and
+	// says so.
+	Skip bool
 }
 
 // Error names the resource, the attribute, its value and what would be accepted.

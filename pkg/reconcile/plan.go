@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 )
 
@@ -36,6 +37,8 @@ type Plan struct {
 	// Resources is how many were looked at.
 	Resources int      `json:"resources"`
 	Changes   []Change `json:"changes"`
+	// Notes say what is left out, as the host cannot have it.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Worst is the greatest impact of the changes; empty if there are none.
@@ -59,6 +62,9 @@ func (p *Plan) Write(w io.Writer) error {
 		if err == nil {
 			_, err = fmt.Fprintf(w, format, args...)
 		}
+	}
+	for _, n := range p.Notes {
+		printf("! left out: %s\n", n)
 	}
 	for _, c := range p.Changes {
 		printf("~ %s", c.ID())
@@ -122,10 +128,7 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 			continue
 		}
 		seen[r.ID()] = true
-		if problems := k.Check(ctx, r); len(problems) > 0 {
-			for _, p := range problems {
-				errs = append(errs, p)
-			}
+		if !check(ctx, k, r, p, &errs) {
 			continue
 		}
 		c, err := change(ctx, k, r, touched[r.ID()])
@@ -146,6 +149,26 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 		return nil, errors.Join(errs...)
 	}
 	return p, nil
+}
+
+// check asks a kind about a resource. What the host cannot have is noted, and not
+// wanted of it any more. It returns whether anything is left to look at.
+func check(ctx context.Context, k Kind, r *Resource, p *Plan, errs *[]error) bool {
+	good := true
+	r.Want = maps.Clone(r.Want)
+	for _, problem := range k.Check(ctx, r) {
+		switch {
+		case !problem.Skip:
+			*errs = append(*errs, problem)
+			good = false
+			continue
+		case problem.Key == "":
+			good = false
+		}
+		p.Notes = append(p.Notes, problem.Error())
+		delete(r.Want, problem.Key)
+	}
+	return good && len(r.Want) > 0
 }
 
 // change is what a resource needs, or nil. An earlier change may change it along

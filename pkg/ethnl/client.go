@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package ethnl
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/mdlayher/genetlink"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Client talks to the kernel about the interfaces of the network namespace that it
+// was made in. Its methods may be called concurrently.
+type Client struct {
+	conn   *genetlink.Conn
+	family genetlink.Family
+}
+
+// Dial returns a client for the calling thread's network namespace.
+func Dial() (*Client, error) {
+	conn, err := genetlink.Dial(nil)
+	if err != nil {
+		return nil, fmt.Errorf("ethtool netlink: %w", err)
+	}
+	// The driver's own words; kernels without them still answer.
+	_ = conn.SetOption(netlink.ExtendedAcknowledge, true)
+	family, err := conn.GetFamily(unix.ETHTOOL_GENL_NAME)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("ethtool netlink: %w", err), conn.Close())
+	}
+	return &Client{conn, family}, nil
+}
+
+// Close closes the client.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// header is the attribute that names the interface in all requests.
+const header = 1
+
+// call sends a request about an interface. The attributes are added by add. Requests
+// that have no answer are acknowledged.
+func (c *Client) call(command uint8, link string, flags netlink.HeaderFlags, add func(*netlink.AttributeEncoder)) ([]genetlink.Message, error) {
+	ae := netlink.NewAttributeEncoder()
+	ae.Nested(header, func(n *netlink.AttributeEncoder) error {
+		n.String(unix.ETHTOOL_A_HEADER_DEV_NAME, link)
+		return nil
+	})
+	if add != nil {
+		add(ae)
+	}
+	data, err := ae.Encode()
+	if err != nil {
+		return nil, err
+	}
+	m := genetlink.Message{Header: genetlink.Header{Command: command, Version: unix.ETHTOOL_GENL_VERSION}, Data: data}
+	answer, err := c.conn.Execute(m, c.family.ID, netlink.Request|flags)
+	return answer, explain(err)
+}
+
+// explain has the driver's words in front, and an interface that is not there as
+// [fs.ErrNotExist].
+func explain(err error) error {
+	var op *netlink.OpError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.ENODEV):
+		return fmt.Errorf("no such interface: %w", fs.ErrNotExist)
+	case errors.As(err, &op) && op.Message != "":
+		return fmt.Errorf("%s: %w", op.Message, op.Err)
+	case errors.As(err, &op):
+		return op.Err
+	}
+	return err
+}
+
+// one is the only answer.
+func one(answer []genetlink.Message, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	if len(answer) != 1 {
+		return nil, fmt.Errorf("ethtool netlink: %d answers instead of one", len(answer))
+	}
+	return answer[0].Data, nil
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package host
+
+// hint is what is known of a driver that the kernel does not tell. What it does tell,
+// such as the limits of rings, is not here. Linux 7.3.
+type hint struct {
+	driver, kind string
+	key          string // empty: for the whole kind
+	most         uint32 // that the driver takes; 0: no limit known
+	never        bool   // the driver refuses all values
+	why          string
+}
+
+var hints = []hint{
+	// drivers/net/ethernet/aquantia/atlantic: aq_ethtool.c, aq_cfg.h, aq_main.c
+	{driver: "atlantic", kind: "coalesce", key: "rx-usecs", most: 1022, why: "its timer has 9 bits of 2 µs"},
+	{driver: "atlantic", kind: "coalesce", key: "tx-usecs", most: 1022, why: "its timer has 9 bits of 2 µs"},
+	{driver: "atlantic", kind: "coalesce", key: "rx-frames", never: true, why: "it counts microseconds only"},
+	{driver: "atlantic", kind: "coalesce", key: "tx-frames", never: true, why: "it counts microseconds only"},
+	{driver: "atlantic", kind: "rings", why: "the interface is closed and opened again"},
+	{driver: "atlantic", kind: "mtu", why: "the interface is closed and opened again"},
+	// drivers/net/ethernet/intel/i40e: i40e_ethtool.c, i40e_main.c
+	{driver: "i40e", kind: "rings", why: "the rings are made anew"},
+	{driver: "i40e", kind: "channels", why: "the whole port is reset, the link goes down for seconds"},
+	// drivers/net/ethernet/intel/ixgbe: ixgbe_ethtool.c, ixgbe_main.c
+	{driver: "ixgbe", kind: "rings", why: "the interface is closed and opened again"},
+	{driver: "ixgbe", kind: "channels", why: "the interface is closed and opened again"},
+	{driver: "ixgbe", kind: FeaturesKind, key: "rx-ntuple-filter", why: "the port is reset, and Flow Director no longer follows flows by itself"},
+	{driver: "ixgbe", kind: FeaturesKind, key: "rx-lro", why: "the port is reset"},
+	// drivers/net/ethernet/broadcom/bnxt: bnxt_ethtool.c
+	{driver: "bnxt_en", kind: "rings", why: "the interface is closed and opened again"},
+	{driver: "bnxt_en", kind: "channels", why: "the interface is closed and opened again"},
+}
+
+// hintOf is what is known; zero if nothing is.
+func hintOf(driver, kind, key string) hint {
+	for _, h := range hints {
+		if h.driver == driver && h.kind == kind && h.key == key {
+			return h
+		}
+	}
+	return hint{}
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package host
+
+import (
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/ethnl"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+)
+
+// nicHost is a namespace with a pair of veths with four queues, and a tap device.
+func nicHost(t *testing.T) {
+	t.Helper()
+	ns(t)
+	run(t, "ip", "link", "add", "veth0", "numrxqueues", "4", "numtxqueues", "4", "type", "veth", "peer", "name", "veth1.7")
+	run(t, "ip", "tuntap", "add", "tap0", "mode", "tap")
+}
+
+func nic(kind, name string, rank int, want reconcile.State) reconcile.Resource {
+	return reconcile.Resource{Kind: kind, Name: name, Want: want, Rank: nicRank + rank}
+}
+
+// nicWants are resources of all kinds that virtual devices have.
+func nicWants() []reconcile.Resource {
+	return []reconcile.Resource{
+		nic("channels", "veth0", 0, reconcile.State{"rx": "3", "tx": "2"}),
+		nic("coalesce", "tap0", 2, reconcile.State{"rx-frames": "9"}),
+		nic(FeaturesKind, "veth0", 4, reconcile.State{"tx-scatter-gather": "off", "rx-gro": "on", "rx-udp-gro-forwarding": "on"}),
+		nic(FeaturesKind, "tap0", 4, reconcile.State{"rx-gro": "off"}),
+		nic(MTUKind, "veth0", 5, reconcile.State{valueKey: "1400"}),
+	}
+}
+
+// nicState is all that ethtool shows.
+func nicState(t *testing.T) string {
+	t.Helper()
+	var out strings.Builder
+	for _, args := range [][]string{
+		{"ethtool", "-k", "veth0"}, {"ethtool", "-k", "tap0"}, {"ethtool", "-l", "veth0"}, {"ethtool", "-c", "tap0"}, {"ip", "-o", "link", "show", "veth0"},
+	} {
+		b, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v: %s", args, err, b)
+		}
+		out.Write(b)
+	}
+	return out.String()
+}
+
+func TestNIC(t *testing.T) {
+	nicHost(t)
+	before := nicState(t)
+	e := engine(t, t.TempDir(), Kinds()...)
+	plan, err := e.Plan(t.Context(), nicWants())
+	if err != nil || len(plan.Notes) != 0 {
+		t.Fatalf("%v, %+v", err, plan)
+	}
+	p, err := e.Apply(t.Context(), plan, reconcile.Options{Confirm: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := nicState(t)
+	for _, want := range []string{"RX:\t\t3\nTX:\t\t2\n", "tx-scatter-gather: off\n", "rx-gro-list: off", "rx-udp-gro-forwarding: on", "generic-receive-offload: on\n", "rx-frames: 9\n", "mtu 1400"} {
+		if !strings.Contains(state, want) {
+			t.Errorf("%q is not in\n%s", want, state)
+		}
+	}
+	if again, err := e.Plan(t.Context(), nicWants()); err != nil || len(again.Changes) != 0 {
+		t.Errorf("not all is as declared: %v, %+v", err, again)
+	}
+	if err := e.Rollback(t.Context(), p.ID); err != nil {
+		t.Fatal(err)
+	}
+	if after := nicState(t); after != before {
+		t.Errorf("not undone:\n%s\nnot\n%s", after, before)
+	}
+}
+
+// TestFeatureDepends: a feature that another one has turned off is given back what
+// was requested of it.
+func TestFeatureDepends(t *testing.T) {
+	nicHost(t)
+	run(t, "ethtool", "-K", "veth0", "tx-scatter-gather", "off")
+	before := nicState(t)
+	e := engine(t, t.TempDir(), Kinds()...)
+	plan, err := e.Plan(t.Context(), []reconcile.Resource{
+		nic(FeaturesKind, "veth0", 0, reconcile.State{"tx-tcp-segmentation": "on", "tx-scatter-gather": "on"}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from := plan.Changes[0].From["tx-tcp-segmentation"]; from != "off (requested on)" {
+		t.Errorf("from %q", from)
+	}
+	p, err := e.Apply(t.Context(), plan, reconcile.Options{Confirm: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Rollback(t.Context(), p.ID); err != nil {
+		t.Fatal(err)
+	}
+	if after := nicState(t); after != before {
+		t.Errorf("not undone:\n%s\nnot\n%s", after, before)
+	}
+}
+
+func TestNICProblems(t *testing.T) {
+	nicHost(t)
+	e := engine(t, t.TempDir(), Kinds()...)
+	_, err := e.Plan(t.Context(), []reconcile.Resource{
+		nic("channels", "veth0", 0, reconcile.State{"rx": "5", "tx": "many"}),
+		nic("channels", "eth7", 0, reconcile.State{"rx": "5"}),
+		nic(FeaturesKind, "veth0", 0, reconcile.State{"lro": "off", "rx-udp-gro-forwardin": "on"}),
+		nic(MTUKind, "eth7", 0, reconcile.State{valueKey: "1500"}),
+	})
+	for _, want := range []string{
+		`channels veth0: rx: "5": more than the device has: want at most 4`, `tx: "many": not a number`,
+		`channels eth7: no such interface: want one of `, `lro: "off": no such feature: want rx-lro`, `no such feature: want rx-udp-gro-forwarding`, `mtu eth7: no such interface`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in\n%v", want, err)
+		}
+	}
+	// What a driver does not have is left out.
+	plan, err := e.Plan(t.Context(), []reconcile.Resource{
+		nic("coalesce", "veth0", 0, reconcile.State{"rx-usecs": "5"}),
+		nic("channels", "veth0", 0, reconcile.State{"rx": "2", "other": "1"}),
+		nic("coalesce", "tap0", 0, reconcile.State{"rx-usecs": "5"}),
+		nic(FeaturesKind, "veth0", 0, reconcile.State{"rx-lro": "on"}),
+		nic(FeaturesKind, "tap0", 0, reconcile.State{"rx-lro": "off"}),
+	})
+	if err != nil || len(plan.Changes) != 1 || len(plan.Notes) != 4 {
+		t.Errorf("%v, %+v", err, plan)
+	}
+	// The kernel refuses this one itself, and the other change is undone.
+	before := nicState(t)
+	plan, err = e.Plan(t.Context(), []reconcile.Resource{
+		nic("channels", "veth0", 0, reconcile.State{"rx": "2"}),
+		nic(MTUKind, "veth0", 0, reconcile.State{valueKey: "70000"}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Apply(t.Context(), plan, reconcile.Options{}); err == nil || nicState(t) != before {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestHints(t *testing.T) {
+	if h := hintOf("atlantic", "coalesce", "rx-frames"); !h.never || h.why == "" {
+		t.Errorf("%+v", h)
+	}
+	if h := hintOf("veth", "coalesce", "rx-frames"); h != (hint{}) {
+		t.Errorf("%+v", h)
+	}
+	rings := &Settings{ethnl.Rings, func() (*ethnl.Client, error) { return nil, errors.ErrUnsupported }}
+	for have, same := range map[string]bool{"4000": true, "4031": true, "4032": false, "3999": false, "x": false} {
+		if rings.Same("rx", "4000", have) != same {
+			t.Errorf("4000 and %s", have)
+		}
+	}
+	if d := driver("lo"); d != "of lo" {
+		t.Errorf("driver %q", d)
+	}
+}
