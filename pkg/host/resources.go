@@ -16,7 +16,7 @@ import (
 // Kinds are all kinds of resources of the running kernel.
 func Kinds() []reconcile.Kind {
 	dial := dialOnce()
-	kinds := []reconcile.Kind{NewSysctl(), &Features{dial}, MTU{}}
+	kinds := []reconcile.Kind{NewSysctl(), &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"}}
 	for _, g := range nicGroups {
 		kinds = append(kinds, &Settings{g, dial})
 	}
