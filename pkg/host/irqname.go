@@ -40,6 +40,7 @@ func Interrupts(root, link string) ([]Interrupt, error) {
 	if err != nil {
 		return nil, err
 	}
+	numbers = append(numbers, companions(root, link, actions)...)
 	var out []Interrupt
 	named := false
 	for _, n := range numbers {
@@ -61,6 +62,25 @@ func Interrupts(root, link string) ([]Interrupt, error) {
 	}
 	slices.SortStableFunc(out, func(a, b Interrupt) int { return a.Queue - b.Queue })
 	return out, nil
+}
+
+// elsewhere are interrupts of a driver's devices that are another PCI device's, by the driver:
+// mt7915_pci_hif2_probe of mt76/mt7915/pci.c.
+var elsewhere = map[string]string{"mt7915e": "mt7915e-hif"}
+
+func companions(root, link string, actions map[int]string) (numbers []int) {
+	target, err := os.Readlink(filepath.Join(root, "sys/class/net", link, "device/driver"))
+	name := elsewhere[filepath.Base(target)]
+	if err != nil || name == "" {
+		return nil
+	}
+	for n, action := range actions {
+		if action == name {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers
 }
 
 // vectors are the numbers of the device's interrupts, in order. A virtio device has

@@ -46,14 +46,12 @@ func (s spread) String() string {
 	return strings.Join(words, " ")
 }
 
-// over has the sets for some queues: the first again behind the last, and if there
-// are more sets than queues, the first queue has that behind the last one's, too.
+// over has the sets for some queues, at least one: the first again behind the last, and if
+// there are more sets than queues, the first queue has that behind the last one's, too.
 func (s spread) over(queues int) spread {
 	out := make(spread, queues)
 	for i := range max(queues, len(s)) {
-		if q := i % queues; i < queues || len(s) > queues {
-			out[q] = append(out[q], s[i%len(s)]...)
-		}
+		out[i%queues] = append(out[i%queues], s[i%len(s)]...)
 	}
 	return out
 }

@@ -21,12 +21,12 @@ type Change struct {
 	From State `json:"from"`
 	To   State `json:"to"`
 	// Undo is what is set to undo it: From, and what changes along with it.
-	Undo   State  `json:"undo"`
-	Again  string `json:"again,omitempty"`
+	Undo  State  `json:"undo"`
+	Again string `json:"again,omitempty"`
 	// Restore is what the change resets of other resources, and is set when it has been
 	// undone.
 	Restore []Restore `json:"restore,omitempty"`
-	Effect Effect `json:"effect"`
+	Effect  Effect    `json:"effect"`
 	// Enforce is the resource's.
 	Enforce bool `json:"enforce,omitempty"`
 }
