@@ -10,6 +10,8 @@
 
 #include "lib/forward.h"
 #include "lib/frame.h"
+#include "lib/frame_refuse.h"
+#include "lib/frame_send.h"
 #include "lib/gc.h"
 #include "lib/half_way.h"
 #include "lib/handover.h"
@@ -147,7 +149,7 @@ int l2_ingress(struct __sk_buff *skb)
 	struct scratch *s;
 	struct way w;
 	struct pkt *p;
-	int answer, rejected, reason;
+	int answer, rejected = 0, reason;
 	struct handover h;
 
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
@@ -156,19 +158,19 @@ int l2_ingress(struct __sk_buff *skb)
 	s = scratch();
 	if (!s)
 		return drop(STAT_DROP_INTERNAL);
-	answer = policy_rejects && skb->tc_index == TC_INDEX_ANSWER_LOCAL;
+	answer = policy_rejects && mark_of(skb) == TC_INDEX_ANSWER_LOCAL;
 	s->slot = released_slot(skb);
 	skb->tc_index = TC_INDEX_NONE;
 	if (s->slot < 0 && !frame_enters(skb, &s->pkt, iface)) {
-		if (!s->pkt.send_by)
-			return drop(STAT_DROP_POLICY);
-		skb->tc_index = TC_INDEX_DONE;
-		return bpf_redirect(s->pkt.send_by, 0);
+		reason = frame_refused(skb, &s->pkt, &h);
+		if (reason != TCX_NEXT)
+			return reason;
+		rejected = 1;
 	}
 	/* Of a VLAN: it comes again by the VLAN's device. For another host:
 	 * the stack does not take it.
 	 */
-	if (vlan_id(skb) || skb->pkt_type == PACKET_OTHERHOST)
+	if (!rejected && (vlan_id(skb) || skb->pkt_type == PACKET_OTHERHOST))
 		return s->slot < 0 ? TCX_NEXT : TCX_DROP;
 	/* Of none, with a priority: the stack takes it as if it had no tag. */
 	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
@@ -177,15 +179,20 @@ int l2_ingress(struct __sk_buff *skb)
 	if (!s)
 		return drop(STAT_DROP_INTERNAL);
 	p = &s->pkt;
-	rejected = policy_rejects && handed_over(skb, &h);
+	if (policy_rejects && !rejected)
+		rejected = handed_over(skb, &h);
 	switch (begin(skb, p, &w, iface, 0)) {
 	case PARSE_OK:
 		if (unlikely(s->slot >= 0))
 			return drop(STAT_DROP_MALFORMED);
 		break;
 	case PARSE_FOREIGN:
+		if (rejected)
+			return drop(STAT_DROP_POLICY);
 		return s->slot < 0 ? TCX_NEXT : TCX_DROP;
 	case PARSE_FRAGMENT:
+		if (rejected)
+			return drop(STAT_DROP_POLICY);
 		reason = fragment(skb, p);
 		if (reason != FRAGMENT_GOES_ON)
 			return reason;
@@ -194,7 +201,7 @@ int l2_ingress(struct __sk_buff *skb)
 		return drop(STAT_DROP_MALFORMED);
 	}
 	p->iif = ifindex;
-	if (answer && is_awaited(&s->key))
+	if (answer && !rejected && is_awaited(&s->key))
 		return pass(skb);
 	if (rejected) {
 		p->reject = h.reject;
@@ -255,7 +262,7 @@ static __always_inline int from_packet_socket(struct __sk_buff *skb)
 static __always_inline int finish_snat(struct __sk_buff *skb, struct pkt *p,
 				       struct way *w)
 {
-	struct tuple *key = half_way_key(skb->tc_index);
+	struct tuple *key = half_way_key(mark_of(skb));
 	struct flow *f = NULL;
 
 	if (key)
@@ -300,7 +307,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	struct way w;
 	struct pkt *p;
 
-	if (is_done(skb) || skb->vlan_present)
+	if (sent_arrives(skb) || is_done(skb) || skb->vlan_present)
 		return pass(skb);
 	/* Before the socket: of who sent what it answers, here or elsewhere. */
 	answer = policy_rejects ? answer_mark(skb) : 0;
@@ -367,6 +374,10 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 			return drop(reason);
 		rerouted = 1;
 	}
+	if (p->send_by && !rerouted) {
+		p->oif = p->send_by;
+		rerouted = 1;
+	}
 	if (forwarded && !policy_accepts(FORWARD, forward, skb, p))
 		return refuse(skb, p, &w, REJECT_KERNEL_FORWARD);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
@@ -404,6 +415,8 @@ int l2_egress(struct __sk_buff *skb)
 	s = scratch_leaving();
 	if (!s)
 		return drop(STAT_DROP_INTERNAL);
-	return frame_leaves(skb, &s->pkt, iface) ? TCX_NEXT :
-						   drop(STAT_DROP_POLICY);
+	if (frame_leaves(skb, &s->pkt, iface))
+		return TCX_NEXT;
+	return s->pkt.send_by ? frame_send(skb, &s->pkt) :
+				drop(STAT_DROP_POLICY);
 }

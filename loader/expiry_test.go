@@ -136,54 +136,6 @@ func TestShortTimeout(t *testing.T) {
 	}
 }
 
-// TestFlood: what begins many connections does not end those there are.
-func TestFlood(t *testing.T) {
-	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, _ *Dataplane, m mode) {
-		cfg := r.config(testPolicy{masquerade: true})
-		for i := range cfg.Interfaces {
-			cfg.Interfaces[i].XDP = m.xdp
-		}
-		cfg.MaxHalfOpen, cfg.MaxFlows = 64, 1024
-		d := r.mustApply(cfg)
-		conns := append(r.streams(t, families[0], 9101, 5), r.streams(t, families[1], 9101, 5)...)
-		begun := stat(t, d, "flow_new")
-		lan := r.tap(t, "l")
-		const flood = 5000
-		for n := range uint32(flood) {
-			for _, f := range families {
-				src := at(f.lanless, uint16(1024+n))
-				if f.lan.Is4() {
-					a := f.lanless.As4()
-					a[2], a[3] = byte(n>>8), byte(n)
-					src = at(netip.AddrFrom4(a), 1024)
-				}
-				dst := at(f.wanless, uint16(80+n%7))
-				lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_TCP, 64, tcpSegment(src, dst, flagSYN)))
-			}
-			if n%1000 == 0 {
-				talkAll(t, conns)
-			}
-		}
-		if n := stat(t, d, "flow_new") - begun; n < flood {
-			t.Errorf("%d flows begun by the flood", n)
-		}
-		if n := r.entries(t, "l2_half_open"); n > 2*64 {
-			t.Errorf("%d half-open entries", n)
-		}
-		if n := r.entries(t, "l2_flows"); n != 2*len(conns) {
-			t.Errorf("%d confirmed entries, not %d", n, 2*len(conns))
-		}
-		talkAll(t, conns)
-		// And new connections are still possible.
-		if err := exchangeThrough(t, r, 9102); err != nil {
-			t.Error(err)
-		}
-		if n := stat(t, d, "flow_table_full"); n != 0 {
-			t.Errorf("flow_table_full: %d", n)
-		}
-	})
-}
-
 // TestFullTable: connections over the limit work on as half-open ones, and are
 // counted.
 func TestFullTable(t *testing.T) {
@@ -229,7 +181,8 @@ func TestFullTable(t *testing.T) {
 	}
 }
 
-// TestExhaustedPorts: all ports of a class taken, towards one server.
+// TestExhaustedPorts: all ports of a class taken, towards one server. Nobody gets
+// one that is another's; connections go on, and others are possible.
 func TestExhaustedPorts(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t)
@@ -238,6 +191,7 @@ func TestExhaustedPorts(t *testing.T) {
 	d := r.mustApply(cfg)
 	lan, wan := r.tap(t, "l"), r.tap(t, "w")
 	f := families[0]
+	conns := r.streams(t, f, 9104, 3)
 	seen := map[uint16]bool{}
 	send := func(n int) {
 		src := at(netip.AddrFrom4([4]byte{192, 168, byte(100 + n>>8), byte(n)}), 700)
@@ -260,5 +214,14 @@ func TestExhaustedPorts(t *testing.T) {
 	exhausted := stat(t, d, "drop_nat_exhausted")
 	if len(seen) < ports*9/10 || uint64(len(seen))+exhausted != 4*ports {
 		t.Errorf("%d ports used, %d packets dropped", len(seen), exhausted)
+	}
+	talkAll(t, conns)
+	if err := exchangeThrough(t, r, 9105); err != nil {
+		t.Error(err)
+	}
+	// Of the same class, towards another server.
+	r.echoUDP(t, "w", at(f.wan, 80))
+	if err := r.datagram(t, at(f.lan, 700), at(f.wan, 80), 100); err != nil {
+		t.Error(err)
 	}
 }

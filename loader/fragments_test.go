@@ -338,22 +338,23 @@ func TestFragmentsDropped(t *testing.T) {
 // eachBucket shows and changes the table of datagrams.
 func eachBucket(t *testing.T, d *Dataplane, f func(b *l2TCReasmBucket)) {
 	t.Helper()
-	err := d.Map("l2_datagrams", func(m *ebpf.Map) error {
-		for key := range m.MaxEntries() {
-			var b l2TCReasmBucket
-			if err := m.Lookup(&key, &b); err != nil {
-				return err
-			}
-			f(&b)
-			if err := m.Update(&key, &b, ebpf.UpdateLock); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := d.Map("l2_datagrams", func(m *ebpf.Map) error { return changeBuckets(m, f) }); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func changeBuckets(m *ebpf.Map, f func(b *l2TCReasmBucket)) error {
+	for key := range m.MaxEntries() {
+		var b l2TCReasmBucket
+		if err := m.Lookup(&key, &b); err != nil {
+			return err
+		}
+		f(&b)
+		if err := m.Update(&key, &b, ebpf.UpdateLock); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // TestFragmentsAreAHeaderApart: what a fragment header stands behind stays before

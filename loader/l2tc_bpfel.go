@@ -277,7 +277,7 @@ type l2TCScratch struct {
 		Now         uint64
 		Priority    uint32
 		ZoneDirs    uint8
-		Unused      uint8
+		SendTo      uint8
 		FragmentMax uint16
 		Key         [72]uint8
 		Regs        [64]uint8
@@ -383,7 +383,11 @@ type l2TCScratch struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	_      [4]byte
+	Routed struct {
+		_    structs.HostLayout
+		Mark uint32
+		Nh   [40]uint8
+	}
 	Route  [8]uint64
 	Answer l2TCTuple
 	Source [16]uint8
@@ -423,6 +427,13 @@ const (
 	l2TCSeenFlagSEEN_UNACKED l2TCSeenFlag = 16
 	l2TCSeenFlagSEEN_MAXACK  l2TCSeenFlag = 32
 )
+
+type l2TCSending struct {
+	_      structs.HostLayout
+	Frame  uint64
+	Copy   uint32
+	Nested uint32
+}
 
 type l2TCSetGc struct {
 	_     structs.HostLayout
@@ -488,6 +499,7 @@ const (
 	l2TCMapL2Limits        = "l2_limits"
 	l2TCMapL2Reasm         = "l2_reasm"
 	l2TCMapL2Scratch       = "l2_scratch"
+	l2TCMapL2Sending       = "l2_sending"
 	l2TCMapL2SetGc         = "l2_set_gc"
 	l2TCMapL2Settings      = "l2_settings"
 	l2TCMapL2Stats         = "l2_stats"
@@ -504,6 +516,7 @@ const (
 	l2TCVarPolicyNat       = "policy_nat"
 	l2TCVarPolicyPhases    = "policy_phases"
 	l2TCVarPolicyRejects   = "policy_rejects"
+	l2TCVarPolicySends     = "policy_sends"
 	l2TCVarPolicyWrites    = "policy_writes"
 	l2TCVarPolicyXdp       = "policy_xdp"
 	l2TCVarSeenScale       = "seen_scale"
@@ -581,6 +594,7 @@ type l2TCMapSpecs struct {
 	L2Limits        *ebpf.MapSpec `ebpf:"l2_limits"`
 	L2Reasm         *ebpf.MapSpec `ebpf:"l2_reasm"`
 	L2Scratch       *ebpf.MapSpec `ebpf:"l2_scratch"`
+	L2Sending       *ebpf.MapSpec `ebpf:"l2_sending"`
 	L2SetGc         *ebpf.MapSpec `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Stats         *ebpf.MapSpec `ebpf:"l2_stats"`
@@ -600,6 +614,7 @@ type l2TCVariableSpecs struct {
 	PolicyNat       *ebpf.VariableSpec `ebpf:"policy_nat"`
 	PolicyPhases    *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.VariableSpec `ebpf:"policy_rejects"`
+	PolicySends     *ebpf.VariableSpec `ebpf:"policy_sends"`
 	PolicyWrites    *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp       *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	SeenScale       *ebpf.VariableSpec `ebpf:"seen_scale"`
@@ -646,6 +661,7 @@ type l2TCMaps struct {
 	L2Limits        *ebpf.Map `ebpf:"l2_limits"`
 	L2Reasm         *ebpf.Map `ebpf:"l2_reasm"`
 	L2Scratch       *ebpf.Map `ebpf:"l2_scratch"`
+	L2Sending       *ebpf.Map `ebpf:"l2_sending"`
 	L2SetGc         *ebpf.Map `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
 	L2Stats         *ebpf.Map `ebpf:"l2_stats"`
@@ -674,6 +690,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Limits,
 		m.L2Reasm,
 		m.L2Scratch,
+		m.L2Sending,
 		m.L2SetGc,
 		m.L2Settings,
 		m.L2Stats,
@@ -694,6 +711,7 @@ type l2TCVariables struct {
 	PolicyNat       *ebpf.Variable `ebpf:"policy_nat"`
 	PolicyPhases    *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyRejects   *ebpf.Variable `ebpf:"policy_rejects"`
+	PolicySends     *ebpf.Variable `ebpf:"policy_sends"`
 	PolicyWrites    *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp       *ebpf.Variable `ebpf:"policy_xdp"`
 	SeenScale       *ebpf.Variable `ebpf:"seen_scale"`

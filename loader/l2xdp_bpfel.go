@@ -171,7 +171,7 @@ type l2XDPScratch struct {
 		Now         uint64
 		Priority    uint32
 		ZoneDirs    uint8
-		Unused      uint8
+		SendTo      uint8
 		FragmentMax uint16
 		Key         [72]uint8
 		Regs        [64]uint8
@@ -277,7 +277,11 @@ type l2XDPScratch struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	_      [4]byte
+	Routed struct {
+		_    structs.HostLayout
+		Mark uint32
+		Nh   [40]uint8
+	}
 	Route  [8]uint64
 	Answer l2XDPTuple
 	Source [16]uint8
@@ -317,6 +321,13 @@ const (
 	l2XDPSeenFlagSEEN_UNACKED l2XDPSeenFlag = 16
 	l2XDPSeenFlagSEEN_MAXACK  l2XDPSeenFlag = 32
 )
+
+type l2XDPSending struct {
+	_      structs.HostLayout
+	Frame  uint64
+	Copy   uint32
+	Nested uint32
+}
 
 type l2XDPSettings struct {
 	_                 structs.HostLayout
@@ -361,6 +372,7 @@ const (
 	l2XDPMapL2Ifaces      = "l2_ifaces"
 	l2XDPMapL2Limits      = "l2_limits"
 	l2XDPMapL2Scratch     = "l2_scratch"
+	l2XDPMapL2Sending     = "l2_sending"
 	l2XDPMapL2Settings    = "l2_settings"
 	l2XDPMapL2Stats       = "l2_stats"
 	l2XDPMapL2XdpPorts    = "l2_xdp_ports"
@@ -368,6 +380,7 @@ const (
 	l2XDPVarPolicyFacts   = "policy_facts"
 	l2XDPVarPolicyPhases  = "policy_phases"
 	l2XDPVarPolicyRejects = "policy_rejects"
+	l2XDPVarPolicySends   = "policy_sends"
 	l2XDPVarPolicyWrites  = "policy_writes"
 	l2XDPVarPolicyXdp     = "policy_xdp"
 	l2XDPVarSeenScale     = "seen_scale"
@@ -434,6 +447,7 @@ type l2XDPMapSpecs struct {
 	L2Ifaces     *ebpf.MapSpec `ebpf:"l2_ifaces"`
 	L2Limits     *ebpf.MapSpec `ebpf:"l2_limits"`
 	L2Scratch    *ebpf.MapSpec `ebpf:"l2_scratch"`
+	L2Sending    *ebpf.MapSpec `ebpf:"l2_sending"`
 	L2Settings   *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Stats      *ebpf.MapSpec `ebpf:"l2_stats"`
 	L2XdpPorts   *ebpf.MapSpec `ebpf:"l2_xdp_ports"`
@@ -446,6 +460,7 @@ type l2XDPVariableSpecs struct {
 	PolicyFacts   *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases  *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyRejects *ebpf.VariableSpec `ebpf:"policy_rejects"`
+	PolicySends   *ebpf.VariableSpec `ebpf:"policy_sends"`
 	PolicyWrites  *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp     *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	SeenScale     *ebpf.VariableSpec `ebpf:"seen_scale"`
@@ -483,6 +498,7 @@ type l2XDPMaps struct {
 	L2Ifaces     *ebpf.Map `ebpf:"l2_ifaces"`
 	L2Limits     *ebpf.Map `ebpf:"l2_limits"`
 	L2Scratch    *ebpf.Map `ebpf:"l2_scratch"`
+	L2Sending    *ebpf.Map `ebpf:"l2_sending"`
 	L2Settings   *ebpf.Map `ebpf:"l2_settings"`
 	L2Stats      *ebpf.Map `ebpf:"l2_stats"`
 	L2XdpPorts   *ebpf.Map `ebpf:"l2_xdp_ports"`
@@ -502,6 +518,7 @@ func (m *l2XDPMaps) Close() error {
 		m.L2Ifaces,
 		m.L2Limits,
 		m.L2Scratch,
+		m.L2Sending,
 		m.L2Settings,
 		m.L2Stats,
 		m.L2XdpPorts,
@@ -515,6 +532,7 @@ type l2XDPVariables struct {
 	PolicyFacts   *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases  *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyRejects *ebpf.Variable `ebpf:"policy_rejects"`
+	PolicySends   *ebpf.Variable `ebpf:"policy_sends"`
 	PolicyWrites  *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp     *ebpf.Variable `ebpf:"policy_xdp"`
 	SeenScale     *ebpf.Variable `ebpf:"seen_scale"`

@@ -126,10 +126,13 @@ func TestNotForwarded(t *testing.T) {
 				}
 			})
 		}
-		// The same way, an ordinary packet is forwarded.
-		src, dst := at(v4.lan, 5970), at(v4.wanless, 5971)
-		lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
-		wan.receive("ordinary packet", func(p packet) bool { return p.dst == dst })
+		// The same way, an ordinary packet is forwarded, and one from what was
+		// "this network" once: to Linux only 0.0.0.0 is not an address.
+		for _, from := range []netip.Addr{v4.lan, netip.MustParseAddr("0.1.2.3")} {
+			src, dst := at(from, 5970), at(v4.wanless, 5971)
+			lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
+			wan.receive("ordinary packet", func(p packet) bool { return p.dst == dst && p.src == src })
+		}
 	})
 }
 

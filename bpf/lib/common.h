@@ -80,6 +80,9 @@
 #define CT_STATE_NEW (1U << 3)
 #define CT_STATE_UNTRACKED (1U << 6)
 
+#define __maybe_unused \
+	__attribute__((unused)) /* by a program that includes it */
+
 #define IP_MF 0x2000
 #define IP_OFFSET 0x1fff
 #define IP_DF 0x4000

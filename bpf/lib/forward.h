@@ -109,7 +109,7 @@ static __always_inline int is_martian_source(const struct pkt *p)
 	int i;
 
 	if (p->nfproto == NFPROTO_IPV4)
-		return s[0] == 0 || s[0] == 127 || (s[0] & 0xf0) == 0xe0 ||
+		return !*(__u32 *)s || s[0] == 127 || (s[0] & 0xf0) == 0xe0 ||
 		       *(__u32 *)s == 0xffffffff;
 	if (s[0] == 0xff)
 		return 1;

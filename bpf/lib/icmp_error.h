@@ -5,6 +5,7 @@
 #include "conntrack.h"
 #include "csum.h"
 #include "facts.h"
+#include "marks.h"
 #include "parse.h"
 #include "rewrite.h"
 #include "scratch.h"
@@ -160,9 +161,12 @@ __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 	f = icmp_find(&rkey, p);
 	if (!f) {
 		/* The router's own error, about a packet before its NAT. From
-		 * anyone else it is about what no flow has sent.
+		 * anyone else it is about what no flow has sent, and so it is
+		 * in answer to what a rule has rejected as of none.
 		 */
-		f = p->iif ? NULL : icmp_find(q, p);
+		f = p->iif || ctx->tc_index == TC_INDEX_ANSWER ?
+			    NULL :
+			    icmp_find(q, p);
 		if (f) {
 			p->ct_state = CT_STATE_RELATED;
 			facts_back(q, f, f->flags);
@@ -207,9 +211,9 @@ static __noinline int facts_answer(struct tuple *there, const struct pkt *p)
 	return 0;
 }
 
-/* The addresses that the error itself gets: its sender becomes, or its target
- * is, the translated end of the flow. Returns a drop reason or 0: what is quoted
- * has to be translated, too.
+/* The addresses that the error itself gets, where the flow has a translation of
+ * that end, if only of its port: whoever has sent the error, it is from or to
+ * that end then. Returns a drop reason or 0.
  */
 static __always_inline int icmp_error_dst(struct pkt *p,
 					  const struct icmp_error *e)
@@ -221,8 +225,6 @@ static __always_inline int icmp_error_dst(struct pkt *p,
 		return 0;
 	if (e->is_short)
 		return STAT_DROP_MALFORMED;
-	if (!__builtin_memcmp(e->now.saddr, e->quoted.saddr, 16))
-		return 0;
 	__builtin_memcpy(out.daddr, e->now.saddr, 16);
 	translate_dst(p, &out);
 	return 0;
@@ -238,8 +240,6 @@ static __always_inline int icmp_error_src(struct pkt *p,
 		return 0;
 	if (e->is_short)
 		return STAT_DROP_MALFORMED;
-	if (!__builtin_memcmp(e->now.daddr, e->quoted.daddr, 16))
-		return 0;
 	__builtin_memcpy(out.saddr, e->now.daddr, 16);
 	translate_src(p, &out);
 	return 0;

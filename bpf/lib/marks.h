@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
+#include "common.h"
+
 /* Tells the egress program of the way that a packet has behind it. tc_index
  * stays with a packet through neighbour resolution and fragmentation, and is
  * nobody else's since the tcindex classifier has gone.
@@ -18,3 +20,14 @@
 #define TC_INDEX_ANSWER_LOCAL 0x12d5 /* to the router itself */
 /* A fragment of a datagram that is whole: with a slot of reasm.h. */
 #define TC_INDEX_RELEASED 0x4000
+
+#if !CTX_XDP
+/* The mark. The compiler must not calculate its address for several reads: the
+ * verifier takes no access by such an address.
+ */
+static __always_inline __u32 mark_of(struct __sk_buff *skb)
+{
+	barrier_var(skb);
+	return skb->tc_index;
+}
+#endif

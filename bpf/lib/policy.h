@@ -105,13 +105,18 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 	return within == !(l->flags & LIMIT_OVER);
 }
 
+#if !CTX_XDP
+#include "route_chain.h" /* needs the constants above */
+#endif
+
 #if CTX_XDP
 #define TC_FUNCTIONS(ctx, p)
 #else
 #define TC_FUNCTIONS(ctx, p)              \
 	nft_payload_set(ctx, p, 0, 0, 0); \
 	nft_tcp_set(ctx, p, 0, 0, 0);     \
-	nft_tcp_reset(ctx, p, 0, 0, 0);
+	nft_tcp_reset(ctx, p, 0, 0, 0);   \
+	nft_route(ctx, p, 0);
 #endif
 
 /*

@@ -22,6 +22,10 @@
 #define REJECT_MTU4 576
 #define REJECT_MTU6 1280
 
+/* Of an answer to a frame, the quote's own. */
+#define REJECT_FRAME_QUOTE4 536
+#define REJECT_FRAME_QUOTE6 1220
+
 struct icmp_head {
 	__u8 type;
 	__u8 code;
@@ -63,11 +67,17 @@ static __always_inline int icmp_may_answer(const struct pkt *p)
 	return p->th_len && p->th[0] < 32 && queries >> p->th[0] & 1;
 }
 
-/* Adds up the transport header and payload. */
+/* Adds up the transport header and payload. Of a frame's IPv4 packet nobody has seen
+ * whether the header's own checksum is right, which makes that 0: nf_ip_checksum().
+ */
 static __always_inline __u32 transport_sum(struct ctx_buff *ctx,
 					   const struct pkt *p)
 {
-	return csum_range(ctx, L4_OFF(p), p->len - (p->l4_off - p->l3_off));
+	__u32 header = p->l4_off - p->l3_off;
+
+	if (p->reject & REJECT_FRAME && p->nfproto == NFPROTO_IPV4)
+		header = 0;
+	return csum_range(ctx, L3_OFF(p) + header, p->len - header);
 }
 
 static __always_inline __u32 pseudo_header_sum(const struct tuple *t, __u32 len)
@@ -323,7 +333,10 @@ static __always_inline int reject_icmp(struct ctx_buff *ctx, struct pkt *p,
 		head = sizeof(struct ipv6hdr) + sizeof(struct icmp_head);
 		mtu = REJECT_MTU6;
 	}
-	if (route_of(s)->mtu_result && route_of(s)->mtu_result < mtu)
+	if (p->reject & REJECT_FRAME)
+		mtu = head + (p->nfproto == NFPROTO_IPV6 ? REJECT_FRAME_QUOTE6 :
+							   REJECT_FRAME_QUOTE4);
+	else if (route_of(s)->mtu_result && route_of(s)->mtu_result < mtu)
 		mtu = route_of(s)->mtu_result;
 	len = p->len;
 	if (len > mtu - head)
@@ -341,8 +354,14 @@ static __always_inline int reject_icmp(struct ctx_buff *ctx, struct pkt *p,
 		a4->icmp.check = ~csum_fold(csum_add(sum, *(__u32 *)&a4->icmp));
 		reject_ipv4(&a4->ip, p, t, len);
 		a4->ip.protocol = IPPROTO_ICMP;
-		a4->ip.tos = (p->nh[offsetof(struct iphdr, tos)] & 0x1e) | 0xc0;
-		a4->ip.id = bpf_get_prandom_u32();
+		if (p->reject & REJECT_FRAME) {
+			a4->ip.frag_off = bpf_htons(IP_DF);
+		} else {
+			a4->ip.tos =
+				(p->nh[offsetof(struct iphdr, tos)] & 0x1e) |
+				0xc0;
+			a4->ip.id = bpf_get_prandom_u32();
+		}
 		ipv4_finish(&a4->ip);
 		return bpf_skb_store_bytes(ctx, L3_OFF(p), a4,
 					   sizeof(a4->ip) + sizeof(a4->icmp),
@@ -398,6 +417,55 @@ __noinline int reject_make(struct ctx_buff *ctx, struct pkt *p, __u32 hook,
 		}
 		if (hook == REJECT_FORWARD && reject_hop(ctx, p))
 			return -1;
+		if (reject_icmp(ctx, p, s, checksum))
+			return -1;
+	}
+	ctx->mark = 0;
+	ctx->priority = 0;
+	return 0;
+}
+
+/* The bytes of the packet in a frame, which may have others behind it. */
+static __always_inline __u32 frame_packet_len(const struct pkt *p)
+{
+	if (p->nfproto == NFPROTO_IPV4)
+		return bpf_ntohs(((const struct iphdr *)p->nh)->tot_len);
+	return sizeof(struct ipv6hdr) +
+	       bpf_ntohs(((const struct ipv6hdr *)p->nh)->payload_len);
+}
+
+/* A later fragment, or an error that would be answered with one of its kind. */
+static __always_inline int frame_has_no_answer(const struct pkt *p)
+{
+	const struct iphdr *ip = (const struct iphdr *)p->nh;
+
+	if (p->nfproto == NFPROTO_IPV6)
+		return !p->th_len || (p->l4proto == IPPROTO_ICMPV6 &&
+				      p->th[0] == ICMPV6_DEST_UNREACH);
+	return ip->frag_off & bpf_htons(IP_OFFSET) ||
+	       (p->l4proto == IPPROTO_ICMP && p->th_len &&
+		p->th[0] == ICMP_DEST_UNREACH);
+}
+
+/* Makes the frame the answer that a chain of its device has asked for: from where
+ * it went to. Returns 0, or less when it gets no answer.
+ */
+static __always_inline int reject_make_frame(struct ctx_buff *ctx,
+					     struct pkt *p, struct scratch *s)
+{
+	enum checksum checksum;
+
+	p->len = frame_packet_len(p);
+	if (REJECT_KIND(p) == REJECT_RESET) {
+		if (reject_reset(ctx, p, s))
+			return -1;
+	} else {
+		if (frame_has_no_answer(p))
+			return -1;
+		checksum = checksum_of(ctx, p, &s->key);
+		if (checksum == CHECKSUM_WRONG)
+			return -1;
+		__builtin_memcpy(s->source, s->key.daddr, 16);
 		if (reject_icmp(ctx, p, s, checksum))
 			return -1;
 	}

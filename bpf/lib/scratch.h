@@ -98,6 +98,12 @@ struct ct {
 
 #define SCRATCH_BUFFER 256
 
+/* What a packet's route depends on, as it was: route_chain.h. */
+struct routed {
+	__u32 mark;
+	__u8 nh[40];
+};
+
 struct scratch {
 	struct pkt pkt;
 	struct tuple key; /* the tuple that the packet came with */
@@ -108,6 +114,7 @@ struct scratch {
 	struct flow rev;
 	struct tcp_seen seen[2]; /* of a connection that begins */
 	struct tcp_last last;
+	struct routed routed;
 	__u64 route[8]; /* struct bpf_fib_lookup, whose unions bpf2go lacks */
 	/* Of an answer that the router makes: answer.h, reject.h. */
 	struct tuple answer;
@@ -119,9 +126,35 @@ struct scratch {
 	int slot; /* of a released fragment, or less than 0 */
 };
 
+#define FRAMES_NESTED 3 /* NF_RECURSION_LIMIT of the kernel, and one */
+
+/* What the program that sends a frame tells the egress program: dup.h. */
+struct sending {
+	__u64 frame; /* address of a socket buffer */
+	__u32 copy; /* 1: it is a copy */
+	__u32 nested; /* copies that are on their way */
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sending);
+} l2_sending SEC(".maps");
+
+static __always_inline struct sending *sending(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&l2_sending, &zero);
+}
+
+/* One for what has come in, or leaves, and the others for the chains of interfaces
+ * that frames leave by.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2 + FRAMES_NESTED);
 	__type(key, __u32);
 	__type(value, struct scratch);
 } l2_scratch SEC(".maps");
@@ -138,9 +171,12 @@ static __always_inline struct scratch *scratch(void)
  */
 static __always_inline struct scratch *scratch_leaving(void)
 {
-	__u32 one = 1;
+	struct sending *s = sending();
+	__u32 slot = 1;
 
-	return bpf_map_lookup_elem(&l2_scratch, &one);
+	if (s)
+		slot += s->nested;
+	return bpf_map_lookup_elem(&l2_scratch, &slot);
 }
 
 static __always_inline void pkt_begin(struct pkt *p)

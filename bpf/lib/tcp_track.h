@@ -259,6 +259,19 @@ __noinline int tcp_first(struct ctx_buff *ctx, const struct pkt *p,
 	return state;
 }
 
+/* How long a connection lives that begins. Of one that is picked up the first
+ * segment is outside the window, which is unknown: last has nothing of it.
+ */
+static __always_inline __u32 tcp_first_timeout(const struct flow *f)
+{
+	const struct settings *s = settings();
+
+	if (!s)
+		return 0;
+	return tcp_timeout(s, f, &f->seen, &f->seen, &f->last, f->last.event,
+			   f->state);
+}
+
 /* Fragments of a segment behind its first one: as if it had been whole. */
 static __always_inline void tcp_later_fragment(const struct pkt *p,
 					       struct tcp_seen *sender)

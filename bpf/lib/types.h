@@ -62,7 +62,7 @@ struct pkt {
 	__u64 now; /* CLOCK_MONOTONIC in ns, coarse */
 	__u32 priority; /* of the socket buffer, as queue managers read it */
 	__u8 zone_dirs; /* directions that zone is of: ZONE_*; 0: none chosen */
-	__u8 unused;
+	__u8 send_to; /* family of the neighbour nat_range.min to send to; 0: none */
 	__u16 fragment_max; /* of a whole datagram: largest fragment, bytes */
 
 	/*
@@ -120,6 +120,7 @@ struct th_words {
 #define REJECT_RESET 2
 #define REJECT_KIND(p) ((p)->reject >> REJECT_KIND_SHIFT & 0xff)
 #define REJECT_AFTER_NAT (1U << 24) /* at input, behind its NAT chains */
+#define REJECT_FRAME (1U << 25) /* by a chain of a device's frames */
 
 /* Where a rule rejects. */
 #define REJECT_PREROUTING 0

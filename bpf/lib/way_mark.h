@@ -33,7 +33,7 @@ static __always_inline int has_own_socket(struct __sk_buff *skb)
 
 static __always_inline int is_done(struct __sk_buff *skb)
 {
-	return skb->tc_index == TC_INDEX_DONE &&
+	return mark_of(skb) == TC_INDEX_DONE &&
 	       (is_ours(skb) || has_own_socket(skb));
 }
 
@@ -43,19 +43,19 @@ static __always_inline int is_done(struct __sk_buff *skb)
 static __always_inline int is_done_without(struct __sk_buff *skb,
 					   const struct tuple *key)
 {
-	return skb->tc_index == TC_INDEX_DONE && is_awaited(key);
+	return mark_of(skb) == TC_INDEX_DONE && is_awaited(key);
 }
 
 static __always_inline int is_half_done(struct __sk_buff *skb)
 {
-	return (skb->tc_index & ~HALF_WAY_SLOTS_MASK) == TC_INDEX_SNAT &&
+	return (mark_of(skb) & ~HALF_WAY_SLOTS_MASK) == TC_INDEX_SNAT &&
 	       is_ours(skb);
 }
 
 /* The mark of an answer of the router's, or 0. */
 static __always_inline __u32 answer_mark(struct __sk_buff *skb)
 {
-	__u32 mark = skb->tc_index;
+	__u32 mark = mark_of(skb);
 
 	if (mark < TC_INDEX_ANSWER || mark > TC_INDEX_ANSWER_FIRST)
 		return 0;

@@ -80,7 +80,8 @@ static __always_inline int reroute(struct __sk_buff *skb, struct pkt *p,
 }
 
 /* Whether answers to the translated source would stay in the router. */
-static __noinline int answers_by_lo(struct __sk_buff *skb, const struct pkt *p)
+static __noinline __maybe_unused int answers_by_lo(struct __sk_buff *skb,
+						   const struct pkt *p)
 {
 	struct bpf_fib_lookup fib;
 

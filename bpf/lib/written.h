@@ -52,8 +52,8 @@ static __always_inline void tuple_of_headers(const struct pkt *p,
 }
 
 /* Those of the packet itself. */
-static __noinline int tuple_of_packet(struct __sk_buff *skb,
-				      const struct pkt *p, struct tuple *t)
+static __noinline __maybe_unused int
+tuple_of_packet(struct __sk_buff *skb, const struct pkt *p, struct tuple *t)
 {
 	__u32 off = p->l3_off;
 	__be16 th[4];

@@ -20,6 +20,7 @@ type labDiffCmd struct {
 	Packets    int           `help:"Packets to send." default:"5000" placeholder:"N"`
 	Seed       uint64        `help:"Seed of what is random; even ones forward by XDP, odd ones by TC (default: a new one)." placeholder:"N"`
 	Interfaces []string      `help:"The LAN's interface, the WAN's, and up to two others (default: ${interfaces})." placeholder:"NAME"`
+	Expiry     bool          `help:"Have flows time out: traffic pauses, and of the timeouts some are short, as the seed wants it."`
 	Replay     string        `help:"Send the packets of a file that an earlier run wrote." type:"existingfile" placeholder:"FILE"`
 	Minimise   time.Duration `help:"How long to look for a small ruleset and few packets, once they differ; 0: not at all." default:"1m" placeholder:"TIME"`
 	JSON       bool          `help:"Print JSON." name:"json"`
@@ -108,7 +109,7 @@ func (c *labDiffCmd) run(e *env, rig *diff.Rig) (*diff.Result, error) {
 		defer os.Remove(file)
 	}
 	res, err := rig.Run(e.ctx, file, diff.Options{
-		Packets: c.Packets, Seed: c.Seed, Replay: c.Replay, Minimise: c.Minimise,
+		Packets: c.Packets, Seed: c.Seed, Expiry: c.Expiry, Replay: c.Replay, Minimise: c.Minimise,
 	})
 	if err != nil {
 		return nil, api.BadInput(err)
@@ -126,6 +127,9 @@ func (c *labDiffCmd) again(ruleset, packets string) string {
 		argv = append(argv, "--replay", packets)
 	} else {
 		argv = append(argv, "--packets", fmt.Sprint(c.Packets))
+	}
+	if c.Expiry {
+		argv = append(argv, "--expiry")
 	}
 	if len(c.Interfaces) > 0 {
 		argv = append(argv, "--interfaces", strings.Join(c.Interfaces, ","))

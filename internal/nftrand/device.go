@@ -2,7 +2,8 @@
 
 package nftrand
 
-// Chains of interfaces.
+// Chains of interfaces, and what only they do with frames: copies, which end where
+// they are copied in a circle, and frames that leave elsewhere, which would not.
 
 func init() {
 	for _, b := range []Base{
@@ -12,4 +13,19 @@ func init() {
 		b.Area, b.Type, b.Device, b.Priorities = "device", "filter", true, []int{-500, -1, 0, 10}
 		RegisterBases(b)
 	}
+	RegisterStatements(Fragment{Area: "device", Families: []string{"netdev"}, Hooks: []string{"ingress", "egress"},
+		Text: func(r *Generator, _ *Scope) string { return "dup to " + r.Quoted() }})
+	ingress := func(net, transport string, text func(r *Generator) string) {
+		RegisterVerdicts(Fragment{Area: "device", Net: net, Transport: transport, Families: []string{"netdev"}, Hooks: []string{"ingress"},
+			Text: func(r *Generator, _ *Scope) string { return text(r) }})
+	}
+	ingress("", "", func(r *Generator) string { return "fwd to " + r.Quoted() })
+	ingress("4", "", func(r *Generator) string { return "fwd ip to " + r.Next4() })
+	ingress("6", "", func(r *Generator) string { return "fwd ip6 to " + r.Next6() })
+	ingress("", "", func(r *Generator) string {
+		return "reject with icmpx " + r.Pick("port-unreachable", "host-unreachable")
+	})
+	ingress("", "tcp", func(r *Generator) string { return "reject with tcp reset" })
+	ingress("4", "", func(r *Generator) string { return "reject with icmp " + r.Pick("net-unreachable", "admin-prohibited") })
+	ingress("6", "", func(r *Generator) string { return "reject with icmpv6 " + r.Pick("no-route", "addr-unreachable") })
 }

@@ -19,6 +19,8 @@ type Generator struct {
 	IP4, IP6 func() string
 	// Far4 and Far6 return an address that is not the router's own.
 	Far4, Far6 func() string
+	// Next4 and Next6 return a neighbour and its interface: "ADDRESS device NAME".
+	Next4, Next6 func() string
 	// Port returns a port.
 	Port func() int
 	// Interface returns the name of an interface, of at least two bytes.

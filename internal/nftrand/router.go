@@ -40,6 +40,7 @@ func init() {
 		b.Area, b.Type, b.Families = "basic", "filter", []string{"inet", "ip", "ip6"}
 		RegisterBases(b)
 	}
+	RegisterBases(Base{Area: "route", Type: "route", Hook: "output", Priorities: []int{-300, -150, 0, 5}, Families: []string{"inet", "ip", "ip6"}, Rules: 4})
 }
 
 // Router returns a ruleset for all hooks of a router, that masquerades what

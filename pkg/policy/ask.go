@@ -64,14 +64,8 @@ func (c *compiler) checkHook(ch *chain, hook nft.Hook, seen map[*chain]bool) {
 	seen[ch] = true
 	for _, r := range ch.rules {
 		for _, o := range r.ops {
-			if _, ok := o.(opReject); ok && isDeviceHook(hook) {
+			if _, ok := o.(opReject); ok && hook == nft.HookEgress {
 				c.errs = append(c.errs, unsupportedRule(r.src, "reject", fmt.Sprintf("an answer from the hook %v", hook), "reject at prerouting, input, forward, output; drop"))
-			}
-			switch o.(type) {
-			case opDup, opFwd:
-				if hook != nft.HookIngress {
-					c.errs = append(c.errs, unsupportedRule(r.src, "dup, fwd", fmt.Sprintf("at the hook %v", hook), supportedSend))
-				}
 			}
 			if f, ok := o.(*opFind); ok && hook == nft.HookEgress && f.readsTag() {
 				c.errs = append(c.errs, unsupportedRule(r.src, "payload", fmt.Sprintf("the type of a frame, and VLAN tags, at the hook %v", hook), "ether saddr, ether daddr; meta protocol"))

@@ -115,8 +115,8 @@ func (c *compiler) supported(ch *nft.Chain) bool {
 		return false
 	case findPhase(b) != nil:
 		return true
-	case b.Type != "filter" && b.Type != "nat":
-		c.refuseChain(ch, "type", "type "+b.Type, "filter, nat")
+	case b.Type != "filter" && b.Type != "nat" && b.Type != typeRoute:
+		c.refuseChain(ch, "type", "type "+b.Type, "filter, nat, route")
 	default:
 		c.refuseChain(ch, "hook", fmt.Sprintf("hook %v", b.Hook), "prerouting, input, forward, output, postrouting, ingress, egress")
 	}

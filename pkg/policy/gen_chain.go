@@ -134,10 +134,10 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.limit(o, next)
 		case *opNAT:
 			g.nat(o, next, sc)
-		case opDup:
+		case *opDup:
 			g.dup(o)
-		case opFwd:
-			g.fwd(o, sc)
+		case *opFwd:
+			g.fwd(o, next, sc)
 		case opReject:
 			g.reject(o, sc)
 		case opVerdict:

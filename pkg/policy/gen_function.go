@@ -124,20 +124,24 @@ func (m *module) phase(ph *phase) error {
 // chains generates the base chains of a policy function, and its end.
 func (m *module) chains(g *gen, ph *phase) error {
 	for i, ch := range ph.chains {
-		next := g.newLabel()
+		next, accepted := g.newLabel(), g.newLabel()
 		sc := &scope{
 			end:    g.newLabel(),
-			accept: func() { g.goTo(next) },
+			accept: func() { g.goTo(accepted) },
 			drop:   func() { g.ret(codeDrop) },
 			done:   func() { g.ret(codeAccept) },
 		}
-		if i == len(ph.chains)-1 {
+		routes := ch.src.Base.Type == typeRoute
+		if i == len(ph.chains)-1 && !routes {
 			sc.accept = func() { g.ret(codeAccept) }
 		}
 		m.natAt(g, ph, i)
 		m.device(g, ch.src, next)
 		if !m.family(g, ch.src.Table.Family, next) {
 			continue
+		}
+		if routes {
+			g.routeBegin()
 		}
 		if err := m.body(g, ch, fmt.Sprintf("%s_%d%s", ph.function, i, g.known.suffix), sc); err != nil {
 			return err
@@ -147,6 +151,10 @@ func (m *module) chains(g *gen, ph *phase) error {
 		g.call("nft_count", int(ch.policy))
 		if ch.src.Base.Policy == nft.VerdictDrop {
 			g.ret(codeDrop)
+		}
+		g.bind(accepted)
+		if routes {
+			g.routeEnd()
 		}
 		g.bind(next)
 	}

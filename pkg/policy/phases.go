@@ -47,10 +47,18 @@ type phase struct {
 	chains []*chain
 }
 
+// typeRoute is the type of chains at output that choose the route anew where they
+// change what it depends on. Other than that they are filters.
+const typeRoute = "route"
+
 func findPhase(b *nft.Base) *phaseInfo {
+	typ := b.Type
+	if typ == typeRoute {
+		typ = "filter"
+	}
 	for i := range phaseTable {
 		p := &phaseTable[i]
-		if p.hook == b.Hook && p.typ == b.Type && p.min <= b.Priority && b.Priority <= p.max {
+		if p.hook == b.Hook && p.typ == typ && p.min <= b.Priority && b.Priority <= p.max {
 			return p
 		}
 	}

@@ -100,6 +100,7 @@ type Program struct {
 	writes  bool     // rules write to packets
 	quotas  []uint64 // bytes consumed
 	rejects bool     // rules reject packets
+	sends   bool     // rules send frames
 	nat     uint32   // value of policy_nat
 	hooks   bool     // rules ask what depends on the hook
 

@@ -23,6 +23,7 @@ const (
 	rejectICMP       = 1
 	rejectReset      = 2
 	rejectAfterNAT   = 1 << 24
+	rejectFrame      = 1 << 25
 )
 
 // rejectICMPX are the codes for IPv4 and IPv6 of the codes for both:
@@ -46,6 +47,9 @@ func (l *lowerer) reject(e *nft.ExprReject) error {
 		o.value = rejectICMP<<rejectKindShift | codes[1]<<rejectCode6Shift | codes[0]
 	default:
 		return refuse("tcp reset, icmp, icmpv6 and icmpx types", "type %d, code %d", e.Type, e.Code)
+	}
+	if l.anyFrame() {
+		o.value |= rejectFrame
 	}
 	l.p.rejects = true
 	l.ops = append(l.ops, o)

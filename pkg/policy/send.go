@@ -3,7 +3,7 @@
 package policy
 
 import (
-	"encoding/binary"
+	"slices"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -11,65 +11,84 @@ import (
 )
 
 // opDup sends a copy of the frame by an interface.
-type opDup struct{ ifindex int32 }
+type opDup struct{ device []sym }
 
 // opFwd has the dataplane send the frame by an interface, and ends its way.
-type opFwd struct{ ifindex int32 }
+type opFwd struct {
+	device []sym
+	// neighbour on the interface; nil: the frame leaves as it came.
+	neighbour []sym
+	// family of the neighbour. Other packets go on behind the rule.
+	family nft.Family
+}
 
-func (opDup) isOp() {}
-func (opFwd) isOp() {}
+func (*opDup) isOp() {}
+func (*opFwd) isOp() {}
 
-const supportedSend = "dup to and fwd to a device, at the hook ingress of the family netdev"
+const supportedSend = "dup to a device, fwd to a device or a neighbour there, in tables of the family netdev"
 
 func (l *lowerer) dup(e *nft.ExprDup) error {
 	if e.Addr != 0 || !l.anyFrame() {
 		return refuse(supportedSend, "a copy to an address")
 	}
-	index, err := l.target(e.Dev)
+	device, err := l.target(e.Dev)
 	if err == nil {
-		l.ops = append(l.ops, opDup{index})
+		l.p.sends = true
+		l.ops = append(l.ops, &opDup{device})
 	}
 	return err
 }
 
 func (l *lowerer) fwd(e *nft.ExprFwd) error {
+	device, err := l.target(e.Dev)
+	if err != nil {
+		return err
+	}
+	o := &opFwd{device: device, family: e.Family}
 	if e.Addr != 0 {
-		return refuse(supportedSend, "forwarding to an address")
+		n := map[nft.Family]int{nft.FamilyIPv4: 4, nft.FamilyIPv6: 16}[e.Family]
+		if n == 0 {
+			return refuse(supportedSend, "an address of family %v", e.Family)
+		}
+		if o.neighbour, err = l.load(e.Addr, n); err != nil {
+			return err
+		}
 	}
-	index, err := l.target(e.Dev)
-	if err == nil {
-		l.ops = append(l.ops, opFwd{index})
-	}
-	return err
+	l.p.sends = true
+	l.ops = append(l.ops, o)
+	return nil
 }
 
 // target is the index of the interface in a register.
-func (l *lowerer) target(reg nft.Register) (int32, error) {
+func (l *lowerer) target(reg nft.Register) ([]sym, error) {
 	v, err := l.load(reg, 4)
-	if err != nil {
-		return 0, err
+	if err == nil && slices.ContainsFunc(v, func(s sym) bool { return s.name }) {
+		return nil, refuse(supportedSend, "the name of a device")
 	}
-	var b []byte
-	for _, s := range v {
-		if s.field != fieldNone {
-			return 0, refuse(supportedSend, "a device from a map")
-		}
-		b = append(b, s.xor)
-	}
-	return int32(binary.NativeEndian.Uint32(b)), nil
+	return v, err
 }
 
 // fwd generates what ends the frame's way; where it goes is in the packet.
-func (g *gen) fwd(o opFwd, sc *scope) {
-	g.emit(asm.StoreImm(regPkt, int16(g.layout.offsets[fieldSendBy]), int64(o.ifindex), asm.Word))
+func (g *gen) fwd(o *opFwd, fail label, sc *scope) {
+	at := func(f pktField) int16 { return int16(g.layout.offsets[f]) }
+	if o.neighbour != nil {
+		protocols := map[nft.Family][]byte{nft.FamilyIPv4: {0x08, 0x00}, nft.FamilyIPv6: {0x86, 0xdd}}
+		g.emit(asm.LoadMem(regHigh, regPkt, at(fieldProtocol), asm.Half))
+		g.jump(asm.JNE.Imm32(regHigh, int32(littleEndian.toNumber(protocols[o.family])), ""), fail)
+		g.spill(o.neighbour, g.layout.offsets[fieldNatRange])
+		g.emit(asm.StoreImm(regPkt, at(fieldSendTo), int64(o.family), asm.Byte))
+	}
+	g.value(regHigh, o.device)
+	g.emit(asm.StoreMem(regPkt, at(fieldSendBy), regHigh, asm.Word))
 	sc.drop()
 }
 
-func (g *gen) dup(o opDup) {
+func (g *gen) dup(o *opDup) {
+	g.value(regHigh, o.device)
 	g.emit(
+		asm.Mov.Reg(asm.R3, regHigh),
 		asm.Mov.Reg(asm.R1, regCtx),
 		asm.Mov.Reg(asm.R2, regPkt),
-		asm.Mov.Imm(asm.R3, o.ifindex),
 		asm.Call.Label("nft_dup"),
 	)
 }

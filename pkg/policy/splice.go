@@ -27,6 +27,7 @@ const (
 	factsVariable   = "policy_facts"
 	rejectsVariable = "policy_rejects"
 	writesVariable  = "policy_writes"
+	sendsVariable   = "policy_sends"
 	natVariable     = "policy_nat"
 )
 
@@ -35,7 +36,7 @@ const (
 // latter, adds a map for each set and tells the object which phases are used.
 // It may be used for several objects, which can then share the maps by name.
 func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
-	variables := map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: 1, rejectsVariable: 0, writesVariable: 0}
+	variables := map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: 1, rejectsVariable: 0, writesVariable: 0, sendsVariable: 0}
 	if spec.Variables[natVariable] != nil { // not in the XDP object
 		variables[natVariable] = p.nat
 	}
@@ -44,6 +45,9 @@ func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
 	}
 	if p.rejects {
 		variables[rejectsVariable] = 1
+	}
+	if p.sends {
+		variables[sendsVariable] = 1
 	}
 	if p.writes {
 		variables[writesVariable] = 1

@@ -44,6 +44,7 @@ var supportGroups = []supportGroup{
 	{title: "Of the host's own packets", chain: "type filter hook output priority filter; policy accept;", rules: []string{
 		"meta skuid 0", "meta skgid 0", "socket cgroupv2 level 1 \"x\"", "reject", "ct mark set 1", "meta mark set 1", "notrack",
 	}},
+	{title: "Chains of the type route", chain: "type route hook output priority mangle; policy accept;", rules: []string{"meta mark set 1", "ip dscp set cs1", "ip daddr set 192.0.2.1"}},
 	{title: "ct", rules: []string{
 		"ct state established,related", "ct state vmap { new : accept, invalid : drop }", "ct status dnat", "ct status assured", "ct mark 0x1", "ct mark & 0xf0 == 0x10", "ct direction reply",
 		"ct expiration > 10s", `ct helper "ftp"`, "ct label 5", "ct label set 5", "ct original l3proto ipv4", "ct original protocol tcp", "ct original ip saddr 10.0.0.1", "ct reply ip daddr 10.0.0.1",
@@ -96,12 +97,12 @@ var supportGroups = []supportGroup{
 			"meta mark set meta mark | 0x1", "meta mark set meta mark & 0xff", "ct mark set meta mark << 8", "numgen inc mod 3 == 0", "numgen random mod 10 offset 5 < 8", "meta mark set jhash ip saddr . tcp sport mod 4 seed 0xdeadbeef", "meta mark set symhash mod 2", "meta mark set numgen inc mod 2 map { 0 : 1, 1 : 2 }",
 		}},
 	{title: "Family netdev, ingress", family: "netdev", chain: "type filter hook ingress device br0 priority filter; policy accept;", rules: []string{
-		"accept", "drop", "ip saddr 10.0.0.1", "tcp dport 22", "ether type arp", "arp operation request", "vlan id 5", "meta mark set 1", `fwd to "br0"`, `fwd ip to 10.0.0.1 device "br0"`, `dup to "br0"`, "limit rate 5/second", "reject with tcp reset",
+		"accept", "drop", "ip saddr 10.0.0.1", "tcp dport 22", "ether type arp", "arp operation request", "vlan id 5", "meta mark set 1", `fwd to "br0"`, `fwd ip to 10.0.0.1 device "br0"`, `dup to "br0"`, "limit rate 5/second", "reject", "reject with tcp reset",
 	}},
 	{title: "Family netdev, egress", family: "netdev", chain: "type filter hook egress device br0 priority filter; policy accept;", rules: []string{
-		"accept", "drop", "ip saddr 10.0.0.1", "meta mark set 1", `dup to "br0"`,
+		"accept", "drop", "ip saddr 10.0.0.1", "meta mark set 1", `dup to "br0"`, `fwd to "br0"`, `fwd ip6 to fd00::1 device "br0"`,
 	}},
-	{title: "Ingress of family inet", chain: "type filter hook ingress device br0 priority filter; policy accept;", rules: []string{"accept", "ip saddr 10.0.0.1 drop"}},
+	{title: "Ingress of family inet", chain: "type filter hook ingress device br0 priority filter; policy accept;", rules: []string{"accept", "ip saddr 10.0.0.1 drop", "reject"}},
 	{title: "Other families", family: "bridge", rules: []string{"accept"}},
 	{title: "ARP", family: "arp", chain: "type filter hook input priority filter; policy accept;", rules: []string{"accept", "arp operation request drop"}},
 }

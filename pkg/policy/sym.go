@@ -18,6 +18,7 @@ const (
 	fieldNat
 	fieldReject
 	fieldSendBy
+	fieldSendTo
 	fieldProtocol
 	fieldL4proto
 	fieldNfproto
@@ -51,6 +52,7 @@ var pktFields = [fieldCount]struct {
 	fieldNat:      {"nat", 4},
 	fieldReject:   {"reject", 4},
 	fieldSendBy:   {"send_by", 4},
+	fieldSendTo:   {"send_to", 1},
 	fieldProtocol: {"protocol", 2},
 	fieldL4proto:  {"l4proto", 1},
 	fieldNfproto:  {"nfproto", 1},

@@ -3,6 +3,7 @@
 package diff
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -39,6 +40,11 @@ func numbersOf(ruleset string) []uint16 {
 		}
 	}
 	return list
+}
+
+// alike tells whether no rule is about one port and not about the other.
+func (t *trial) alike(a, b uint16) bool {
+	return a == b || !slices.ContainsFunc(t.numbers, func(n uint16) bool { return cmp.Compare(a, n) != cmp.Compare(b, n) })
 }
 
 // addressesOf are the ends of the addresses and prefixes of a ruleset, and those
@@ -138,7 +144,7 @@ func withPrefix(p netip.Prefix, a netip.Addr) netip.Addr {
 func (r *Rig) portOf(a netip.Addr) int {
 	private6 := netip.MustParsePrefix("fc00::/7")
 	unicast6 := netip.MustParsePrefix("2000::/3")
-	if a.Is4() && (a.IsMulticast() || a.IsLoopback() || a.As4()[0] == 0 || a.As4()[0] >= 240) || a.Is6() && !private6.Contains(a) && !unicast6.Contains(a) {
+	if a.Is4() && (a.IsMulticast() || a.IsLoopback() || a.IsUnspecified() || a.As4() == [4]byte{255, 255, 255, 255}) || a.Is6() && !private6.Contains(a) && !unicast6.Contains(a) {
 		return -1 // see Differences
 	}
 	wan := -1

@@ -251,15 +251,15 @@ func (n *choices) isOthers(k natKey, source netip.AddrPort) bool {
 // learn gives names to the ports that the routers chose for a flow. A router
 // may change a source port if another flow has the tuple, or if it changed it
 // for the same source before, or may be told to; what else it changes has to be
-// the other's choice, too.
-func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) {
+// the other's choice, too. It tells whether only one router kept a port.
+func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) (differ bool) {
 	in, ok := parse(sent)
 	if !ok {
-		return
+		return false
 	}
 	from, ok := keyOf(in)
 	if !ok {
-		return
+		return false
 	}
 	var to [2]natKey
 	var free [2]bool
@@ -267,10 +267,10 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 		v := viewOf(r[i], s[i], in.proto, in.src, in.dst)
 		p, ok := parse(v.ip)
 		if !v.ok || !ok {
-			return
+			return false
 		}
 		if to[i], ok = keyOf(p); !ok {
-			return
+			return false
 		}
 		same := to[i]
 		same.local = netip.AddrPortFrom(same.local.Addr(), from.local.Port())
@@ -306,6 +306,17 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 		*next++
 		both[0].name[to[0]], both[1].name[to[1]] = *next, *next
 	}
+	if kept(0) == kept(1) {
+		return false
+	}
+	// What one has named outside is the same inside, where the other has it, too.
+	for i, c := range both {
+		inside := natKey{to[i].proto, from.local, to[i].remote}
+		if c.name[inside] == 0 {
+			c.name[inside] = c.name[to[i]]
+		}
+	}
+	return true
 }
 
 // learnTarget gives names to the ports that a packet is sent to, or quotes, where

@@ -202,6 +202,43 @@ func TestRandom(t *testing.T) {
 	}
 }
 
+// TestExpiry runs random rulesets while flows end: as many as TestRandom, if that
+// is asked for. It mostly waits.
+func TestExpiry(t *testing.T) {
+	const perRuleset = 600
+	r := newRig(t)
+	first, count := seedOf(), uint64(2)
+	if given("diff.rulesets") {
+		count = uint64(*tries)
+	}
+	stalled := 0
+	for seed := first; seed < first+count; seed++ {
+		file := filepath.Join(t.TempDir(), fmt.Sprintf("random-%d.nft", seed))
+		if err := os.WriteFile(file, []byte(shortLived(r.RandomRuleset(seed))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		res, err := r.Run(t.Context(), file, Options{Packets: perRuleset, Seed: seed, Minimise: *minimise, Expiry: true})
+		switch {
+		case errors.Is(err, ErrStalled):
+			stalled++
+		case errors.Is(err, ErrRefused):
+			t.Logf("seed %d: %v", seed, err)
+		case err != nil:
+			t.Fatalf("seed %d: %v", seed, err)
+		case res.Mismatch != nil:
+			t.Errorf("go test ./pkg/lab/diff -run TestExpiry -diff.rulesets=1 -diff.seed=%d\n%s", seed, res.Mismatch)
+			if !*onward {
+				return
+			}
+		default:
+			t.Log(res)
+		}
+	}
+	if stalled > 0 {
+		t.Logf("the machine was too busy for %d of %d runs", stalled, count)
+	}
+}
+
 // TestNotices gives l2d a rule that nftables does not have: the rig has to find
 // it, and to show it with little else.
 func TestNotices(t *testing.T) {

@@ -54,11 +54,6 @@ func (s *session) errorFrom(addr netip.Addr) error {
 	if !s.at[0].ok || !s.at[1].ok || s.at[0].port < 0 || s.t.portsShow && s.at[0].num != s.at[1].num {
 		return nil
 	}
-	for k := range s.t.chosen[0].name {
-		if k.local.Addr() == s.at[0].dst && k.remote == netip.AddrPortFrom(s.at[0].src, s.at[0].num) {
-			return nil // the other end's port was changed: see Differences
-		}
-	}
 	return s.sendError(s.at, func(int) netip.Addr { return addr })
 }
 

@@ -3,6 +3,7 @@
 package diff
 
 import (
+	"fmt"
 	"math/rand/v2"
 
 	"github.com/randomizedcoder/l2d/internal/nftrand"
@@ -28,6 +29,13 @@ func (r *Rig) RandomRuleset(seed uint64, only ...string) string {
 		return func() string { return nftrand.Pick(rnd, r.ports[rnd.IntN(len(r.ports))].hosts[v]).String() }
 	}
 	g.Far4, g.Far6 = far(0), far(1)
+	next := func(v int) func() string {
+		return func() string {
+			p := nftrand.Pick(rnd, r.ports)
+			return fmt.Sprintf("%v device %q", nftrand.Pick(rnd, p.hosts[v]), p.name)
+		}
+	}
+	g.Next4, g.Next6 = next(0), next(1)
 	g.Port = func() int { return int(nftrand.Pick(rnd, append(commonPorts, clientPorts...))) }
 	g.Interface = func() string { return r.ports[rnd.IntN(len(r.ports))].name }
 	// Ready to be used as it is: not all that nft lists can it read again.

@@ -15,12 +15,19 @@ import (
 //
 // INTERFACE is where the packet, from its IP header on, arrives, or "router" if
 // the router sends it; several are the fragments of one. After the word l2d
-// stands what l2d's router gets, where that differs: a port that it chose.
+// stands what l2d's router gets, where that differs: a port that it chose. A line
+// "pause" lets flows expire.
 
-const fromRouter = "router"
+const (
+	fromRouter = "router"
+	pauseWord  = "pause"
+)
 
 // line is a shot as a line of a replay file.
 func (r *Rig) line(s shot) string {
+	if s.pause {
+		return pauseWord
+	}
 	words := []string{fromRouter}
 	if s.port >= 0 {
 		words[0] = r.ports[s.port].name
@@ -61,6 +68,9 @@ func (r *Rig) parseReplay(text string) ([]shot, error) {
 }
 
 func (r *Rig) parseShot(words []string) (s shot, err error) {
+	if words[0] == pauseWord && len(words) == 1 {
+		return shot{pause: true}, nil
+	}
 	s.port = -2
 	if words[0] == fromRouter {
 		s.port = -1

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // Rig is a pair of routers, for one ruleset after another.
@@ -57,9 +59,7 @@ func New(interfaces ...string) (_ *Rig, err error) {
 			return nil, err
 		}
 	}
-	return r, r.routers[0].self.do(func() error {
-		return setTimeouts()
-	})
+	return r, r.routers[0].self.do(loadConntrack)
 }
 
 // Close removes the rig.
@@ -82,6 +82,9 @@ type Options struct {
 	Packets int
 	// Seed of all that is random.
 	Seed uint64
+	// Expiry gives flows timeouts of which some are short, and traffic pauses in
+	// which they end. A run then may fail with [ErrStalled].
+	Expiry bool
 	// Replay is a file with the packets to send instead: see replay.go.
 	Replay string
 	// Minimise is how long to look for a small ruleset and few packets on which
@@ -261,7 +264,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	defer pinThread(r.cpu)()
 	xdp := opt.Seed%2 == 0
 	res := &Result{Ruleset: file, Seed: opt.Seed, XDP: xdp}
-	l, err := r.load(ctx, file, opt, xdp)
+	l, err := r.load(ctx, file, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -271,7 +274,9 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	random := randomPorts.MatchString(text)
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
-		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{}, portsShow: portsShow(text), partsShow: partsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text), numbers: numbersOf(text),
+		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{},
+		portsShow: portsShow(text), partsShow: partsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text),
+		asksProtocol: asksProtocol.MatchString(text), numbers: numbersOf(text), expiry: opt.Expiry,
 	}
 	if t.near, err = r.nearHosts(text); err != nil {
 		return nil, err
@@ -282,6 +287,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 		}
 		router.collect()
 	}
+	t.burst = time.Now()
 	if opt.replay != nil {
 		err = t.replay(ctx, opt.replay)
 	} else {
@@ -301,18 +307,19 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 type loaded struct {
 	source, text string // of the file, and as it was loaded
 	xdp, changed bool
+	timeouts     flow.Timeouts
 	e            *enforcement
 }
 
 // load gives the routers a ruleset, without a flow and with nothing counted. One
 // that they have is rewound.
-func (r *Rig) load(ctx context.Context, file string, opt Options, xdp bool) (*loaded, error) {
+func (r *Rig) load(ctx context.Context, file string, opt Options) (*loaded, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	source := string(b)
-	if l := r.loaded; l != nil && l.source == source && l.xdp == xdp && l.changed == (opt.change != nil) {
+	next := loaded{source: string(b), xdp: opt.Seed%2 == 0, changed: opt.change != nil, timeouts: timeoutsOf(opt.Seed, opt.Expiry)}
+	if l := r.loaded; l != nil && l.isLike(&next) {
 		if _, err := r.routers[0].kernelRules(l.text, filepath.Dir(file)); err != nil {
 			return nil, err
 		}
@@ -321,8 +328,11 @@ func (r *Rig) load(ctx context.Context, file string, opt Options, xdp bool) (*lo
 	if err := r.unload(); err != nil {
 		return nil, err
 	}
-	l := &loaded{source: source, xdp: xdp, changed: opt.change != nil}
-	if l.text, err = r.routers[0].kernelRules(source, filepath.Dir(file)); err != nil {
+	l := &next
+	if err := r.routers[0].self.do(func() error { return setTimeouts(l.timeouts) }); err != nil {
+		return nil, err
+	}
+	if l.text, err = r.routers[0].kernelRules(l.source, filepath.Dir(file)); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	text := l.text
@@ -331,7 +341,7 @@ func (r *Rig) load(ctx context.Context, file string, opt Options, xdp bool) (*lo
 	}
 	r.applied++
 	pin := filepath.Join(fmt.Sprintf("/proc/self/fd/%d", r.bpffs.Fd()), fmt.Sprint(r.applied))
-	if l.e, err = r.routers[1].enforce(ctx, text, pin, xdp); err != nil {
+	if l.e, err = r.routers[1].enforce(ctx, text, pin, l); err != nil {
 		return nil, err
 	}
 	r.loaded = l
@@ -341,6 +351,11 @@ func (r *Rig) load(ctx context.Context, file string, opt Options, xdp bool) (*lo
 	}
 	l.e.rules = slices.DeleteFunc(l.e.rules, func(r rule) bool { _, ok := counts[r.key]; return !ok })
 	return l, nil
+}
+
+// isLike tells whether a ruleset that is loaded is the one that is wanted.
+func (l *loaded) isLike(next *loaded) bool {
+	return l.source == next.source && l.xdp == next.xdp && l.changed == next.changed && l.timeouts == next.timeouts
 }
 
 // unload takes the last ruleset from the router with l2d.
@@ -405,18 +420,27 @@ type trial struct {
 	// partsShow: rules can match on what fragments begin with.
 	partsShow bool
 	// rejectsOwn: also to what the router sends itself.
-	rejectsOwn bool
-	client     uint16 // the last client's port
-	before     [2]map[ruleKey]count
-	stats      map[string]uint64
+	rejectsOwn   bool
+	asksProtocol bool   // rules ask about the protocol of flows
+	client       uint16 // the last client's port
+	// oneKept: the last packet is of a flow whose port only one router has kept.
+	oneKept bool
+	expiry  bool // flows end in pauses
+	// burst is when the last pause ended, burstSent how many packets there were
+	// until then.
+	burst     time.Time
+	burstSent int
+	before    [2]map[ruleKey]count
+	stats     map[string]uint64
 }
 
 // shot is a packet, or the fragments of one: the same for both routers but for
 // the ports that each of them chose.
 type shot struct {
-	port int // negative: the router itself sends
-	to   []byte
-	ip   [2][][]byte
+	pause bool // and no packet
+	port  int  // negative: the router itself sends
+	to    []byte
+	ip    [2][][]byte
 }
 
 // firstOf is the packet, or the first fragment in whatever order they are sent.
@@ -431,6 +455,10 @@ func firstOf(ip [][]byte) []byte {
 
 // fire sends, waits, and compares.
 func (t *trial) fire(s shot) (saw [2]seen, err error) {
+	if s.pause {
+		t.pause()
+		return saw, nil
+	}
 	t.sent++
 	if t.avoided(s) {
 		return saw, nil
@@ -453,7 +481,10 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 		}
 		saw[i] = r.collect()
 	}
-	learn(t.chosen, firstOf(s.ip[0]), t.routers, saw, &t.next)
+	if t.stalled() {
+		return saw, ErrStalled
+	}
+	t.oneKept = learn(t.chosen, firstOf(s.ip[0]), t.routers, saw, &t.next)
 	learnTarget(t.chosen, [2][]byte{firstOf(s.ip[0]), firstOf(s.ip[1])}, t.routers, saw, &t.next)
 	t.res.Out += len(saw[0].frames)
 	t.res.Local += len(saw[0].local)
@@ -465,6 +496,8 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 	}
 	what := ""
 	switch {
+	case errs[0] != nil && errs[1] != nil && errs[0].Error() == errs[1].Error():
+		// A frame that came wrong, and is passed on as it is.
 	case errs[0] != nil:
 		return saw, fmt.Errorf("the kernel sends what is wrong: %w (%v)", errs[0], t.describe(s))
 	case errs[1] != nil:
@@ -535,6 +568,12 @@ func (t *trial) relevant(s shot) []string {
 	}
 	var list []string
 	for _, e := range t.history {
+		if e.shot.pause {
+			if n := len(list); n > 0 && list[n-1] != pauseWord {
+				list = append(list, pauseWord)
+			}
+			continue
+		}
 		h, ok := parse(e.shot.ip[0][0])
 		if ok && (h.src == p.src && h.dst == p.dst || h.src == p.dst && h.dst == p.src) {
 			list = append(list, strings.Join(t.describeEvent(e), "\n\t  "))

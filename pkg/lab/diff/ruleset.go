@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -143,42 +141,8 @@ func modeOf(xdp bool) string {
 	return loader.XDPOff
 }
 
-// longTimeouts are such that no flow ends in a run: when it does is a matter of
-// the routers' clocks.
-func longTimeouts() flow.Timeouts {
-	var t flow.Timeouts
-	v := reflect.ValueOf(&t).Elem()
-	for i := range v.NumField() {
-		v.Field(i).SetInt(int64(longTimeout))
-	}
-	return t
-}
-
-const longTimeout = time.Hour
-
-// withConntrack is a ruleset for which the kernel loads nf_conntrack, where that
-// is a module.
-const withConntrack = "table inet conntrack { chain c { ct state new; }; }; delete table inet conntrack"
-
-// setTimeouts gives nf_conntrack in the thread's namespace the same.
-func setTimeouts() error {
-	if _, err := command(withConntrack, "nft", "-f", "-"); err != nil {
-		return err
-	}
-	names, err := filepath.Glob("/proc/sys/net/netfilter/nf_conntrack_*timeout*")
-	if err != nil || len(names) == 0 {
-		return fmt.Errorf("timeouts of nf_conntrack: %v, %w", names, err)
-	}
-	for _, name := range names {
-		if err := os.WriteFile(name, []byte(fmt.Sprint(int(longTimeout.Seconds()))), 0); err != nil {
-			return fmt.Errorf("timeouts of nf_conntrack: %w", err)
-		}
-	}
-	return nil
-}
-
 // enforce compiles the ruleset and attaches it to the router.
-func (r *router) enforce(ctx context.Context, text, pin string, xdp bool) (*enforcement, error) {
+func (r *router) enforce(ctx context.Context, text, pin string, l *loaded) (*enforcement, error) {
 	dir, err := os.MkdirTemp("", "l2d-diff-")
 	if err != nil {
 		return nil, err
@@ -189,11 +153,11 @@ func (r *router) enforce(ctx context.Context, text, pin string, xdp bool) (*enfo
 		return nil, err
 	}
 	links, names := []nft.Link{{Name: "lo", Index: 1}}, map[string]int{"lo": 1}
-	cfg := loader.Config{PinPath: pin, MaxFlows: maxFlows, MaxHalfOpen: maxHalfOpen, Timeouts: longTimeouts(), TCP: flow.DefaultTCP()}
+	cfg := loader.Config{PinPath: pin, MaxFlows: maxFlows, MaxHalfOpen: maxHalfOpen, Timeouts: l.timeouts, TCP: flow.DefaultTCP()}
 	for i, p := range r.ports {
 		links = append(links, nft.Link{Name: p.name, Index: r.index[i]})
 		names[p.name] = r.index[i]
-		cfg.Interfaces = append(cfg.Interfaces, loader.Interface{Name: p.name, Index: r.index[i], XDP: modeOf(xdp)})
+		cfg.Interfaces = append(cfg.Interfaces, loader.Interface{Name: p.name, Index: r.index[i], XDP: modeOf(l.xdp)})
 	}
 	rs, err := nft.ReadFile(ctx, file, links)
 	if err != nil {

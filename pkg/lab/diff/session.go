@@ -36,10 +36,11 @@ type session struct {
 	back   [2]view // as the first end saw the last answer
 	script []func() error
 	// TCP
-	seq   [2]uint32
-	last  func() error // what sent the last packet
-	ipID  uint16
-	reset bool // an end has sent RST
+	seq    [2]uint32
+	last   func() error // what sent the last packet
+	ipID   uint16
+	reset  bool // an end has sent RST
+	unsure bool // its packets may be invalid
 }
 
 // newSession returns one of any two ends, without a protocol and a script.
@@ -138,6 +139,9 @@ func (s *session) again(p shot) {
 // watch looks for resets that the router itself sends: its ports are closed. The
 // ruleset may drop them after nf_conntrack has seen them.
 func (s *session) watch(saw seen) {
+	if s.t.oneKept {
+		s.script = nil // what goes the other way is of a flow at one router only
+	}
 	for _, d := range saw.local {
 		s.reset = s.reset || d.proto == unix.IPPROTO_TCP
 	}
@@ -200,6 +204,9 @@ func (s *session) fromB(th func(sport, dport uint16) []byte) error {
 		// flow then, whose port has to change.
 		return nil
 	}
+	if (s.reset || s.unsure) && s.proto == unix.IPPROTO_TCP && !s.t.alike(s.at[0].num, s.at[1].num) {
+		return nil // perhaps of no flow: rules would see the ports
+	}
 	shots := shot{port: s.b.port}
 	h := s.header()
 	for i := range s.at {
@@ -235,6 +242,7 @@ func (s *session) disturb(steps ...func() error) {
 	for s.t.IntN(3) == 0 {
 		at := s.t.IntN(len(s.script) + 1)
 		s.script = slices.Insert(s.script, at, choose(s.t, steps))
+		s.unsure = true
 	}
 	again := func() error {
 		if s.last == nil {

@@ -135,7 +135,7 @@ func (s *session) scriptTCP() {
 			s.add(s.segment(first, fin|ack, 0), s.segment(1-first, ack, 0), s.segment(1-first, fin|ack, 0), s.segment(first, ack, 0))
 		}
 	}
-	if len(s.script) >= 6 && t.IntN(2) == 0 {
+	if len(s.script) >= 6 && t.IntN(2) == 0 && !t.expiry { // see Differences
 		s.strays()
 		return
 	}
@@ -146,6 +146,7 @@ func (s *session) scriptTCP() {
 
 // strays puts segments of any numbers behind a handshake.
 func (s *session) strays() {
+	s.unsure = true
 	for {
 		flags := choose(s.t, []byte{ack, ack, psh | ack, rst, rst | ack, fin | ack, syn, syn | ack})
 		at := 4 + s.t.IntN(len(s.script)-4)

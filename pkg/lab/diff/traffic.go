@@ -50,11 +50,18 @@ const sessions = 6
 // traffic sends packets of sessions that take turns.
 func (t *trial) traffic(ctx context.Context, packets int) error {
 	var open []*session
+	most := sessions
+	if t.expiry {
+		most = burstSessions
+	}
 	for t.sent < packets {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if len(open) < sessions {
+		if t.expiry && t.sent-t.burstSent >= burstPackets {
+			t.pause()
+		}
+		if len(open) < most {
 			if s := t.begin(); s != nil {
 				open = append(open, s)
 			}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package diff
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
+)
+
+// When a flow ends is a matter of the routers' clocks, which are not the same to
+// the tick. In most runs none ends. In a run with expiry some timeouts are short,
+// and traffic comes in bursts: within one no flow can end, and between two every
+// one does whose timeout is short. A pause is also what turns an exchange of UDP
+// datagrams into a stream.
+const (
+	longTimeout  = time.Hour
+	shortTimeout = 2 * time.Second
+	// burstPackets are sent without a pause, within burstTime.
+	burstPackets = 100
+	// l2d may forget a flow a quarter of its timeout too early.
+	burstTime = shortTimeout*3/4 - 200*time.Millisecond
+	pauseTime = shortTimeout + 500*time.Millisecond
+	// burstSessions are under way at once: many meet a pause.
+	burstSessions = 40
+)
+
+// ErrStalled says that the machine was too busy for a burst to be one.
+var ErrStalled = errors.New("a burst took too long: flows may have ended in it")
+
+// timeoutSysctls are the settings of nf_conntrack by l2d's.
+var timeoutSysctls = map[string]string{
+	"TCPSynSent": "tcp_timeout_syn_sent", "TCPSynRecv": "tcp_timeout_syn_recv", "TCPEstablished": "tcp_timeout_established",
+	"TCPFinWait": "tcp_timeout_fin_wait", "TCPCloseWait": "tcp_timeout_close_wait", "TCPLastAck": "tcp_timeout_last_ack",
+	"TCPTimeWait": "tcp_timeout_time_wait", "TCPClose": "tcp_timeout_close",
+	"TCPUnacknowledged": "tcp_timeout_unacknowledged", "TCPRetransmitted": "tcp_timeout_max_retrans",
+	"UDPUnreplied": "udp_timeout", "UDPStream": "udp_timeout_stream", "ICMP": "icmp*_timeout",
+	// l2d has one for all others.
+	"Generic": "[gs]*_timeout*",
+}
+
+// timeoutsOf are those of a run.
+func timeoutsOf(seed uint64, expiry bool) flow.Timeouts {
+	var t flow.Timeouts
+	r := rand.New(rand.NewPCG(seed, 2))
+	v := reflect.ValueOf(&t).Elem()
+	for i := range v.NumField() {
+		d := longTimeout
+		if expiry && r.IntN(2) == 0 {
+			d = shortTimeout
+		}
+		v.Field(i).SetInt(int64(d))
+	}
+	t.Generic = t.UDPUnreplied // to the kernel UDP-Lite is like UDP
+	return t
+}
+
+// withConntrack is a ruleset for which the kernel loads nf_conntrack, where that
+// is a module.
+const withConntrack = "table inet conntrack { chain c { ct state new; }; }; delete table inet conntrack"
+
+// loadConntrack has it there, with long timeouts only.
+func loadConntrack() error {
+	if _, err := command(withConntrack, "nft", "-f", "-"); err != nil {
+		return err
+	}
+	return setTimeout("*timeout*", longTimeout)
+}
+
+// setTimeouts gives them to nf_conntrack in the thread's namespace.
+func setTimeouts(t flow.Timeouts) error {
+	v := reflect.ValueOf(t)
+	for i := range v.NumField() {
+		if err := setTimeout(timeoutSysctls[v.Type().Field(i).Name], time.Duration(v.Field(i).Int())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setTimeout sets those whose names match a pattern.
+func setTimeout(pattern string, d time.Duration) error {
+	names, err := filepath.Glob("/proc/sys/net/netfilter/nf_conntrack_" + pattern)
+	if err != nil || len(names) == 0 {
+		return fmt.Errorf("timeout %s of nf_conntrack: %v, %w", pattern, names, err)
+	}
+	for _, name := range names {
+		if err := os.WriteFile(name, []byte(fmt.Sprint(int(d.Seconds()))), 0); err != nil {
+			return fmt.Errorf("timeouts of nf_conntrack: %w", err)
+		}
+	}
+	return nil
+}
+
+// shortLived makes sets forget in a pause what rules add to them, but for those
+// that can be full: when there is room again is a matter of the clocks, too.
+func shortLived(ruleset string) string {
+	const set = "size 65535; flags dynamic,timeout; timeout "
+	return strings.ReplaceAll(ruleset, set+"1h", fmt.Sprintf("%s%ds", set, shortTimeout/time.Second))
+}
+
+// pause lets what is short expire.
+func (t *trial) pause() {
+	t.history = append(t.history, event{shot: shot{pause: true}})
+	t.burstSent = t.sent
+	time.Sleep(pauseTime)
+	t.burst = time.Now()
+}
+
+// stalled tells whether a flow may have ended by itself.
+func (t *trial) stalled() bool { return t.expiry && time.Since(t.burst) > burstTime }
