@@ -49,6 +49,7 @@ type Config struct {
 	MaxHalfOpen uint32
 	Timeouts    flow.Timeouts
 	TCP         flow.TCP
+	NAT         flow.NATSettings
 	Policy      Policy
 	// Carry gives the map of a set of a new policy what it is to have of the
 	// map of the same name and layout of the policy before, while that one is
@@ -71,6 +72,11 @@ func (c *Config) validate() error {
 	if c.MaxFlows > 1<<30 || c.MaxHalfOpen > 1<<30 {
 		return errors.New("the limits of flows and of half-open flows must be at most 2^30")
 	}
+	for _, d := range []flow.Dependence{c.NAT.Mapping, c.NAT.Filtering} {
+		if _, ok := dependences[d]; !ok {
+			return fmt.Errorf("NAT cannot be %q", d)
+		}
+	}
 	if c.Policy == nil {
 		return errors.New("no policy")
 	}
@@ -82,7 +88,16 @@ func (c *Config) validate() error {
 	return nil
 }
 
-func settingsOf(t flow.Timeouts, tcp flow.TCP) l2TCSettings {
+// sizes are the entries of the maps whose sizes are settings.
+func (c *Config) sizes() map[string]uint32 {
+	return map[string]uint32{
+		"l2_flows":     2 * c.MaxFlows, // an entry for each direction
+		"l2_half_open": 2 * c.MaxHalfOpen,
+		"l2_mappings":  2 * c.MaxFlows, // an entry for each end
+	}
+}
+
+func settingsOf(t flow.Timeouts, tcp flow.TCP, nat flow.NATSettings) l2TCSettings {
 	flag := func(b bool) uint8 {
 		if b {
 			return 1
@@ -94,6 +109,11 @@ func settingsOf(t flow.Timeouts, tcp flow.TCP) l2TCSettings {
 		TcpLoose:         flag(tcp.Loose),
 		TcpAnyRst:        flag(tcp.IgnoreInvalidRST),
 		TcpMaxRetrans:    uint8(min(tcp.MaxRetrans, 255)),
+		NatMapping:       dependences[nat.Mapping],
+		NatFiltering:     dependences[nat.Filtering],
+		NatPortMin:       nat.PortRange[0],
+		NatPortMax:       nat.PortRange[1],
+		NatReserves:      flag(len(nat.ReservedPorts) > 0),
 		TcpRetransmitted: flow.Ticks(t.TCPRetransmitted),
 		Tcp: [10]uint32{
 			1: flow.Ticks(t.TCPSynSent),
@@ -112,4 +132,19 @@ func settingsOf(t flow.Timeouts, tcp flow.TCP) l2TCSettings {
 		Icmp:              flow.Ticks(t.ICMP),
 		Generic:           flow.Ticks(t.Generic),
 	}
+}
+
+// dependences are enum nat_dependence of bpf/lib/types.h.
+var dependences = map[flow.Dependence]uint8{
+	flow.EndpointDependent:   0,
+	flow.AddressDependent:    1,
+	flow.EndpointIndependent: 2,
+}
+
+func reservedOf(ports []uint16) l2TCReservedPorts {
+	var r l2TCReservedPorts
+	for _, p := range ports {
+		r.Bits[p/64] |= 1 << (p % 64)
+	}
+	return r
 }

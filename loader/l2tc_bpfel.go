@@ -170,6 +170,7 @@ type l2TCGc struct {
 	Flows     uint64
 	HalfOpen  uint64
 	Collected uint64
+	Mappings  uint64
 }
 
 type l2TCIface struct {
@@ -191,6 +192,28 @@ type l2TCLimit struct {
 	TokensMax uint64
 	Rate      uint64
 	Nsecs     uint64
+}
+
+type l2TCMapping struct {
+	_      structs.HostLayout
+	Addr   [16]uint8
+	Port   uint16
+	Via    uint16
+	Used   uint32
+	Zone   uint16
+	Unused [2]uint8
+}
+
+type l2TCMappingKey struct {
+	_       structs.HostLayout
+	Addr    [16]uint8
+	Remote  [16]uint8
+	Port    uint16
+	Zone    uint16
+	L4proto uint8
+	Nfproto uint8
+	Outside uint8
+	Unused  uint8
 }
 
 type l2TCReasm struct {
@@ -245,6 +268,11 @@ type l2TCReasmBucket struct {
 			Unused   [3]uint8
 		}
 	}
+}
+
+type l2TCReservedPorts struct {
+	_    structs.HostLayout
+	Bits [1024]uint64
 }
 
 type l2TCScratch struct {
@@ -323,8 +351,9 @@ type l2TCScratch struct {
 		Found  uint8
 		First  uint8
 		State  uint8
+		Mapped uint8
 		NewDst uint8
-		_      [6]byte
+		_      [5]byte
 		Back   l2TCTuple
 		Change struct {
 			_          structs.HostLayout
@@ -383,11 +412,33 @@ type l2TCScratch struct {
 		Flags   uint8
 		_       [1]byte
 	}
+	_       [4]byte
+	Inside  l2TCMappingKey
+	Outside l2TCMappingKey
+	Mapping l2TCMapping
+	_       [4]byte
+	Search  struct {
+		_        structs.HostLayout
+		Rkey     l2TCTuple
+		First    uint32
+		Size     uint32
+		Next     uint32
+		Now      uint32
+		Tries    uint32
+		Found    int32
+		Step     uint8
+		Odd      uint8
+		Settings uint8
+		InRange  uint8
+		Fresh    uint8
+		_        [3]byte
+	}
 	Routed struct {
 		_    structs.HostLayout
 		Mark uint32
 		Nh   [40]uint8
 	}
+	_      [4]byte
 	Route  [8]uint64
 	Answer l2TCTuple
 	Source [16]uint8
@@ -460,6 +511,13 @@ type l2TCSettings struct {
 	TcpLoose          uint8
 	TcpAnyRst         uint8
 	TcpMaxRetrans     uint8
+	NatMapping        uint8
+	NatFiltering      uint8
+	NatPortMin        uint16
+	NatPortMax        uint16
+	NatReserves       uint8
+	Unused            [3]uint8
+	_                 [2]byte
 	StatMax           uint32
 }
 
@@ -497,6 +555,8 @@ const (
 	l2TCMapL2HalfWay       = "l2_half_way"
 	l2TCMapL2Ifaces        = "l2_ifaces"
 	l2TCMapL2Limits        = "l2_limits"
+	l2TCMapL2Mappings      = "l2_mappings"
+	l2TCMapL2NatReserved   = "l2_nat_reserved"
 	l2TCMapL2Reasm         = "l2_reasm"
 	l2TCMapL2Scratch       = "l2_scratch"
 	l2TCMapL2Sending       = "l2_sending"
@@ -592,6 +652,8 @@ type l2TCMapSpecs struct {
 	L2HalfWay       *ebpf.MapSpec `ebpf:"l2_half_way"`
 	L2Ifaces        *ebpf.MapSpec `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.MapSpec `ebpf:"l2_limits"`
+	L2Mappings      *ebpf.MapSpec `ebpf:"l2_mappings"`
+	L2NatReserved   *ebpf.MapSpec `ebpf:"l2_nat_reserved"`
 	L2Reasm         *ebpf.MapSpec `ebpf:"l2_reasm"`
 	L2Scratch       *ebpf.MapSpec `ebpf:"l2_scratch"`
 	L2Sending       *ebpf.MapSpec `ebpf:"l2_sending"`
@@ -659,6 +721,8 @@ type l2TCMaps struct {
 	L2HalfWay       *ebpf.Map `ebpf:"l2_half_way"`
 	L2Ifaces        *ebpf.Map `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.Map `ebpf:"l2_limits"`
+	L2Mappings      *ebpf.Map `ebpf:"l2_mappings"`
+	L2NatReserved   *ebpf.Map `ebpf:"l2_nat_reserved"`
 	L2Reasm         *ebpf.Map `ebpf:"l2_reasm"`
 	L2Scratch       *ebpf.Map `ebpf:"l2_scratch"`
 	L2Sending       *ebpf.Map `ebpf:"l2_sending"`
@@ -688,6 +752,8 @@ func (m *l2TCMaps) Close() error {
 		m.L2HalfWay,
 		m.L2Ifaces,
 		m.L2Limits,
+		m.L2Mappings,
+		m.L2NatReserved,
 		m.L2Reasm,
 		m.L2Scratch,
 		m.L2Sending,

@@ -141,6 +141,33 @@ type l2XDPLimit struct {
 	Nsecs     uint64
 }
 
+type l2XDPMapping struct {
+	_      structs.HostLayout
+	Addr   [16]uint8
+	Port   uint16
+	Via    uint16
+	Used   uint32
+	Zone   uint16
+	Unused [2]uint8
+}
+
+type l2XDPMappingKey struct {
+	_       structs.HostLayout
+	Addr    [16]uint8
+	Remote  [16]uint8
+	Port    uint16
+	Zone    uint16
+	L4proto uint8
+	Nfproto uint8
+	Outside uint8
+	Unused  uint8
+}
+
+type l2XDPReservedPorts struct {
+	_    structs.HostLayout
+	Bits [1024]uint64
+}
+
 type l2XDPScratch struct {
 	_   structs.HostLayout
 	Pkt struct {
@@ -217,8 +244,9 @@ type l2XDPScratch struct {
 		Found  uint8
 		First  uint8
 		State  uint8
+		Mapped uint8
 		NewDst uint8
-		_      [6]byte
+		_      [5]byte
 		Back   l2XDPTuple
 		Change struct {
 			_          structs.HostLayout
@@ -277,11 +305,33 @@ type l2XDPScratch struct {
 		Flags   uint8
 		_       [1]byte
 	}
+	_       [4]byte
+	Inside  l2XDPMappingKey
+	Outside l2XDPMappingKey
+	Mapping l2XDPMapping
+	_       [4]byte
+	Search  struct {
+		_        structs.HostLayout
+		Rkey     l2XDPTuple
+		First    uint32
+		Size     uint32
+		Next     uint32
+		Now      uint32
+		Tries    uint32
+		Found    int32
+		Step     uint8
+		Odd      uint8
+		Settings uint8
+		InRange  uint8
+		Fresh    uint8
+		_        [3]byte
+	}
 	Routed struct {
 		_    structs.HostLayout
 		Mark uint32
 		Nh   [40]uint8
 	}
+	_      [4]byte
 	Route  [8]uint64
 	Answer l2XDPTuple
 	Source [16]uint8
@@ -342,6 +392,13 @@ type l2XDPSettings struct {
 	TcpLoose          uint8
 	TcpAnyRst         uint8
 	TcpMaxRetrans     uint8
+	NatMapping        uint8
+	NatFiltering      uint8
+	NatPortMin        uint16
+	NatPortMax        uint16
+	NatReserves       uint8
+	Unused            [3]uint8
+	_                 [2]byte
 	StatMax           uint32
 }
 
@@ -371,6 +428,8 @@ const (
 	l2XDPMapL2HalfOpen    = "l2_half_open"
 	l2XDPMapL2Ifaces      = "l2_ifaces"
 	l2XDPMapL2Limits      = "l2_limits"
+	l2XDPMapL2Mappings    = "l2_mappings"
+	l2XDPMapL2NatReserved = "l2_nat_reserved"
 	l2XDPMapL2Scratch     = "l2_scratch"
 	l2XDPMapL2Sending     = "l2_sending"
 	l2XDPMapL2Settings    = "l2_settings"
@@ -435,22 +494,24 @@ type l2XDPProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPMapSpecs struct {
-	L2Clock      *ebpf.MapSpec `ebpf:"l2_clock"`
-	L2Counters   *ebpf.MapSpec `ebpf:"l2_counters"`
-	L2Events     *ebpf.MapSpec `ebpf:"l2_events"`
-	L2Facts      *ebpf.MapSpec `ebpf:"l2_facts"`
-	L2FlowEvents *ebpf.MapSpec `ebpf:"l2_flow_events"`
-	L2FlowListen *ebpf.MapSpec `ebpf:"l2_flow_listen"`
-	L2Flows      *ebpf.MapSpec `ebpf:"l2_flows"`
-	L2Frags      *ebpf.MapSpec `ebpf:"l2_frags"`
-	L2HalfOpen   *ebpf.MapSpec `ebpf:"l2_half_open"`
-	L2Ifaces     *ebpf.MapSpec `ebpf:"l2_ifaces"`
-	L2Limits     *ebpf.MapSpec `ebpf:"l2_limits"`
-	L2Scratch    *ebpf.MapSpec `ebpf:"l2_scratch"`
-	L2Sending    *ebpf.MapSpec `ebpf:"l2_sending"`
-	L2Settings   *ebpf.MapSpec `ebpf:"l2_settings"`
-	L2Stats      *ebpf.MapSpec `ebpf:"l2_stats"`
-	L2XdpPorts   *ebpf.MapSpec `ebpf:"l2_xdp_ports"`
+	L2Clock       *ebpf.MapSpec `ebpf:"l2_clock"`
+	L2Counters    *ebpf.MapSpec `ebpf:"l2_counters"`
+	L2Events      *ebpf.MapSpec `ebpf:"l2_events"`
+	L2Facts       *ebpf.MapSpec `ebpf:"l2_facts"`
+	L2FlowEvents  *ebpf.MapSpec `ebpf:"l2_flow_events"`
+	L2FlowListen  *ebpf.MapSpec `ebpf:"l2_flow_listen"`
+	L2Flows       *ebpf.MapSpec `ebpf:"l2_flows"`
+	L2Frags       *ebpf.MapSpec `ebpf:"l2_frags"`
+	L2HalfOpen    *ebpf.MapSpec `ebpf:"l2_half_open"`
+	L2Ifaces      *ebpf.MapSpec `ebpf:"l2_ifaces"`
+	L2Limits      *ebpf.MapSpec `ebpf:"l2_limits"`
+	L2Mappings    *ebpf.MapSpec `ebpf:"l2_mappings"`
+	L2NatReserved *ebpf.MapSpec `ebpf:"l2_nat_reserved"`
+	L2Scratch     *ebpf.MapSpec `ebpf:"l2_scratch"`
+	L2Sending     *ebpf.MapSpec `ebpf:"l2_sending"`
+	L2Settings    *ebpf.MapSpec `ebpf:"l2_settings"`
+	L2Stats       *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2XdpPorts    *ebpf.MapSpec `ebpf:"l2_xdp_ports"`
 }
 
 // l2XDPVariableSpecs contains global variables before they are loaded into the kernel.
@@ -486,22 +547,24 @@ func (o *l2XDPObjects) Close() error {
 //
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPMaps struct {
-	L2Clock      *ebpf.Map `ebpf:"l2_clock"`
-	L2Counters   *ebpf.Map `ebpf:"l2_counters"`
-	L2Events     *ebpf.Map `ebpf:"l2_events"`
-	L2Facts      *ebpf.Map `ebpf:"l2_facts"`
-	L2FlowEvents *ebpf.Map `ebpf:"l2_flow_events"`
-	L2FlowListen *ebpf.Map `ebpf:"l2_flow_listen"`
-	L2Flows      *ebpf.Map `ebpf:"l2_flows"`
-	L2Frags      *ebpf.Map `ebpf:"l2_frags"`
-	L2HalfOpen   *ebpf.Map `ebpf:"l2_half_open"`
-	L2Ifaces     *ebpf.Map `ebpf:"l2_ifaces"`
-	L2Limits     *ebpf.Map `ebpf:"l2_limits"`
-	L2Scratch    *ebpf.Map `ebpf:"l2_scratch"`
-	L2Sending    *ebpf.Map `ebpf:"l2_sending"`
-	L2Settings   *ebpf.Map `ebpf:"l2_settings"`
-	L2Stats      *ebpf.Map `ebpf:"l2_stats"`
-	L2XdpPorts   *ebpf.Map `ebpf:"l2_xdp_ports"`
+	L2Clock       *ebpf.Map `ebpf:"l2_clock"`
+	L2Counters    *ebpf.Map `ebpf:"l2_counters"`
+	L2Events      *ebpf.Map `ebpf:"l2_events"`
+	L2Facts       *ebpf.Map `ebpf:"l2_facts"`
+	L2FlowEvents  *ebpf.Map `ebpf:"l2_flow_events"`
+	L2FlowListen  *ebpf.Map `ebpf:"l2_flow_listen"`
+	L2Flows       *ebpf.Map `ebpf:"l2_flows"`
+	L2Frags       *ebpf.Map `ebpf:"l2_frags"`
+	L2HalfOpen    *ebpf.Map `ebpf:"l2_half_open"`
+	L2Ifaces      *ebpf.Map `ebpf:"l2_ifaces"`
+	L2Limits      *ebpf.Map `ebpf:"l2_limits"`
+	L2Mappings    *ebpf.Map `ebpf:"l2_mappings"`
+	L2NatReserved *ebpf.Map `ebpf:"l2_nat_reserved"`
+	L2Scratch     *ebpf.Map `ebpf:"l2_scratch"`
+	L2Sending     *ebpf.Map `ebpf:"l2_sending"`
+	L2Settings    *ebpf.Map `ebpf:"l2_settings"`
+	L2Stats       *ebpf.Map `ebpf:"l2_stats"`
+	L2XdpPorts    *ebpf.Map `ebpf:"l2_xdp_ports"`
 }
 
 func (m *l2XDPMaps) Close() error {
@@ -517,6 +580,8 @@ func (m *l2XDPMaps) Close() error {
 		m.L2HalfOpen,
 		m.L2Ifaces,
 		m.L2Limits,
+		m.L2Mappings,
+		m.L2NatReserved,
 		m.L2Scratch,
 		m.L2Sending,
 		m.L2Settings,

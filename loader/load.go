@@ -20,6 +20,7 @@ var stateMaps = []string{
 	"l2_stats", "l2_events", "l2_gc", "l2_xdp_ports", "l2_clock",
 	"l2_half_way", "l2_datagrams", "l2_fragments", "l2_reasm",
 	"l2_flow_listen", "l2_flow_events",
+	"l2_mappings", "l2_nat_reserved",
 }
 
 func isStateMap(name string) bool {
@@ -107,10 +108,7 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 	if err := setAnswers(spec); err != nil {
 		return err
 	}
-	for name, entries := range map[string]uint32{
-		"l2_flows":     2 * cfg.MaxFlows, // an entry for each direction
-		"l2_half_open": 2 * cfg.MaxHalfOpen,
-	} {
+	for name, entries := range cfg.sizes() {
 		if m := spec.Maps[name]; m != nil {
 			m.MaxEntries = entries
 		}

@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,9 +35,7 @@ type testPolicy struct {
 }
 
 func (p testPolicy) Hash() [32]byte {
-	h := [32]byte{p.id}
-	copy(h[1:], fmt.Sprint(p))
-	return h
+	return sha256.Sum256([]byte(fmt.Sprint(p)))
 }
 
 // Connection-tracking states as counter indexes, by phase.

@@ -129,7 +129,7 @@ func (r *replacement) run() error {
 	if err := r.stagePins(); err != nil {
 		return err
 	}
-	settings := settingsOf(r.cfg.Timeouts, r.cfg.TCP)
+	settings := settingsOf(r.cfg.Timeouts, r.cfg.TCP, r.cfg.NAT)
 	meanwhile := settings
 	if r.movesFlows() {
 		// One direction of a connection may go by the new tables and the other
@@ -141,6 +141,9 @@ func (r *replacement) run() error {
 	}
 	if err := r.put(maps["l2_settings"], 0, meanwhile); err != nil {
 		return fmt.Errorf("settings: %w", err)
+	}
+	if err := r.put(maps["l2_nat_reserved"], 0, reservedOf(r.cfg.NAT.ReservedPorts)); err != nil {
+		return fmt.Errorf("reserved ports: %w", err)
 	}
 	clock, err := readClock()
 	if err != nil {

@@ -3,6 +3,7 @@
 
 #include "common.h"
 #include "conntrack.h"
+#include "mapping.h"
 #include "maps.h"
 #include "reasm.h"
 
@@ -40,6 +41,7 @@ struct gc {
 	__u64 flows; /* entries that lived at the last run */
 	__u64 half_open;
 	__u64 collected;
+	__u64 mappings;
 };
 
 struct {
@@ -60,12 +62,14 @@ static long gc_visit(struct bpf_map *map, const struct tuple *key,
 {
 	struct tuple copy; /* functions take no key of a map's */
 
+	copy = *key;
 	if (!ticks_after(walk->now, READ_ONCE(f->expires))) {
 		walk->live++;
+		if (f->flags & (FLOW_MAPPED_SRC | FLOW_MAPPED_DST))
+			mapping_mark(&copy, f, walk->now + TICKS_PER_SEC);
 		return 0;
 	}
 	/* The other entry's expiry is within a second of this one's. */
-	copy = *key;
 	walk->dead += flow_delete(&copy, f, FLOW_END_EXPIRED);
 	return 0;
 }
@@ -76,15 +80,19 @@ static int gc_work(void *map, int *key, void *value)
 	struct gc_walk flows = {
 		.now = ns_to_ticks(bpf_ktime_get_ns()) - TICKS_PER_SEC,
 	};
+	struct mapping_walk mappings = { .since = flows.now };
 	struct gc_walk half = { .now = flows.now };
 	struct gc *gc = value;
 
 	bpf_for_each_map_elem(&l2_flows, gc_visit, &flows, 0);
 	bpf_for_each_map_elem(&l2_half_open, gc_visit, &half, 0);
+	/* Those in use have been marked. */
+	bpf_for_each_map_elem(&l2_mappings, mapping_visit, &mappings, 0);
 	reasm_collect(ns_to_ticks(bpf_ktime_get_ns()));
 	gc->flows = flows.live;
 	gc->half_open = half.live;
 	gc->collected += flows.dead + half.dead;
+	gc->mappings = mappings.live;
 	gc->runs++;
 	return 0;
 }

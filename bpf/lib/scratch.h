@@ -23,6 +23,22 @@ struct icmp_error {
 	__u8 keeps_id; /* a message whose identifier stays as it is */
 };
 
+/* A search for a port: nat.h. */
+struct nat_search {
+	struct tuple rkey;
+	__u32 first;
+	__u32 size;
+	__u32 next;
+	__u32 now;
+	__u32 tries;
+	int found;
+	__u8 step; /* 2: the parity of the port is kept; 0: as 1 */
+	__u8 odd; /* the first port is not of that parity */
+	__u8 settings; /* the ports are those that the settings allow */
+	__u8 in_range; /* the address is one of several */
+	__u8 fresh; /* the mapping is made for this flow */
+};
+
 /* Where the transport header is and what a fragment header said. */
 struct l4_info {
 	__u16 off;
@@ -90,6 +106,7 @@ struct ct {
 	__u8 found; /* it has one */
 	__u8 first; /* the packet begins a flow, if the ruleset accepts it */
 	__u8 state; /* TCP state that the flow begins with */
+	__u8 mapped; /* MAPPED_*: by a mapping, and not by the ruleset */
 	__u8 new_dst; /* not found, and yet its destination is translated */
 	/* ct_in()'s own. */
 	struct tuple back; /* key of the other direction */
@@ -114,6 +131,11 @@ struct scratch {
 	struct flow rev;
 	struct tcp_seen seen[2]; /* of a connection that begins */
 	struct tcp_last last;
+	/* Of the mapping that the flow's source may have: mapping.h. */
+	struct mapping_key inside;
+	struct mapping_key outside;
+	struct mapping mapping;
+	struct nat_search search;
 	struct routed routed;
 	__u64 route[8]; /* struct bpf_fib_lookup, whose unions bpf2go lacks */
 	/* Of an answer that the router makes: answer.h, reject.h. */

@@ -5,6 +5,7 @@
 #include "conntrack.h"
 #include "facts.h"
 #include "icmp_error.h"
+#include "mapping.h"
 #include "marks.h"
 #include "parse.h"
 #include "scratch.h"
@@ -140,4 +141,5 @@ static __always_inline void forget(const struct way *w)
 	f = bpf_map_lookup_elem(&l2_half_open, w->key);
 	if (f)
 		flow_delete(w->key, f, FLOW_END_REFUSED);
+	mapping_forget();
 }

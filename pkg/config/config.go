@@ -112,6 +112,7 @@ type NAT struct {
 	LogDestinations bool `json:"log_destinations"`
 	// LogRate is how many lines a second are logged at most.
 	LogRate uint32 `json:"log_rate"`
+	flow.NATSettings
 }
 
 // Control is the socket that l2ctl talks to.
@@ -159,7 +160,7 @@ func Default() Config {
 			Timeouts:    flow.DefaultTimeouts(),
 			TCP:         flow.DefaultTCP(),
 		},
-		NAT:     NAT{LogRate: 1000},
+		NAT:     NAT{LogRate: 1000, NATSettings: flow.DefaultNAT()},
 		Host:    Host{StateDir: DefaultStateDir},
 		Control: Control{Socket: DefaultSocket},
 		Log:     Log{Level: LogInfo, Format: LogText},

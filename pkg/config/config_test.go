@@ -34,7 +34,7 @@ func TestDefaults(t *testing.T) {
 	if cfg.Dataplane.PinPath != "/sys/fs/bpf/l2d" || cfg.Control.Socket != "/run/l2d/l2d.sock" {
 		t.Errorf("paths: %+v %+v", cfg.Dataplane, cfg.Control)
 	}
-	if cfg.Conntrack != want.Conntrack || cfg.NAT != want.NAT || cfg.Log != want.Log || cfg.Metrics.Listen != "" {
+	if cfg.Conntrack != want.Conntrack || !reflect.DeepEqual(cfg.NAT, want.NAT) || cfg.Log != want.Log || cfg.Metrics.Listen != "" {
 		t.Errorf("got %+v, want the defaults %+v", cfg, want)
 	}
 	if len(cfg.Dataplane.Interfaces) != 2 || cfg.Dataplane.Interfaces[1].Name != "br0" || cfg.Dataplane.Interfaces[0].XDP != XDPAuto {
@@ -66,7 +66,7 @@ conntrack:
     udp_stream: 11s
     icmp: 12s
     generic: 8760h
-nat: {log: true, log_destinations: true, log_rate: 17}
+nat: {log: true, log_destinations: true, log_rate: 17, mapping: address-dependent, filtering: endpoint-dependent, port_range: [1024, 65535], reserved_ports: [51820, 500]}
 host:
   state_dir: /srv/state
   sysctl:
@@ -109,7 +109,9 @@ log: {level: debug, format: json}
 	if cfg.Conntrack.MaxFlows != 1 || cfg.Conntrack.MaxHalfOpen != 16777216 {
 		t.Errorf("limits %+v", cfg.Conntrack)
 	}
-	if cfg.NAT != (NAT{true, true, 17}) {
+	if !reflect.DeepEqual(cfg.NAT, NAT{true, true, 17, flow.NATSettings{
+		Mapping: flow.AddressDependent, Filtering: flow.EndpointDependent, PortRange: [2]uint16{1024, 65535}, ReservedPorts: []uint16{51820, 500},
+	}}) {
 		t.Errorf("NAT %+v", cfg.NAT)
 	}
 	if h := cfg.Host; h.StateDir != "/srv/state" || len(h.Sysctls) != 3 || h.Sysctls[0].Value != "1" || h.Sysctls[1].Value != "1 2 3" ||
@@ -151,6 +153,16 @@ func TestBadInput(t *testing.T) {
 			[]problem{{2, 3, "dataplane.rulset", "want one of interfaces, mirror, pin_path, ruleset"}}},
 		{"unknown key of an interface", "dataplane:\n  ruleset: x\n  interfaces:\n    - name: a\n      speed: 10\n",
 			[]problem{{5, 7, "dataplane.interfaces[0].speed", "want one of aqm, name, optional, xdp"}}},
+		{"filtering wider than mapping", least + "nat:\n  mapping: address-dependent\n  filtering: endpoint-independent\n",
+			[]problem{{8, 14, "nat.filtering", "want address-dependent, or a wider mapping"}}},
+		{"mapping of no kind", least + "nat:\n  mapping: full-cone\n",
+			[]problem{{7, 12, "nat.mapping", "want endpoint-independent, address-dependent or endpoint-dependent"}}},
+		{"range of one port", least + "nat:\n  port_range: [1024]\n",
+			[]problem{{7, 15, "nat.port_range", "want the first and the last port"}}},
+		{"range backwards", least + "nat:\n  port_range: [2000, 1000]\n",
+			[]problem{{7, 15, "nat.port_range", "want the first and the last port"}}},
+		{"port 0", least + "nat:\n  reserved_ports: [1, 0]\n",
+			[]problem{{7, 23, "nat.reserved_ports[1]", "from 1 to 65535"}}},
 		{"unknown timeout", least + "conntrack: {timeouts: {sctp: 10s}}\n",
 			[]problem{{6, 24, "conntrack.timeouts.sctp", "unknown key"}}},
 		{"key given twice", least + "log: {level: info}\nlog: {level: debug}\n",

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -200,11 +201,27 @@ func (d *decoder) timeouts(v node, t *flow.Timeouts) {
 }
 
 func (d *decoder) nat(v node, c *NAT) {
+	dependences := []string{string(flow.EndpointIndependent), string(flow.AddressDependent), string(flow.EndpointDependent)}
+	filtering := v
 	v.mapping(map[string]field{
+		"mapping":        func(v node) { v.oneOf((*string)(&c.Mapping), dependences...) },
+		"filtering":      func(v node) { v.oneOf((*string)(&c.Filtering), dependences...); filtering = v },
+		"port_range":     func(v node) { v.portRange(&c.PortRange) },
+		"reserved_ports": func(v node) { v.ports(&c.ReservedPorts) },
+
 		"log":              func(v node) { v.boolean(&c.Log) },
 		"log_destinations": func(v node) { v.boolean(&c.LogDestinations) },
 		"log_rate":         func(v node) { v.number(&c.LogRate, 1, MaxLogRate) },
 	})
+	if slices.Index(dependences, string(c.Filtering)) < slices.Index(dependences, string(c.Mapping)) {
+		filtering.failf(fmt.Sprintf("a client's port is another one %s", scopes[c.Mapping]), fmt.Sprintf("%s, or a wider mapping", c.Mapping))
+	}
+}
+
+// scopes say when a mapping differs.
+var scopes = map[flow.Dependence]string{
+	flow.AddressDependent:  "for each remote address",
+	flow.EndpointDependent: "for each remote address and port",
 }
 
 func (d *decoder) control(v node, c *Control) {

@@ -161,6 +161,7 @@ func (p *Plan) compile() error {
 		MaxHalfOpen: cfg.Conntrack.MaxHalfOpen,
 		Timeouts:    cfg.Conntrack.Timeouts,
 		TCP:         cfg.Conntrack.TCP,
+		NAT:         cfg.NAT.NATSettings,
 		Policy:      p.Program,
 		CarryAll:    p.Program.Carry,
 	}

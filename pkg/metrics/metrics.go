@@ -51,6 +51,8 @@ var (
 		"Size of each tier of the flow table.", []string{"tier"}, nil)
 	descCollected = prometheus.NewDesc("l2d_flow_entries_collected_total",
 		"Entries of dead flows removed by the collector.", nil, nil)
+	descMappings = prometheus.NewDesc("l2d_nat_mappings",
+		"External ports that clients have, as the collector last counted them.", nil, nil)
 	descEvents = prometheus.NewDesc("l2d_events_total",
 		"Packets and events of the dataplane by name, drops without a rule among them.", []string{"event"}, nil)
 	descInterface = prometheus.NewDesc("l2d_interface_attached",
@@ -90,7 +92,7 @@ func NewCollector(s Source, log *slog.Logger) *Collector { return &Collector{s, 
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descUp, descBuild, descApplied, descReload, descRulePackets, descRuleBytes, descFlows, descFlowsMax,
-		descCollected, descEvents, descInterface, descWaiting, descVerified,
+		descCollected, descMappings, descEvents, descInterface, descWaiting, descVerified,
 		descHost, descDrift, descHostError, descPending,
 		descInSync, descSyncErrors, descSyncLag, descSyncChanges,
 	} {
@@ -141,6 +143,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descFlowsMax, float64(dp.Flows.MaxConfirmed), "confirmed")
 	gauge(descFlowsMax, float64(dp.Flows.MaxHalfOpen), "half_open")
 	counter(descCollected, dp.Flows.Collected)
+	gauge(descMappings, float64(dp.Flows.Mappings))
 	for name, n := range dp.Stats {
 		counter(descEvents, n, name)
 	}
