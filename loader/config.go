@@ -47,10 +47,13 @@ type Config struct {
 	// had no answer yet. Both count flows, not directions.
 	MaxFlows    uint32
 	MaxHalfOpen uint32
-	Timeouts    flow.Timeouts
-	TCP         flow.TCP
-	NAT         flow.NATSettings
-	Policy      Policy
+	// MaxFlowsPerSource bounds the flows, of either kind, that one address has
+	// begun; 0: it does not.
+	MaxFlowsPerSource uint32
+	Timeouts          flow.Timeouts
+	TCP               flow.TCP
+	NAT               flow.NATSettings
+	Policy            Policy
 	// Carry gives the map of a set of a new policy what it is to have of the
 	// map of the same name and layout of the policy before, while that one is
 	// in force. Without it these are the elements that expire.
@@ -97,7 +100,8 @@ func (c *Config) sizes() map[string]uint32 {
 	}
 }
 
-func settingsOf(t flow.Timeouts, tcp flow.TCP, nat flow.NATSettings) l2TCSettings {
+func settingsOf(c *Config) l2TCSettings {
+	t, tcp, nat := &c.Timeouts, &c.TCP, &c.NAT
 	flag := func(b bool) uint8 {
 		if b {
 			return 1
@@ -113,6 +117,7 @@ func settingsOf(t flow.Timeouts, tcp flow.TCP, nat flow.NATSettings) l2TCSetting
 		NatFiltering:     dependences[nat.Filtering],
 		NatPortMin:       nat.PortRange[0],
 		NatPortMax:       nat.PortRange[1],
+		FlowsPerSource:   c.MaxFlowsPerSource,
 		NatReserves:      flag(len(nat.ReservedPorts) > 0),
 		TcpRetransmitted: flow.Ticks(t.TCPRetransmitted),
 		Tcp: [10]uint32{

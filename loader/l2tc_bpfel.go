@@ -171,6 +171,7 @@ type l2TCGc struct {
 	HalfOpen  uint64
 	Collected uint64
 	Mappings  uint64
+	Sources   uint64
 }
 
 type l2TCIface struct {
@@ -433,6 +434,7 @@ type l2TCScratch struct {
 		Fresh    uint8
 		_        [3]byte
 	}
+	Sender l2TCSourceKey
 	Routed struct {
 		_    structs.HostLayout
 		Mark uint32
@@ -515,10 +517,26 @@ type l2TCSettings struct {
 	NatFiltering      uint8
 	NatPortMin        uint16
 	NatPortMax        uint16
+	_                 [2]byte
+	FlowsPerSource    uint32
 	NatReserves       uint8
 	Unused            [3]uint8
-	_                 [2]byte
 	StatMax           uint32
+}
+
+type l2TCSource struct {
+	_     structs.HostLayout
+	Flows uint32
+	Found uint32
+	Walk  uint32
+}
+
+type l2TCSourceKey struct {
+	_       structs.HostLayout
+	Addr    [16]uint8
+	Zone    uint16
+	Nfproto uint8
+	Unused  [5]uint8
 }
 
 type l2TCTuple struct {
@@ -562,6 +580,7 @@ const (
 	l2TCMapL2Sending       = "l2_sending"
 	l2TCMapL2SetGc         = "l2_set_gc"
 	l2TCMapL2Settings      = "l2_settings"
+	l2TCMapL2Sources       = "l2_sources"
 	l2TCMapL2Stats         = "l2_stats"
 	l2TCProgL2Egress       = "l2_egress"
 	l2TCProgL2GcStart      = "l2_gc_start"
@@ -659,6 +678,7 @@ type l2TCMapSpecs struct {
 	L2Sending       *ebpf.MapSpec `ebpf:"l2_sending"`
 	L2SetGc         *ebpf.MapSpec `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
+	L2Sources       *ebpf.MapSpec `ebpf:"l2_sources"`
 	L2Stats         *ebpf.MapSpec `ebpf:"l2_stats"`
 }
 
@@ -728,6 +748,7 @@ type l2TCMaps struct {
 	L2Sending       *ebpf.Map `ebpf:"l2_sending"`
 	L2SetGc         *ebpf.Map `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
+	L2Sources       *ebpf.Map `ebpf:"l2_sources"`
 	L2Stats         *ebpf.Map `ebpf:"l2_stats"`
 }
 
@@ -759,6 +780,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Sending,
 		m.L2SetGc,
 		m.L2Settings,
+		m.L2Sources,
 		m.L2Stats,
 	)
 }

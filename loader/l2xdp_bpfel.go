@@ -326,6 +326,7 @@ type l2XDPScratch struct {
 		Fresh    uint8
 		_        [3]byte
 	}
+	Sender l2XDPSourceKey
 	Routed struct {
 		_    structs.HostLayout
 		Mark uint32
@@ -396,10 +397,26 @@ type l2XDPSettings struct {
 	NatFiltering      uint8
 	NatPortMin        uint16
 	NatPortMax        uint16
+	_                 [2]byte
+	FlowsPerSource    uint32
 	NatReserves       uint8
 	Unused            [3]uint8
-	_                 [2]byte
 	StatMax           uint32
+}
+
+type l2XDPSource struct {
+	_     structs.HostLayout
+	Flows uint32
+	Found uint32
+	Walk  uint32
+}
+
+type l2XDPSourceKey struct {
+	_       structs.HostLayout
+	Addr    [16]uint8
+	Zone    uint16
+	Nfproto uint8
+	Unused  [5]uint8
 }
 
 type l2XDPTuple struct {
@@ -433,6 +450,7 @@ const (
 	l2XDPMapL2Scratch     = "l2_scratch"
 	l2XDPMapL2Sending     = "l2_sending"
 	l2XDPMapL2Settings    = "l2_settings"
+	l2XDPMapL2Sources     = "l2_sources"
 	l2XDPMapL2Stats       = "l2_stats"
 	l2XDPMapL2XdpPorts    = "l2_xdp_ports"
 	l2XDPProgL2Xdp        = "l2_xdp"
@@ -510,6 +528,7 @@ type l2XDPMapSpecs struct {
 	L2Scratch     *ebpf.MapSpec `ebpf:"l2_scratch"`
 	L2Sending     *ebpf.MapSpec `ebpf:"l2_sending"`
 	L2Settings    *ebpf.MapSpec `ebpf:"l2_settings"`
+	L2Sources     *ebpf.MapSpec `ebpf:"l2_sources"`
 	L2Stats       *ebpf.MapSpec `ebpf:"l2_stats"`
 	L2XdpPorts    *ebpf.MapSpec `ebpf:"l2_xdp_ports"`
 }
@@ -563,6 +582,7 @@ type l2XDPMaps struct {
 	L2Scratch     *ebpf.Map `ebpf:"l2_scratch"`
 	L2Sending     *ebpf.Map `ebpf:"l2_sending"`
 	L2Settings    *ebpf.Map `ebpf:"l2_settings"`
+	L2Sources     *ebpf.Map `ebpf:"l2_sources"`
 	L2Stats       *ebpf.Map `ebpf:"l2_stats"`
 	L2XdpPorts    *ebpf.Map `ebpf:"l2_xdp_ports"`
 }
@@ -585,6 +605,7 @@ func (m *l2XDPMaps) Close() error {
 		m.L2Scratch,
 		m.L2Sending,
 		m.L2Settings,
+		m.L2Sources,
 		m.L2Stats,
 		m.L2XdpPorts,
 	)

@@ -20,7 +20,7 @@ var stateMaps = []string{
 	"l2_stats", "l2_events", "l2_gc", "l2_xdp_ports", "l2_clock",
 	"l2_half_way", "l2_datagrams", "l2_fragments", "l2_reasm",
 	"l2_flow_listen", "l2_flow_events",
-	"l2_mappings", "l2_nat_reserved",
+	"l2_mappings", "l2_nat_reserved", "l2_sources",
 }
 
 func isStateMap(name string) bool {

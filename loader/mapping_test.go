@@ -21,18 +21,20 @@ type natFixture struct {
 	*router
 	d        *Dataplane
 	lan, wan *wire
+	rules    []natRule
 }
 
 // withNAT runs a test in each family with a router that has settings.
 func withNAT(t *testing.T, set func(*Config), test func(t *testing.T, n natFixture, f family)) {
 	t.Parallel()
 	r := newRouter(t)
-	cfg := r.config(testPolicy{nat: bothFamilies(func(f family) []natRule {
+	rules := bothFamilies(func(f family) []natRule {
 		rule := natRule{hook: "postrouting", flags: natMasquerade}
 		return []natRule{rule.towards(f.wan), rule.towards(f.wanless)}
-	})})
+	})
+	cfg := r.config(testPolicy{nat: rules})
 	set(&cfg)
-	n := natFixture{r, r.mustApply(cfg), r.tap(t, "l"), r.tap(t, "w")}
+	n := natFixture{r, r.mustApply(cfg), r.tap(t, "l"), r.tap(t, "w"), rules}
 	inFamilies(t, func(t *testing.T, f family) { test(t, n, f) })
 }
 

@@ -129,7 +129,7 @@ func (r *replacement) run() error {
 	if err := r.stagePins(); err != nil {
 		return err
 	}
-	settings := settingsOf(r.cfg.Timeouts, r.cfg.TCP, r.cfg.NAT)
+	settings := settingsOf(&r.cfg)
 	meanwhile := settings
 	if r.movesFlows() {
 		// One direction of a connection may go by the new tables and the other

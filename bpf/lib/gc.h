@@ -6,6 +6,7 @@
 #include "mapping.h"
 #include "maps.h"
 #include "reasm.h"
+#include "source.h"
 
 /*
  * Collection of dead flows, fragments and expired elements of sets, without user space:
@@ -42,6 +43,7 @@ struct gc {
 	__u64 half_open;
 	__u64 collected;
 	__u64 mappings;
+	__u64 sources;
 };
 
 struct {
@@ -53,6 +55,7 @@ struct {
 
 struct gc_walk {
 	__u32 now;
+	__u32 sources; /* number of the walk that counts them; 0: none does */
 	__u32 live;
 	__u32 dead;
 };
@@ -67,6 +70,8 @@ static long gc_visit(struct bpf_map *map, const struct tuple *key,
 		walk->live++;
 		if (f->flags & (FLOW_MAPPED_SRC | FLOW_MAPPED_DST))
 			mapping_mark(&copy, f, walk->now + TICKS_PER_SEC);
+		if (walk->sources && !(f->flags & FLOW_REPLY))
+			source_found(&copy, walk->sources);
 		return 0;
 	}
 	/* The other entry's expiry is within a second of this one's. */
@@ -81,13 +86,22 @@ static int gc_work(void *map, int *key, void *value)
 		.now = ns_to_ticks(bpf_ktime_get_ns()) - TICKS_PER_SEC,
 	};
 	struct mapping_walk mappings = { .since = flows.now };
-	struct gc_walk half = { .now = flows.now };
+	struct source_walk sources = {};
 	struct gc *gc = value;
+	struct gc_walk half;
+
+	if (source_is_limited())
+		flows.sources = (__u32)gc->runs + 1;
+	half = flows;
 
 	bpf_for_each_map_elem(&l2_flows, gc_visit, &flows, 0);
 	bpf_for_each_map_elem(&l2_half_open, gc_visit, &half, 0);
 	/* Those in use have been marked. */
 	bpf_for_each_map_elem(&l2_mappings, mapping_visit, &mappings, 0);
+	sources.walk = flows.sources;
+	if (flows.sources || gc->sources)
+		bpf_for_each_map_elem(&l2_sources, source_visit, &sources, 0);
+	gc->sources = sources.live;
 	reasm_collect(ns_to_ticks(bpf_ktime_get_ns()));
 	gc->flows = flows.live;
 	gc->half_open = half.live;

@@ -36,6 +36,15 @@ struct {
 	__type(value, struct mapping);
 } l2_mappings SEC(".maps");
 
+/* How many flows each has begun: source.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct source_key);
+	__type(value, struct source);
+} l2_sources SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

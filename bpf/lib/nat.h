@@ -6,6 +6,7 @@
 #include "mapping.h"
 #include "nat_addr.h"
 #include "scratch.h"
+#include "source.h"
 #include "types.h"
 
 /*
@@ -447,6 +448,8 @@ __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 
 	if (!sc || !p || !key)
 		return STAT_DROP_INTERNAL;
+	if (p->iif && !source_admits(key))
+		return STAT_DROP_SOURCE_LIMIT;
 	t = &p->tuple;
 	s = &sc->search;
 	__builtin_memset(s, 0, sizeof(*s));
@@ -479,8 +482,11 @@ __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 	mapping_begin(p, key, fwd->zone, s->now);
 
 	reason = nat_source(p, s);
-	if (reason)
+	if (reason) {
+		if (p->iif)
+			source_forget(key);
 		return reason;
+	}
 	t->sport = s->rkey.dport;
 	__builtin_memcpy(&fwd->out, t, sizeof(fwd->out));
 	fwd->flags |= sc->rev.flags & FLOW_MAPPED_SRC;

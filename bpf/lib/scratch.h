@@ -136,6 +136,7 @@ struct scratch {
 	struct mapping_key outside;
 	struct mapping mapping;
 	struct nat_search search;
+	struct source_key sender;
 	struct routed routed;
 	__u64 route[8]; /* struct bpf_fib_lookup, whose unions bpf2go lacks */
 	/* Of an answer that the router makes: answer.h, reject.h. */

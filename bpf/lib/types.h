@@ -275,6 +275,20 @@ struct mapping {
 	__u8 unused[2];
 };
 
+/* Who begins flows: source.h. */
+struct source_key {
+	__u8 addr[16];
+	__u16 zone; /* of conntrack; host order */
+	__u8 nfproto;
+	__u8 unused[5];
+} __attribute__((aligned(8)));
+
+struct source {
+	__u32 flows; /* that it has, as far as is known */
+	__u32 found; /* by the collector, in this walk */
+	__u32 walk;
+};
+
 /* Ports that NAT does not choose. */
 struct reserved_ports {
 	__u64 bits[1024]; /* of port n: bit n % 64 of word n / 64 */
@@ -323,6 +337,8 @@ enum stat {
 	STAT_DROP_FLOW_CLASH,
 	STAT_DROP_INTERNAL,
 	STAT_LOG_LOST,
+	STAT_DROP_SOURCE_LIMIT, /* its sender has begun enough flows */
+	STAT_SOURCE_TABLE_FULL, /* a flow whose sender is not counted */
 	STAT_NAT_MAPPING_FULL, /* a flow has a source of its own for want of room */
 	STAT_MAX,
 };
@@ -346,6 +362,7 @@ struct settings {
 	/* Ports that NAT chooses from, host order; 0: as it sees fit. */
 	__u16 nat_port_min;
 	__u16 nat_port_max;
+	__u32 flows_per_source; /* 0: as many as there is room for */
 	__u8 nat_reserves; /* l2_nat_reserved has any */
 	__u8 unused[3];
 	/* Puts the enum into the type information of a map that is pinned: user

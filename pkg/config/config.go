@@ -99,6 +99,9 @@ type Conntrack struct {
 	// MaxHalfOpen is the number of flows without a reply. The oldest makes
 	// room for the newest.
 	MaxHalfOpen uint32 `json:"max_half_open"`
+	// MaxFlowsPerSource is the number of flows that one address may have begun,
+	// 0 for as many as there is room for.
+	MaxFlowsPerSource uint32 `json:"max_flows_per_source"`
 	// Timeouts are in whole seconds.
 	Timeouts flow.Timeouts `json:"timeouts"`
 	flow.TCP

@@ -51,6 +51,7 @@ dataplane:
 conntrack:
   max_flows: 1
   max_half_open: 16777216
+  max_flows_per_source: 4000
   timeouts:
     tcp_syn_sent: 1s
     tcp_syn_recv: 2s
@@ -106,7 +107,7 @@ log: {level: debug, format: json}
 	if cfg.Conntrack.Timeouts != want {
 		t.Errorf("timeouts %+v, want %+v", cfg.Conntrack.Timeouts, want)
 	}
-	if cfg.Conntrack.MaxFlows != 1 || cfg.Conntrack.MaxHalfOpen != 16777216 {
+	if cfg.Conntrack.MaxFlows != 1 || cfg.Conntrack.MaxHalfOpen != 16777216 || cfg.Conntrack.MaxFlowsPerSource != 4000 {
 		t.Errorf("limits %+v", cfg.Conntrack)
 	}
 	if !reflect.DeepEqual(cfg.NAT, NAT{true, true, 17, flow.NATSettings{

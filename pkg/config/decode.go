@@ -174,6 +174,8 @@ func (d *decoder) conntrack(v node, c *Conntrack) {
 		"max_half_open": func(v node) { v.number(&c.MaxHalfOpen, MinFlows, MaxFlows) },
 		"timeouts":      func(v node) { d.timeouts(v, &c.Timeouts) },
 
+		"max_flows_per_source": func(v node) { v.number(&c.MaxFlowsPerSource, MinFlows, MaxFlows) },
+
 		"tcp_be_liberal":         func(v node) { v.boolean(&c.BeLiberal) },
 		"tcp_loose":              func(v node) { v.boolean(&c.Loose) },
 		"tcp_ignore_invalid_rst": func(v node) { v.boolean(&c.IgnoreInvalidRST) },
