@@ -463,6 +463,8 @@ __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 	fwd->zone = zone_of(p, ZONE_REPLY);
 	if (sc->ct.mapped)
 		fwd->flags = FLOW_MAPPED_DST;
+	if (policy_nat & p->nat & NAT_MASQUERADE)
+		fwd->flags |= FLOW_MASQUERADED;
 	facts_begin(fwd);
 	if (p->l4proto == IPPROTO_TCP) {
 		fwd->seen = sc->seen[0];
