@@ -115,7 +115,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 	if (!policy_accepts(FORWARD, forward, skb, p))
 		return refuse(skb, p, w, REJECT_FORWARD);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
-		return drop(STAT_DROP_POLICY);
+		return drop_policy(w);
 	if (is_martian_source(p))
 		return drop(STAT_DROP_MARTIAN);
 	reason = to_src(skb, p, w, 0);
@@ -381,7 +381,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	if (forwarded && !policy_accepts(FORWARD, forward, skb, p))
 		return refuse(skb, p, &w, REJECT_KERNEL_FORWARD);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
-		return drop(STAT_DROP_POLICY);
+		return drop_policy(&w);
 	/* A reset to a first packet finds its flow without a translation, and
 	 * meets the chains; what they ask for is not for it.
 	 */

@@ -54,6 +54,9 @@ type Config struct {
 	TCP               flow.TCP
 	NAT               flow.NATSettings
 	Policy            Policy
+	// Reevaluate has flows judged by the policy when it takes the place of
+	// another: their next packets in the direction that began them.
+	Reevaluate bool
 	// Carry gives the map of a set of a new policy what it is to have of the
 	// map of the same name and layout of the policy before, while that one is
 	// in force. Without it these are the elements that expire.

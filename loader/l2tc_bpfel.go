@@ -348,15 +348,17 @@ type l2TCScratch struct {
 			Sport uint16
 			Dport uint16
 		}
-		Via    uint16
-		Found  uint8
-		First  uint8
-		State  uint8
-		Mapped uint8
-		NewDst uint8
-		_      [5]byte
-		Back   l2TCTuple
-		Change struct {
+		Via      uint16
+		Found    uint8
+		First    uint8
+		State    uint8
+		Mapped   uint8
+		Stale    uint8
+		TcpFlags uint8
+		NewDst   uint8
+		_        [3]byte
+		Back     l2TCTuple
+		Change   struct {
 			_          structs.HostLayout
 			Timeout    uint32
 			State      uint8
@@ -554,51 +556,53 @@ type l2TCTuple struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	l2TCMapL2AnswerBuckets = "l2_answer_buckets"
-	l2TCMapL2Arrival       = "l2_arrival"
-	l2TCMapL2Awaited       = "l2_awaited"
-	l2TCMapL2Chunk         = "l2_chunk"
-	l2TCMapL2Clock         = "l2_clock"
-	l2TCMapL2Counters      = "l2_counters"
-	l2TCMapL2Datagrams     = "l2_datagrams"
-	l2TCMapL2Events        = "l2_events"
-	l2TCMapL2Facts         = "l2_facts"
-	l2TCMapL2FlowEvents    = "l2_flow_events"
-	l2TCMapL2FlowListen    = "l2_flow_listen"
-	l2TCMapL2Flows         = "l2_flows"
-	l2TCMapL2Fragments     = "l2_fragments"
-	l2TCMapL2Frags         = "l2_frags"
-	l2TCMapL2Gc            = "l2_gc"
-	l2TCMapL2HalfOpen      = "l2_half_open"
-	l2TCMapL2HalfWay       = "l2_half_way"
-	l2TCMapL2Ifaces        = "l2_ifaces"
-	l2TCMapL2Limits        = "l2_limits"
-	l2TCMapL2Mappings      = "l2_mappings"
-	l2TCMapL2NatReserved   = "l2_nat_reserved"
-	l2TCMapL2Reasm         = "l2_reasm"
-	l2TCMapL2Scratch       = "l2_scratch"
-	l2TCMapL2Sending       = "l2_sending"
-	l2TCMapL2SetGc         = "l2_set_gc"
-	l2TCMapL2Settings      = "l2_settings"
-	l2TCMapL2Sources       = "l2_sources"
-	l2TCMapL2Stats         = "l2_stats"
-	l2TCProgL2Egress       = "l2_egress"
-	l2TCProgL2GcStart      = "l2_gc_start"
-	l2TCProgL2Ingress      = "l2_ingress"
-	l2TCVarAnswerHopLimit  = "answer_hop_limit"
-	l2TCVarAnswerInterval  = "answer_interval"
-	l2TCVarAnswerInterval6 = "answer_interval6"
-	l2TCVarAnswerTtl       = "answer_ttl"
-	l2TCVarCsumIpv6Flag    = "csum_ipv6_flag"
-	l2TCVarHalfWayNext     = "half_way_next"
-	l2TCVarPolicyFacts     = "policy_facts"
-	l2TCVarPolicyNat       = "policy_nat"
-	l2TCVarPolicyPhases    = "policy_phases"
-	l2TCVarPolicyRejects   = "policy_rejects"
-	l2TCVarPolicySends     = "policy_sends"
-	l2TCVarPolicyWrites    = "policy_writes"
-	l2TCVarPolicyXdp       = "policy_xdp"
-	l2TCVarSeenScale       = "seen_scale"
+	l2TCMapL2AnswerBuckets   = "l2_answer_buckets"
+	l2TCMapL2Arrival         = "l2_arrival"
+	l2TCMapL2Awaited         = "l2_awaited"
+	l2TCMapL2Chunk           = "l2_chunk"
+	l2TCMapL2Clock           = "l2_clock"
+	l2TCMapL2Counters        = "l2_counters"
+	l2TCMapL2Datagrams       = "l2_datagrams"
+	l2TCMapL2Events          = "l2_events"
+	l2TCMapL2Facts           = "l2_facts"
+	l2TCMapL2FlowEvents      = "l2_flow_events"
+	l2TCMapL2FlowListen      = "l2_flow_listen"
+	l2TCMapL2Flows           = "l2_flows"
+	l2TCMapL2Fragments       = "l2_fragments"
+	l2TCMapL2Frags           = "l2_frags"
+	l2TCMapL2Gc              = "l2_gc"
+	l2TCMapL2HalfOpen        = "l2_half_open"
+	l2TCMapL2HalfWay         = "l2_half_way"
+	l2TCMapL2Ifaces          = "l2_ifaces"
+	l2TCMapL2Limits          = "l2_limits"
+	l2TCMapL2Mappings        = "l2_mappings"
+	l2TCMapL2NatReserved     = "l2_nat_reserved"
+	l2TCMapL2Reasm           = "l2_reasm"
+	l2TCMapL2Scratch         = "l2_scratch"
+	l2TCMapL2Sending         = "l2_sending"
+	l2TCMapL2SetGc           = "l2_set_gc"
+	l2TCMapL2Settings        = "l2_settings"
+	l2TCMapL2Sources         = "l2_sources"
+	l2TCMapL2Stats           = "l2_stats"
+	l2TCProgL2Egress         = "l2_egress"
+	l2TCProgL2GcStart        = "l2_gc_start"
+	l2TCProgL2Ingress        = "l2_ingress"
+	l2TCProgL2Reevaluate     = "l2_reevaluate"
+	l2TCVarAnswerHopLimit    = "answer_hop_limit"
+	l2TCVarAnswerInterval    = "answer_interval"
+	l2TCVarAnswerInterval6   = "answer_interval6"
+	l2TCVarAnswerTtl         = "answer_ttl"
+	l2TCVarCsumIpv6Flag      = "csum_ipv6_flag"
+	l2TCVarHalfWayNext       = "half_way_next"
+	l2TCVarPolicyFacts       = "policy_facts"
+	l2TCVarPolicyNat         = "policy_nat"
+	l2TCVarPolicyPhases      = "policy_phases"
+	l2TCVarPolicyReevaluates = "policy_reevaluates"
+	l2TCVarPolicyRejects     = "policy_rejects"
+	l2TCVarPolicySends       = "policy_sends"
+	l2TCVarPolicyWrites      = "policy_writes"
+	l2TCVarPolicyXdp         = "policy_xdp"
+	l2TCVarSeenScale         = "seen_scale"
 )
 
 // loadL2TC returns the embedded CollectionSpec for l2TC.
@@ -643,9 +647,10 @@ type l2TCSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2TCProgramSpecs struct {
-	L2Egress  *ebpf.ProgramSpec `ebpf:"l2_egress"`
-	L2GcStart *ebpf.ProgramSpec `ebpf:"l2_gc_start"`
-	L2Ingress *ebpf.ProgramSpec `ebpf:"l2_ingress"`
+	L2Egress     *ebpf.ProgramSpec `ebpf:"l2_egress"`
+	L2GcStart    *ebpf.ProgramSpec `ebpf:"l2_gc_start"`
+	L2Ingress    *ebpf.ProgramSpec `ebpf:"l2_ingress"`
+	L2Reevaluate *ebpf.ProgramSpec `ebpf:"l2_reevaluate"`
 }
 
 // l2TCMapSpecs contains maps before they are loaded into the kernel.
@@ -686,20 +691,21 @@ type l2TCMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2TCVariableSpecs struct {
-	AnswerHopLimit  *ebpf.VariableSpec `ebpf:"answer_hop_limit"`
-	AnswerInterval  *ebpf.VariableSpec `ebpf:"answer_interval"`
-	AnswerInterval6 *ebpf.VariableSpec `ebpf:"answer_interval6"`
-	AnswerTtl       *ebpf.VariableSpec `ebpf:"answer_ttl"`
-	CsumIpv6Flag    *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
-	HalfWayNext     *ebpf.VariableSpec `ebpf:"half_way_next"`
-	PolicyFacts     *ebpf.VariableSpec `ebpf:"policy_facts"`
-	PolicyNat       *ebpf.VariableSpec `ebpf:"policy_nat"`
-	PolicyPhases    *ebpf.VariableSpec `ebpf:"policy_phases"`
-	PolicyRejects   *ebpf.VariableSpec `ebpf:"policy_rejects"`
-	PolicySends     *ebpf.VariableSpec `ebpf:"policy_sends"`
-	PolicyWrites    *ebpf.VariableSpec `ebpf:"policy_writes"`
-	PolicyXdp       *ebpf.VariableSpec `ebpf:"policy_xdp"`
-	SeenScale       *ebpf.VariableSpec `ebpf:"seen_scale"`
+	AnswerHopLimit    *ebpf.VariableSpec `ebpf:"answer_hop_limit"`
+	AnswerInterval    *ebpf.VariableSpec `ebpf:"answer_interval"`
+	AnswerInterval6   *ebpf.VariableSpec `ebpf:"answer_interval6"`
+	AnswerTtl         *ebpf.VariableSpec `ebpf:"answer_ttl"`
+	CsumIpv6Flag      *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
+	HalfWayNext       *ebpf.VariableSpec `ebpf:"half_way_next"`
+	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
+	PolicyNat         *ebpf.VariableSpec `ebpf:"policy_nat"`
+	PolicyPhases      *ebpf.VariableSpec `ebpf:"policy_phases"`
+	PolicyReevaluates *ebpf.VariableSpec `ebpf:"policy_reevaluates"`
+	PolicyRejects     *ebpf.VariableSpec `ebpf:"policy_rejects"`
+	PolicySends       *ebpf.VariableSpec `ebpf:"policy_sends"`
+	PolicyWrites      *ebpf.VariableSpec `ebpf:"policy_writes"`
+	PolicyXdp         *ebpf.VariableSpec `ebpf:"policy_xdp"`
+	SeenScale         *ebpf.VariableSpec `ebpf:"seen_scale"`
 }
 
 // l2TCObjects contains all objects after they have been loaded into the kernel.
@@ -789,29 +795,31 @@ func (m *l2TCMaps) Close() error {
 //
 // It can be passed to loadL2TCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2TCVariables struct {
-	AnswerHopLimit  *ebpf.Variable `ebpf:"answer_hop_limit"`
-	AnswerInterval  *ebpf.Variable `ebpf:"answer_interval"`
-	AnswerInterval6 *ebpf.Variable `ebpf:"answer_interval6"`
-	AnswerTtl       *ebpf.Variable `ebpf:"answer_ttl"`
-	CsumIpv6Flag    *ebpf.Variable `ebpf:"csum_ipv6_flag"`
-	HalfWayNext     *ebpf.Variable `ebpf:"half_way_next"`
-	PolicyFacts     *ebpf.Variable `ebpf:"policy_facts"`
-	PolicyNat       *ebpf.Variable `ebpf:"policy_nat"`
-	PolicyPhases    *ebpf.Variable `ebpf:"policy_phases"`
-	PolicyRejects   *ebpf.Variable `ebpf:"policy_rejects"`
-	PolicySends     *ebpf.Variable `ebpf:"policy_sends"`
-	PolicyWrites    *ebpf.Variable `ebpf:"policy_writes"`
-	PolicyXdp       *ebpf.Variable `ebpf:"policy_xdp"`
-	SeenScale       *ebpf.Variable `ebpf:"seen_scale"`
+	AnswerHopLimit    *ebpf.Variable `ebpf:"answer_hop_limit"`
+	AnswerInterval    *ebpf.Variable `ebpf:"answer_interval"`
+	AnswerInterval6   *ebpf.Variable `ebpf:"answer_interval6"`
+	AnswerTtl         *ebpf.Variable `ebpf:"answer_ttl"`
+	CsumIpv6Flag      *ebpf.Variable `ebpf:"csum_ipv6_flag"`
+	HalfWayNext       *ebpf.Variable `ebpf:"half_way_next"`
+	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`
+	PolicyNat         *ebpf.Variable `ebpf:"policy_nat"`
+	PolicyPhases      *ebpf.Variable `ebpf:"policy_phases"`
+	PolicyReevaluates *ebpf.Variable `ebpf:"policy_reevaluates"`
+	PolicyRejects     *ebpf.Variable `ebpf:"policy_rejects"`
+	PolicySends       *ebpf.Variable `ebpf:"policy_sends"`
+	PolicyWrites      *ebpf.Variable `ebpf:"policy_writes"`
+	PolicyXdp         *ebpf.Variable `ebpf:"policy_xdp"`
+	SeenScale         *ebpf.Variable `ebpf:"seen_scale"`
 }
 
 // l2TCPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadL2TCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2TCPrograms struct {
-	L2Egress  *ebpf.Program `ebpf:"l2_egress"`
-	L2GcStart *ebpf.Program `ebpf:"l2_gc_start"`
-	L2Ingress *ebpf.Program `ebpf:"l2_ingress"`
+	L2Egress     *ebpf.Program `ebpf:"l2_egress"`
+	L2GcStart    *ebpf.Program `ebpf:"l2_gc_start"`
+	L2Ingress    *ebpf.Program `ebpf:"l2_ingress"`
+	L2Reevaluate *ebpf.Program `ebpf:"l2_reevaluate"`
 }
 
 func (p *l2TCPrograms) Close() error {
@@ -819,6 +827,7 @@ func (p *l2TCPrograms) Close() error {
 		p.L2Egress,
 		p.L2GcStart,
 		p.L2Ingress,
+		p.L2Reevaluate,
 	)
 }
 

@@ -240,15 +240,17 @@ type l2XDPScratch struct {
 			Sport uint16
 			Dport uint16
 		}
-		Via    uint16
-		Found  uint8
-		First  uint8
-		State  uint8
-		Mapped uint8
-		NewDst uint8
-		_      [5]byte
-		Back   l2XDPTuple
-		Change struct {
+		Via      uint16
+		Found    uint8
+		First    uint8
+		State    uint8
+		Mapped   uint8
+		Stale    uint8
+		TcpFlags uint8
+		NewDst   uint8
+		_        [3]byte
+		Back     l2XDPTuple
+		Change   struct {
 			_          structs.HostLayout
 			Timeout    uint32
 			State      uint8
@@ -434,33 +436,34 @@ type l2XDPTuple struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	l2XDPMapL2Clock       = "l2_clock"
-	l2XDPMapL2Counters    = "l2_counters"
-	l2XDPMapL2Events      = "l2_events"
-	l2XDPMapL2Facts       = "l2_facts"
-	l2XDPMapL2FlowEvents  = "l2_flow_events"
-	l2XDPMapL2FlowListen  = "l2_flow_listen"
-	l2XDPMapL2Flows       = "l2_flows"
-	l2XDPMapL2Frags       = "l2_frags"
-	l2XDPMapL2HalfOpen    = "l2_half_open"
-	l2XDPMapL2Ifaces      = "l2_ifaces"
-	l2XDPMapL2Limits      = "l2_limits"
-	l2XDPMapL2Mappings    = "l2_mappings"
-	l2XDPMapL2NatReserved = "l2_nat_reserved"
-	l2XDPMapL2Scratch     = "l2_scratch"
-	l2XDPMapL2Sending     = "l2_sending"
-	l2XDPMapL2Settings    = "l2_settings"
-	l2XDPMapL2Sources     = "l2_sources"
-	l2XDPMapL2Stats       = "l2_stats"
-	l2XDPMapL2XdpPorts    = "l2_xdp_ports"
-	l2XDPProgL2Xdp        = "l2_xdp"
-	l2XDPVarPolicyFacts   = "policy_facts"
-	l2XDPVarPolicyPhases  = "policy_phases"
-	l2XDPVarPolicyRejects = "policy_rejects"
-	l2XDPVarPolicySends   = "policy_sends"
-	l2XDPVarPolicyWrites  = "policy_writes"
-	l2XDPVarPolicyXdp     = "policy_xdp"
-	l2XDPVarSeenScale     = "seen_scale"
+	l2XDPMapL2Clock           = "l2_clock"
+	l2XDPMapL2Counters        = "l2_counters"
+	l2XDPMapL2Events          = "l2_events"
+	l2XDPMapL2Facts           = "l2_facts"
+	l2XDPMapL2FlowEvents      = "l2_flow_events"
+	l2XDPMapL2FlowListen      = "l2_flow_listen"
+	l2XDPMapL2Flows           = "l2_flows"
+	l2XDPMapL2Frags           = "l2_frags"
+	l2XDPMapL2HalfOpen        = "l2_half_open"
+	l2XDPMapL2Ifaces          = "l2_ifaces"
+	l2XDPMapL2Limits          = "l2_limits"
+	l2XDPMapL2Mappings        = "l2_mappings"
+	l2XDPMapL2NatReserved     = "l2_nat_reserved"
+	l2XDPMapL2Scratch         = "l2_scratch"
+	l2XDPMapL2Sending         = "l2_sending"
+	l2XDPMapL2Settings        = "l2_settings"
+	l2XDPMapL2Sources         = "l2_sources"
+	l2XDPMapL2Stats           = "l2_stats"
+	l2XDPMapL2XdpPorts        = "l2_xdp_ports"
+	l2XDPProgL2Xdp            = "l2_xdp"
+	l2XDPVarPolicyFacts       = "policy_facts"
+	l2XDPVarPolicyPhases      = "policy_phases"
+	l2XDPVarPolicyReevaluates = "policy_reevaluates"
+	l2XDPVarPolicyRejects     = "policy_rejects"
+	l2XDPVarPolicySends       = "policy_sends"
+	l2XDPVarPolicyWrites      = "policy_writes"
+	l2XDPVarPolicyXdp         = "policy_xdp"
+	l2XDPVarSeenScale         = "seen_scale"
 )
 
 // loadL2XDP returns the embedded CollectionSpec for l2XDP.
@@ -537,13 +540,14 @@ type l2XDPMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPVariableSpecs struct {
-	PolicyFacts   *ebpf.VariableSpec `ebpf:"policy_facts"`
-	PolicyPhases  *ebpf.VariableSpec `ebpf:"policy_phases"`
-	PolicyRejects *ebpf.VariableSpec `ebpf:"policy_rejects"`
-	PolicySends   *ebpf.VariableSpec `ebpf:"policy_sends"`
-	PolicyWrites  *ebpf.VariableSpec `ebpf:"policy_writes"`
-	PolicyXdp     *ebpf.VariableSpec `ebpf:"policy_xdp"`
-	SeenScale     *ebpf.VariableSpec `ebpf:"seen_scale"`
+	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
+	PolicyPhases      *ebpf.VariableSpec `ebpf:"policy_phases"`
+	PolicyReevaluates *ebpf.VariableSpec `ebpf:"policy_reevaluates"`
+	PolicyRejects     *ebpf.VariableSpec `ebpf:"policy_rejects"`
+	PolicySends       *ebpf.VariableSpec `ebpf:"policy_sends"`
+	PolicyWrites      *ebpf.VariableSpec `ebpf:"policy_writes"`
+	PolicyXdp         *ebpf.VariableSpec `ebpf:"policy_xdp"`
+	SeenScale         *ebpf.VariableSpec `ebpf:"seen_scale"`
 }
 
 // l2XDPObjects contains all objects after they have been loaded into the kernel.
@@ -615,13 +619,14 @@ func (m *l2XDPMaps) Close() error {
 //
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPVariables struct {
-	PolicyFacts   *ebpf.Variable `ebpf:"policy_facts"`
-	PolicyPhases  *ebpf.Variable `ebpf:"policy_phases"`
-	PolicyRejects *ebpf.Variable `ebpf:"policy_rejects"`
-	PolicySends   *ebpf.Variable `ebpf:"policy_sends"`
-	PolicyWrites  *ebpf.Variable `ebpf:"policy_writes"`
-	PolicyXdp     *ebpf.Variable `ebpf:"policy_xdp"`
-	SeenScale     *ebpf.Variable `ebpf:"seen_scale"`
+	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`
+	PolicyPhases      *ebpf.Variable `ebpf:"policy_phases"`
+	PolicyReevaluates *ebpf.Variable `ebpf:"policy_reevaluates"`
+	PolicyRejects     *ebpf.Variable `ebpf:"policy_rejects"`
+	PolicySends       *ebpf.Variable `ebpf:"policy_sends"`
+	PolicyWrites      *ebpf.Variable `ebpf:"policy_writes"`
+	PolicyXdp         *ebpf.Variable `ebpf:"policy_xdp"`
+	SeenScale         *ebpf.Variable `ebpf:"seen_scale"`
 }
 
 // l2XDPPrograms contains all programs after they have been loaded into the kernel.

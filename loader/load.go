@@ -46,7 +46,7 @@ type Program struct {
 
 // loaded are the verified programs and all maps of a dataplane, not attached.
 type loaded struct {
-	programs map[string]*ebpf.Program // l2_xdp, l2_ingress, l2_egress, l2_gc_start
+	programs map[string]*ebpf.Program // l2_xdp, l2_ingress, l2_egress, l2_gc_start, l2_reevaluate
 	maps     map[string]*ebpf.Map
 	report   []Program
 }
@@ -111,6 +111,11 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 	for name, entries := range cfg.sizes() {
 		if m := spec.Maps[name]; m != nil {
 			m.MaxEntries = entries
+		}
+	}
+	if v := spec.Variables["policy_reevaluates"]; v != nil && cfg.Reevaluate {
+		if err := v.Set(uint32(1)); err != nil {
+			return fmt.Errorf("policy_reevaluates: %w", err)
 		}
 	}
 	if v := spec.Variables["csum_ipv6_flag"]; v != nil {

@@ -22,6 +22,7 @@ type testPolicy struct {
 	dropInput    bool
 	dropOutput   bool
 	dropForward  bool
+	dropNew      bool // that is forwarded
 	countStates  bool // see stateCounter
 	notVerifying bool // reads what it may not
 	unpinnable   bool // has a map that cannot be pinned
@@ -149,6 +150,9 @@ func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructi
 			return nil, err
 		}
 		body = append(body, reject...)
+	}
+	if p.dropNew && name == "policy_forward" {
+		body = append(body, asm.LoadMem(asm.R3, asm.R1, ctState, asm.Word), asm.Mov.Imm(asm.R0, 0), asm.JEq.Imm(asm.R3, countedStates[3], end))
 	}
 	for i, phase := range countedPhases {
 		if !p.countStates || name != phase {

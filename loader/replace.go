@@ -187,6 +187,9 @@ func (r *replacement) run() error {
 	if err := r.startCollector(); err != nil {
 		return err
 	}
+	if err := r.reevaluate(); err != nil {
+		return err
+	}
 	if err := r.movePins(); err != nil {
 		return err
 	}
@@ -376,6 +379,19 @@ func (r *replacement) startCollector() error {
 		time.Sleep(time.Millisecond)
 	}
 	return fmt.Errorf("collector of dead flows: %w", unix.Errno(-int32(ret)))
+}
+
+// reevaluate marks the flows that there are, if a new policy is to judge them.
+func (r *replacement) reevaluate() error {
+	if !r.cfg.Reevaluate || r.fresh || identityIs(r.oldPolicy[identityMap], r.identity) {
+		return nil
+	}
+	for range 2 { // a packet may have undone a mark
+		if _, err := r.loaded.programs["l2_reevaluate"].Run(&ebpf.RunOptions{}); err != nil {
+			return fmt.Errorf("mark the flows: %w", err)
+		}
+	}
+	return nil
 }
 
 // forgetOthers lets go of interfaces that are not configured any more.

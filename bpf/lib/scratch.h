@@ -107,6 +107,8 @@ struct ct {
 	__u8 first; /* the packet begins a flow, if the ruleset accepts it */
 	__u8 state; /* TCP state that the flow begins with */
 	__u8 mapped; /* MAPPED_*: by a mapping, and not by the ruleset */
+	__u8 stale; /* the flow is judged anew: reevaluate.h */
+	__u8 tcp_flags; /* that its packet has */
 	__u8 new_dst; /* not found, and yet its destination is translated */
 	/* ct_in()'s own. */
 	struct tuple back; /* key of the other direction */

@@ -249,6 +249,7 @@ struct flow {
 #define FLOW_REPLY (1U << 0) /* this is the reply direction */
 #define FLOW_SEEN_REPLY (1U << 1) /* packets have been seen both ways */
 #define FLOW_ASSURED (1U << 2) /* IPS_ASSURED of TCP */
+#define FLOW_STALE (1U << 4) /* begun under another ruleset: reevaluate.h */
 #define FLOW_MASQUERADED \
 	(1U << 5) /* its source is the address of an interface */
 #define FLOW_MAPPED_SRC (1U << 6) /* its source is that of a mapping */

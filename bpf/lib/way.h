@@ -8,6 +8,7 @@
 #include "mapping.h"
 #include "marks.h"
 #include "parse.h"
+#include "reevaluate.h"
 #include "scratch.h"
 #include "types.h"
 #include "written.h"
@@ -110,6 +111,7 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		icmp_error_track(skb, p, error);
 	} else {
 		ct_in(skb, p, w->key, w->ct);
+		reevaluate_begin(p, w->ct, w->key);
 	}
 }
 

@@ -103,6 +103,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	if (w->ct->found) {
 		if (w->ct->via != flow_via(p->oif))
 			ct_goes_by(w->key, p->oif);
+		reevaluate_end(p, w->ct, w->key);
 		set_src(p, w, &w->ct->out);
 		return 0;
 	}

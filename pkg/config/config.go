@@ -53,6 +53,8 @@ type Dataplane struct {
 	// Mirror has a file's sets in the kernel's nftables too, for others to
 	// write to.
 	Mirror bool `json:"mirror"`
+	// Reevaluate has a new ruleset judge the flows that there are.
+	Reevaluate bool `json:"reevaluate"`
 	// PinPath is the directory of the pinned programs, links and maps, on a
 	// bpffs.
 	PinPath string `json:"pin_path"`

@@ -131,6 +131,7 @@ func (d *decoder) dataplane(v node, c *Dataplane) {
 			v.str(&c.Ruleset, "the path of an nftables file, or kernel", isPath)
 		},
 		"mirror":     func(v node) { v.boolean(&c.Mirror); mirror = v },
+		"reevaluate": func(v node) { v.boolean(&c.Reevaluate) },
 		"pin_path":   func(v node) { v.str(&c.PinPath, "an absolute path on a bpffs, such as "+DefaultPinPath, isCleanAbs) },
 		"interfaces": func(v node) { d.interfaces(v, c) },
 	})

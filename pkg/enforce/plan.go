@@ -164,6 +164,7 @@ func (p *Plan) compile() error {
 		TCP:               cfg.Conntrack.TCP,
 		NAT:               cfg.NAT.NATSettings,
 		Policy:            p.Program,
+		Reevaluate:        cfg.Dataplane.Reevaluate,
 		CarryAll:          p.Program.Carry,
 	}
 	return nil
