@@ -37,6 +37,7 @@ var Differences = []Difference{
 	{"segments out of the window of connections whose handshake was not seen, or not whole", "what both then believe of the window is not always the same"},
 	{"ICMP queries and answers with a code other than 0", "nf_conntrack has the code in its tuple, so an answer with another code is invalid; l2d does not look at it"},
 	{"two flows of a protocol without ports that masquerading makes one", "both drop the second; the kernel does so behind the last chain, l2d before the postrouting chains after NAT"},
+	{"two flows whose answers have one tuple and zone, with zones of one direction, and no NAT", "the kernel drops the second, l2d changes its port"},
 	{"rules about a port that NAT chose", "the choice is free: where chains see it, clients have different ports"},
 	{"ICMPv6 errors of a reject statement to where another interface leads", "the kernel sends them from an address of the interface that the packet came by, l2d from one of the interface that they leave by"},
 	{"rejects of the router's own packets", "the kernel's answers go over lo, through its chains; l2d's come in by the interface"},
