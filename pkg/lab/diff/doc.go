@@ -39,6 +39,7 @@ var Differences = []Difference{
 	{"two flows of a protocol without ports that masquerading makes one", "both drop the second; the kernel does so behind the last chain, l2d before the postrouting chains after NAT"},
 	{"two flows whose answers have one tuple and zone, with zones of one direction, and no NAT", "the kernel drops the second, l2d changes its port"},
 	{"rules about a port that NAT chose", "the choice is free: where chains see it, clients have different ports"},
+	{"checksums of SCTP in what a translated ICMP error quotes", "the kernel makes them over the part that is quoted; l2d leaves them as they came"},
 	{"ICMPv6 errors of a reject statement to where another interface leads", "the kernel sends them from an address of the interface that the packet came by, l2d from one of the interface that they leave by"},
 	{"rejects of the router's own packets", "the kernel's answers go over lo, through its chains; l2d's come in by the interface"},
 	{"a maximum segment size at an odd offset that a rule writes", "the kernel's checksum is wrong then; l2d's is right"},
