@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"reflect"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/revision"
 )
 
 // daemon keeps a dataplane as its files say. It is the api.Service.
@@ -54,6 +56,7 @@ func newDaemon(p *enforce.Plan, level *slog.LevelVar) *daemon {
 	d.flows.Changed = d.listenFlows
 	d.host.engine = reconcile.New(p.Config.Host.StateDir, slog.Default(), hostkinds.Kinds()...)
 	d.host.engine.Undone = d.host.undone
+	d.host.revisions = revision.Open(filepath.Join(p.Config.Host.StateDir, "revisions"))
 	return d
 }
 
