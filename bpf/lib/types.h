@@ -29,6 +29,14 @@ struct nat_range {
 	__be16 port_max;
 } __attribute__((aligned(8)));
 
+/* Hooks; as pkg/nft numbers them, egress has none in the kernel. */
+#define NF_INET_PRE_ROUTING 0
+#define NF_INET_LOCAL_IN 1
+#define NF_INET_FORWARD 2
+#define NF_INET_LOCAL_OUT 3
+#define NF_INET_POST_ROUTING 4
+#define NF_EGRESS 6
+
 /*
  * A parsed packet. nh and th hold copies of the headers as the packet stands
  * at the current hook (after destination NAT in the chains that follow it), so
@@ -56,7 +64,7 @@ struct pkt {
 	__u8 nfproto;
 	__u8 th_len; /* valid bytes in th */
 	__u8 pkt_type; /* PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST */
-	__u8 hook; /* NF_INET_*, for rules that ask what depends on it */
+	__u8 hook; /* NF_*, for rules that ask what depends on it */
 	__u8 ll_len; /* of the link-layer header it arrived with; 0: none */
 	__u16 zone; /* that a chain before conntrack chose; host order */
 	__u64 now; /* CLOCK_MONOTONIC in ns, coarse */

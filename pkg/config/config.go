@@ -34,8 +34,9 @@ const (
 
 // Config is a whole file, with every default filled in. Paths are absolute.
 type Config struct {
-	// Path is the file it was read from.
+	// Path is the file it was read from, Text what is in it.
 	Path      string    `json:"path"`
+	Text      string    `json:"-"`
 	Dataplane Dataplane `json:"dataplane"`
 	Conntrack Conntrack `json:"conntrack"`
 	NAT       NAT       `json:"nat"`

@@ -38,7 +38,7 @@ func Parse(path string, src []byte) (*Config, error) {
 		return nil, err
 	}
 	cfg := Default()
-	cfg.Path = path
+	cfg.Path, cfg.Text = path, string(src)
 	d.config(node{d: d, n: root}, &cfg)
 	if len(d.errs) > 0 {
 		return nil, d.errs.sorted()
