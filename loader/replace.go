@@ -34,6 +34,8 @@ type replacement struct {
 	oldPolicy  map[string]*ebpf.Map // maps of the policy in force
 	identity   [32]byte
 	same       bool // the policy in force is this one
+	running    map[string]*ebpf.Program
+	took       phases
 	links      []link.Link
 	undos      []func() error // of the changes made until now
 	interfaces []InterfaceStatus
@@ -43,7 +45,7 @@ type replacement struct {
 
 // newReplacement loads everything; it changes nothing that runs.
 func newReplacement(cfg Config) (_ *replacement, err error) {
-	r := &replacement{cfg: cfg}
+	r := &replacement{cfg: cfg, took: phases{begun: time.Now()}}
 	defer func() {
 		if err != nil {
 			r.close()
@@ -77,8 +79,12 @@ func newReplacement(cfg Config) (_ *replacement, err error) {
 		for name, m := range r.oldPolicy {
 			keep[name] = m
 		}
+		if r.running, err = openPrograms(filepath.Join(cfg.PinPath, dirPrograms)); err != nil {
+			return nil, err
+		}
 	}
-	if r.loaded, err = load(&cfg, keep); err != nil {
+	r.took.end("pins")
+	if r.loaded, err = load(&cfg, keep, r.running, &r.took); err != nil {
 		return nil, err
 	}
 	if !r.same {
@@ -167,11 +173,13 @@ func (r *replacement) run() error {
 	if err := r.announce(); err != nil {
 		return err
 	}
+	r.took.end("contents")
 	for _, i := range r.cfg.Interfaces {
 		if err := r.attach(i); err != nil {
 			return err
 		}
 	}
+	r.took.end("attach")
 	if meanwhile != settings {
 		if err := r.put(maps["l2_settings"], 0, settings); err != nil {
 			return fmt.Errorf("settings: %w", err)
@@ -196,7 +204,9 @@ func (r *replacement) run() error {
 	if err := r.forgetOthers(); err != nil {
 		return err
 	}
-	return r.closePorts()
+	err = r.closePorts()
+	r.took.end("tidy")
+	return err
 }
 
 // put writes an entry of a map that the running programs read, remove deletes
@@ -439,6 +449,7 @@ func (r *replacement) close() {
 	closeMaps(r.pinned)
 	closeMaps(r.cutOff)
 	closeMaps(r.oldPolicy)
+	closePrograms(r.running)
 	for _, l := range r.links {
 		l.Close()
 	}

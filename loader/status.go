@@ -31,7 +31,9 @@ type Status struct {
 	Generation string            `json:"generation"` // of programs and policy
 	Interfaces []InterfaceStatus `json:"interfaces"`
 	Programs   []Program         `json:"programs"`
-	Flows      FlowStatus        `json:"flows"`
+	// Phases are the parts of the last replacement.
+	Phases []Phase    `json:"phases"`
+	Flows  FlowStatus `json:"flows"`
 	// Stats are packets and events since the dataplane was first attached,
 	// by the names of enum stat of bpf/lib/types.h in lower case.
 	Stats map[string]uint64 `json:"stats"`
@@ -66,7 +68,7 @@ func (d *Dataplane) Status() (Status, error) {
 	if d.maps == nil {
 		return Status{}, errors.New("the dataplane is closed")
 	}
-	s := Status{PinPath: d.cfg.PinPath, Generation: generation(d.identity), Interfaces: d.interfaces, Programs: d.report}
+	s := Status{PinPath: d.cfg.PinPath, Generation: generation(d.identity), Interfaces: d.interfaces, Programs: d.report, Phases: d.phases}
 	var gc l2TCGc
 	if err := d.maps["l2_gc"].Lookup(uint32(0), &gc); err != nil {
 		return Status{}, fmt.Errorf("collector: %w", err)

@@ -205,7 +205,8 @@ static __always_inline int nat_reserve(const struct tuple *rkey,
 		if (!f)
 			return -1;
 		/* Ours, whose other half was evicted, or long dead. */
-		if (__builtin_memcmp(&f->out, &rev->out, sizeof(f->out)) &&
+		if ((f->zone != rev->zone ||
+		     __builtin_memcmp(&f->out, &rev->out, sizeof(f->out))) &&
 		    !ticks_after(now, READ_ONCE(f->expires)))
 			return -1;
 		if (bpf_map_update_elem(&l2_half_open, rkey, rev, BPF_ANY))

@@ -98,7 +98,11 @@ func printStatus(e *env, s api.Status) error {
 	t = newTable(e.out)
 	t.row("PROGRAM", "VERIFIED INSTRUCTIONS", "NATIVE BYTES", "LOAD TIME")
 	for _, p := range d.Programs {
-		t.row(p.Name, p.VerifiedInstructions, p.JITedBytes, p.LoadTime.Round(time.Millisecond))
+		took := p.LoadTime.Round(time.Millisecond).String()
+		if p.Kept {
+			took = "kept"
+		}
+		t.row(p.Name, p.VerifiedInstructions, p.JITedBytes, took)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -110,11 +110,29 @@ func (d *daemon) replace(ctx context.Context, p *enforce.Plan) error {
 	d.mu.Unlock()
 	d.level.Set(logLevel(p.Config.Log.Level))
 	d.setNATLog(p.Config.NAT)
-	slog.Info("dataplane in force", "ruleset", p.Config.Dataplane.Ruleset, "rules", len(p.Program.Rules),
-		"interfaces", len(p.Loader.Interfaces), "waiting", p.Waiting, "took", time.Since(begin).Round(time.Millisecond))
-
+	logReplaced(p, dp, time.Since(begin))
 	d.tidy(ctx, p.Config)
 	return nil
+}
+
+// logReplaced says what a replacement took: what is not of it, the ruleset's reading
+// and compiling, had been done before.
+func logReplaced(p *enforce.Plan, dp *loader.Dataplane, took time.Duration) {
+	phases, programs := dp.Phases()
+	var kept []string
+	for _, r := range programs {
+		if r.Kept {
+			kept = append(kept, r.Name)
+		}
+	}
+	slog.Info("dataplane in force", "ruleset", p.Config.Dataplane.Ruleset, "rules", len(p.Program.Rules),
+		"interfaces", len(p.Loader.Interfaces), "waiting", p.Waiting, "programs kept", kept,
+		"prepared", p.Took.Round(time.Millisecond), "took", took.Round(time.Millisecond))
+	var parts []any
+	for _, ph := range phases {
+		parts = append(parts, ph.Name, ph.Took.Round(time.Microsecond))
+	}
+	slog.Debug("dataplane replaced", parts...)
 }
 
 // tidy takes out of nftables what was there for another state or configuration

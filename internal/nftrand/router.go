@@ -113,6 +113,9 @@ func (r *Generator) table(family, name string, main bool) string {
 			t.body.WriteString("\t\t" + r.Pick("ct state invalid drop\n", "ct state established,related accept\n",
 				"ct state established accept\n", "ct state != established accept\n"))
 		}
+		if s.Raw && !r.Basic && (len(r.Only) == 0 || slices.Contains(r.Only, "marks")) && r.IntN(4) == 0 {
+			t.body.WriteString("\t\t" + r.directionZone() + "\n")
+		}
 		r.rules(&t.body, 1+r.IntN(base.Rules), s)
 		t.body.WriteString("\t}\n")
 	}
