@@ -30,7 +30,9 @@ type Status struct {
 	Generation string            `json:"generation"` // of programs and policy
 	Interfaces []InterfaceStatus `json:"interfaces"`
 	Programs   []Program         `json:"programs"`
-	Flows      FlowStatus        `json:"flows"`
+	// Phases are the parts of the last replacement.
+	Phases []Phase    `json:"phases"`
+	Flows  FlowStatus `json:"flows"`
 	// Stats are packets and events since the dataplane was first attached,
 	// by the names of enum stat of bpf/lib/types.h in lower case.
 	Stats map[string]uint64 `json:"stats"`
@@ -46,6 +48,12 @@ type FlowStatus struct {
 	HalfOpen     uint64 `json:"half_open"`
 	MaxHalfOpen  uint32 `json:"max_half_open"`
 	Collected    uint64 `json:"collected"` // entries, since first attached
+	// Mappings are external ports that clients have.
+	Mappings uint64 `json:"mappings"`
+	// Sources are addresses whose flows are counted, because they are limited
+	// to MaxPerSource; 0: they are not.
+	Sources      uint64 `json:"sources"`
+	MaxPerSource uint32 `json:"max_per_source"`
 }
 
 // Counter is what a rule, or a base chain's policy, has counted.
@@ -61,7 +69,7 @@ func (d *Dataplane) Status() (Status, error) {
 	if d.maps == nil {
 		return Status{}, errors.New("the dataplane is closed")
 	}
-	s := Status{PinPath: d.cfg.PinPath, Generation: generation(d.identity), Interfaces: d.interfaces, Programs: d.report}
+	s := Status{PinPath: d.cfg.PinPath, Generation: generation(d.identity), Interfaces: d.interfaces, Programs: d.report, Phases: d.phases}
 	var gc l2TCGc
 	if err := d.maps["l2_gc"].Lookup(uint32(0), &gc); err != nil {
 		return Status{}, fmt.Errorf("collector: %w", err)
@@ -69,7 +77,7 @@ func (d *Dataplane) Status() (Status, error) {
 	s.Flows = FlowStatus{
 		Confirmed: gc.Flows / 2, MaxConfirmed: d.cfg.MaxFlows,
 		HalfOpen: gc.HalfOpen / 2, MaxHalfOpen: d.cfg.MaxHalfOpen,
-		Collected: gc.Collected,
+		Collected: gc.Collected, Mappings: gc.Mappings, Sources: gc.Sources, MaxPerSource: d.cfg.MaxFlowsPerSource,
 	}
 	stats, err := readStats(d.maps["l2_stats"])
 	if err != nil {

@@ -77,6 +77,8 @@ static __always_inline int icmp_quoted_ports(struct ctx_buff *ctx,
 			return -1;
 		}
 		break;
+	case IPPROTO_GRE:
+		break;
 	default:
 		/* Of a protocol without ports nothing is needed. */
 		e->is_short = 0;

@@ -5,8 +5,10 @@
 #include "conntrack.h"
 #include "facts.h"
 #include "icmp_error.h"
+#include "mapping.h"
 #include "marks.h"
 #include "parse.h"
+#include "reevaluate.h"
 #include "scratch.h"
 #include "types.h"
 #include "written.h"
@@ -109,6 +111,7 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		icmp_error_track(skb, p, error);
 	} else {
 		ct_in(skb, p, w->key, w->ct);
+		reevaluate_begin(p, w->ct, w->key);
 	}
 }
 
@@ -140,4 +143,5 @@ static __always_inline void forget(const struct way *w)
 	f = bpf_map_lookup_elem(&l2_half_open, w->key);
 	if (f)
 		flow_delete(w->key, f, FLOW_END_REFUSED);
+	mapping_forget();
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/pkg/api"
 )
 
 // syn is a frame with the SYN of a connection to port 22.
@@ -120,7 +122,7 @@ func TestPacketCPUs(t *testing.T) {
 		t.Errorf("without steering: %d packets on %v: %+v", n, list, s.Dataplane.CPUs)
 	}
 	h.write("l2d.yaml", config+"  nics: {wan0: {rps: dataplane}}\n")
-	if a, err := h.client().HostApply(t.Context(), 0); err != nil || len(a.Plan.Changes) != 1 {
+	if a, err := h.client().HostApply(t.Context(), api.HostOptions{}); err != nil || len(a.Plan.Changes) != 1 {
 		t.Fatalf("%+v, %v", a.Plan, err)
 	}
 	h.knock(2000, count)

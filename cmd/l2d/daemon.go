@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"reflect"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/revision"
 )
 
 // daemon keeps a dataplane as its files say. It is the api.Service.
@@ -54,6 +56,7 @@ func newDaemon(p *enforce.Plan, level *slog.LevelVar) *daemon {
 	d.flows.Changed = d.listenFlows
 	d.host.engine = reconcile.New(p.Config.Host.StateDir, slog.Default(), hostkinds.Kinds()...)
 	d.host.engine.Undone = d.host.undone
+	d.host.revisions = revision.Open(filepath.Join(p.Config.Host.StateDir, "revisions"))
 	return d
 }
 
@@ -107,11 +110,29 @@ func (d *daemon) replace(ctx context.Context, p *enforce.Plan) error {
 	d.mu.Unlock()
 	d.level.Set(logLevel(p.Config.Log.Level))
 	d.setNATLog(p.Config.NAT)
-	slog.Info("dataplane in force", "ruleset", p.Config.Dataplane.Ruleset, "rules", len(p.Program.Rules),
-		"interfaces", len(p.Loader.Interfaces), "waiting", p.Waiting, "took", time.Since(begin).Round(time.Millisecond))
-
+	logReplaced(p, dp, time.Since(begin))
 	d.tidy(ctx, p.Config)
 	return nil
+}
+
+// logReplaced says what a replacement took: what is not of it, the ruleset's reading
+// and compiling, had been done before.
+func logReplaced(p *enforce.Plan, dp *loader.Dataplane, took time.Duration) {
+	phases, programs := dp.Phases()
+	var kept []string
+	for _, r := range programs {
+		if r.Kept {
+			kept = append(kept, r.Name)
+		}
+	}
+	slog.Info("dataplane in force", "ruleset", p.Config.Dataplane.Ruleset, "rules", len(p.Program.Rules),
+		"interfaces", len(p.Loader.Interfaces), "waiting", p.Waiting, "programs kept", kept,
+		"prepared", p.Took.Round(time.Millisecond), "took", took.Round(time.Millisecond))
+	var parts []any
+	for _, ph := range phases {
+		parts = append(parts, ph.Name, ph.Took.Round(time.Microsecond))
+	}
+	slog.Debug("dataplane replaced", parts...)
 }
 
 // tidy takes out of nftables what was there for another state or configuration

@@ -16,6 +16,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/config"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/revision"
 )
 
 // driftInterval is how often the host is compared with what is declared.
@@ -23,7 +24,8 @@ const driftInterval = time.Minute
 
 // hostState is the state of the host around the dataplane.
 type hostState struct {
-	engine *reconcile.Engine
+	engine    *reconcile.Engine
+	revisions *revision.Store
 
 	mu sync.Mutex
 	// config has what is in force but for drift, and before what was so until then.
@@ -47,6 +49,40 @@ func (h *hostState) undone(id, why string) {
 	defer h.mu.Unlock()
 	h.config, h.before, h.drift = h.before, nil, nil
 	h.err = fmt.Errorf("change %s is undone: %s", id, why)
+	h.settle(id, revision.Undone)
+}
+
+// settle notes what became of the revision that was a change.
+func (h *hostState) settle(id string, fate revision.Fate) {
+	if err := h.revisions.Settle(id, fate); err != nil {
+		slog.Error("the fate of a revision is not noted", "change", id, "fate", string(fate), "err", err)
+	}
+}
+
+// record keeps what was applied as a revision, if it is another one than the last,
+// and returns its number; 0 if it could not.
+func (h *hostState) record(c *config.Config, pending *reconcile.Pending, comment string) int {
+	n, err := h.add(c, pending, comment)
+	if err != nil {
+		slog.Error("what was applied is not kept as a revision", "err", err)
+	}
+	return n
+}
+
+func (h *hostState) add(c *config.Config, pending *reconcile.Pending, comment string) (int, error) {
+	r := revision.Revision{Text: c.Text, Comment: comment, Fate: revision.Applied}
+	if pending != nil {
+		r.Fate, r.Change = revision.Pending, pending.ID
+	}
+	list, err := h.revisions.List()
+	if err != nil {
+		return 0, err
+	}
+	if len(list) > 0 && list[0].Text == r.Text && list[0].Fate == revision.Applied && pending == nil {
+		return list[0].Number, nil
+	}
+	r, err = h.revisions.Add(r)
+	return r.Number, err
 }
 
 // status is nil if nothing is declared.
@@ -76,6 +112,9 @@ func (d *daemon) startHost(ctx context.Context) {
 		var p *reconcile.Plan
 		if p, _, err = d.applyHost(ctx, c, 0); err == nil {
 			d.host.set(c, p.Resources, nil)
+			if p.Resources > 0 {
+				d.host.record(c, nil, "when the daemon started")
+			}
 			return
 		}
 		slog.Error("the host is not as declared", "err", err)
@@ -117,22 +156,39 @@ func (d *daemon) HostPlan(ctx context.Context) (*reconcile.Plan, error) {
 }
 
 // HostApply implements api.Service.
-func (d *daemon) HostApply(ctx context.Context, confirm time.Duration) (api.HostApplied, error) {
+func (d *daemon) HostApply(ctx context.Context, o api.HostOptions) (api.HostApplied, error) {
 	plan, _ := d.state()
-	c, err := config.Load(plan.Config.Path)
+	c, err := d.declared(plan.Config.Path, o.Revision)
 	if err == nil {
 		err = fixed(plan.Config, c)
 	}
 	if err != nil {
 		return api.HostApplied{}, api.BadInput(err)
 	}
-	p, pending, err := d.applyHost(ctx, c, confirm)
+	p, pending, err := d.applyHost(ctx, c, o.Confirm)
 	if err != nil {
 		slog.Error("change of the host refused or undone", "err", err)
 		return api.HostApplied{}, hostError(err)
 	}
 	d.host.set(c, p.Resources, nil)
-	return api.HostApplied{Plan: p, Pending: pending}, nil
+	return api.HostApplied{Plan: p, Pending: pending, Revision: d.host.record(c, pending, o.Comment)}, nil
+}
+
+// declared is the configuration file, or a revision of it.
+func (d *daemon) declared(path string, n int) (*config.Config, error) {
+	if n == 0 {
+		return config.Load(path)
+	}
+	r, err := d.host.revisions.Get(n)
+	if err != nil {
+		return nil, err
+	}
+	return config.Parse(path, []byte(r.Text))
+}
+
+// HostRevisions implements api.Service.
+func (d *daemon) HostRevisions(context.Context) ([]revision.Revision, error) {
+	return d.host.revisions.List()
 }
 
 // hostError marks what the caller is to do something about.
@@ -148,7 +204,11 @@ func hostError(err error) error {
 
 // HostConfirm implements api.Service.
 func (d *daemon) HostConfirm(_ context.Context, id string) error {
-	return hostError(d.host.engine.Confirm(id))
+	if err := d.host.engine.Confirm(id); err != nil {
+		return hostError(err)
+	}
+	d.host.settle(id, revision.Applied)
+	return nil
 }
 
 // HostRollback implements api.Service.

@@ -62,11 +62,24 @@ type Host struct {
 	Error string `json:"error,omitempty"`
 }
 
+// HostOptions say how the state of the host is applied.
+type HostOptions struct {
+	// Confirm is how long to wait for a confirmation before it is undone; 0: none is
+	// needed.
+	Confirm time.Duration
+	// Revision is the number of one that is applied in place of the file; 0: the file.
+	Revision int
+	// Comment is kept with the revision.
+	Comment string
+}
+
 // HostApplied is the outcome of an apply.
 type HostApplied struct {
 	Plan *reconcile.Plan `json:"plan"`
 	// Pending is what waits for a confirmation; nil if nothing does.
 	Pending *reconcile.Pending `json:"pending,omitempty"`
+	// Revision is the number that it has, or that of the one that was the same.
+	Revision int `json:"revision"`
 }
 
 // Sync is how the changes of the kernel's nftables are followed.

@@ -4,6 +4,7 @@ package enforce
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -21,8 +22,9 @@ type Plan struct {
 	Program *policy.Program
 	// Loader is what to apply.
 	Loader loader.Config
-	// Read is when the ruleset was read.
+	// Read is when the ruleset was read, Took what that and compiling it took.
 	Read time.Time
+	Took time.Duration
 	// Waiting are optional interfaces that the host does not have.
 	Waiting []string
 
@@ -141,7 +143,11 @@ func newPlan(ctx context.Context, cfg *config.Config, links Links) (*Plan, error
 	if err != nil {
 		return nil, err
 	}
-	return p, p.compile()
+	read := time.Since(p.Read)
+	err = p.compile()
+	p.Took = time.Since(p.Read)
+	slog.Debug("ruleset prepared", "read", read.Round(time.Microsecond), "compile", (p.Took - read).Round(time.Microsecond))
+	return p, err
 }
 
 // compile makes the program of the ruleset, for a dataplane without interfaces.
@@ -156,13 +162,16 @@ func (p *Plan) compile() error {
 		return locate(cfg.Dataplane.Ruleset, err)
 	}
 	p.Loader = loader.Config{
-		PinPath:     cfg.Dataplane.PinPath,
-		MaxFlows:    cfg.Conntrack.MaxFlows,
-		MaxHalfOpen: cfg.Conntrack.MaxHalfOpen,
-		Timeouts:    cfg.Conntrack.Timeouts,
-		TCP:         cfg.Conntrack.TCP,
-		Policy:      p.Program,
-		CarryAll:    p.Program.Carry,
+		PinPath:           cfg.Dataplane.PinPath,
+		MaxFlows:          cfg.Conntrack.MaxFlows,
+		MaxHalfOpen:       cfg.Conntrack.MaxHalfOpen,
+		MaxFlowsPerSource: cfg.Conntrack.MaxFlowsPerSource,
+		Timeouts:          cfg.Conntrack.Timeouts,
+		TCP:               cfg.Conntrack.TCP,
+		NAT:               cfg.NAT.NATSettings,
+		Policy:            p.Program,
+		Reevaluate:        cfg.Dataplane.Reevaluate,
+		CarryAll:          p.Program.Carry,
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func TestScrape(t *testing.T) {
 			Dataplane: loader.Status{
 				Interfaces: []loader.InterfaceStatus{{Name: "br0", TC: true, XDP: loader.XDPOff}, {Name: "wan0", TC: true, XDP: loader.XDPNative}},
 				Programs:   []loader.Program{{Name: "l2_xdp", VerifiedInstructions: 77}},
-				Flows:      loader.FlowStatus{Confirmed: 1, MaxConfirmed: 2, HalfOpen: 3, MaxHalfOpen: 4, Collected: 5},
+				Flows:      loader.FlowStatus{Confirmed: 1, MaxConfirmed: 2, HalfOpen: 3, MaxHalfOpen: 4, Collected: 5, Mappings: 7, Sources: 8, MaxPerSource: 9},
 				Stats:      map[string]uint64{"drop_policy": 6},
 				CPUs:       []loader.CPUStatus{{CPU: 1, XDPForwarded: 18, Own: 19}, {CPU: 3, TCForwarded: 20, Local: 21, Dropped: 22}},
 			},
@@ -84,6 +84,9 @@ func TestScrape(t *testing.T) {
 		`l2d_cpu_packets_total{cpu="3",fate="dropped"} 22`,
 		`l2d_packets_elsewhere_total 41`,
 		`l2d_flow_entries_collected_total 5`,
+		`l2d_nat_mappings 7`,
+		`l2d_flow_sources 8`,
+		`l2d_flows_per_source_max 9`,
 		`l2d_events_total{event="drop_policy"} 6`,
 		`l2d_rule_packets_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 10`,
 		`l2d_rule_bytes_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 11`,
