@@ -13,6 +13,9 @@
 
 #define FACTS_CT (1U << 0)
 
+/* A UDP exchange is a stream after this: nf_conntrack_proto_udp.c. */
+#define UDP_STREAM_AFTER (2 * TICKS_PER_SEC)
+
 volatile const __u32 policy_facts = 0;
 
 /* A flow's tuples as nf_conn has them. The compiler knows the offsets. */
@@ -23,7 +26,7 @@ struct ct_facts {
 	__u8 direction; /* 0: original, 1: reply */
 	__u8 there; /* 0: the packet has no flow */
 	__u8 tracked; /* the flow's entries exist, or those of the packet's own */
-	__u8 unused;
+	__u8 assured; /* nobody gives the flow up for room; for conn_count.h */
 	__u32 mark;
 	__u32 labels[4];
 	__u32 zone_id; /* without a direction; host order, as all of these */
@@ -94,7 +97,26 @@ __noinline int facts_fill(const struct tuple *key, const struct endpoints *out,
 	    c->original.dport != c->reply.sport)
 		status |= FACT_STATUS_DST_NAT;
 	c->status = status;
+	c->assured = 0;
 	c->there = 1;
+	return 0;
+}
+
+/* IPS_ASSURED: a TCP connection was established, a UDP exchange goes on. */
+static __always_inline int conn_is_assured(const struct tuple *key,
+					   const struct flow *f, __u32 flags,
+					   __u32 now)
+{
+	switch (key->l4proto) {
+	case IPPROTO_TCP:
+		return !!(flags & FLOW_ASSURED);
+	case IPPROTO_UDP:
+		return flags & FLOW_SEEN_REPLY &&
+		       now - f->created > UDP_STREAM_AFTER;
+	case IPPROTO_UDPLITE:
+	case IPPROTO_GRE:
+		return !!(flags & FLOW_SEEN_REPLY);
+	}
 	return 0;
 }
 
@@ -111,6 +133,8 @@ static __always_inline void facts_flow(const struct tuple *key,
 	if (!c)
 		return;
 	c->tracked = 1;
+	c->assured = conn_is_assured(key, f, flags,
+				     ns_to_ticks(bpf_ktime_get_coarse_ns()));
 	c->mark = READ_ONCE(f->mark);
 	__builtin_memcpy(c->labels, f->labels, sizeof(c->labels));
 }

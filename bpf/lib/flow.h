@@ -27,9 +27,6 @@
 /* 1: the configuration has flows judged by a new ruleset: reevaluate.h. */
 volatile const __u32 policy_reevaluates = 0;
 
-/* A UDP exchange is a stream after this: nf_conntrack_proto_udp.c. */
-#define UDP_STREAM_AFTER (2 * TICKS_PER_SEC)
-
 static __always_inline struct settings *settings(void)
 {
 	__u32 zero = 0;
