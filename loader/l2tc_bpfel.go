@@ -103,6 +103,8 @@ type l2TCCtFacts struct {
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
+	Counts    [3]l2TCCounter
+	Averages  [3]uint64
 }
 
 type l2TCFlow struct {

@@ -67,6 +67,8 @@ type l2XDPCtFacts struct {
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
+	Counts    [3]l2XDPCounter
+	Averages  [3]uint64
 }
 
 type l2XDPFlow struct {
