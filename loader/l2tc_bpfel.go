@@ -517,10 +517,13 @@ const (
 )
 
 type l2TCSending struct {
-	_      structs.HostLayout
-	Frame  uint64
-	Copy   uint32
-	Nested uint32
+	_       structs.HostLayout
+	Frame   uint64
+	Copy    uint32
+	Nested  uint32
+	Routed  uint32
+	Device  uint32
+	Gateway [16]uint8
 }
 
 type l2TCSetGc struct {

@@ -163,9 +163,16 @@ struct scratch {
 /* What the program that sends a frame tells the egress program: dup.h. */
 struct sending {
 	__u64 frame; /* address of a socket buffer */
-	__u32 copy; /* 1: it is a copy */
-	__u32 nested; /* copies that are on their way */
+	__u32 copy; /* COPY_*: it is one */
+	__u32 nested; /* copies of frames that are on their way */
+	/* Of the copy of a packet. */
+	__u32 routed; /* it is on its way: its chains make no other */
+	__u32 device; /* that it has to leave by; 0: as the routes say */
+	__u8 gateway[16];
 };
+
+#define COPY_FRAME 1
+#define COPY_PACKET 2
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -181,21 +188,23 @@ static __always_inline struct sending *sending(void)
 	return bpf_map_lookup_elem(&l2_sending, &zero);
 }
 
-/* One for what has come in, or leaves, and the others for the chains of interfaces
- * that frames leave by.
+/* One for what has come in, or leaves, others for the chains of interfaces that
+ * frames leave by, and the last to keep the first in.
  */
+#define SCRATCH_MAIN 0
+#define SCRATCH_KEPT (2 + FRAMES_NESTED)
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2 + FRAMES_NESTED);
+	__uint(max_entries, SCRATCH_KEPT + 1);
 	__type(key, __u32);
 	__type(value, struct scratch);
 } l2_scratch SEC(".maps");
 
 static __always_inline struct scratch *scratch(void)
 {
-	__u32 zero = 0;
+	__u32 slot = SCRATCH_MAIN;
 
-	return bpf_map_lookup_elem(&l2_scratch, &zero);
+	return bpf_map_lookup_elem(&l2_scratch, &slot);
 }
 
 /* For the chains of the interface that a frame leaves by: a copy of a frame meets
@@ -209,6 +218,14 @@ static __always_inline struct scratch *scratch_leaving(void)
 	if (s)
 		slot += s->nested;
 	return bpf_map_lookup_elem(&l2_scratch, &slot);
+}
+
+/* Copies one entry to another. */
+static __always_inline int scratch_copy(__u32 from, __u32 to)
+{
+	struct scratch *s = bpf_map_lookup_elem(&l2_scratch, &from);
+
+	return s ? bpf_map_update_elem(&l2_scratch, &to, s, BPF_ANY) : -1;
 }
 
 static __always_inline void pkt_begin(struct pkt *p)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "dup.h"
 #include "marks.h"
 #include "reject.h"
 #include "reject_local.h"
@@ -67,7 +68,8 @@ static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
 {
 	count(STAT_DROP_POLICY);
 	reevaluate_drop(w->ct, w->key);
-	if (!policy_rejects || !REJECT_KIND(p))
+	/* Of a copy nobody has an answer. */
+	if (!policy_rejects || !REJECT_KIND(p) || is_copy())
 		return TCX_DROP;
 	return reject(skb, p, hook,
 		      w->ct->first && !(p->reject & REJECT_AFTER_NAT),
