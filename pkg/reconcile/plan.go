@@ -10,6 +10,9 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
+
+	"github.com/randomizedcoder/l2d/internal/linediff"
 )
 
 // Change is what becomes of one resource.
@@ -89,6 +92,13 @@ func (p *Plan) Write(w io.Writer) error {
 		for _, key := range c.To.Keys() {
 			if c.From[key] == c.To[key] && c.Again != "" {
 				printf("    %s: %s, again, as %s changes it\n", key, c.To[key], c.Again)
+				continue
+			}
+			if isText(c.From[key]) || isText(c.To[key]) {
+				printf("    %s:\n", key)
+				for l := range strings.Lines(linediff.Of(c.From[key], c.To[key])) {
+					printf("      %s", l)
+				}
 				continue
 			}
 			printf("    %s: %s -> %s\n", key, c.From[key], c.To[key])
