@@ -20,6 +20,7 @@ var stateMaps = []string{
 	"l2_stats", "l2_events", "l2_gc", "l2_xdp_ports", "l2_clock",
 	"l2_half_way", "l2_datagrams", "l2_fragments", "l2_reasm",
 	"l2_flow_listen", "l2_flow_events",
+	"l2_mappings", "l2_nat_reserved", "l2_sources",
 }
 
 func isStateMap(name string) bool {
@@ -47,7 +48,7 @@ type Program struct {
 
 // loaded are the verified programs and all maps of a dataplane, not attached.
 type loaded struct {
-	programs map[string]*ebpf.Program // l2_xdp, l2_ingress, l2_egress, l2_gc_start
+	programs map[string]*ebpf.Program // l2_xdp, l2_ingress, l2_egress, l2_gc_start, l2_reevaluate
 	maps     map[string]*ebpf.Map
 	report   []Program
 }
@@ -112,12 +113,14 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 	if err := setAnswers(spec); err != nil {
 		return err
 	}
-	for name, entries := range map[string]uint32{
-		"l2_flows":     2 * cfg.MaxFlows, // an entry for each direction
-		"l2_half_open": 2 * cfg.MaxHalfOpen,
-	} {
+	for name, entries := range cfg.sizes() {
 		if m := spec.Maps[name]; m != nil {
 			m.MaxEntries = entries
+		}
+	}
+	if v := spec.Variables["policy_reevaluates"]; v != nil && cfg.Reevaluate {
+		if err := v.Set(uint32(1)); err != nil {
+			return fmt.Errorf("policy_reevaluates: %w", err)
 		}
 	}
 	if v := spec.Variables["csum_ipv6_flag"]; v != nil {

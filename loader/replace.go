@@ -135,7 +135,7 @@ func (r *replacement) run() error {
 	if err := r.stagePins(); err != nil {
 		return err
 	}
-	settings := settingsOf(r.cfg.Timeouts, r.cfg.TCP)
+	settings := settingsOf(&r.cfg)
 	meanwhile := settings
 	if r.movesFlows() {
 		// One direction of a connection may go by the new tables and the other
@@ -147,6 +147,9 @@ func (r *replacement) run() error {
 	}
 	if err := r.put(maps["l2_settings"], 0, meanwhile); err != nil {
 		return fmt.Errorf("settings: %w", err)
+	}
+	if err := r.put(maps["l2_nat_reserved"], 0, reservedOf(r.cfg.NAT.ReservedPorts)); err != nil {
+		return fmt.Errorf("reserved ports: %w", err)
 	}
 	clock, err := readClock()
 	if err != nil {
@@ -190,6 +193,9 @@ func (r *replacement) run() error {
 		return err
 	}
 	if err := r.startCollector(); err != nil {
+		return err
+	}
+	if err := r.reevaluate(); err != nil {
 		return err
 	}
 	if err := r.movePins(); err != nil {
@@ -383,6 +389,19 @@ func (r *replacement) startCollector() error {
 		time.Sleep(time.Millisecond)
 	}
 	return fmt.Errorf("collector of dead flows: %w", unix.Errno(-int32(ret)))
+}
+
+// reevaluate marks the flows that there are, if a new policy is to judge them.
+func (r *replacement) reevaluate() error {
+	if !r.cfg.Reevaluate || r.fresh || identityIs(r.oldPolicy[identityMap], r.identity) {
+		return nil
+	}
+	for range 2 { // a packet may have undone a mark
+		if _, err := r.loaded.programs["l2_reevaluate"].Run(&ebpf.RunOptions{}); err != nil {
+			return fmt.Errorf("mark the flows: %w", err)
+		}
+	}
+	return nil
 }
 
 // forgetOthers lets go of interfaces that are not configured any more.

@@ -47,6 +47,12 @@ type FlowStatus struct {
 	HalfOpen     uint64 `json:"half_open"`
 	MaxHalfOpen  uint32 `json:"max_half_open"`
 	Collected    uint64 `json:"collected"` // entries, since first attached
+	// Mappings are external ports that clients have.
+	Mappings uint64 `json:"mappings"`
+	// Sources are addresses whose flows are counted, because they are limited
+	// to MaxPerSource; 0: they are not.
+	Sources      uint64 `json:"sources"`
+	MaxPerSource uint32 `json:"max_per_source"`
 }
 
 // Counter is what a rule, or a base chain's policy, has counted.
@@ -70,7 +76,7 @@ func (d *Dataplane) Status() (Status, error) {
 	s.Flows = FlowStatus{
 		Confirmed: gc.Flows / 2, MaxConfirmed: d.cfg.MaxFlows,
 		HalfOpen: gc.HalfOpen / 2, MaxHalfOpen: d.cfg.MaxHalfOpen,
-		Collected: gc.Collected,
+		Collected: gc.Collected, Mappings: gc.Mappings, Sources: gc.Sources, MaxPerSource: d.cfg.MaxFlowsPerSource,
 	}
 	var err error
 	s.Stats, err = readStats(d.maps["l2_stats"])

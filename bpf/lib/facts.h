@@ -35,10 +35,10 @@ struct ct_facts {
 #define FACT_STATUS_SRC_NAT (1U << 4)
 #define FACT_STATUS_DST_NAT (1U << 5)
 
-/* Of the packet in hand. The programs do not nest on a CPU. */
+/* Of the packet in hand, and of one that is copied meanwhile. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, struct ct_facts);
 } l2_facts SEC(".maps");
@@ -48,6 +48,18 @@ static __always_inline struct ct_facts *facts(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&l2_facts, &zero);
+}
+
+/* Keeps them, or takes them back. */
+static __always_inline void facts_copy(__u32 from, __u32 to)
+{
+	struct ct_facts *c;
+
+	if (!(policy_facts & FACTS_CT))
+		return;
+	c = bpf_map_lookup_elem(&l2_facts, &from);
+	if (c)
+		bpf_map_update_elem(&l2_facts, &to, c, BPF_ANY);
 }
 
 /* The packet has no flow, or none yet. */

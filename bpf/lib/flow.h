@@ -24,6 +24,9 @@
  * expiry and counters: the same harm.
  */
 
+/* 1: the configuration has flows judged by a new ruleset: reevaluate.h. */
+volatile const __u32 policy_reevaluates = 0;
+
 /* A UDP exchange is a stream after this: nf_conntrack_proto_udp.c. */
 #define UDP_STREAM_AFTER (2 * TICKS_PER_SEC)
 

@@ -3,8 +3,10 @@
 
 #include "common.h"
 #include "conntrack.h"
+#include "mapping.h"
 #include "maps.h"
 #include "reasm.h"
+#include "source.h"
 
 /*
  * Collection of dead flows, fragments and expired elements of sets, without user space:
@@ -40,6 +42,8 @@ struct gc {
 	__u64 flows; /* entries that lived at the last run */
 	__u64 half_open;
 	__u64 collected;
+	__u64 mappings;
+	__u64 sources;
 };
 
 struct {
@@ -51,6 +55,7 @@ struct {
 
 struct gc_walk {
 	__u32 now;
+	__u32 sources; /* number of the walk that counts them; 0: none does */
 	__u32 live;
 	__u32 dead;
 };
@@ -60,12 +65,16 @@ static long gc_visit(struct bpf_map *map, const struct tuple *key,
 {
 	struct tuple copy; /* functions take no key of a map's */
 
+	copy = *key;
 	if (!ticks_after(walk->now, READ_ONCE(f->expires))) {
 		walk->live++;
+		if (f->flags & (FLOW_MAPPED_SRC | FLOW_MAPPED_DST))
+			mapping_mark(&copy, f, walk->now + TICKS_PER_SEC);
+		if (walk->sources && !(f->flags & FLOW_REPLY))
+			source_found(&copy, walk->sources);
 		return 0;
 	}
 	/* The other entry's expiry is within a second of this one's. */
-	copy = *key;
 	walk->dead += flow_delete(&copy, f, FLOW_END_EXPIRED);
 	return 0;
 }
@@ -76,15 +85,28 @@ static int gc_work(void *map, int *key, void *value)
 	struct gc_walk flows = {
 		.now = ns_to_ticks(bpf_ktime_get_ns()) - TICKS_PER_SEC,
 	};
-	struct gc_walk half = { .now = flows.now };
+	struct mapping_walk mappings = { .since = flows.now };
+	struct source_walk sources = {};
 	struct gc *gc = value;
+	struct gc_walk half;
+
+	if (source_is_limited())
+		flows.sources = (__u32)gc->runs + 1;
+	half = flows;
 
 	bpf_for_each_map_elem(&l2_flows, gc_visit, &flows, 0);
 	bpf_for_each_map_elem(&l2_half_open, gc_visit, &half, 0);
+	/* Those in use have been marked. */
+	bpf_for_each_map_elem(&l2_mappings, mapping_visit, &mappings, 0);
+	sources.walk = flows.sources;
+	if (flows.sources || gc->sources)
+		bpf_for_each_map_elem(&l2_sources, source_visit, &sources, 0);
+	gc->sources = sources.live;
 	reasm_collect(ns_to_ticks(bpf_ktime_get_ns()));
 	gc->flows = flows.live;
 	gc->half_open = half.live;
 	gc->collected += flows.dead + half.dead;
+	gc->mappings = mappings.live;
 	gc->runs++;
 	return 0;
 }

@@ -141,6 +141,7 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 		nft_ct_write(p, 0);                                       \
 		nft_device(ctx, p, 0);                                    \
 		nft_dup(ctx, p, 0);                                       \
+		nft_dup_to(ctx, p, 0, 0);                                 \
 		nft_socket(ctx, p, 0);                                    \
 		nft_clock(ctx, p, 0);                                     \
 		nft_secpath(ctx, p, 0);                                   \

@@ -6,8 +6,10 @@
 #include "facts.h"
 #include "first_answer.h"
 #include "icmp_error.h"
+#include "mapping.h"
 #include "marks.h"
 #include "parse.h"
+#include "reevaluate.h"
 #include "scratch.h"
 #include "types.h"
 #include "written.h"
@@ -110,6 +112,7 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		icmp_error_track(skb, p, error);
 	} else {
 		ct_in(skb, p, w->key, w->ct);
+		reevaluate_begin(p, w->ct, w->key);
 	}
 }
 
@@ -142,4 +145,5 @@ static __always_inline void forget(const struct way *w)
 	f = bpf_map_lookup_elem(&l2_half_open, w->key);
 	if (f)
 		flow_delete(w->key, f, FLOW_END_REFUSED);
+	mapping_forget();
 }

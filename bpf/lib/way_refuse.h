@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "dup.h"
 #include "facts.h"
 #include "first_answer.h"
 #include "marks.h"
@@ -71,9 +72,18 @@ static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
 				  const struct way *w, __u32 hook)
 {
 	count(STAT_DROP_POLICY);
-	if (!policy_rejects || !REJECT_KIND(p))
+	reevaluate_drop(w->ct, w->key);
+	/* Of a copy nobody has an answer. */
+	if (!policy_rejects || !REJECT_KIND(p) || is_copy())
 		return TCX_DROP;
 	return reject(skb, p, hook, w->ct->first, is_translated_dst(w));
+}
+
+/* Likewise, where nothing is rejected. */
+static __always_inline int drop_policy(const struct way *w)
+{
+	reevaluate_drop(w->ct, w->key);
+	return drop(STAT_DROP_POLICY);
 }
 
 /* A step of NAT has ended the packet's way. */
@@ -90,5 +100,6 @@ static __always_inline int refuse_nat(struct __sk_buff *skb, struct pkt *p,
 static __always_inline int refuse_late(const struct way *w)
 {
 	forget(w);
+	reevaluate_drop(w->ct, w->key);
 	return drop(STAT_DROP_POLICY);
 }

@@ -69,6 +69,10 @@ func printStatus(e *env, s api.Status) error {
 	d := s.Dataplane
 	t.row("dataplane", fmt.Sprintf("%s at %s, since %s", d.Generation, d.PinPath, s.Applied.Format(time.DateTime)))
 	t.row("flows", fmt.Sprintf("%d of %d confirmed, %d of %d half open", d.Flows.Confirmed, d.Flows.MaxConfirmed, d.Flows.HalfOpen, d.Flows.MaxHalfOpen))
+	if d.Flows.MaxPerSource > 0 {
+		t.row("sources", fmt.Sprintf("%d, of at most %d flows each", d.Flows.Sources, d.Flows.MaxPerSource))
+	}
+	t.row("NAT", fmt.Sprintf("%d mappings", d.Flows.Mappings))
 	if err := t.Flush(); err != nil {
 		return err
 	}

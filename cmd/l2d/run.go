@@ -73,6 +73,7 @@ func run(ctx context.Context, opt options) error {
 	}
 
 	go d.followLinks(ctx)
+	go d.followAddresses(ctx)
 	if enforce.Follows(cfg) {
 		go d.followRuleset(ctx)
 	}

@@ -48,6 +48,7 @@ func init() {
 // packets to get through, and each ruleset uses conntrack.
 func (r *Generator) Router(wan string) string {
 	var b strings.Builder
+	r.copies = false
 	for i := range 1 + r.IntN(3) {
 		family := "inet"
 		if i > 0 {
@@ -60,7 +61,7 @@ func (r *Generator) Router(wan string) string {
 		families = []string{"inet"}
 	}
 	for _, family := range families {
-		if r.IntN(4) > 0 || slices.Contains(r.Only, "nat") {
+		if !r.copies && (r.IntN(4) > 0 || slices.Contains(r.Only, "nat")) {
 			b.WriteString(r.natTable(family, wan))
 		}
 	}

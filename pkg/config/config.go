@@ -53,6 +53,8 @@ type Dataplane struct {
 	// Mirror has a file's sets in the kernel's nftables too, for others to
 	// write to.
 	Mirror bool `json:"mirror"`
+	// Reevaluate has a new ruleset judge the flows that there are.
+	Reevaluate bool `json:"reevaluate"`
 	// PinPath is the directory of the pinned programs, links and maps, on a
 	// bpffs.
 	PinPath string `json:"pin_path"`
@@ -99,6 +101,9 @@ type Conntrack struct {
 	// MaxHalfOpen is the number of flows without a reply. The oldest makes
 	// room for the newest.
 	MaxHalfOpen uint32 `json:"max_half_open"`
+	// MaxFlowsPerSource is the number of flows that one address may have begun,
+	// 0 for as many as there is room for.
+	MaxFlowsPerSource uint32 `json:"max_flows_per_source"`
 	// Timeouts are in whole seconds.
 	Timeouts flow.Timeouts `json:"timeouts"`
 	flow.TCP
@@ -112,6 +117,7 @@ type NAT struct {
 	LogDestinations bool `json:"log_destinations"`
 	// LogRate is how many lines a second are logged at most.
 	LogRate uint32 `json:"log_rate"`
+	flow.NATSettings
 }
 
 // Control is the socket that l2ctl talks to.
@@ -159,7 +165,7 @@ func Default() Config {
 			Timeouts:    flow.DefaultTimeouts(),
 			TCP:         flow.DefaultTCP(),
 		},
-		NAT:     NAT{LogRate: 1000},
+		NAT:     NAT{LogRate: 1000, NATSettings: flow.DefaultNAT()},
 		Host:    Host{StateDir: DefaultStateDir},
 		Control: Control{Socket: DefaultSocket},
 		Log:     Log{Level: LogInfo, Format: LogText},

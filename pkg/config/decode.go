@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -130,6 +131,7 @@ func (d *decoder) dataplane(v node, c *Dataplane) {
 			v.str(&c.Ruleset, "the path of an nftables file, or kernel", isPath)
 		},
 		"mirror":     func(v node) { v.boolean(&c.Mirror); mirror = v },
+		"reevaluate": func(v node) { v.boolean(&c.Reevaluate) },
 		"pin_path":   func(v node) { v.str(&c.PinPath, "an absolute path on a bpffs, such as "+DefaultPinPath, isCleanAbs) },
 		"interfaces": func(v node) { d.interfaces(v, c) },
 	})
@@ -173,6 +175,8 @@ func (d *decoder) conntrack(v node, c *Conntrack) {
 		"max_half_open": func(v node) { v.number(&c.MaxHalfOpen, MinFlows, MaxFlows) },
 		"timeouts":      func(v node) { d.timeouts(v, &c.Timeouts) },
 
+		"max_flows_per_source": func(v node) { v.number(&c.MaxFlowsPerSource, MinFlows, MaxFlows) },
+
 		"tcp_be_liberal":         func(v node) { v.boolean(&c.BeLiberal) },
 		"tcp_loose":              func(v node) { v.boolean(&c.Loose) },
 		"tcp_ignore_invalid_rst": func(v node) { v.boolean(&c.IgnoreInvalidRST) },
@@ -200,11 +204,27 @@ func (d *decoder) timeouts(v node, t *flow.Timeouts) {
 }
 
 func (d *decoder) nat(v node, c *NAT) {
+	dependences := []string{string(flow.EndpointIndependent), string(flow.AddressDependent), string(flow.EndpointDependent)}
+	filtering := v
 	v.mapping(map[string]field{
+		"mapping":        func(v node) { v.oneOf((*string)(&c.Mapping), dependences...) },
+		"filtering":      func(v node) { v.oneOf((*string)(&c.Filtering), dependences...); filtering = v },
+		"port_range":     func(v node) { v.portRange(&c.PortRange) },
+		"reserved_ports": func(v node) { v.ports(&c.ReservedPorts) },
+
 		"log":              func(v node) { v.boolean(&c.Log) },
 		"log_destinations": func(v node) { v.boolean(&c.LogDestinations) },
 		"log_rate":         func(v node) { v.number(&c.LogRate, 1, MaxLogRate) },
 	})
+	if slices.Index(dependences, string(c.Filtering)) < slices.Index(dependences, string(c.Mapping)) {
+		filtering.failf(fmt.Sprintf("a client's port is another one %s", scopes[c.Mapping]), fmt.Sprintf("%s, or a wider mapping", c.Mapping))
+	}
+}
+
+// scopes say when a mapping differs.
+var scopes = map[flow.Dependence]string{
+	flow.AddressDependent:  "for each remote address",
+	flow.EndpointDependent: "for each remote address and port",
 }
 
 func (d *decoder) control(v node, c *Control) {

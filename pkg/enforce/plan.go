@@ -162,13 +162,16 @@ func (p *Plan) compile() error {
 		return locate(cfg.Dataplane.Ruleset, err)
 	}
 	p.Loader = loader.Config{
-		PinPath:     cfg.Dataplane.PinPath,
-		MaxFlows:    cfg.Conntrack.MaxFlows,
-		MaxHalfOpen: cfg.Conntrack.MaxHalfOpen,
-		Timeouts:    cfg.Conntrack.Timeouts,
-		TCP:         cfg.Conntrack.TCP,
-		Policy:      p.Program,
-		CarryAll:    p.Program.Carry,
+		PinPath:           cfg.Dataplane.PinPath,
+		MaxFlows:          cfg.Conntrack.MaxFlows,
+		MaxHalfOpen:       cfg.Conntrack.MaxHalfOpen,
+		MaxFlowsPerSource: cfg.Conntrack.MaxFlowsPerSource,
+		Timeouts:          cfg.Conntrack.Timeouts,
+		TCP:               cfg.Conntrack.TCP,
+		NAT:               cfg.NAT.NATSettings,
+		Policy:            p.Program,
+		Reevaluate:        cfg.Dataplane.Reevaluate,
+		CarryAll:          p.Program.Carry,
 	}
 	return nil
 }

@@ -51,6 +51,12 @@ var (
 		"Size of each tier of the flow table.", []string{"tier"}, nil)
 	descCollected = prometheus.NewDesc("l2d_flow_entries_collected_total",
 		"Entries of dead flows removed by the collector.", nil, nil)
+	descSources = prometheus.NewDesc("l2d_flow_sources",
+		"Addresses whose flows are counted, because they are limited.", nil, nil)
+	descSourceMax = prometheus.NewDesc("l2d_flows_per_source_max",
+		"Flows that one address may have begun.", nil, nil)
+	descMappings = prometheus.NewDesc("l2d_nat_mappings",
+		"External ports that clients have, as the collector last counted them.", nil, nil)
 	descEvents = prometheus.NewDesc("l2d_events_total",
 		"Packets and events of the dataplane by name, drops without a rule among them.", []string{"event"}, nil)
 	descInterface = prometheus.NewDesc("l2d_interface_attached",
@@ -90,7 +96,7 @@ func NewCollector(s Source, log *slog.Logger) *Collector { return &Collector{s, 
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descUp, descBuild, descApplied, descReload, descRulePackets, descRuleBytes, descFlows, descFlowsMax,
-		descCollected, descEvents, descInterface, descWaiting, descVerified,
+		descCollected, descSources, descSourceMax, descMappings, descEvents, descInterface, descWaiting, descVerified,
 		descHost, descDrift, descHostError, descPending,
 		descInSync, descSyncErrors, descSyncLag, descSyncChanges,
 	} {
@@ -141,6 +147,11 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descFlowsMax, float64(dp.Flows.MaxConfirmed), "confirmed")
 	gauge(descFlowsMax, float64(dp.Flows.MaxHalfOpen), "half_open")
 	counter(descCollected, dp.Flows.Collected)
+	gauge(descMappings, float64(dp.Flows.Mappings))
+	if dp.Flows.MaxPerSource > 0 {
+		gauge(descSources, float64(dp.Flows.Sources))
+		gauge(descSourceMax, float64(dp.Flows.MaxPerSource))
+	}
 	for name, n := range dp.Stats {
 		counter(descEvents, n, name)
 	}

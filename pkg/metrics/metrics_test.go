@@ -46,7 +46,7 @@ func TestScrape(t *testing.T) {
 			Dataplane: loader.Status{
 				Interfaces: []loader.InterfaceStatus{{Name: "br0", TC: true, XDP: loader.XDPOff}, {Name: "wan0", TC: true, XDP: loader.XDPNative}},
 				Programs:   []loader.Program{{Name: "l2_xdp", VerifiedInstructions: 77}},
-				Flows:      loader.FlowStatus{Confirmed: 1, MaxConfirmed: 2, HalfOpen: 3, MaxHalfOpen: 4, Collected: 5},
+				Flows:      loader.FlowStatus{Confirmed: 1, MaxConfirmed: 2, HalfOpen: 3, MaxHalfOpen: 4, Collected: 5, Mappings: 7, Sources: 8, MaxPerSource: 9},
 				Stats:      map[string]uint64{"drop_policy": 6},
 			},
 			Host: &api.Host{Resources: 17, Drift: make([]reconcile.Change, 2), Pending: &reconcile.Pending{}, Error: "bad"},
@@ -76,6 +76,9 @@ func TestScrape(t *testing.T) {
 		`l2d_flows{tier="half_open"} 3`,
 		`l2d_flows_max{tier="half_open"} 4`,
 		`l2d_flow_entries_collected_total 5`,
+		`l2d_nat_mappings 7`,
+		`l2d_flow_sources 8`,
+		`l2d_flows_per_source_max 9`,
 		`l2d_events_total{event="drop_policy"} 6`,
 		`l2d_rule_packets_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 10`,
 		`l2d_rule_bytes_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 11`,

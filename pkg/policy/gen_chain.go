@@ -136,6 +136,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.nat(o, next, sc)
 		case *opDup:
 			g.dup(o)
+		case *opDupTo:
+			g.dupTo(o)
 		case *opFwd:
 			g.fwd(o, next, sc)
 		case opReject:

@@ -280,8 +280,8 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
 		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{},
-		portsShow: portsShow(text), partsShow: partsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text),
-		asksProtocol: asksProtocol.MatchString(text), numbers: numbersOf(text), expiry: opt.Expiry,
+		portsShow: portsShow(text) || copiesTo.MatchString(text), partsShow: partsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text),
+		asksProtocol: asksProtocol.MatchString(text), copies: copiesTo.MatchString(text), numbers: numbersOf(text), expiry: opt.Expiry,
 	}
 	if t.near, err = r.nearHosts(text); err != nil {
 		return nil, err
@@ -418,12 +418,14 @@ type trial struct {
 	near    [][2][]netip.Addr // hosts near the ruleset's own, by port and family
 	// others have a flow of a protocol without ports.
 	others map[netip.Addr]bool
-	// portsShow: rules can match on the routers' free choice of a port, so that
+	// portsShow: rules can match on the routers' free choice of a port, or copy
+	// packets with it, so that
 	// clients do without the same ports.
 	portsShow bool
 	rejects   bool // rules answer
 	// partsShow: rules can match on what fragments begin with.
 	partsShow bool
+	copies    bool // rules copy packets to an address
 	// rejectsOwn: also to what the router sends itself.
 	rejectsOwn   bool
 	asksProtocol bool   // rules ask about the protocol of flows

@@ -153,7 +153,7 @@ func (r *router) enforce(ctx context.Context, text, pin string, l *loaded) (*enf
 		return nil, err
 	}
 	links, names := []nft.Link{{Name: "lo", Index: 1}}, map[string]int{"lo": 1}
-	cfg := loader.Config{PinPath: pin, MaxFlows: maxFlows, MaxHalfOpen: maxHalfOpen, Timeouts: l.timeouts, TCP: flow.DefaultTCP()}
+	cfg := loader.Config{PinPath: pin, MaxFlows: maxFlows, MaxHalfOpen: maxHalfOpen, Timeouts: l.timeouts, TCP: flow.DefaultTCP(), NAT: flow.DefaultNAT()}
 	for i, p := range r.ports {
 		links = append(links, nft.Link{Name: p.name, Index: r.index[i]})
 		names[p.name] = r.index[i]
