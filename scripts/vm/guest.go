@@ -120,7 +120,9 @@ func enterRoot(tree bool) error {
 			return err
 		}
 	}
-	return nil
+	// Where udev is, this is there before its module is.
+	const tun = 10<<8 | 200
+	return errors.Join(os.Mkdir("/dev/net", 0o755), unix.Mknod("/dev/net/tun", unix.S_IFCHR|0o666, tun))
 }
 
 // await tries until there is no error, for as long as devices may take to appear.
