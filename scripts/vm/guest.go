@@ -17,9 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// inMachine is set in the environment of the command, for it to know where it is.
+const inMachine = "L2D_VM"
+
 // guestEnv is what the command finds in its environment.
 var guestEnv = map[string]string{
 	"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "HOME": "/root", "LANG": "C.UTF-8", "TMPDIR": "/tmp",
+	inMachine: "1",
 }
 
 // guest is the first process of the machine: it finds the root file system, runs

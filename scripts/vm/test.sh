@@ -15,6 +15,7 @@ KIT=$(realpath -m "${L2D_VM_KIT:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/l2d/vm
 # NAME PACKAGE TIMEOUT ARGUMENT...: a package's test, and how long its machine may
 # run. An emulated processor is 10 to 30 times slower: no test of time is here.
 SUITES='
+machine scripts/vm 5m -test.run=TestMachine
 verifier loader 25m -test.run=TestVerifier$ -loader.rulesets=../examples/*/*.nft,../pkg/lab/diff/testdata/rulesets/*.nft
 log pkg/lab/diff 10m -test.run=TestLog
 examples pkg/lab/diff 25m -test.run=TestExamples -diff.packets=200 -diff.parallel=1
