@@ -55,6 +55,36 @@ type l2TCClock struct {
 	MinutesWest int32
 }
 
+type l2TCConnCount struct {
+	_       structs.HostLayout
+	Members uint32
+	Head    uint32
+	Tail    uint32
+	Unused  uint32
+	Walked  uint64
+	Used    uint64
+}
+
+type l2TCConnMember struct {
+	_      structs.HostLayout
+	Seen   uint64
+	Cpu    uint32
+	Unused uint32
+}
+
+type l2TCConnMemberKey struct {
+	_     structs.HostLayout
+	Id    uint64
+	Tuple l2TCTuple
+}
+
+type l2TCConnSlotKey struct {
+	_      structs.HostLayout
+	Id     uint64
+	Slot   uint32
+	Unused uint32
+}
+
 type l2TCCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -69,10 +99,12 @@ type l2TCCtFacts struct {
 	Direction uint8
 	There     uint8
 	Tracked   uint8
-	Unused    uint8
+	Assured   uint8
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
+	Counts    [3]l2TCCounter
+	Averages  [3]uint64
 }
 
 type l2TCFirstFlow struct {
@@ -452,6 +484,7 @@ type l2TCScratch struct {
 	Route  [8]uint64
 	Answer l2TCTuple
 	Source [16]uint8
+	Member l2TCConnMemberKey
 	Buffer [256]uint8
 	L4     struct {
 		_       structs.HostLayout
@@ -570,6 +603,9 @@ const (
 	l2TCMapL2Awaited         = "l2_awaited"
 	l2TCMapL2Chunk           = "l2_chunk"
 	l2TCMapL2Clock           = "l2_clock"
+	l2TCMapL2ConnCounts      = "l2_conn_counts"
+	l2TCMapL2ConnMembers     = "l2_conn_members"
+	l2TCMapL2ConnSlots       = "l2_conn_slots"
 	l2TCMapL2Counters        = "l2_counters"
 	l2TCMapL2Datagrams       = "l2_datagrams"
 	l2TCMapL2Events          = "l2_events"
@@ -605,6 +641,7 @@ const (
 	l2TCVarCsumIpv6Flag      = "csum_ipv6_flag"
 	l2TCVarFirstFlowNext     = "first_flow_next"
 	l2TCVarHalfWayNext       = "half_way_next"
+	l2TCVarPolicyCountsConns = "policy_counts_conns"
 	l2TCVarPolicyFacts       = "policy_facts"
 	l2TCVarPolicyNat         = "policy_nat"
 	l2TCVarPolicyPhases      = "policy_phases"
@@ -673,6 +710,9 @@ type l2TCMapSpecs struct {
 	L2Awaited       *ebpf.MapSpec `ebpf:"l2_awaited"`
 	L2Chunk         *ebpf.MapSpec `ebpf:"l2_chunk"`
 	L2Clock         *ebpf.MapSpec `ebpf:"l2_clock"`
+	L2ConnCounts    *ebpf.MapSpec `ebpf:"l2_conn_counts"`
+	L2ConnMembers   *ebpf.MapSpec `ebpf:"l2_conn_members"`
+	L2ConnSlots     *ebpf.MapSpec `ebpf:"l2_conn_slots"`
 	L2Counters      *ebpf.MapSpec `ebpf:"l2_counters"`
 	L2Datagrams     *ebpf.MapSpec `ebpf:"l2_datagrams"`
 	L2Events        *ebpf.MapSpec `ebpf:"l2_events"`
@@ -710,6 +750,7 @@ type l2TCVariableSpecs struct {
 	CsumIpv6Flag      *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
 	FirstFlowNext     *ebpf.VariableSpec `ebpf:"first_flow_next"`
 	HalfWayNext       *ebpf.VariableSpec `ebpf:"half_way_next"`
+	PolicyCountsConns *ebpf.VariableSpec `ebpf:"policy_counts_conns"`
 	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyNat         *ebpf.VariableSpec `ebpf:"policy_nat"`
 	PolicyPhases      *ebpf.VariableSpec `ebpf:"policy_phases"`
@@ -746,6 +787,9 @@ type l2TCMaps struct {
 	L2Awaited       *ebpf.Map `ebpf:"l2_awaited"`
 	L2Chunk         *ebpf.Map `ebpf:"l2_chunk"`
 	L2Clock         *ebpf.Map `ebpf:"l2_clock"`
+	L2ConnCounts    *ebpf.Map `ebpf:"l2_conn_counts"`
+	L2ConnMembers   *ebpf.Map `ebpf:"l2_conn_members"`
+	L2ConnSlots     *ebpf.Map `ebpf:"l2_conn_slots"`
 	L2Counters      *ebpf.Map `ebpf:"l2_counters"`
 	L2Datagrams     *ebpf.Map `ebpf:"l2_datagrams"`
 	L2Events        *ebpf.Map `ebpf:"l2_events"`
@@ -779,6 +823,9 @@ func (m *l2TCMaps) Close() error {
 		m.L2Awaited,
 		m.L2Chunk,
 		m.L2Clock,
+		m.L2ConnCounts,
+		m.L2ConnMembers,
+		m.L2ConnSlots,
 		m.L2Counters,
 		m.L2Datagrams,
 		m.L2Events,
@@ -817,6 +864,7 @@ type l2TCVariables struct {
 	CsumIpv6Flag      *ebpf.Variable `ebpf:"csum_ipv6_flag"`
 	FirstFlowNext     *ebpf.Variable `ebpf:"first_flow_next"`
 	HalfWayNext       *ebpf.Variable `ebpf:"half_way_next"`
+	PolicyCountsConns *ebpf.Variable `ebpf:"policy_counts_conns"`
 	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyNat         *ebpf.Variable `ebpf:"policy_nat"`
 	PolicyPhases      *ebpf.Variable `ebpf:"policy_phases"`

@@ -19,6 +19,36 @@ type l2XDPClock struct {
 	MinutesWest int32
 }
 
+type l2XDPConnCount struct {
+	_       structs.HostLayout
+	Members uint32
+	Head    uint32
+	Tail    uint32
+	Unused  uint32
+	Walked  uint64
+	Used    uint64
+}
+
+type l2XDPConnMember struct {
+	_      structs.HostLayout
+	Seen   uint64
+	Cpu    uint32
+	Unused uint32
+}
+
+type l2XDPConnMemberKey struct {
+	_     structs.HostLayout
+	Id    uint64
+	Tuple l2XDPTuple
+}
+
+type l2XDPConnSlotKey struct {
+	_      structs.HostLayout
+	Id     uint64
+	Slot   uint32
+	Unused uint32
+}
+
 type l2XDPCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -33,10 +63,12 @@ type l2XDPCtFacts struct {
 	Direction uint8
 	There     uint8
 	Tracked   uint8
-	Unused    uint8
+	Assured   uint8
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
+	Counts    [3]l2XDPCounter
+	Averages  [3]uint64
 }
 
 type l2XDPFlow struct {
@@ -338,6 +370,7 @@ type l2XDPScratch struct {
 	Route  [8]uint64
 	Answer l2XDPTuple
 	Source [16]uint8
+	Member l2XDPConnMemberKey
 	Buffer [256]uint8
 	L4     struct {
 		_       structs.HostLayout
@@ -440,6 +473,9 @@ type l2XDPTuple struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	l2XDPMapL2Clock           = "l2_clock"
+	l2XDPMapL2ConnCounts      = "l2_conn_counts"
+	l2XDPMapL2ConnMembers     = "l2_conn_members"
+	l2XDPMapL2ConnSlots       = "l2_conn_slots"
 	l2XDPMapL2Counters        = "l2_counters"
 	l2XDPMapL2Events          = "l2_events"
 	l2XDPMapL2Facts           = "l2_facts"
@@ -519,6 +555,9 @@ type l2XDPProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPMapSpecs struct {
 	L2Clock       *ebpf.MapSpec `ebpf:"l2_clock"`
+	L2ConnCounts  *ebpf.MapSpec `ebpf:"l2_conn_counts"`
+	L2ConnMembers *ebpf.MapSpec `ebpf:"l2_conn_members"`
+	L2ConnSlots   *ebpf.MapSpec `ebpf:"l2_conn_slots"`
 	L2Counters    *ebpf.MapSpec `ebpf:"l2_counters"`
 	L2Events      *ebpf.MapSpec `ebpf:"l2_events"`
 	L2Facts       *ebpf.MapSpec `ebpf:"l2_facts"`
@@ -574,6 +613,9 @@ func (o *l2XDPObjects) Close() error {
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPMaps struct {
 	L2Clock       *ebpf.Map `ebpf:"l2_clock"`
+	L2ConnCounts  *ebpf.Map `ebpf:"l2_conn_counts"`
+	L2ConnMembers *ebpf.Map `ebpf:"l2_conn_members"`
+	L2ConnSlots   *ebpf.Map `ebpf:"l2_conn_slots"`
 	L2Counters    *ebpf.Map `ebpf:"l2_counters"`
 	L2Events      *ebpf.Map `ebpf:"l2_events"`
 	L2Facts       *ebpf.Map `ebpf:"l2_facts"`
@@ -597,6 +639,9 @@ type l2XDPMaps struct {
 func (m *l2XDPMaps) Close() error {
 	return _L2XDPClose(
 		m.L2Clock,
+		m.L2ConnCounts,
+		m.L2ConnMembers,
+		m.L2ConnSlots,
 		m.L2Counters,
 		m.L2Events,
 		m.L2Facts,

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 )
 
@@ -37,6 +36,8 @@ type Status struct {
 	// Stats are packets and events since the dataplane was first attached,
 	// by the names of enum stat of bpf/lib/types.h in lower case.
 	Stats map[string]uint64 `json:"stats"`
+	// CPUs are those that have handled a packet, in order.
+	CPUs []CPUStatus `json:"cpus"`
 }
 
 // FlowStatus is the fill of the flow tables, as the collector found it at its
@@ -78,9 +79,12 @@ func (d *Dataplane) Status() (Status, error) {
 		HalfOpen: gc.HalfOpen / 2, MaxHalfOpen: d.cfg.MaxHalfOpen,
 		Collected: gc.Collected, Mappings: gc.Mappings, Sources: gc.Sources, MaxPerSource: d.cfg.MaxFlowsPerSource,
 	}
-	var err error
-	s.Stats, err = readStats(d.maps["l2_stats"])
-	return s, err
+	stats, err := readStats(d.maps["l2_stats"])
+	if err != nil {
+		return s, err
+	}
+	s.Stats, s.CPUs = stats.sums(), stats.cpus()
+	return s, nil
 }
 
 // Counters returns the policy's counters, in the order of their indexes.
@@ -99,29 +103,6 @@ func (d *Dataplane) Counters() ([]Counter, error) {
 		}
 	}
 	return all, nil
-}
-
-func readStats(m *ebpf.Map) (map[string]uint64, error) {
-	names, err := statNames()
-	if err != nil {
-		return nil, err
-	}
-	stats := make(map[string]uint64, len(names))
-	var perCPU []uint64
-	for i, name := range names {
-		if uint32(i) >= m.MaxEntries() {
-			break
-		}
-		if err := m.Lookup(uint32(i), &perCPU); err != nil {
-			return nil, fmt.Errorf("statistic %s: %w", name, err)
-		}
-		var sum uint64
-		for _, n := range perCPU {
-			sum += n
-		}
-		stats[name] = sum
-	}
-	return stats, nil
 }
 
 // statNames are the statistics' names in the programs' own BTF, so that there is

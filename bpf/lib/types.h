@@ -338,6 +338,7 @@ enum stat {
 	STAT_DROP_NAT_EXHAUSTED,
 	STAT_DROP_NAT_LOCAL, /* would need lo, where there are no programs */
 	STAT_DROP_FLOW_CLASH,
+	STAT_DROP_CT_COUNT_FULL, /* ct count knows as many as it can */
 	STAT_DROP_INTERNAL,
 	STAT_LOG_LOST,
 	STAT_DROP_SOURCE_LIMIT, /* its sender has begun enough flows */

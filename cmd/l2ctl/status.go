@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/cpus"
 )
 
 type statusCmd struct {
@@ -73,6 +74,9 @@ func printStatus(e *env, s api.Status) error {
 		t.row("sources", fmt.Sprintf("%d, of at most %d flows each", d.Flows.Sources, d.Flows.MaxPerSource))
 	}
 	t.row("NAT", fmt.Sprintf("%d mappings", d.Flows.Mappings))
+	if len(s.CPUs) > 0 {
+		t.row("packets on", cpuLine(&s))
+	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -110,6 +114,16 @@ func printStatus(e *env, s api.Status) error {
 
 	fmt.Fprintln(e.out)
 	t = newTable(e.out)
+	t.row("CPU", "FORWARDED BY XDP", "BY TC", "TO THE ROUTER", "DROPPED", "ITS OWN")
+	for _, c := range d.CPUs {
+		t.row(c.CPU, c.XDPForwarded, c.TCForwarded, c.Local, c.Dropped, c.Own)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+
+	fmt.Fprintln(e.out)
+	t = newTable(e.out)
 	t.row("EVENT", "COUNT")
 	names := make([]string, 0, len(d.Stats))
 	for name, n := range d.Stats {
@@ -122,6 +136,19 @@ func printStatus(e *env, s api.Status) error {
 		t.row(name, d.Stats[name])
 	}
 	return t.Flush()
+}
+
+// cpuLine says whether packets were handled where they are to be.
+func cpuLine(s *api.Status) string {
+	n, list := s.Elsewhere()
+	if n == 0 {
+		return fmt.Sprintf("CPUs %s, all of them", cpus.Format(s.CPUs))
+	}
+	var all uint64
+	for _, c := range s.Dataplane.CPUs {
+		all += c.Received()
+	}
+	return fmt.Sprintf("CPUs %s, but for %d of %d, on CPUs %s", cpus.Format(s.CPUs), n, all, cpus.Format(list))
 }
 
 // printSync says how the kernel's nftables is followed.

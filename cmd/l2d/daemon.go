@@ -313,7 +313,7 @@ func (d *daemon) Status(context.Context) (api.Status, error) {
 		Version: version, PID: os.Getpid(), Started: d.started,
 		Config: plan.Config.Path, Ruleset: plan.Config.Dataplane.Ruleset,
 		Applied: applied, Attached: dp != nil, Waiting: plan.Waiting, Rules: len(plan.Program.Rules),
-		TCOnly: plan.Program.TCOnlyTexts(),
+		TCOnly: plan.Program.TCOnlyTexts(), CPUs: plan.Config.Dataplane.CPUs,
 	}
 	if reloadErr != nil {
 		s.ReloadError = reloadErr.Error()

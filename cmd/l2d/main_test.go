@@ -48,6 +48,8 @@ type host struct {
 	dir    string
 	pins   string
 	states chan string // notifications of daemons
+	// sysfs has commands see the namespace's interfaces in /sys.
+	sysfs bool
 }
 
 const ruleset = "table inet filter {\n\tset s {\n\t\ttype ipv4_addr\n\t\tflags timeout\n\t}\n\tchain input {\n\t\ttype filter hook input priority 0; policy drop;\n\t\tip saddr @s drop\n\t\ttcp dport 22 accept\n\t}\n\tchain output {\n\t\ttype filter hook output priority 0;\n\t\tudp dport 9 log prefix \"discarded: \"\n\t}\n}\n"
@@ -114,6 +116,16 @@ func (h *host) write(name, text string) {
 // command runs a program in the namespace.
 func (h *host) command(name string, args ...string) *exec.Cmd {
 	ns := fmt.Sprintf("--net=/proc/%d/ns/net", h.holder.Process.Pid)
+	if h.sysfs {
+		args = append([]string{"-m", "sh", "-c", `set -e
+d=$(mktemp -d)
+mount --bind /sys/fs/bpf $d
+mount -t sysfs sysfs /sys
+mount --move $d /sys/fs/bpf
+rmdir $d
+exec "$0" "$@"`, name}, args...)
+		name = "unshare"
+	}
 	return exec.CommandContext(h.t.Context(), "nsenter", append([]string{ns, name}, args...)...)
 }
 

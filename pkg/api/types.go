@@ -3,6 +3,7 @@
 package api
 
 import (
+	"slices"
 	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
@@ -29,11 +30,24 @@ type Status struct {
 	TCOnly    []string      `json:"tc_only,omitempty"`
 	Rules     int           `json:"rules"`
 	Dataplane loader.Status `json:"dataplane"`
+	// CPUs are those that are to handle packets; empty if that is not said.
+	CPUs []int `json:"cpus,omitempty"`
 	// Sync is how a ruleset that changes in the kernel's nftables is followed;
 	// nil if none is.
 	Sync *Sync `json:"sync,omitempty"`
 	// Host is the state of the host around the dataplane; nil if none is declared.
 	Host *Host `json:"host,omitempty"`
+}
+
+// Elsewhere counts the packets that came in on other CPUs than those that are to handle
+// them, and lists these CPUs.
+func (s *Status) Elsewhere() (packets uint64, list []int) {
+	for _, c := range s.Dataplane.CPUs {
+		if n := c.Received(); n > 0 && len(s.CPUs) > 0 && !slices.Contains(s.CPUs, c.CPU) {
+			packets, list = packets+n, append(list, c.CPU)
+		}
+	}
+	return packets, list
 }
 
 // Host is the state of the host around the dataplane.

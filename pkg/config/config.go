@@ -60,8 +60,11 @@ type Dataplane struct {
 	PinPath string `json:"pin_path"`
 	// Interfaces are the network interfaces that the dataplane attaches to.
 	Interfaces []Interface `json:"interfaces"`
+	// CPUs are those that handle packets, in the order in which queues get them; without any
+	// it is not said.
+	CPUs []int `json:"cpus,omitempty"`
 
-	rulesetAt position
+	rulesetAt, cpusAt position
 }
 
 // KernelRuleset in the place of a file is the ruleset that the kernel's nftables

@@ -22,6 +22,8 @@ import (
 type decoder struct {
 	file string
 	errs List
+	// needCPUs are values that mean dataplane.cpus.
+	needCPUs []node
 }
 
 func (d *decoder) add(e Error) {
@@ -106,6 +108,7 @@ func (d *decoder) config(v node, c *Config) {
 	if c.NAT.Log && (c.Log.Level == LogWarn || c.Log.Level == LogError) {
 		log.failf("level "+c.Log.Level+" leaves out what nat.log writes", "level info or debug")
 	}
+	d.checkCPUs(c)
 	// A section that is broken already has its own error.
 	if ok && len(d.errs) == 0 {
 		d.required(c, at)
@@ -134,6 +137,7 @@ func (d *decoder) dataplane(v node, c *Dataplane) {
 		"reevaluate": func(v node) { v.boolean(&c.Reevaluate) },
 		"pin_path":   func(v node) { v.str(&c.PinPath, "an absolute path on a bpffs, such as "+DefaultPinPath, isCleanAbs) },
 		"interfaces": func(v node) { d.interfaces(v, c) },
+		"cpus":       func(v node) { v.cpuList(&c.CPUs); c.cpusAt = positionOf(v.n) },
 	})
 	if c.Mirror && c.Kernel() {
 		mirror.failf("the kernel's ruleset needs no mirror", "false, or the path of a file as the ruleset")

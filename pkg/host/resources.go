@@ -16,7 +16,7 @@ import (
 // Kinds are all kinds of resources of the running kernel.
 func Kinds() []reconcile.Kind {
 	dial := dialOnce()
-	kinds := []reconcile.Kind{NewSysctl(), &Features{dial}, MTU{}}
+	kinds := []reconcile.Kind{NewSysctl(), &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"}}
 	for _, g := range nicGroups {
 		kinds = append(kinds, &Settings{g, dial})
 	}
@@ -55,7 +55,8 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 	for i := range c.Host.NICs {
 		out = append(out, nicResources(c.Path, &c.Host.NICs[i])...)
 	}
-	return out, errors.Join(errs...)
+	work, err := cpuResources("/", c)
+	return append(out, work...), errors.Join(append(errs, err)...)
 }
 
 // nicRank is behind those of sysctls.
@@ -65,10 +66,8 @@ const nicRank = 10
 // and its MTU, in this order. There are none of an optional interface that is not
 // there.
 func nicResources(file string, n *config.NIC) (out []reconcile.Resource) {
-	if n.Optional {
-		if _, err := link(n.Name); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	if absent(n) {
+		return nil
 	}
 	add := func(kind string, rank int, want reconcile.State) {
 		if len(want) > 0 {
@@ -95,6 +94,15 @@ func nicResources(file string, n *config.NIC) (out []reconcile.Resource) {
 		add(MTUKind, len(nicGroups)+1, reconcile.State{valueKey: strconv.FormatUint(uint64(n.MTU), 10)})
 	}
 	return out
+}
+
+// absent tells whether an interface is not there, and need not be.
+func absent(n *config.NIC) bool {
+	if !n.Optional {
+		return false
+	}
+	_, err := link(n.Name)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // sysctls are the resources of a configuration's sysctls by name.

@@ -59,6 +59,10 @@ var (
 		"External ports that clients have, as the collector last counted them.", nil, nil)
 	descEvents = prometheus.NewDesc("l2d_events_total",
 		"Packets and events of the dataplane by name, drops without a rule among them.", []string{"event"}, nil)
+	descCPU = prometheus.NewDesc("l2d_cpu_packets_total",
+		"Packets by the CPU that handled them and what became of them. What the router sends itself is own.", []string{"cpu", "fate"}, nil)
+	descElsewhere = prometheus.NewDesc("l2d_packets_elsewhere_total",
+		"Packets that came in on other CPUs than those of the configuration.", nil, nil)
 	descInterface = prometheus.NewDesc("l2d_interface_attached",
 		"1 for each hook of an interface that the dataplane is attached to.", []string{"interface", "hook"}, nil)
 	descWaiting = prometheus.NewDesc("l2d_interfaces_waiting",
@@ -96,7 +100,7 @@ func NewCollector(s Source, log *slog.Logger) *Collector { return &Collector{s, 
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descUp, descBuild, descApplied, descReload, descRulePackets, descRuleBytes, descFlows, descFlowsMax,
-		descCollected, descSources, descSourceMax, descMappings, descEvents, descInterface, descWaiting, descVerified,
+		descCollected, descSources, descSourceMax, descMappings, descEvents, descInterface, descWaiting, descVerified, descCPU, descElsewhere,
 		descHost, descDrift, descHostError, descPending,
 		descInSync, descSyncErrors, descSyncLag, descSyncChanges,
 	} {
@@ -154,6 +158,18 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for name, n := range dp.Stats {
 		counter(descEvents, n, name)
+	}
+	for _, c := range dp.CPUs {
+		cpu := strconv.Itoa(c.CPU)
+		for fate, n := range map[string]uint64{
+			"xdp_forwarded": c.XDPForwarded, "tc_forwarded": c.TCForwarded, "local": c.Local, "dropped": c.Dropped, "own": c.Own,
+		} {
+			counter(descCPU, n, cpu, fate)
+		}
+	}
+	if len(st.CPUs) > 0 {
+		n, _ := st.Elsewhere()
+		counter(descElsewhere, n)
 	}
 	for _, i := range dp.Interfaces {
 		gauge(descInterface, truth(i.TC), i.Name, "tc")

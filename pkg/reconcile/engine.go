@@ -204,24 +204,32 @@ func (e *Engine) undo(ctx context.Context, changes []Change) error {
 	var errs []error
 	for i := range slices.Backward(changes) {
 		c := &changes[i]
-		err := e.set(ctx, c, c.Undo)
-		if errors.Is(err, fs.ErrNotExist) {
-			e.log.Warn("nothing to undo: it is gone", "resource", c.ID(), "err", err)
-			continue
+		errs = append(errs, e.putBack(ctx, c, c.Undo))
+		for _, lost := range c.Restore {
+			errs = append(errs, e.putBack(ctx, &Change{Kind: lost.Kind, Name: lost.Name, From: lost.State}, lost.State))
 		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("undo: %w", err))
-			e.log.Error("not undone", "resource", c.ID(), "to", c.From, "err", err)
-			continue
-		}
-		e.log.Warn("undone", "resource", c.ID(), "to", c.From)
-	}
-	if len(errs) == 0 {
-		return e.end()
 	}
 	err := errors.Join(errs...)
+	if err == nil {
+		return e.end()
+	}
 	e.pending.Phase, e.pending.Error = Stuck, err.Error()
 	return errors.Join(err, save(e.dir, e.pending))
+}
+
+// putBack sets what was before a change, if it is still there.
+func (e *Engine) putBack(ctx context.Context, c *Change, to State) error {
+	err := e.set(ctx, c, to)
+	if errors.Is(err, fs.ErrNotExist) {
+		e.log.Warn("nothing to undo: it is gone", "resource", c.ID(), "err", err)
+		return nil
+	}
+	if err != nil {
+		e.log.Error("not undone", "resource", c.ID(), "to", c.From, "err", err)
+		return fmt.Errorf("undo: %w", err)
+	}
+	e.log.Warn("undone", "resource", c.ID(), "to", c.From)
+	return nil
 }
 
 // Confirm makes a pending change final.
