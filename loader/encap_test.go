@@ -12,9 +12,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/mdlayher/genetlink"
 	mdnl "github.com/mdlayher/netlink"
+	"github.com/randomizedcoder/l2d/pkg/flow"
 	"golang.org/x/sys/unix"
 )
 
@@ -278,4 +281,156 @@ func TestWireGuardThroughNAT(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestVLANAtXDP: packets of flows go by XDP between VLANs of NICs that run it, and
+// between a VLAN and what has none; what the VLAN's device does not receive or
+// send goes no other way.
+func TestVLANAtXDP(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t)
+	r.encapsulate(t, encapsulations[0])
+	r.leaveTags(t)
+	cfg := r.config(testPolicy{masquerade: true, countStates: true})
+	for _, link := range []string{"vlanl", "vlanw"} {
+		cfg.Interfaces = append([]Interface{{Name: link, Index: r.index(link), XDP: XDPNative}}, cfg.Interfaces...)
+	}
+	d := r.mustApply(cfg)
+	s, err := d.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range s.Interfaces {
+		if i.XDP != XDPNative || !i.XDPRedirect {
+			t.Errorf("%+v", i)
+		}
+	}
+	inFamilies(t, func(t *testing.T, f family) {
+		vlan := encapsulated(f)
+		r.carries(t, vlan)
+		// From a VLAN into one, out of one, and into one.
+		for i, ends := range [][3]netip.Addr{{vlan.lan, vlan.wan, vlan.rwan}, {vlan.lan, f.wan, f.rwan}, {f.lan, vlan.wan, vlan.rwan}} {
+			if ends[1] == f.wan {
+				r.batch("l", "route replace "+f.wan.String()+" via "+vlan.rlan.String())
+			}
+			if ends[0] == f.lan {
+				r.batch("l", "route replace "+vlan.wan.String()+" via "+f.rlan.String())
+			}
+			before := stat(t, d, "xdp_forwarded")
+			l := r.listen(t, "w", at(ends[1], uint16(8010+i)))
+			if err := transfer(r.mustDial(t, "l", at(ends[0], 0), at(ends[1], uint16(8010+i))), l, 1<<20); err != nil {
+				t.Errorf("%v to %v: %v", ends[0], ends[1], err)
+			}
+			if n := stat(t, d, "xdp_forwarded") - before; n < 2*(1<<20)/1500/2 {
+				t.Errorf("%v to %v: %d packets forwarded by XDP: less than the bulk", ends[0], ends[1], n)
+			}
+		}
+	})
+	for _, reason := range []string{"drop_malformed", "drop_internal", "drop_policy"} {
+		if n := stat(t, d, reason); n != 0 {
+			t.Errorf("%s: %d packets", reason, n)
+		}
+	}
+	// A datagram of a flow, and whether XDP forwards it.
+	f := encapsulated(families[0])
+	src, dst := at(f.lan, 5400), at(f.wan, 8001)
+	plain := frame(r.mac["l/eth0"], r.mac["r/lan0"], ipPacket(f.lan, f.wan, unix.IPPROTO_UDP, 64, udpDatagram(src, dst, []byte("tagged"))))
+	lan := r.tap(t, "l")
+	forwards := func(what string, id byte, want bool) {
+		t.Helper()
+		time.Sleep(flow.FromTicks(3)) // more than XDP remembers
+		before := stat(t, d, "xdp_forwarded")
+		for range 3 {
+			if _, err := unix.Write(lan.fd, append(append(append([]byte(nil), plain[:12]...), 0x81, 0, 0, id), plain[12:]...)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(300 * time.Millisecond)
+		if got := stat(t, d, "xdp_forwarded") > before; got != want {
+			t.Errorf("%s: forwarded by XDP: %v", what, got)
+		}
+	}
+	forwards("VLAN", 7, true)
+	forwards("another VLAN", 8, false)
+	r.batch("r", "link set vlanl down")
+	forwards("device that is down", 7, false)
+	r.batch("r", "link set vlanl up")
+	forwards("device that is up again", 7, true)
+	r.batch("r", "link del vlanl")
+	forwards("device that has gone", 7, false)
+	cfg.Interfaces = cfg.Interfaces[:2]
+	for i, name := range []string{"lan0", "wan0"} {
+		cfg.Interfaces[i] = Interface{Name: name, Index: r.index(name), XDP: XDPAuto}
+	}
+	r.in("r", func() error { return d.Replace(cfg) })
+	if err := d.Map("l2_vlans", func(m *ebpf.Map) error {
+		var key l2TCVlanKey
+		err := m.NextKey(nil, &key)
+		if err == nil {
+			t.Errorf("XDP knows VLAN %+v", key)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// leaveTags has the tags of VLANs in the frames that XDP sees, in both directions,
+// as they are on the wire.
+func (r *router) leaveTags(t *testing.T) {
+	t.Helper()
+	for ns, devs := range map[string][]string{"r": {"lan0", "wan0"}, "l": {"eth0"}, "w": {"eth0"}} {
+		for _, dev := range devs {
+			r.must("ip", "netns", "exec", r.name+ns, "ethtool", "-K", dev, "rxvlan", "off", "txvlan", "off")
+		}
+	}
+}
+
+// TestVLANWithoutXDP: what XDP cannot do for VLANs it leaves to TC, and says why.
+func TestVLANWithoutXDP(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		set            func(r *router)
+		nic, vlan, why string
+	}{
+		"tags taken out": {func(*router) {}, XDPOff, XDPOff, "rx-vlan-hw-parse"},
+		"priorities": {func(r *router) {
+			r.must("ip", "-n", r.name+"r", "link", "set", "vlanl", "type", "vlan", "egress-qos-map", "0:3")
+		}, XDPNative, XDPOff, "priorities"},
+		"no room": {func(r *router) {
+			r.batch("r", "link set vlanl mtu 1500")
+		}, XDPNative, XDPOff, "MTU"},
+		"bridge": {func(r *router) {
+			r.batch("r", "link add br9 type bridge", "link set vlanl master br9")
+		}, XDPNative, XDPOff, "part of another"},
+		"all well": {func(*router) {}, XDPNative, XDPNative, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRouter(t)
+			r.encapsulate(t, encapsulations[0])
+			if name != "tags taken out" {
+				r.leaveTags(t)
+			}
+			c.set(r)
+			cfg := r.config(testPolicy{masquerade: true})
+			cfg.Interfaces = append(cfg.Interfaces, Interface{Name: "vlanl", Index: r.index("vlanl"), XDP: XDPAuto})
+			d := r.mustApply(cfg)
+			s, err := d.Status()
+			if err != nil {
+				t.Fatal(err)
+			}
+			notes := ""
+			for _, i := range s.Interfaces {
+				notes += i.Note
+				switch want := map[string]string{"lan0": c.nic, "vlanl": c.vlan}[i.Name]; {
+				case want != "" && i.XDP != want:
+					t.Errorf("%+v", i)
+				}
+			}
+			if !strings.Contains(notes, c.why) {
+				t.Errorf("%q does not say %q", notes, c.why)
+			}
+		})
+	}
 }
