@@ -24,6 +24,8 @@ type Host struct {
 	Sysctls []Sysctl `json:"sysctl,omitempty"`
 	// NICs are network interfaces, each once.
 	NICs []NIC `json:"nics,omitempty"`
+	// Qdiscs are those of network interfaces, each once.
+	Qdiscs []Qdisc `json:"qdiscs,omitempty"`
 }
 
 // NIC is a network interface and what ethtool sets of it.
@@ -70,6 +72,7 @@ func (d *decoder) host(v node, c *Host) {
 		"state_dir": func(v node) { v.str(&c.StateDir, "an absolute path, such as "+DefaultStateDir, isCleanAbs) },
 		"sysctl":    func(v node) { d.sysctls(v, c) },
 		"nics":      func(v node) { d.nics(v, c) },
+		"qdiscs":    func(v node) { d.qdiscs(v, c) },
 	})
 }
 

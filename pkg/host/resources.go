@@ -16,7 +16,7 @@ import (
 // Kinds are all kinds of resources of the running kernel.
 func Kinds() []reconcile.Kind {
 	dial := dialOnce()
-	kinds := []reconcile.Kind{NewSysctl(), &Features{dial}, MTU{}}
+	kinds := []reconcile.Kind{NewSysctl(), &Features{dial}, MTU{}, &Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}}}
 	for _, g := range nicGroups {
 		kinds = append(kinds, &Settings{g, dial})
 	}
@@ -54,6 +54,9 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 	}
 	for i := range c.Host.NICs {
 		out = append(out, nicResources(c.Path, &c.Host.NICs[i])...)
+	}
+	for i := range c.Host.Qdiscs {
+		out = append(out, qdiscResources(c.Path, &c.Host.Qdiscs[i])...)
 	}
 	return out, errors.Join(errs...)
 }
@@ -95,6 +98,24 @@ func nicResources(file string, n *config.NIC) (out []reconcile.Resource) {
 		add(MTUKind, len(nicGroups)+1, reconcile.State{valueKey: strconv.FormatUint(uint64(n.MTU), 10)})
 	}
 	return out
+}
+
+// qdiscRank is behind those of NICs: a change of channels makes queues anew.
+const qdiscRank = nicRank + 20
+
+// qdiscResources is that of an interface's qdisc; none of an optional interface that
+// is not there.
+func qdiscResources(file string, q *config.Qdisc) []reconcile.Resource {
+	if q.Optional {
+		if _, err := link(q.Name); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	at := q.At(file)
+	return []reconcile.Resource{{
+		Kind: QdiscKind, Name: q.Name, Want: reconcile.State(q.Root), Rank: qdiscRank, Enforce: q.Enforce,
+		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+	}}
 }
 
 // sysctls are the resources of a configuration's sysctls by name.
