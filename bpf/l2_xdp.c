@@ -33,6 +33,8 @@ struct {
 /* Handshakes and ends of connections change state: the TC program's work. */
 static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 {
+	if (policy_reevaluates && f->flags & FLOW_STALE)
+		return 0;
 	if (p->l4proto != IPPROTO_TCP)
 		return !flow_contradicts(f, p);
 	return f->state == TCP_ESTABLISHED && f->flags & FLOW_ASSURED &&

@@ -34,6 +34,8 @@ type replacement struct {
 	oldPolicy  map[string]*ebpf.Map // maps of the policy in force
 	identity   [32]byte
 	same       bool // the policy in force is this one
+	running    map[string]*ebpf.Program
+	took       phases
 	links      []link.Link
 	undos      []func() error // of the changes made until now
 	interfaces []InterfaceStatus
@@ -43,7 +45,7 @@ type replacement struct {
 
 // newReplacement loads everything; it changes nothing that runs.
 func newReplacement(cfg Config) (_ *replacement, err error) {
-	r := &replacement{cfg: cfg}
+	r := &replacement{cfg: cfg, took: phases{begun: time.Now()}}
 	defer func() {
 		if err != nil {
 			r.close()
@@ -77,8 +79,12 @@ func newReplacement(cfg Config) (_ *replacement, err error) {
 		for name, m := range r.oldPolicy {
 			keep[name] = m
 		}
+		if r.running, err = openPrograms(filepath.Join(cfg.PinPath, dirPrograms)); err != nil {
+			return nil, err
+		}
 	}
-	if r.loaded, err = load(&cfg, keep); err != nil {
+	r.took.end("pins")
+	if r.loaded, err = load(&cfg, keep, r.running, &r.took); err != nil {
 		return nil, err
 	}
 	if !r.same {
@@ -129,7 +135,7 @@ func (r *replacement) run() error {
 	if err := r.stagePins(); err != nil {
 		return err
 	}
-	settings := settingsOf(r.cfg.Timeouts, r.cfg.TCP)
+	settings := settingsOf(&r.cfg)
 	meanwhile := settings
 	if r.movesFlows() {
 		// One direction of a connection may go by the new tables and the other
@@ -141,6 +147,9 @@ func (r *replacement) run() error {
 	}
 	if err := r.put(maps["l2_settings"], 0, meanwhile); err != nil {
 		return fmt.Errorf("settings: %w", err)
+	}
+	if err := r.put(maps["l2_nat_reserved"], 0, reservedOf(r.cfg.NAT.ReservedPorts)); err != nil {
+		return fmt.Errorf("reserved ports: %w", err)
 	}
 	clock, err := readClock()
 	if err != nil {
@@ -164,11 +173,13 @@ func (r *replacement) run() error {
 	if err := r.announce(); err != nil {
 		return err
 	}
+	r.took.end("contents")
 	for _, i := range r.cfg.Interfaces {
 		if err := r.attach(i); err != nil {
 			return err
 		}
 	}
+	r.took.end("attach")
 	if meanwhile != settings {
 		if err := r.put(maps["l2_settings"], 0, settings); err != nil {
 			return fmt.Errorf("settings: %w", err)
@@ -184,13 +195,18 @@ func (r *replacement) run() error {
 	if err := r.startCollector(); err != nil {
 		return err
 	}
+	if err := r.reevaluate(); err != nil {
+		return err
+	}
 	if err := r.movePins(); err != nil {
 		return err
 	}
 	if err := r.forgetOthers(); err != nil {
 		return err
 	}
-	return r.closePorts()
+	err = r.closePorts()
+	r.took.end("tidy")
+	return err
 }
 
 // put writes an entry of a map that the running programs read, remove deletes
@@ -375,6 +391,19 @@ func (r *replacement) startCollector() error {
 	return fmt.Errorf("collector of dead flows: %w", unix.Errno(-int32(ret)))
 }
 
+// reevaluate marks the flows that there are, if a new policy is to judge them.
+func (r *replacement) reevaluate() error {
+	if !r.cfg.Reevaluate || r.fresh || identityIs(r.oldPolicy[identityMap], r.identity) {
+		return nil
+	}
+	for range 2 { // a packet may have undone a mark
+		if _, err := r.loaded.programs["l2_reevaluate"].Run(&ebpf.RunOptions{}); err != nil {
+			return fmt.Errorf("mark the flows: %w", err)
+		}
+	}
+	return nil
+}
+
 // forgetOthers lets go of interfaces that are not configured any more.
 func (r *replacement) forgetOthers() error {
 	keep := map[string]bool{}
@@ -420,6 +449,7 @@ func (r *replacement) close() {
 	closeMaps(r.pinned)
 	closeMaps(r.cutOff)
 	closeMaps(r.oldPolicy)
+	closePrograms(r.running)
 	for _, l := range r.links {
 		l.Close()
 	}

@@ -282,6 +282,7 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 		p->ct_state = CT_STATE_NEW;
 		ct->first = 1;
 		facts_first(key, zone_of(p, ZONE_REPLY));
+		facts_count_first(p->len);
 		return 0;
 	}
 

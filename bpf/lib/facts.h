@@ -12,6 +12,10 @@
  */
 
 #define FACTS_CT (1U << 0)
+#define FACTS_ACCT (1U << 1) /* what has been counted of it, too */
+
+/* A UDP exchange is a stream after this: nf_conntrack_proto_udp.c. */
+#define UDP_STREAM_AFTER (2 * TICKS_PER_SEC)
 
 volatile const __u32 policy_facts = 0;
 
@@ -23,10 +27,13 @@ struct ct_facts {
 	__u8 direction; /* 0: original, 1: reply */
 	__u8 there; /* 0: the packet has no flow */
 	__u8 tracked; /* the flow's entries exist, or those of the packet's own */
-	__u8 unused;
+	__u8 assured; /* nobody gives the flow up for room; for conn_count.h */
 	__u32 mark;
 	__u32 labels[4];
 	__u32 zone_id; /* without a direction; host order, as all of these */
+	/* With FACTS_ACCT. By direction, and of both. */
+	struct counter counts[3];
+	__u64 averages[3]; /* bytes of a packet */
 };
 
 /* enum ip_conntrack_status of linux/netfilter/nf_conntrack_common.h */
@@ -35,10 +42,10 @@ struct ct_facts {
 #define FACT_STATUS_SRC_NAT (1U << 4)
 #define FACT_STATUS_DST_NAT (1U << 5)
 
-/* Of the packet in hand. The programs do not nest on a CPU. */
+/* Of the packet in hand, and of one that is copied meanwhile. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, struct ct_facts);
 } l2_facts SEC(".maps");
@@ -48,6 +55,18 @@ static __always_inline struct ct_facts *facts(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&l2_facts, &zero);
+}
+
+/* Keeps them, or takes them back. */
+static __always_inline void facts_copy(__u32 from, __u32 to)
+{
+	struct ct_facts *c;
+
+	if (!(policy_facts & FACTS_CT))
+		return;
+	c = bpf_map_lookup_elem(&l2_facts, &from);
+	if (c)
+		bpf_map_update_elem(&l2_facts, &to, c, BPF_ANY);
 }
 
 /* The packet has no flow, or none yet. */
@@ -94,8 +113,81 @@ __noinline int facts_fill(const struct tuple *key, const struct endpoints *out,
 	    c->original.dport != c->reply.sport)
 		status |= FACT_STATUS_DST_NAT;
 	c->status = status;
+	c->assured = 0;
 	c->there = 1;
 	return 0;
+}
+
+/* IPS_ASSURED: a TCP connection was established, a UDP exchange goes on. */
+static __always_inline int conn_is_assured(const struct tuple *key,
+					   const struct flow *f, __u32 flags,
+					   __u32 now)
+{
+	switch (key->l4proto) {
+	case IPPROTO_TCP:
+		return !!(flags & FLOW_ASSURED);
+	case IPPROTO_UDP:
+		return flags & FLOW_SEEN_REPLY &&
+		       now - f->created > UDP_STREAM_AFTER;
+	case IPPROTO_UDPLITE:
+	case IPPROTO_GRE:
+		return !!(flags & FLOW_SEEN_REPLY);
+	}
+	return 0;
+}
+
+static __always_inline void facts_average(struct ct_facts *c)
+{
+	struct counter *both = &c->counts[2];
+	int i;
+
+	both->packets = c->counts[0].packets + c->counts[1].packets;
+	both->bytes = c->counts[0].bytes + c->counts[1].bytes;
+	for (i = 0; i < 3; i++)
+		c->averages[i] =
+			c->counts[i].packets ?
+				c->counts[i].bytes / c->counts[i].packets :
+				0;
+}
+
+static __always_inline void facts_count_entry(struct counter *to,
+					      const struct tuple *key)
+{
+	struct flow *f = bpf_map_lookup_elem(&l2_flows, key);
+
+	if (!f)
+		f = bpf_map_lookup_elem(&l2_half_open, key);
+	to->packets = f ? READ_ONCE(f->packets) : 0;
+	to->bytes = f ? READ_ONCE(f->bytes) : 0;
+}
+
+/* Reads what both directions of the flow have counted, the packet in hand with
+ * it.
+ */
+__noinline int facts_count(struct ct_facts *c)
+{
+	if (!c)
+		return 0;
+	facts_count_entry(&c->counts[0], &c->original);
+	facts_count_entry(&c->counts[1], &c->reply);
+	facts_average(c);
+	return 0;
+}
+
+/* A flow's first packet, of len bytes. */
+static __always_inline void facts_count_first(__u32 len)
+{
+	struct ct_facts *c;
+
+	if (!(policy_facts & FACTS_ACCT))
+		return;
+	c = facts();
+	if (!c)
+		return;
+	__builtin_memset(c->counts, 0, sizeof(c->counts));
+	c->counts[0].packets = 1;
+	c->counts[0].bytes = len;
+	facts_average(c);
 }
 
 /* The packet is one of a flow. */
@@ -111,8 +203,12 @@ static __always_inline void facts_flow(const struct tuple *key,
 	if (!c)
 		return;
 	c->tracked = 1;
+	c->assured = conn_is_assured(key, f, flags,
+				     ns_to_ticks(bpf_ktime_get_coarse_ns()));
 	c->mark = READ_ONCE(f->mark);
 	__builtin_memcpy(c->labels, f->labels, sizeof(c->labels));
+	if (policy_facts & FACTS_ACCT)
+		facts_count(c);
 }
 
 /* The packet begins a flow, whose other direction is in a zone. */

@@ -24,8 +24,8 @@
  * expiry and counters: the same harm.
  */
 
-/* A UDP exchange is a stream after this: nf_conntrack_proto_udp.c. */
-#define UDP_STREAM_AFTER (2 * TICKS_PER_SEC)
+/* 1: the configuration has flows judged by a new ruleset: reevaluate.h. */
+volatile const __u32 policy_reevaluates = 0;
 
 static __always_inline struct settings *settings(void)
 {
@@ -218,8 +218,14 @@ static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
 	__u32 expires = ns_to_ticks(p->now) + timeout;
 	__s32 lag = timeout / 4, longer = expires - f->expires;
 
-	f->packets++;
-	f->bytes += p->len;
+	if (policy_facts & FACTS_ACCT) {
+		/* Rules ask: no packet that another CPU counts may be lost. */
+		__sync_fetch_and_add(&f->packets, 1);
+		__sync_fetch_and_add(&f->bytes, p->len);
+	} else {
+		f->packets++;
+		f->bytes += p->len;
+	}
 	if (lag > TICKS_PER_SEC)
 		lag = TICKS_PER_SEC;
 	/* A timeout that is another one now is written at once. */

@@ -141,7 +141,11 @@ checksum_of(struct ctx_buff *ctx, const struct pkt *p, const struct tuple *t)
 	/* All of IPv6, and TCP and UDP: nf_ip_checksum(), nf_ip6_checksum(). */
 	if (at || p->nfproto == NFPROTO_IPV6)
 		sum = csum_add(sum, pseudo);
-	return csum_fold(sum) == 0xffff ? CHECKSUM_RIGHT : CHECKSUM_WRONG;
+	sum = csum_fold(sum);
+	/* Of nothing but zeros the kernel's is right, too: it adds the network
+	 * header's, which is.
+	 */
+	return sum == 0xffff || !sum ? CHECKSUM_RIGHT : CHECKSUM_WRONG;
 }
 
 /* The headers of an answer that has len bytes behind the network header. */

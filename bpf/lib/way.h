@@ -4,9 +4,12 @@
 #include "common.h"
 #include "conntrack.h"
 #include "facts.h"
+#include "first_answer.h"
 #include "icmp_error.h"
+#include "mapping.h"
 #include "marks.h"
 #include "parse.h"
+#include "reevaluate.h"
 #include "scratch.h"
 #include "types.h"
 #include "written.h"
@@ -109,16 +112,18 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		icmp_error_track(skb, p, error);
 	} else {
 		ct_in(skb, p, w->key, w->ct);
+		reevaluate_begin(p, w->ct, w->key);
 	}
 }
 
 /* nf_ct_attach(): the answer belongs to the flow of what it answers. */
 static __always_inline void track_answer(struct __sk_buff *skb, struct pkt *p,
-					 struct way *w)
+					 struct way *w, __u32 mark)
 {
 	struct tuple *there = &w->error->quoted;
 
-	if (policy_facts) {
+	if (policy_facts && (mark == TC_INDEX_ANSWER_RELATED ||
+			     first_flow_facts(w->key, mark))) {
 		if (ct_is_icmp_error(p))
 			icmp_parse_quoted(skb, p, w->error);
 		else
@@ -140,4 +145,5 @@ static __always_inline void forget(const struct way *w)
 	f = bpf_map_lookup_elem(&l2_half_open, w->key);
 	if (f)
 		flow_delete(w->key, f, FLOW_END_REFUSED);
+	mapping_forget();
 }

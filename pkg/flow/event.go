@@ -89,6 +89,7 @@ const (
 	EndReopened = "reopened" // a new connection with the same ends begins
 	EndRefused  = "refused"  // a rule dropped its first packet after all
 	EndDeleted  = "deleted"  // by a user
+	EndAddress  = "address"  // that it was masqueraded with is gone
 )
 
 var endNames = [...]string{"", EndExpired, EndReopened, EndRefused}

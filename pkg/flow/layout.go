@@ -35,9 +35,10 @@ type rawFlow struct {
 }
 
 const (
-	flagReply     = 1 << 0 // FLOW_REPLY
-	flagSeenReply = 1 << 1 // FLOW_SEEN_REPLY
-	flagAssured   = 1 << 2 // FLOW_ASSURED
+	flagReply      = 1 << 0 // FLOW_REPLY
+	flagSeenReply  = 1 << 1 // FLOW_SEEN_REPLY
+	flagAssured    = 1 << 2 // FLOW_ASSURED
+	flagMasquerade = 1 << 5 // FLOW_MASQUERADED
 
 	nfprotoIPv4 = 2
 )

@@ -62,7 +62,10 @@ func (t *Table) List(filter Filter) ([]Flow, error) {
 
 // Delete ends the flows that a filter selects and returns how many were
 // living.
-func (t *Table) Delete(filter Filter) (int, error) {
+func (t *Table) Delete(filter Filter) (int, error) { return t.DeleteIf(filter.Match) }
+
+// DeleteIf is Delete of the flows that a function selects.
+func (t *Table) DeleteIf(selects func(*Flow) bool) (int, error) {
 	now := nowTicks()
 	deleted := 0
 	for _, tier := range []*ebpf.Map{t.confirmed, t.halfOpen} {
@@ -77,7 +80,7 @@ func (t *Table) Delete(filter Filter) (int, error) {
 			twin := f.reverse(&key)
 			fl := t.decode(&key, &f, entries[twin], now)
 			fl.Confirmed = tier == t.confirmed
-			if !filter.Match(&fl) {
+			if !selects(&fl) {
 				continue
 			}
 			for _, k := range []rawTuple{key, twin} {
@@ -98,14 +101,16 @@ func (t *Table) Delete(filter Filter) (int, error) {
 
 func (t *Table) decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint32) Flow {
 	fl := Flow{
-		number:   key.L4proto,
-		Protocol: protocolName(key.L4proto),
-		Replied:  f.Flags&flagSeenReply != 0,
-		Assured:  f.Flags&flagAssured != 0,
-		Mark:     f.Mark,
-		Labels:   labels(f.Labels),
-		Expires:  FromTicks(uint32(max(0, int32(f.Expires-now)))),
-		Age:      FromTicks(now - f.Created),
+		number:      key.L4proto,
+		out:         f.Via,
+		Protocol:    protocolName(key.L4proto),
+		Replied:     f.Flags&flagSeenReply != 0,
+		Assured:     f.Flags&flagAssured != 0,
+		Masqueraded: f.Flags&flagMasquerade != 0,
+		Mark:        f.Mark,
+		Labels:      labels(f.Labels),
+		Expires:     FromTicks(uint32(max(0, int32(f.Expires-now)))),
+		Age:         FromTicks(now - f.Created),
 		Original: Direction{
 			Src:     addrPort(key.Nfproto, key.Saddr, key.Sport),
 			Dst:     addrPort(key.Nfproto, key.Daddr, key.Dport),

@@ -77,7 +77,7 @@ func attributes(q *tcnl.Qdisc) reconcile.State {
 	}
 	add("", q)
 	for i := range q.Queues {
-		add(queueName(&q.Queues[i]), &q.Queues[i])
+		add(ofQueue(&q.Queues[i]), &q.Queues[i])
 	}
 	return out
 }
@@ -89,8 +89,8 @@ func kindText(q *tcnl.Qdisc) string {
 	return q.Kind
 }
 
-// queueName is the prefix of the attributes of a queue's qdisc.
-func queueName(q *tcnl.Qdisc) string { return queuePrefix + strconv.Itoa(int(q.Parent&0xffff)) + " " }
+// ofQueue is the prefix of the attributes of a queue's qdisc.
+func ofQueue(q *tcnl.Qdisc) string { return queuePrefix + strconv.Itoa(int(q.Parent&0xffff)) + " " }
 
 // Observe implements [reconcile.Kind].
 func (k *Qdisc) Observe(_ context.Context, name string, keys []string) (reconcile.State, error) {
@@ -119,7 +119,7 @@ func ofQueues(q *tcnl.Qdisc, all reconcile.State, option string) string {
 	var values []string
 	seen := map[string]bool{}
 	for i := range q.Queues {
-		v, ok := all[queueName(&q.Queues[i])+option]
+		v, ok := all[ofQueue(&q.Queues[i])+option]
 		if !ok {
 			v = nothing
 		}
@@ -183,7 +183,7 @@ func (k *Qdisc) Before(_ context.Context, name string, _ reconcile.State) (recon
 func queues(q *tcnl.Qdisc) map[string]*tcnl.Qdisc {
 	out := map[string]*tcnl.Qdisc{"": q}
 	for i := range q.Queues {
-		out[queueName(&q.Queues[i])] = &q.Queues[i]
+		out[ofQueue(&q.Queues[i])] = &q.Queues[i]
 	}
 	return out
 }
@@ -240,9 +240,9 @@ func keepQueues(have *tcnl.Qdisc, out, to reconcile.State) {
 	}
 }
 
-// wanted is the qdisc that attributes with a prefix, or another one that has less of
+// described is the qdisc that attributes with a prefix, or another one that has less of
 // a say, describe; where have is now.
-func wanted(state reconcile.State, have *tcnl.Qdisc, less, prefix string) (*tcnl.Qdisc, error) {
+func described(state reconcile.State, have *tcnl.Qdisc, less, prefix string) (*tcnl.Qdisc, error) {
 	q := &tcnl.Qdisc{Kind: have.Kind, Parent: have.Parent, Options: map[string]string{}}
 	for _, p := range []string{less, prefix} {
 		for key, v := range state {
@@ -282,14 +282,14 @@ func (s step) inPlace() bool {
 
 // steps are those for a state: the root, and its queues if they are there by now.
 func steps(have *tcnl.Qdisc, state reconcile.State) ([]step, error) {
-	root, err := wanted(state, have, "", "")
+	root, err := described(state, have, "", "")
 	if err != nil {
 		return nil, err
 	}
 	out := []step{{have, root}}
 	for i := range have.Queues {
 		q := &have.Queues[i]
-		w, err := wanted(state, q, queuesPrefix, queueName(q))
+		w, err := described(state, q, queuesPrefix, ofQueue(q))
 		if err != nil {
 			return nil, err
 		}
@@ -351,7 +351,7 @@ func (k *Qdisc) Set(_ context.Context, name string, to reconcile.State) error {
 			continue
 		}
 		if err := c.Put(index, s.have, s.want); err != nil {
-			return fmt.Errorf("%s: %w", queueName(s.have), err)
+			return fmt.Errorf("%s: %w", ofQueue(s.have), err)
 		}
 	}
 	return nil

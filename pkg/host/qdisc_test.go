@@ -84,17 +84,15 @@ func rawQdiscs(t *testing.T, names ...string) string {
 	return out.String()
 }
 
-// faulty is a connection that stops at one of its writes.
-type faulty struct {
+// faultyConn is a connection that stops at one of its writes.
+type faultyConn struct {
 	tcnl.Conn
 	left int // writes until then; below 0: never
 	die  bool
 	seen int
 }
 
-var errInjected = errors.New("injected")
-
-func (f *faulty) Execute(m netlinkconn.Message) ([]netlinkconn.Message, error) {
+func (f *faultyConn) Execute(m netlinkconn.Message) ([]netlinkconn.Message, error) {
 	if m.Header.Flags&netlinkconn.Acknowledge == 0 {
 		return f.Conn.Execute(m)
 	}
@@ -111,14 +109,14 @@ func (f *faulty) Execute(m netlinkconn.Message) ([]netlinkconn.Message, error) {
 }
 
 // faultyQdisc is the kind with such a connection.
-func faultyQdisc(t *testing.T) (*Qdisc, *faulty) {
+func faultyQdisc(t *testing.T) (*Qdisc, *faultyConn) {
 	t.Helper()
 	conn, err := netlinkconn.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	f := &faulty{Conn: conn, left: -1}
+	f := &faultyConn{Conn: conn, left: -1}
 	c := tcnl.New(f)
 	return &Qdisc{func() (*tcnl.Client, error) { return c, nil }, &kernelQdiscs{has: map[string]bool{}}}, f
 }
@@ -234,7 +232,7 @@ func TestQdiscRollback(t *testing.T) {
 				t.Fatalf("seed %d: not revertable: %+v", seed, plan)
 			}
 			f.left, f.die, f.seen = at, at%2 == 0, 0
-			_, err = applyOrDie(t, e, plan)
+			err = applyOrDie(t.Context(), e, plan)
 			if f.left >= 0 { // fewer writes than that
 				if err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
@@ -283,17 +281,6 @@ func reconcileAgain(t *testing.T, dir string, k *Qdisc) error {
 	t.Helper()
 	e := reconcile.New(dir, slog.New(slog.DiscardHandler), k)
 	return e.Recover(t.Context())
-}
-
-// applyOrDie applies a plan until a panic, which stands for the end of the process.
-func applyOrDie(t *testing.T, e *reconcile.Engine, p *reconcile.Plan) (pending *reconcile.Pending, err error) {
-	t.Helper()
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("died: %v", r)
-		}
-	}()
-	return e.Apply(t.Context(), p, reconcile.Options{})
 }
 
 func TestQdisc(t *testing.T) {

@@ -16,7 +16,10 @@ import (
 // Kinds are all kinds of resources of the running kernel.
 func Kinds() []reconcile.Kind {
 	dial := dialOnce()
-	kinds := []reconcile.Kind{NewSysctl(), &Features{dial}, MTU{}, &Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}}}
+	kinds := []reconcile.Kind{
+		NewSysctl(), &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"},
+		&Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
+	}
 	for _, g := range nicGroups {
 		kinds = append(kinds, &Settings{g, dial})
 	}
@@ -58,7 +61,8 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 	for i := range c.Host.Qdiscs {
 		out = append(out, qdiscResources(c.Path, &c.Host.Qdiscs[i])...)
 	}
-	return out, errors.Join(errs...)
+	work, err := cpuResources("/", c)
+	return append(out, work...), errors.Join(append(errs, err)...)
 }
 
 // nicRank is behind those of sysctls.
@@ -68,10 +72,8 @@ const nicRank = 10
 // and its MTU, in this order. There are none of an optional interface that is not
 // there.
 func nicResources(file string, n *config.NIC) (out []reconcile.Resource) {
-	if n.Optional {
-		if _, err := link(n.Name); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	if absent(n) {
+		return nil
 	}
 	add := func(kind string, rank int, want reconcile.State) {
 		if len(want) > 0 {
@@ -100,8 +102,17 @@ func nicResources(file string, n *config.NIC) (out []reconcile.Resource) {
 	return out
 }
 
+// absent tells whether an interface is not there, and need not be.
+func absent(n *config.NIC) bool {
+	if !n.Optional {
+		return false
+	}
+	_, err := link(n.Name)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // qdiscRank is behind those of NICs: a change of channels makes queues anew.
-const qdiscRank = nicRank + 20
+const qdiscRank = nicRank + 60
 
 // qdiscResources is that of an interface's qdisc; none of an optional interface that
 // is not there.
