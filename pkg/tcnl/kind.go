@@ -29,6 +29,8 @@ type Kind struct {
 	Multiqueue bool
 	// header is a struct with the first of the options in the place of attributes.
 	header bool
+	// ignored are attributes that say nothing.
+	ignored []uint16
 }
 
 // Option is a parameter of a kind.
@@ -162,6 +164,9 @@ func signed(least, most int64) number {
 	return number{size: 4, signed: true, min: least, max: most, scale: plain}
 }
 
+// cakeAutorate is an attribute that cake_mq has always off.
+const cakeAutorate = 9
+
 // cakeOptions are those of both kinds of cake.
 func cakeOptions() []Option {
 	return []Option{
@@ -189,8 +194,8 @@ func cakeOptions() []Option {
 // include/uapi/linux/pkt_sched.h and net/sched of Linux 7.3.
 var Kinds = []Kind{
 	{Name: "bfifo", Config: "NET_SCHED", Classless: true, header: true, Options: []Option{{Name: "limit", unit: span(4, 1, most).as(bytes)}}},
-	{Name: "cake", Config: "NET_SCH_CAKE", Classless: true, Options: append(cakeOptions(), Option{Name: "autorate_ingress", attr: 9, unit: onOff})},
-	{Name: "cake_mq", Config: "NET_SCH_CAKE, Linux 7", Multiqueue: true, Options: cakeOptions()},
+	{Name: "cake", Config: "NET_SCH_CAKE", Classless: true, Options: append(cakeOptions(), Option{Name: "autorate_ingress", attr: cakeAutorate, unit: onOff})},
+	{Name: "cake_mq", Config: "NET_SCH_CAKE, Linux 7", Multiqueue: true, ignored: []uint16{cakeAutorate}, Options: cakeOptions()},
 	{Name: "dualpi2", Config: "NET_SCH_DUALPI2, Linux 6.17", Classless: true, Options: []Option{
 		// A new limit brings a memory limit with it.
 		{Name: "limit", attr: 1, unit: span(4, 1, most), with: "memory_limit", instead: "memory_limit"},
@@ -303,7 +308,7 @@ func (k *Kind) decode(b []byte) (map[string]string, bool) {
 	for ad.Next() {
 		if i := slices.IndexFunc(k.Options, func(o Option) bool { return o.attr == ad.Type() }); i >= 0 {
 			put(&k.Options[i], ad.Bytes())
-		} else if len(ad.Bytes()) > 0 { // and no padding
+		} else if len(ad.Bytes()) > 0 && !slices.Contains(k.ignored, ad.Type()) { // and no padding
 			known = false
 		}
 	}
