@@ -213,10 +213,13 @@ type l2TCGc struct {
 }
 
 type l2TCIface struct {
-	_      structs.HostLayout
-	Mac    [6]uint8
-	Flags  uint8
-	Unused uint8
+	_         structs.HostLayout
+	Mac       [6]uint8
+	Flags     uint8
+	Unused    uint8
+	Parent    uint32
+	VlanProto uint16
+	VlanTci   uint16
 }
 
 type l2TCLimit struct {
@@ -594,6 +597,13 @@ type l2TCTuple struct {
 	Zone    uint16
 }
 
+type l2TCVlanKey struct {
+	_      structs.HostLayout
+	Parent uint32
+	Proto  uint16
+	Id     uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -630,6 +640,7 @@ const (
 	l2TCMapL2Settings        = "l2_settings"
 	l2TCMapL2Sources         = "l2_sources"
 	l2TCMapL2Stats           = "l2_stats"
+	l2TCMapL2Vlans           = "l2_vlans"
 	l2TCProgL2Egress         = "l2_egress"
 	l2TCProgL2GcStart        = "l2_gc_start"
 	l2TCProgL2Ingress        = "l2_ingress"
@@ -737,6 +748,7 @@ type l2TCMapSpecs struct {
 	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Sources       *ebpf.MapSpec `ebpf:"l2_sources"`
 	L2Stats         *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2Vlans         *ebpf.MapSpec `ebpf:"l2_vlans"`
 }
 
 // l2TCVariableSpecs contains global variables before they are loaded into the kernel.
@@ -814,6 +826,7 @@ type l2TCMaps struct {
 	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
 	L2Sources       *ebpf.Map `ebpf:"l2_sources"`
 	L2Stats         *ebpf.Map `ebpf:"l2_stats"`
+	L2Vlans         *ebpf.Map `ebpf:"l2_vlans"`
 }
 
 func (m *l2TCMaps) Close() error {
@@ -850,6 +863,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Settings,
 		m.L2Sources,
 		m.L2Stats,
+		m.L2Vlans,
 	)
 }
 

@@ -52,6 +52,8 @@ type Plan struct {
 	Changes   []Change `json:"changes"`
 	// Notes say what is left out, as the host cannot have it.
 	Notes []string `json:"notes,omitempty"`
+	// Warnings say what is possible, and probably not meant.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Worst is the greatest impact of the changes; empty if there are none.
@@ -78,6 +80,9 @@ func (p *Plan) Write(w io.Writer) error {
 	}
 	for _, n := range p.Notes {
 		printf("! left out: %s\n", n)
+	}
+	for _, w := range p.Warnings {
+		printf("! %s\n", w)
 	}
 	for _, c := range p.Changes {
 		printf("~ %s", c.ID())
@@ -181,6 +186,9 @@ func check(ctx context.Context, k Kind, r *Resource, p *Plan, errs *[]error) boo
 	r.Want = maps.Clone(r.Want)
 	for _, problem := range k.Check(ctx, r) {
 		switch {
+		case problem.Warn:
+			p.Warnings = append(p.Warnings, problem.Error())
+			continue
 		case !problem.Skip:
 			*errs = append(*errs, problem)
 			good = false
