@@ -107,6 +107,12 @@ type l2TCCtFacts struct {
 	Averages  [3]uint64
 }
 
+type l2TCFirstFlow struct {
+	_     structs.HostLayout
+	Facts l2TCCtFacts
+	To    [16]uint8
+}
+
 type l2TCFlow struct {
 	_   structs.HostLayout
 	Out struct {
@@ -207,10 +213,13 @@ type l2TCGc struct {
 }
 
 type l2TCIface struct {
-	_      structs.HostLayout
-	Mac    [6]uint8
-	Flags  uint8
-	Unused uint8
+	_         structs.HostLayout
+	Mac       [6]uint8
+	Flags     uint8
+	Unused    uint8
+	Parent    uint32
+	VlanProto uint16
+	VlanTci   uint16
 }
 
 type l2TCLimit struct {
@@ -588,6 +597,13 @@ type l2TCTuple struct {
 	Zone    uint16
 }
 
+type l2TCVlanKey struct {
+	_      structs.HostLayout
+	Parent uint32
+	Proto  uint16
+	Id     uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -604,6 +620,7 @@ const (
 	l2TCMapL2Datagrams       = "l2_datagrams"
 	l2TCMapL2Events          = "l2_events"
 	l2TCMapL2Facts           = "l2_facts"
+	l2TCMapL2FirstFlows      = "l2_first_flows"
 	l2TCMapL2FlowEvents      = "l2_flow_events"
 	l2TCMapL2FlowListen      = "l2_flow_listen"
 	l2TCMapL2Flows           = "l2_flows"
@@ -623,6 +640,7 @@ const (
 	l2TCMapL2Settings        = "l2_settings"
 	l2TCMapL2Sources         = "l2_sources"
 	l2TCMapL2Stats           = "l2_stats"
+	l2TCMapL2Vlans           = "l2_vlans"
 	l2TCProgL2Egress         = "l2_egress"
 	l2TCProgL2GcStart        = "l2_gc_start"
 	l2TCProgL2Ingress        = "l2_ingress"
@@ -632,6 +650,7 @@ const (
 	l2TCVarAnswerInterval6   = "answer_interval6"
 	l2TCVarAnswerTtl         = "answer_ttl"
 	l2TCVarCsumIpv6Flag      = "csum_ipv6_flag"
+	l2TCVarFirstFlowNext     = "first_flow_next"
 	l2TCVarHalfWayNext       = "half_way_next"
 	l2TCVarPolicyCountsConns = "policy_counts_conns"
 	l2TCVarPolicyFacts       = "policy_facts"
@@ -709,6 +728,7 @@ type l2TCMapSpecs struct {
 	L2Datagrams     *ebpf.MapSpec `ebpf:"l2_datagrams"`
 	L2Events        *ebpf.MapSpec `ebpf:"l2_events"`
 	L2Facts         *ebpf.MapSpec `ebpf:"l2_facts"`
+	L2FirstFlows    *ebpf.MapSpec `ebpf:"l2_first_flows"`
 	L2FlowEvents    *ebpf.MapSpec `ebpf:"l2_flow_events"`
 	L2FlowListen    *ebpf.MapSpec `ebpf:"l2_flow_listen"`
 	L2Flows         *ebpf.MapSpec `ebpf:"l2_flows"`
@@ -728,6 +748,7 @@ type l2TCMapSpecs struct {
 	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Sources       *ebpf.MapSpec `ebpf:"l2_sources"`
 	L2Stats         *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2Vlans         *ebpf.MapSpec `ebpf:"l2_vlans"`
 }
 
 // l2TCVariableSpecs contains global variables before they are loaded into the kernel.
@@ -739,6 +760,7 @@ type l2TCVariableSpecs struct {
 	AnswerInterval6   *ebpf.VariableSpec `ebpf:"answer_interval6"`
 	AnswerTtl         *ebpf.VariableSpec `ebpf:"answer_ttl"`
 	CsumIpv6Flag      *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
+	FirstFlowNext     *ebpf.VariableSpec `ebpf:"first_flow_next"`
 	HalfWayNext       *ebpf.VariableSpec `ebpf:"half_way_next"`
 	PolicyCountsConns *ebpf.VariableSpec `ebpf:"policy_counts_conns"`
 	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
@@ -784,6 +806,7 @@ type l2TCMaps struct {
 	L2Datagrams     *ebpf.Map `ebpf:"l2_datagrams"`
 	L2Events        *ebpf.Map `ebpf:"l2_events"`
 	L2Facts         *ebpf.Map `ebpf:"l2_facts"`
+	L2FirstFlows    *ebpf.Map `ebpf:"l2_first_flows"`
 	L2FlowEvents    *ebpf.Map `ebpf:"l2_flow_events"`
 	L2FlowListen    *ebpf.Map `ebpf:"l2_flow_listen"`
 	L2Flows         *ebpf.Map `ebpf:"l2_flows"`
@@ -803,6 +826,7 @@ type l2TCMaps struct {
 	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
 	L2Sources       *ebpf.Map `ebpf:"l2_sources"`
 	L2Stats         *ebpf.Map `ebpf:"l2_stats"`
+	L2Vlans         *ebpf.Map `ebpf:"l2_vlans"`
 }
 
 func (m *l2TCMaps) Close() error {
@@ -819,6 +843,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Datagrams,
 		m.L2Events,
 		m.L2Facts,
+		m.L2FirstFlows,
 		m.L2FlowEvents,
 		m.L2FlowListen,
 		m.L2Flows,
@@ -838,6 +863,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Settings,
 		m.L2Sources,
 		m.L2Stats,
+		m.L2Vlans,
 	)
 }
 
@@ -850,6 +876,7 @@ type l2TCVariables struct {
 	AnswerInterval6   *ebpf.Variable `ebpf:"answer_interval6"`
 	AnswerTtl         *ebpf.Variable `ebpf:"answer_ttl"`
 	CsumIpv6Flag      *ebpf.Variable `ebpf:"csum_ipv6_flag"`
+	FirstFlowNext     *ebpf.Variable `ebpf:"first_flow_next"`
 	HalfWayNext       *ebpf.Variable `ebpf:"half_way_next"`
 	PolicyCountsConns *ebpf.Variable `ebpf:"policy_counts_conns"`
 	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`

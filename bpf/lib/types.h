@@ -381,11 +381,22 @@ struct iface {
 	__u8 mac[6];
 	__u8 flags; /* IFACE_* */
 	__u8 unused;
+	__u32 parent; /* of a VLAN on the XDP path: its NIC; else 0 */
+	__be16 vlan_proto;
+	__be16 vlan_tci;
+};
+
+/* A VLAN on a NIC that runs XDP. */
+struct vlan_key {
+	__u32 parent;
+	__be16 proto;
+	__u16 id;
 };
 
 #define IFACE_MANAGED (1U << 0)
 #define IFACE_L3 (1U << 1) /* frames have no Ethernet header */
-#define IFACE_XDP_PORT (1U << 2) /* XDP may send by it; it is in l2_xdp_ports */
+#define IFACE_XDP_PORT \
+	(1U << 2) /* XDP may send by it; it, or its NIC, is in l2_xdp_ports */
 
 /* What the fragments of one datagram have in common. */
 struct frag_key {

@@ -264,6 +264,11 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	defer pinThread(r.cpu)()
 	xdp := opt.Seed%2 == 0
 	res := &Result{Ruleset: file, Seed: opt.Seed, XDP: xdp}
+	for _, router := range r.routers {
+		if err := router.giveUp(); err != nil {
+			return nil, err
+		}
+	}
 	l, err := r.load(ctx, file, opt)
 	if err != nil {
 		return nil, err
@@ -510,6 +515,9 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 			return saw, err
 		}
 		saw[i] = r.collect()
+		if err := t.meet(saw[i]); err != nil {
+			return saw, err
+		}
 	}
 	if t.stalled() {
 		return saw, ErrStalled
