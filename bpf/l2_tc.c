@@ -343,7 +343,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	/* Has its flow from the start, also before conntrack. */
 	related = answer && answer != TC_INDEX_ANSWER;
 	if (related)
-		track_answer(skb, p, &w);
+		track_answer(skb, p, &w, answer);
 	related |= rerouted;
 	if (forwarded)
 		p->iif = skb->ingress_ifindex;
@@ -390,7 +390,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	/* A reset to a first packet finds its flow without a translation, and
 	 * meets the chains; what they ask for is not for it.
 	 */
-	if (answer == TC_INDEX_ANSWER_FIRST && p->l4proto == IPPROTO_TCP &&
+	if (is_answer_first(answer) && p->l4proto == IPPROTO_TCP &&
 	    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return drop(STAT_DROP_POLICY);
 	reason = to_src(skb, p, &w, 0);

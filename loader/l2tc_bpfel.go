@@ -55,6 +55,36 @@ type l2TCClock struct {
 	MinutesWest int32
 }
 
+type l2TCConnCount struct {
+	_       structs.HostLayout
+	Members uint32
+	Head    uint32
+	Tail    uint32
+	Unused  uint32
+	Walked  uint64
+	Used    uint64
+}
+
+type l2TCConnMember struct {
+	_      structs.HostLayout
+	Seen   uint64
+	Cpu    uint32
+	Unused uint32
+}
+
+type l2TCConnMemberKey struct {
+	_     structs.HostLayout
+	Id    uint64
+	Tuple l2TCTuple
+}
+
+type l2TCConnSlotKey struct {
+	_      structs.HostLayout
+	Id     uint64
+	Slot   uint32
+	Unused uint32
+}
+
 type l2TCCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -73,6 +103,14 @@ type l2TCCtFacts struct {
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
+	Counts    [3]l2TCCounter
+	Averages  [3]uint64
+}
+
+type l2TCFirstFlow struct {
+	_     structs.HostLayout
+	Facts l2TCCtFacts
+	To    [16]uint8
 }
 
 type l2TCFlow struct {
@@ -127,7 +165,7 @@ type l2TCFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	_ [4]byte
+	Began uint32
 }
 
 type l2TCFlowListen struct {
@@ -175,10 +213,13 @@ type l2TCGc struct {
 }
 
 type l2TCIface struct {
-	_      structs.HostLayout
-	Mac    [6]uint8
-	Flags  uint8
-	Unused uint8
+	_         structs.HostLayout
+	Mac       [6]uint8
+	Flags     uint8
+	Unused    uint8
+	Parent    uint32
+	VlanProto uint16
+	VlanTci   uint16
 }
 
 type l2TCLimit struct {
@@ -446,6 +487,7 @@ type l2TCScratch struct {
 	Route  [8]uint64
 	Answer l2TCTuple
 	Source [16]uint8
+	Member l2TCConnMemberKey
 	Buffer [256]uint8
 	L4     struct {
 		_       structs.HostLayout
@@ -555,6 +597,13 @@ type l2TCTuple struct {
 	Zone    uint16
 }
 
+type l2TCVlanKey struct {
+	_      structs.HostLayout
+	Parent uint32
+	Proto  uint16
+	Id     uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -564,10 +613,14 @@ const (
 	l2TCMapL2Awaited         = "l2_awaited"
 	l2TCMapL2Chunk           = "l2_chunk"
 	l2TCMapL2Clock           = "l2_clock"
+	l2TCMapL2ConnCounts      = "l2_conn_counts"
+	l2TCMapL2ConnMembers     = "l2_conn_members"
+	l2TCMapL2ConnSlots       = "l2_conn_slots"
 	l2TCMapL2Counters        = "l2_counters"
 	l2TCMapL2Datagrams       = "l2_datagrams"
 	l2TCMapL2Events          = "l2_events"
 	l2TCMapL2Facts           = "l2_facts"
+	l2TCMapL2FirstFlows      = "l2_first_flows"
 	l2TCMapL2FlowEvents      = "l2_flow_events"
 	l2TCMapL2FlowListen      = "l2_flow_listen"
 	l2TCMapL2Flows           = "l2_flows"
@@ -587,6 +640,7 @@ const (
 	l2TCMapL2Settings        = "l2_settings"
 	l2TCMapL2Sources         = "l2_sources"
 	l2TCMapL2Stats           = "l2_stats"
+	l2TCMapL2Vlans           = "l2_vlans"
 	l2TCProgL2Egress         = "l2_egress"
 	l2TCProgL2GcStart        = "l2_gc_start"
 	l2TCProgL2Ingress        = "l2_ingress"
@@ -596,7 +650,9 @@ const (
 	l2TCVarAnswerInterval6   = "answer_interval6"
 	l2TCVarAnswerTtl         = "answer_ttl"
 	l2TCVarCsumIpv6Flag      = "csum_ipv6_flag"
+	l2TCVarFirstFlowNext     = "first_flow_next"
 	l2TCVarHalfWayNext       = "half_way_next"
+	l2TCVarPolicyCountsConns = "policy_counts_conns"
 	l2TCVarPolicyFacts       = "policy_facts"
 	l2TCVarPolicyNat         = "policy_nat"
 	l2TCVarPolicyPhases      = "policy_phases"
@@ -665,10 +721,14 @@ type l2TCMapSpecs struct {
 	L2Awaited       *ebpf.MapSpec `ebpf:"l2_awaited"`
 	L2Chunk         *ebpf.MapSpec `ebpf:"l2_chunk"`
 	L2Clock         *ebpf.MapSpec `ebpf:"l2_clock"`
+	L2ConnCounts    *ebpf.MapSpec `ebpf:"l2_conn_counts"`
+	L2ConnMembers   *ebpf.MapSpec `ebpf:"l2_conn_members"`
+	L2ConnSlots     *ebpf.MapSpec `ebpf:"l2_conn_slots"`
 	L2Counters      *ebpf.MapSpec `ebpf:"l2_counters"`
 	L2Datagrams     *ebpf.MapSpec `ebpf:"l2_datagrams"`
 	L2Events        *ebpf.MapSpec `ebpf:"l2_events"`
 	L2Facts         *ebpf.MapSpec `ebpf:"l2_facts"`
+	L2FirstFlows    *ebpf.MapSpec `ebpf:"l2_first_flows"`
 	L2FlowEvents    *ebpf.MapSpec `ebpf:"l2_flow_events"`
 	L2FlowListen    *ebpf.MapSpec `ebpf:"l2_flow_listen"`
 	L2Flows         *ebpf.MapSpec `ebpf:"l2_flows"`
@@ -688,6 +748,7 @@ type l2TCMapSpecs struct {
 	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Sources       *ebpf.MapSpec `ebpf:"l2_sources"`
 	L2Stats         *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2Vlans         *ebpf.MapSpec `ebpf:"l2_vlans"`
 }
 
 // l2TCVariableSpecs contains global variables before they are loaded into the kernel.
@@ -699,7 +760,9 @@ type l2TCVariableSpecs struct {
 	AnswerInterval6   *ebpf.VariableSpec `ebpf:"answer_interval6"`
 	AnswerTtl         *ebpf.VariableSpec `ebpf:"answer_ttl"`
 	CsumIpv6Flag      *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
+	FirstFlowNext     *ebpf.VariableSpec `ebpf:"first_flow_next"`
 	HalfWayNext       *ebpf.VariableSpec `ebpf:"half_way_next"`
+	PolicyCountsConns *ebpf.VariableSpec `ebpf:"policy_counts_conns"`
 	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyNat         *ebpf.VariableSpec `ebpf:"policy_nat"`
 	PolicyPhases      *ebpf.VariableSpec `ebpf:"policy_phases"`
@@ -736,10 +799,14 @@ type l2TCMaps struct {
 	L2Awaited       *ebpf.Map `ebpf:"l2_awaited"`
 	L2Chunk         *ebpf.Map `ebpf:"l2_chunk"`
 	L2Clock         *ebpf.Map `ebpf:"l2_clock"`
+	L2ConnCounts    *ebpf.Map `ebpf:"l2_conn_counts"`
+	L2ConnMembers   *ebpf.Map `ebpf:"l2_conn_members"`
+	L2ConnSlots     *ebpf.Map `ebpf:"l2_conn_slots"`
 	L2Counters      *ebpf.Map `ebpf:"l2_counters"`
 	L2Datagrams     *ebpf.Map `ebpf:"l2_datagrams"`
 	L2Events        *ebpf.Map `ebpf:"l2_events"`
 	L2Facts         *ebpf.Map `ebpf:"l2_facts"`
+	L2FirstFlows    *ebpf.Map `ebpf:"l2_first_flows"`
 	L2FlowEvents    *ebpf.Map `ebpf:"l2_flow_events"`
 	L2FlowListen    *ebpf.Map `ebpf:"l2_flow_listen"`
 	L2Flows         *ebpf.Map `ebpf:"l2_flows"`
@@ -759,6 +826,7 @@ type l2TCMaps struct {
 	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
 	L2Sources       *ebpf.Map `ebpf:"l2_sources"`
 	L2Stats         *ebpf.Map `ebpf:"l2_stats"`
+	L2Vlans         *ebpf.Map `ebpf:"l2_vlans"`
 }
 
 func (m *l2TCMaps) Close() error {
@@ -768,10 +836,14 @@ func (m *l2TCMaps) Close() error {
 		m.L2Awaited,
 		m.L2Chunk,
 		m.L2Clock,
+		m.L2ConnCounts,
+		m.L2ConnMembers,
+		m.L2ConnSlots,
 		m.L2Counters,
 		m.L2Datagrams,
 		m.L2Events,
 		m.L2Facts,
+		m.L2FirstFlows,
 		m.L2FlowEvents,
 		m.L2FlowListen,
 		m.L2Flows,
@@ -791,6 +863,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Settings,
 		m.L2Sources,
 		m.L2Stats,
+		m.L2Vlans,
 	)
 }
 
@@ -803,7 +876,9 @@ type l2TCVariables struct {
 	AnswerInterval6   *ebpf.Variable `ebpf:"answer_interval6"`
 	AnswerTtl         *ebpf.Variable `ebpf:"answer_ttl"`
 	CsumIpv6Flag      *ebpf.Variable `ebpf:"csum_ipv6_flag"`
+	FirstFlowNext     *ebpf.Variable `ebpf:"first_flow_next"`
 	HalfWayNext       *ebpf.Variable `ebpf:"half_way_next"`
+	PolicyCountsConns *ebpf.Variable `ebpf:"policy_counts_conns"`
 	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyNat         *ebpf.Variable `ebpf:"policy_nat"`
 	PolicyPhases      *ebpf.Variable `ebpf:"policy_phases"`

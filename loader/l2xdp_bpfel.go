@@ -19,6 +19,36 @@ type l2XDPClock struct {
 	MinutesWest int32
 }
 
+type l2XDPConnCount struct {
+	_       structs.HostLayout
+	Members uint32
+	Head    uint32
+	Tail    uint32
+	Unused  uint32
+	Walked  uint64
+	Used    uint64
+}
+
+type l2XDPConnMember struct {
+	_      structs.HostLayout
+	Seen   uint64
+	Cpu    uint32
+	Unused uint32
+}
+
+type l2XDPConnMemberKey struct {
+	_     structs.HostLayout
+	Id    uint64
+	Tuple l2XDPTuple
+}
+
+type l2XDPConnSlotKey struct {
+	_      structs.HostLayout
+	Id     uint64
+	Slot   uint32
+	Unused uint32
+}
+
 type l2XDPCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -37,6 +67,8 @@ type l2XDPCtFacts struct {
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
+	Counts    [3]l2XDPCounter
+	Averages  [3]uint64
 }
 
 type l2XDPFlow struct {
@@ -91,7 +123,7 @@ type l2XDPFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	_ [4]byte
+	Began uint32
 }
 
 type l2XDPFlowListen struct {
@@ -121,10 +153,13 @@ type l2XDPFragKey struct {
 }
 
 type l2XDPIface struct {
-	_      structs.HostLayout
-	Mac    [6]uint8
-	Flags  uint8
-	Unused uint8
+	_         structs.HostLayout
+	Mac       [6]uint8
+	Flags     uint8
+	Unused    uint8
+	Parent    uint32
+	VlanProto uint16
+	VlanTci   uint16
 }
 
 type l2XDPLimit struct {
@@ -338,6 +373,7 @@ type l2XDPScratch struct {
 	Route  [8]uint64
 	Answer l2XDPTuple
 	Source [16]uint8
+	Member l2XDPConnMemberKey
 	Buffer [256]uint8
 	L4     struct {
 		_       structs.HostLayout
@@ -435,11 +471,21 @@ type l2XDPTuple struct {
 	Zone    uint16
 }
 
+type l2XDPVlanKey struct {
+	_      structs.HostLayout
+	Parent uint32
+	Proto  uint16
+	Id     uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	l2XDPMapL2Clock           = "l2_clock"
+	l2XDPMapL2ConnCounts      = "l2_conn_counts"
+	l2XDPMapL2ConnMembers     = "l2_conn_members"
+	l2XDPMapL2ConnSlots       = "l2_conn_slots"
 	l2XDPMapL2Counters        = "l2_counters"
 	l2XDPMapL2Events          = "l2_events"
 	l2XDPMapL2Facts           = "l2_facts"
@@ -457,6 +503,7 @@ const (
 	l2XDPMapL2Settings        = "l2_settings"
 	l2XDPMapL2Sources         = "l2_sources"
 	l2XDPMapL2Stats           = "l2_stats"
+	l2XDPMapL2Vlans           = "l2_vlans"
 	l2XDPMapL2XdpPorts        = "l2_xdp_ports"
 	l2XDPProgL2Xdp            = "l2_xdp"
 	l2XDPVarPolicyFacts       = "policy_facts"
@@ -467,6 +514,7 @@ const (
 	l2XDPVarPolicyWrites      = "policy_writes"
 	l2XDPVarPolicyXdp         = "policy_xdp"
 	l2XDPVarSeenScale         = "seen_scale"
+	l2XDPVarXdpVlans          = "xdp_vlans"
 )
 
 // loadL2XDP returns the embedded CollectionSpec for l2XDP.
@@ -519,6 +567,9 @@ type l2XDPProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPMapSpecs struct {
 	L2Clock       *ebpf.MapSpec `ebpf:"l2_clock"`
+	L2ConnCounts  *ebpf.MapSpec `ebpf:"l2_conn_counts"`
+	L2ConnMembers *ebpf.MapSpec `ebpf:"l2_conn_members"`
+	L2ConnSlots   *ebpf.MapSpec `ebpf:"l2_conn_slots"`
 	L2Counters    *ebpf.MapSpec `ebpf:"l2_counters"`
 	L2Events      *ebpf.MapSpec `ebpf:"l2_events"`
 	L2Facts       *ebpf.MapSpec `ebpf:"l2_facts"`
@@ -536,6 +587,7 @@ type l2XDPMapSpecs struct {
 	L2Settings    *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Sources     *ebpf.MapSpec `ebpf:"l2_sources"`
 	L2Stats       *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2Vlans       *ebpf.MapSpec `ebpf:"l2_vlans"`
 	L2XdpPorts    *ebpf.MapSpec `ebpf:"l2_xdp_ports"`
 }
 
@@ -551,6 +603,7 @@ type l2XDPVariableSpecs struct {
 	PolicyWrites      *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp         *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	SeenScale         *ebpf.VariableSpec `ebpf:"seen_scale"`
+	XdpVlans          *ebpf.VariableSpec `ebpf:"xdp_vlans"`
 }
 
 // l2XDPObjects contains all objects after they have been loaded into the kernel.
@@ -574,6 +627,9 @@ func (o *l2XDPObjects) Close() error {
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPMaps struct {
 	L2Clock       *ebpf.Map `ebpf:"l2_clock"`
+	L2ConnCounts  *ebpf.Map `ebpf:"l2_conn_counts"`
+	L2ConnMembers *ebpf.Map `ebpf:"l2_conn_members"`
+	L2ConnSlots   *ebpf.Map `ebpf:"l2_conn_slots"`
 	L2Counters    *ebpf.Map `ebpf:"l2_counters"`
 	L2Events      *ebpf.Map `ebpf:"l2_events"`
 	L2Facts       *ebpf.Map `ebpf:"l2_facts"`
@@ -591,12 +647,16 @@ type l2XDPMaps struct {
 	L2Settings    *ebpf.Map `ebpf:"l2_settings"`
 	L2Sources     *ebpf.Map `ebpf:"l2_sources"`
 	L2Stats       *ebpf.Map `ebpf:"l2_stats"`
+	L2Vlans       *ebpf.Map `ebpf:"l2_vlans"`
 	L2XdpPorts    *ebpf.Map `ebpf:"l2_xdp_ports"`
 }
 
 func (m *l2XDPMaps) Close() error {
 	return _L2XDPClose(
 		m.L2Clock,
+		m.L2ConnCounts,
+		m.L2ConnMembers,
+		m.L2ConnSlots,
 		m.L2Counters,
 		m.L2Events,
 		m.L2Facts,
@@ -614,6 +674,7 @@ func (m *l2XDPMaps) Close() error {
 		m.L2Settings,
 		m.L2Sources,
 		m.L2Stats,
+		m.L2Vlans,
 		m.L2XdpPorts,
 	)
 }
@@ -630,6 +691,7 @@ type l2XDPVariables struct {
 	PolicyWrites      *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp         *ebpf.Variable `ebpf:"policy_xdp"`
 	SeenScale         *ebpf.Variable `ebpf:"seen_scale"`
+	XdpVlans          *ebpf.Variable `ebpf:"xdp_vlans"`
 }
 
 // l2XDPPrograms contains all programs after they have been loaded into the kernel.

@@ -64,6 +64,12 @@ struct first {
 	__u32 skb_len; /* of the packet that stands for the datagram */
 };
 
+/* A connection that a ct count statement, the instance id, has met. */
+struct conn_member_key {
+	__u64 id;
+	struct tuple tuple; /* of the original direction */
+};
+
 /* A walk through TCP's options: tcp_window.h. */
 
 #define TCP_OPTIONS_MAX 40
@@ -144,6 +150,7 @@ struct scratch {
 	/* Of an answer that the router makes: answer.h, reject.h. */
 	struct tuple answer;
 	__u8 source[16];
+	struct conn_member_key member; /* conn_count.h */
 	__u8 buffer[SCRATCH_BUFFER];
 	/* Of fragments: release.h. */
 	struct l4_info l4; /* what the parser has found */

@@ -4,6 +4,7 @@
 #include "common.h"
 #include "conntrack.h"
 #include "facts.h"
+#include "first_answer.h"
 #include "icmp_error.h"
 #include "mapping.h"
 #include "marks.h"
@@ -117,11 +118,12 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 
 /* nf_ct_attach(): the answer belongs to the flow of what it answers. */
 static __always_inline void track_answer(struct __sk_buff *skb, struct pkt *p,
-					 struct way *w)
+					 struct way *w, __u32 mark)
 {
 	struct tuple *there = &w->error->quoted;
 
-	if (policy_facts) {
+	if (policy_facts && (mark == TC_INDEX_ANSWER_RELATED ||
+			     first_flow_facts(w->key, mark))) {
 		if (ct_is_icmp_error(p))
 			icmp_parse_quoted(skb, p, w->error);
 		else

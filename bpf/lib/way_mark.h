@@ -57,7 +57,8 @@ static __always_inline __u32 answer_mark(struct __sk_buff *skb)
 {
 	__u32 mark = mark_of(skb);
 
-	if (mark < TC_INDEX_ANSWER || mark > TC_INDEX_ANSWER_FIRST)
+	if (mark != TC_INDEX_ANSWER && mark != TC_INDEX_ANSWER_RELATED &&
+	    !is_answer_first(mark) && !is_answer_late(mark))
 		return 0;
 	return is_ours(skb) ? mark : 0;
 }

@@ -3,6 +3,8 @@
 
 #include "common.h"
 #include "dup.h"
+#include "facts.h"
+#include "first_answer.h"
 #include "marks.h"
 #include "reject.h"
 #include "reject_local.h"
@@ -32,7 +34,11 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 	if (!p || !s || reject_make(skb, p, hook, translated))
 		return TCX_DROP;
 	if (is_tracked(p)) {
-		mark = TC_INDEX_ANSWER_RELATED;
+		mark = first ? TC_INDEX_ANSWER_FIRST : TC_INDEX_ANSWER_RELATED;
+		if (first && p->reject & REJECT_AFTER_NAT)
+			mark = TC_INDEX_ANSWER_LATE;
+		if (first && policy_facts & FACTS_CT)
+			mark |= first_flow_keep(&s->key);
 		if (REJECT_KIND(p) == REJECT_RESET)
 			reject_close(p, &s->key);
 	}
@@ -40,8 +46,7 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 		skb->tc_index = TC_INDEX_ANSWER_LOCAL;
 		return reject_to_self(skb, p, s);
 	}
-	return send_by(skb, p, route_of(s),
-		       first ? TC_INDEX_ANSWER_FIRST : mark);
+	return send_by(skb, p, route_of(s), mark);
 }
 
 /* The flow sends the packet elsewhere, or to another port. */
@@ -71,9 +76,7 @@ static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
 	/* Of a copy nobody has an answer. */
 	if (!policy_rejects || !REJECT_KIND(p) || is_copy())
 		return TCX_DROP;
-	return reject(skb, p, hook,
-		      w->ct->first && !(p->reject & REJECT_AFTER_NAT),
-		      is_translated_dst(w));
+	return reject(skb, p, hook, w->ct->first, is_translated_dst(w));
 }
 
 /* Likewise, where nothing is rejected. */

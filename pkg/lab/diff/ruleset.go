@@ -130,7 +130,8 @@ type enforcement struct {
 	dp    *loader.Dataplane
 	pin   string
 	rules []rule
-	begin []table // its maps before the first packet
+	logs  []policy.LogInfo // by Event.Log
+	begin []table          // its maps before the first packet
 }
 
 // modeOf is how the dataplane forwards.
@@ -168,7 +169,7 @@ func (r *router) enforce(ctx context.Context, text, pin string, l *loaded) (*enf
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	cfg.Policy = program
-	e := &enforcement{pin: pin}
+	e := &enforcement{pin: pin, logs: program.Logs}
 	if err := r.self.do(func() (err error) { e.dp, err = loader.Apply(cfg); return err }); err != nil {
 		return nil, err
 	}
