@@ -37,7 +37,8 @@ static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 	if (policy_reevaluates && f->flags & FLOW_STALE)
 		return 0;
 	if (p->l4proto != IPPROTO_TCP)
-		return !flow_contradicts(f, p);
+		return !flow_contradicts(f, p) &&
+		       !flow_assures(f, p->l4proto, p->now);
 	return f->state == TCP_ESTABLISHED && f->flags & FLOW_ASSURED &&
 	       tcp_header_valid(p) && tcp_event(p) == EVENT_ACK;
 }
@@ -84,14 +85,13 @@ static __always_inline void track(const struct pkt *p, struct flow *f,
 				  struct flow *twin,
 				  const struct tcp_numbers *n)
 {
-	__u32 timeout, now = ns_to_ticks(p->now);
 	const struct settings *s;
 	struct tcp_last *last;
+	__u32 timeout;
 	__u8 dir;
 
 	if (!twin) {
-		flow_touch(&p->tuple, f, p, 0, 0,
-			   flow_timeout(f, p->l4proto, now));
+		flow_touch(&p->tuple, f, p, 0, 0, flow_timeout(f, p->l4proto));
 		return;
 	}
 	s = settings();

@@ -99,7 +99,7 @@ type l2TCCtFacts struct {
 	Direction uint8
 	There     uint8
 	Tracked   uint8
-	Assured   uint8
+	Unused    uint8
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
@@ -165,7 +165,7 @@ type l2TCFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	_ [4]byte
+	Began uint32
 }
 
 type l2TCFlowListen struct {

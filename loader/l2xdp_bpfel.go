@@ -63,7 +63,7 @@ type l2XDPCtFacts struct {
 	Direction uint8
 	There     uint8
 	Tracked   uint8
-	Assured   uint8
+	Unused    uint8
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
@@ -123,7 +123,7 @@ type l2XDPFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	_ [4]byte
+	Began uint32
 }
 
 type l2XDPFlowListen struct {

@@ -261,8 +261,9 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 		if (p->l4proto == IPPROTO_TCP) {
 			verdict = ct_tcp(ctx, p, key, f, half, ct);
 		} else {
-			change->timeout = flow_timeout(f, p->l4proto,
-						       ns_to_ticks(p->now));
+			if (flow_assures(f, p->l4proto, p->now))
+				WRITE_ONCE(f->flags, f->flags | FLOW_ASSURED);
+			change->timeout = flow_timeout(f, p->l4proto);
 		}
 		if (verdict == TCP_INVALID) {
 			p->ct_state = CT_STATE_INVALID;
@@ -314,17 +315,18 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 	} else {
 		flow_touch(key, f, p, half, changed, change->timeout);
 	}
+	ct->found = 1;
+	ct->out = f->out;
+	ct->via = f->hop.via;
+	facts_flow(key, f, f->flags);
 	if (refused) {
 		/* A reset before any reply: there is no connection, and the
 		 * next packet is of none. This one still is of the flow.
 		 */
 		WRITE_ONCE(f->expires, ns_to_ticks(p->now) - 1);
 		flow_sync(key, f, half, FLOW_SAME);
+		facts_dying();
 	}
-	ct->found = 1;
-	ct->out = f->out;
-	ct->via = f->hop.via;
-	facts_flow(key, f, f->flags);
 	p->ct_state = flags & FLOW_SEEN_REPLY ? CT_STATE_ESTABLISHED :
 						CT_STATE_NEW;
 	return 0;

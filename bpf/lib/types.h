@@ -244,11 +244,12 @@ struct flow {
 	struct hop hop;
 	struct tcp_seen seen;
 	struct tcp_last last; /* of the original direction's entry */
+	__u32 began; /* as created, in ms */
 };
 
 #define FLOW_REPLY (1U << 0) /* this is the reply direction */
 #define FLOW_SEEN_REPLY (1U << 1) /* packets have been seen both ways */
-#define FLOW_ASSURED (1U << 2) /* IPS_ASSURED of TCP */
+#define FLOW_ASSURED (1U << 2) /* IPS_ASSURED */
 #define FLOW_STALE (1U << 4) /* begun under another ruleset: reevaluate.h */
 #define FLOW_MASQUERADED \
 	(1U << 5) /* its source is the address of an interface */
