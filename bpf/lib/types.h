@@ -319,6 +319,7 @@ enum stat {
 	STAT_FLOW_CONFIRMED,
 	STAT_FLOW_EXPIRED,
 	STAT_FLOW_TABLE_FULL,
+	STAT_FLOW_INVALID, /* packets that are of no flow, and begin none */
 	STAT_NAT_COLLISION, /* the source port was taken, another was tried */
 	STAT_NAT_TRIES, /* ports that were tried, for all flows together */
 	STAT_NAT_TRIES_8, /* flows that had one after at most as many tries */
