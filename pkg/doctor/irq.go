@@ -42,14 +42,16 @@ func (r *report) irqbalance() {
 	r.good("irqbalance", "irqbalance does not run")
 }
 
-// affinity are the CPUs that serve an interrupt: those in effect, or those that may.
+// affinity are the CPUs that serve an interrupt: that of those which may that does. Until the
+// next interrupt after a change it is still another one.
 func (r *report) affinity(number int) []int {
 	dir := fmt.Sprintf("proc/irq/%d/", number)
-	list, _ := cpus.Parse(r.read(dir + "effective_affinity_list"))
-	if len(list) == 0 {
-		list, _ = cpus.Parse(r.read(dir + "smp_affinity_list"))
+	may, _ := cpus.Parse(r.read(dir + "smp_affinity_list"))
+	does, _ := cpus.Parse(r.read(dir + "effective_affinity_list"))
+	if both := cpus.Both(does, may); len(both) > 0 {
+		return both
 	}
-	return list
+	return may
 }
 
 // placement looks where the queues of a link are served.
