@@ -236,7 +236,7 @@ int l2_xdp(struct xdp_md *ctx)
 	track(p, f, twin, &n);
 	if (!policy_passes(ctx, p, f, hop.oif)) {
 		if (policy_rejects && REJECT_KIND(p))
-			return handover(ctx, p);
+			return handover(ctx, p, f);
 		count(STAT_DROP_POLICY);
 		return XDP_DROP;
 	}
