@@ -108,7 +108,7 @@ type l2TCCtFacts struct {
 	Direction uint8
 	There     uint8
 	Tracked   uint8
-	Assured   uint8
+	Unused    uint8
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
@@ -168,7 +168,7 @@ type l2TCFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	_ [4]byte
+	Began uint32
 }
 
 type l2TCFlowListen struct {
@@ -216,10 +216,13 @@ type l2TCGc struct {
 }
 
 type l2TCIface struct {
-	_      structs.HostLayout
-	Mac    [6]uint8
-	Flags  uint8
-	Unused uint8
+	_         structs.HostLayout
+	Mac       [6]uint8
+	Flags     uint8
+	Unused    uint8
+	Parent    uint32
+	VlanProto uint16
+	VlanTci   uint16
 }
 
 type l2TCLimit struct {
@@ -599,6 +602,13 @@ type l2TCTuple struct {
 	Zone    uint16
 }
 
+type l2TCVlanKey struct {
+	_      structs.HostLayout
+	Parent uint32
+	Proto  uint16
+	Id     uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -635,6 +645,7 @@ const (
 	l2TCMapL2Settings        = "l2_settings"
 	l2TCMapL2Sources         = "l2_sources"
 	l2TCMapL2Stats           = "l2_stats"
+	l2TCMapL2Vlans           = "l2_vlans"
 	l2TCProgL2Egress         = "l2_egress"
 	l2TCProgL2GcStart        = "l2_gc_start"
 	l2TCProgL2Ingress        = "l2_ingress"
@@ -742,6 +753,7 @@ type l2TCMapSpecs struct {
 	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Sources       *ebpf.MapSpec `ebpf:"l2_sources"`
 	L2Stats         *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2Vlans         *ebpf.MapSpec `ebpf:"l2_vlans"`
 }
 
 // l2TCVariableSpecs contains global variables before they are loaded into the kernel.
@@ -819,6 +831,7 @@ type l2TCMaps struct {
 	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
 	L2Sources       *ebpf.Map `ebpf:"l2_sources"`
 	L2Stats         *ebpf.Map `ebpf:"l2_stats"`
+	L2Vlans         *ebpf.Map `ebpf:"l2_vlans"`
 }
 
 func (m *l2TCMaps) Close() error {
@@ -855,6 +868,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Settings,
 		m.L2Sources,
 		m.L2Stats,
+		m.L2Vlans,
 	)
 }
 

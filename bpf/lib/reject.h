@@ -215,7 +215,7 @@ static __always_inline void reject_close(const struct pkt *p,
 	if (!f)
 		return;
 	WRITE_ONCE(f->state, TCP_CLOSE);
-	WRITE_ONCE(f->expires, now + flow_timeout(f, IPPROTO_TCP, now));
+	WRITE_ONCE(f->expires, now + flow_timeout(f, IPPROTO_TCP));
 	flow_sync(key, f, half, FLOW_CHANGED);
 }
 

@@ -105,12 +105,14 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		return; /* a chain before said so */
 	facts_none();
 	if (ct_is_short(p)) {
-		p->ct_state = CT_STATE_INVALID;
+		ct_invalid(p);
 	} else if (ct_untracked(p)) {
 		p->ct_state = CT_STATE_UNTRACKED;
 	} else if (ct_is_icmp_error(p)) {
 		w->error = error;
 		icmp_error_track(skb, p, error);
+		if (p->ct_state == CT_STATE_INVALID)
+			count(STAT_FLOW_INVALID);
 	} else {
 		ct_in(skb, p, w->key, w->ct);
 		reevaluate_begin(p, w->ct, w->key);

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/randomizedcoder/l2d/internal/linediff"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/revision"
@@ -30,13 +31,14 @@ func (c *planCmd) Run(e *env) error {
 
 type applyCmd struct {
 	Confirm time.Duration `help:"Undo the change after this long, unless it is confirmed." placeholder:"TIME"`
+	Runtime bool          `help:"Until the next reboot only, which starts with what was in force before."`
 	Comment string        `help:"What is kept with the revision."`
 	JSON    bool          `help:"Print JSON." name:"json"`
 }
 
 // Run implements the command.
 func (c *applyCmd) Run(e *env) error {
-	return apply(e, api.HostOptions{Confirm: c.Confirm, Comment: c.Comment}, c.JSON)
+	return apply(e, api.HostOptions{Confirm: c.Confirm, Runtime: c.Runtime, Comment: c.Comment}, c.JSON)
 }
 
 func apply(e *env, o api.HostOptions, asJSON bool) error {
@@ -119,11 +121,11 @@ func (c *revisionsCmd) Run(e *env) error {
 		if c.JSON {
 			return printJSON(e.out, r)
 		}
-		before := ""
+		var before revision.Revision
 		if i+1 < len(list) {
-			before = list[i+1].Text
+			before = list[i+1]
 		}
-		_, err := fmt.Fprint(e.out, revision.Diff(before, r.Text))
+		_, err := fmt.Fprint(e.out, linediff.Of(before.Text, r.Text), linediff.Of(before.Ruleset, r.Ruleset))
 		return err
 	}
 	return api.BadInput(fmt.Errorf("revision %d is not kept: want one of l2ctl revisions", c.Revision))
@@ -136,7 +138,7 @@ func printRevisions(e *env, list []revision.Revision, asJSON bool) error {
 	t := newTable(e.out)
 	t.row("REVISION", "TIME", "FATE", "COMMENT")
 	for _, r := range list {
-		t.row(r.Number, r.Time.Local().Format(time.DateTime), string(r.Fate), r.Comment)
+		t.row(r.Number, r.Time.Local().Format(time.DateTime), r.Outcome(), r.Comment)
 	}
 	return t.Flush()
 }

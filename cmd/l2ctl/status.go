@@ -38,8 +38,11 @@ func printHost(t table, h *api.Host) {
 			list = append(list, c.ID())
 		}
 		t.row("host", fmt.Sprintf("%d of %d resources are not as declared any more: %s", len(h.Drift), h.Resources, strings.Join(list, ", ")))
-	default:
+	case h.Resources > 0:
 		t.row("host", fmt.Sprintf("%d resources as declared", h.Resources))
+	}
+	if h.Notice != "" {
+		t.row("in force", strings.ReplaceAll(h.Notice, "\n", "\n\t"))
 	}
 	if h.Pending != nil {
 		t.row("", pendingLine(h.Pending))

@@ -9,8 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,17 +21,19 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
-	"github.com/randomizedcoder/l2d/pkg/revision"
 )
 
 // daemon keeps a dataplane as its files say. It is the api.Service.
 type daemon struct {
 	started time.Time
 	level   *slog.LevelVar
+	path    string // of the configuration file
 
 	// change is held while the dataplane is changed: one change at a time. It
-	// guards live, and the NAT log that is written.
+	// guards live, and the NAT log that is written, and whether the dataplane has
+	// been put in force once.
 	change     sync.Mutex
+	begun      bool
 	live       live
 	natLog     config.NAT
 	stopNATLog context.CancelFunc // nil: none is written
@@ -51,12 +53,15 @@ type daemon struct {
 	host      hostState
 }
 
-func newDaemon(p *enforce.Plan, level *slog.LevelVar) *daemon {
-	d := &daemon{started: time.Now(), level: level, plan: p}
+// newDaemon returns one that has to choose what to start with, for a configuration
+// that has the directories and the socket.
+func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
+	d := &daemon{started: time.Now(), level: level, path: c.Path}
 	d.flows.Changed = d.listenFlows
-	d.host.engine = reconcile.New(p.Config.Host.StateDir, slog.Default(), hostkinds.Kinds()...)
+	d.host.dataplane.d = d
+	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane)...)
 	d.host.engine.Undone = d.host.undone
-	d.host.revisions = revision.Open(filepath.Join(p.Config.Host.StateDir, "revisions"))
+	d.host.revisions = revisionsOf(c.Host.StateDir)
 	return d
 }
 
@@ -70,11 +75,19 @@ func (d *daemon) state() (*enforce.Plan, *loader.Dataplane) {
 	return d.plan, d.dp
 }
 
+// setPlan chooses the plan to start with.
+func (d *daemon) setPlan(p *enforce.Plan) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.plan = p
+}
+
 // start puts the first plan in force: a fresh dataplane, or what an earlier
 // daemon left running.
 func (d *daemon) start(ctx context.Context) error {
 	d.change.Lock()
 	defer d.change.Unlock()
+	d.begun = true
 	return d.apply(ctx, d.plan)
 }
 
@@ -111,7 +124,7 @@ func (d *daemon) replace(ctx context.Context, p *enforce.Plan) error {
 	d.level.Set(logLevel(p.Config.Log.Level))
 	d.setNATLog(p.Config.NAT)
 	logReplaced(p, dp, time.Since(begin))
-	d.tidy(ctx, p.Config)
+	d.tidy(ctx, p)
 	return nil
 }
 
@@ -137,8 +150,12 @@ func logReplaced(p *enforce.Plan, dp *loader.Dataplane, took time.Duration) {
 
 // tidy takes out of nftables what was there for another state or configuration
 // than the one in force. The dataplane enforces all of it: errors do no harm.
-func (d *daemon) tidy(ctx context.Context, c *config.Config) {
+func (d *daemon) tidy(ctx context.Context, p *enforce.Plan) {
+	c := p.Config
 	runDir := c.Control.RunDir()
+	if err := p.KeepText(); err != nil {
+		slog.Warn("the ruleset in force is not noted for a detach without a daemon", "err", err)
+	}
 	if !c.Dataplane.Mirror {
 		if err := enforce.DropMirrors(ctx); err != nil {
 			slog.Warn("the mirror of an earlier configuration is still there", "err", err)
@@ -165,14 +182,10 @@ func (d *daemon) tidy(ctx context.Context, c *config.Config) {
 	}
 }
 
-// Reload implements api.Service. The error, of whoever asked, is logged here
-// once.
+// Reload implements api.Service. The error, of whoever asked, is logged once.
 func (d *daemon) Reload(ctx context.Context) (api.Reloaded, error) {
-	d.change.Lock()
-	defer d.change.Unlock()
 	begin := time.Now()
-	before, dp := d.state()
-	after, err := d.reload(ctx, before.Config)
+	changed, err := d.reload(ctx)
 	d.mu.Lock()
 	d.reloadErr = err
 	d.mu.Unlock()
@@ -180,26 +193,34 @@ func (d *daemon) Reload(ctx context.Context) (api.Reloaded, error) {
 		slog.Error("reload refused, the configuration before it goes on", "err", err)
 		return api.Reloaded{}, err
 	}
-	return api.Reloaded{
-		Changed: dp == nil || !sameLoader(before.Loader, after.Loader),
-		Rules:   len(after.Program.Rules),
-		Took:    time.Since(begin),
-	}, nil
+	plan, _ := d.state()
+	return api.Reloaded{Changed: changed, Rules: len(plan.Program.Rules), Took: time.Since(begin)}, nil
 }
 
-func (d *daemon) reload(ctx context.Context, running *config.Config) (*enforce.Plan, error) {
-	cfg, err := config.Load(running.Path)
+// reload attaches the dataplane if it is detached, and applies the files.
+func (d *daemon) reload(ctx context.Context) (changed bool, err error) {
+	if _, dp := d.state(); dp == nil {
+		changed = true
+		if err := d.attach(ctx); err != nil {
+			return false, err
+		}
+	}
+	a, err := d.applyConfig(ctx, api.HostOptions{Comment: "reload"})
+	return changed || a.Plan != nil && slices.ContainsFunc(a.Plan.Changes, func(c reconcile.Change) bool { return c.Kind == dataplaneName }), err
+}
+
+// attach puts the files in force after a detach.
+func (d *daemon) attach(ctx context.Context) error {
+	d.change.Lock()
+	defer d.change.Unlock()
+	plan, err := d.prepareFile(ctx)
+	if err == nil {
+		err = fixed(d.plan.Config, plan.Config)
+	}
 	if err != nil {
-		return nil, api.BadInput(err)
+		return api.BadInput(err)
 	}
-	if err := fixed(running, cfg); err != nil {
-		return nil, api.BadInput(err)
-	}
-	plan, err := enforce.Prepare(ctx, cfg)
-	if err != nil {
-		return nil, api.BadInput(err)
-	}
-	return plan, d.apply(ctx, plan)
+	return d.apply(ctx, plan)
 }
 
 // fixed refuses changes that take a restart.

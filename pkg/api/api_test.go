@@ -127,8 +127,8 @@ func TestCalls(t *testing.T) {
 	}{
 		{func() (any, error) { return c.Status(ctx) }, "status", Status{Version: "v1", PID: 7, Attached: true, Rules: 3}},
 		{func() (any, error) { return c.HostPlan(ctx) }, "plan", &reconcile.Plan{Resources: 5}},
-		{func() (any, error) { return c.HostApply(ctx, HostOptions{}) }, "apply {0s 0 }", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
-		{func() (any, error) { return c.HostApply(ctx, HostOptions{time.Minute, 7, "a & b"}) }, "apply {1m0s 7 a & b}", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
+		{func() (any, error) { return c.HostApply(ctx, HostOptions{}) }, "apply {0s 0 false }", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
+		{func() (any, error) { return c.HostApply(ctx, HostOptions{time.Minute, 7, true, "a & b"}) }, "apply {1m0s 7 true a & b}", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
 		{func() (any, error) { return c.HostRevisions(ctx) }, "revisions", []revision.Revision{{Number: 4}}},
 		{func() (any, error) { return nil, c.HostConfirm(ctx, "0a") }, "confirm 0a", nil},
 		{func() (any, error) { return nil, c.HostRollback(ctx, "0a") }, "rollback 0a", nil},

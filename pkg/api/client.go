@@ -151,6 +151,9 @@ func (c *Client) HostApply(ctx context.Context, o HostOptions) (HostApplied, err
 	if o.Revision != 0 {
 		q.Set("revision", fmt.Sprint(o.Revision))
 	}
+	if o.Runtime {
+		q.Set("runtime", "true")
+	}
 	if o.Comment != "" {
 		q.Set("comment", o.Comment)
 	}

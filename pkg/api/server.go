@@ -229,6 +229,9 @@ func hostOptions(r *http.Request) (o HostOptions, err error) {
 	if o.Confirm, err = durationOf(r, "confirm"); err != nil {
 		return o, err
 	}
+	if o.Runtime, err = boolOf(r, "runtime", false); err != nil {
+		return o, err
+	}
 	q := r.URL.Query()
 	if n := q.Get("revision"); n != "" {
 		if o.Revision, err = strconv.Atoi(n); err != nil || o.Revision < 1 {

@@ -35,7 +35,7 @@ type Status struct {
 	// Sync is how a ruleset that changes in the kernel's nftables is followed;
 	// nil if none is.
 	Sync *Sync `json:"sync,omitempty"`
-	// Host is the state of the host around the dataplane; nil if none is declared.
+	// Host is the state of the host, and which of its configurations is in force.
 	Host *Host `json:"host,omitempty"`
 }
 
@@ -60,6 +60,8 @@ type Host struct {
 	Pending *reconcile.Pending `json:"pending,omitempty"`
 	// Error is why the host is not as declared; empty when it is.
 	Error string `json:"error,omitempty"`
+	// Notice is why a revision is in force and not the files; empty when they are.
+	Notice string `json:"notice,omitempty"`
 }
 
 // HostOptions say how the state of the host is applied.
@@ -69,6 +71,9 @@ type HostOptions struct {
 	Confirm time.Duration
 	// Revision is the number of one that is applied in place of the file; 0: the file.
 	Revision int
+	// Runtime has it last until the next reboot, which starts with what was in force
+	// before.
+	Runtime bool
 	// Comment is kept with the revision.
 	Comment string
 }

@@ -3,6 +3,8 @@
 package config
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,6 +46,20 @@ type Config struct {
 	Control   Control   `json:"control"`
 	Metrics   Metrics   `json:"metrics"`
 	Log       Log       `json:"log"`
+}
+
+// SameButHost tells whether two configurations differ in nothing but the state of
+// the host, and how they are written.
+func (c *Config) SameButHost(o *Config) bool {
+	text := func(c Config) []byte {
+		c.Path, c.Host = "", Host{}
+		b, err := json.Marshal(&c)
+		if err != nil {
+			panic(err) // no type of it can fail
+		}
+		return b
+	}
+	return bytes.Equal(text(*c), text(*o))
 }
 
 // Dataplane says what is enforced, and where.

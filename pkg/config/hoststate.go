@@ -24,6 +24,8 @@ type Host struct {
 	Sysctls []Sysctl `json:"sysctl,omitempty"`
 	// NICs are network interfaces, each once.
 	NICs []NIC `json:"nics,omitempty"`
+	// Qdiscs are those of network interfaces, each once.
+	Qdiscs []Qdisc `json:"qdiscs,omitempty"`
 	// Governors of CPUs, each CPU once.
 	Governors []Governor `json:"governor,omitempty"`
 }
@@ -81,6 +83,7 @@ func (d *decoder) host(v node, c *Host) {
 		"state_dir": func(v node) { v.str(&c.StateDir, "an absolute path, such as "+DefaultStateDir, isCleanAbs) },
 		"sysctl":    func(v node) { d.sysctls(v, c) },
 		"nics":      func(v node) { d.nics(v, c) },
+		"qdiscs":    func(v node) { d.qdiscs(v, c) },
 		"governor":  func(v node) { d.governor(v, c) },
 	})
 }

@@ -36,3 +36,13 @@ func run(t *testing.T, args ...string) {
 		t.Fatalf("%v: %v: %s", args, err, out)
 	}
 }
+
+// output runs a command and returns what it prints.
+func output(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v: %s", args, err, out)
+	}
+	return string(out)
+}

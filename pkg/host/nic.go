@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/randomizedcoder/l2d/internal/nearest"
 	"github.com/randomizedcoder/l2d/pkg/ethnl"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -215,7 +216,7 @@ func (f *Features) Check(_ context.Context, r *reconcile.Resource) (out []reconc
 		switch feature, there := now[key]; {
 		case !there:
 			p.Problem, p.Want = "no such feature", "the kernel's name of one, as ethtool -k shows them"
-			if near := nearestOf(key, slices.Sorted(maps.Keys(now))); near != "" {
+			if near := nearest.Of(key, slices.Sorted(maps.Keys(now))); near != "" {
 				p.Want = near
 			}
 		case feature.Fixed && onOff(feature.Active) != r.Want[key]:

@@ -16,7 +16,10 @@ import (
 // Kinds are all kinds of resources of the running kernel.
 func Kinds() []reconcile.Kind {
 	dial := dialOnce()
-	kinds := []reconcile.Kind{NewSysctl(), &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"}}
+	kinds := []reconcile.Kind{
+		NewSysctl(), &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"},
+		&Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
+	}
 	for _, g := range nicGroups {
 		kinds = append(kinds, &Settings{g, dial})
 	}
@@ -54,6 +57,9 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 	}
 	for i := range c.Host.NICs {
 		out = append(out, nicResources(c.Path, &c.Host.NICs[i])...)
+	}
+	for i := range c.Host.Qdiscs {
+		out = append(out, qdiscResources(c.Path, &c.Host.Qdiscs[i])...)
 	}
 	work, err := cpuResources("/", c)
 	return append(out, work...), errors.Join(append(errs, err)...)
@@ -103,6 +109,24 @@ func absent(n *config.NIC) bool {
 	}
 	_, err := link(n.Name)
 	return errors.Is(err, fs.ErrNotExist)
+}
+
+// qdiscRank is behind those of NICs: a change of channels makes queues anew.
+const qdiscRank = nicRank + 60
+
+// qdiscResources is that of an interface's qdisc; none of an optional interface that
+// is not there.
+func qdiscResources(file string, q *config.Qdisc) []reconcile.Resource {
+	if q.Optional {
+		if _, err := link(q.Name); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	at := q.At(file)
+	return []reconcile.Resource{{
+		Kind: QdiscKind, Name: q.Name, Want: reconcile.State(q.Root), Rank: qdiscRank, Enforce: q.Enforce,
+		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+	}}
 }
 
 // sysctls are the resources of a configuration's sysctls by name.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +31,8 @@ type Engine struct {
 	mu      sync.Mutex
 	pending *Pending
 	timer   *time.Timer
+	// shown is what pending was last: who asks does not wait for a change to be made.
+	shown atomic.Pointer[Pending]
 }
 
 // Gate is a check of the host's health after a change. An error undoes it.
@@ -60,13 +63,23 @@ func New(dir string, log *slog.Logger, kinds ...Kind) *Engine {
 
 // Pending returns the change that is not final; nil if there is none.
 func (e *Engine) Pending() *Pending {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	return e.shown.Load()
+}
+
+// show has others see what is pending.
+func (e *Engine) show() {
 	if e.pending == nil {
-		return nil
+		e.shown.Store(nil)
+		return
 	}
 	p := *e.pending
-	return &p
+	e.shown.Store(&p)
+}
+
+// keep has what is pending on disk.
+func (e *Engine) keep() error {
+	e.show()
+	return save(e.dir, e.pending)
 }
 
 // Options of [Engine.Apply].
@@ -112,12 +125,11 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, o Options) (*Pending, error
 		return nil, e.end()
 	}
 	e.pending.Phase, e.pending.Deadline = Waiting, time.Now().Add(o.Confirm)
-	if err := save(e.dir, e.pending); err != nil {
+	if err := e.keep(); err != nil {
 		return nil, errors.Join(err, e.undo(context.WithoutCancel(ctx), made))
 	}
 	e.arm()
-	q := *e.pending
-	return &q, nil
+	return e.Pending(), nil
 }
 
 // begin has on disk what it takes to undo the changes.
@@ -125,15 +137,16 @@ func (e *Engine) begin(p *Plan) error {
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}
-	boot, err := bootID()
+	boot, err := BootID()
 	if err != nil {
 		return err
 	}
 	id := make([]byte, 4)
 	_, _ = rand.Read(id) // never fails
 	e.pending = &Pending{ID: hex.EncodeToString(id), Phase: Applying, Boot: boot, Changes: p.Changes}
-	if err := save(e.dir, e.pending); err != nil {
+	if err := e.keep(); err != nil {
 		e.pending = nil
+		e.show()
 		return err
 	}
 	return nil
@@ -146,6 +159,7 @@ func (e *Engine) end() error {
 		e.timer = nil
 	}
 	e.pending = nil
+	e.show()
 	return forget(e.dir)
 }
 
@@ -214,7 +228,7 @@ func (e *Engine) undo(ctx context.Context, changes []Change) error {
 		return e.end()
 	}
 	e.pending.Phase, e.pending.Error = Stuck, err.Error()
-	return errors.Join(err, save(e.dir, e.pending))
+	return errors.Join(err, e.keep())
 }
 
 // putBack sets what was before a change, if it is still there.
@@ -294,14 +308,18 @@ func (e *Engine) Recover(ctx context.Context) error {
 	if err != nil || p == nil {
 		return err
 	}
-	boot, err := bootID()
+	boot, err := BootID()
 	if err != nil {
 		return err
 	}
 	e.pending = p
+	e.show()
 	switch {
 	case p.Boot != boot:
 		e.log.Warn("a change that was not final went with the reboot", "id", p.ID)
+		if e.Undone != nil {
+			e.Undone(p.ID, "it went with the reboot")
+		}
 		return e.end()
 	case p.Phase == Waiting && time.Now().Before(p.Deadline):
 		e.log.Warn("a change still waits for its confirmation", "id", p.ID, "until", p.Deadline)

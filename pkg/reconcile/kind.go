@@ -100,6 +100,8 @@ type Problem struct {
 	// Skip says that the device cannot have it at all: the plan leaves it out, and
 	// says so.
 	Skip bool
+	// Warn says that nothing is wrong, but that the plan is to say this.
+	Warn bool
 }
 
 // Error names the resource, the attribute, its value and what would be accepted.

@@ -10,6 +10,9 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
+
+	"github.com/randomizedcoder/l2d/internal/linediff"
 )
 
 // Change is what becomes of one resource.
@@ -49,6 +52,8 @@ type Plan struct {
 	Changes   []Change `json:"changes"`
 	// Notes say what is left out, as the host cannot have it.
 	Notes []string `json:"notes,omitempty"`
+	// Warnings say what is possible, and probably not meant.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Worst is the greatest impact of the changes; empty if there are none.
@@ -76,6 +81,9 @@ func (p *Plan) Write(w io.Writer) error {
 	for _, n := range p.Notes {
 		printf("! left out: %s\n", n)
 	}
+	for _, w := range p.Warnings {
+		printf("! %s\n", w)
+	}
 	for _, c := range p.Changes {
 		printf("~ %s", c.ID())
 		if c.Effect.Impact != InPlace || c.Effect.Why != "" {
@@ -89,6 +97,13 @@ func (p *Plan) Write(w io.Writer) error {
 		for _, key := range c.To.Keys() {
 			if c.From[key] == c.To[key] && c.Again != "" {
 				printf("    %s: %s, again, as %s changes it\n", key, c.To[key], c.Again)
+				continue
+			}
+			if isText(c.From[key]) || isText(c.To[key]) {
+				printf("    %s:\n", key)
+				for l := range strings.Lines(linediff.Of(c.From[key], c.To[key])) {
+					printf("      %s", l)
+				}
 				continue
 			}
 			printf("    %s: %s -> %s\n", key, c.From[key], c.To[key])
@@ -171,6 +186,9 @@ func check(ctx context.Context, k Kind, r *Resource, p *Plan, errs *[]error) boo
 	r.Want = maps.Clone(r.Want)
 	for _, problem := range k.Check(ctx, r) {
 		switch {
+		case problem.Warn:
+			p.Warnings = append(p.Warnings, problem.Error())
+			continue
 		case !problem.Skip:
 			*errs = append(*errs, problem)
 			good = false

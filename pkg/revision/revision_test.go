@@ -58,17 +58,56 @@ func TestBrokenRevision(t *testing.T) {
 	}
 }
 
-func TestDiff(t *testing.T) {
-	for _, c := range []struct{ from, to, want string }{
-		{"", "", ""},
-		{"a\n", "a\n", "  a\n"},
-		{"", "a\nb\n", "+ a\n+ b\n"},
-		{"a\nb\n", "", "- a\n- b\n"},
-		{"a\nb\nc\nd\n", "a\nx\nc\ne\nd\n", "  a\n- b\n+ x\n  c\n+ e\n  d\n"},
-		{"a\nb\nc", "c\na\nb", "+ c\n  a\n  b\n- c\n"},
+// TestRulesets: a ruleset is kept once, for as long as a revision has it.
+func TestRulesets(t *testing.T) {
+	dir := t.TempDir()
+	s := Open(dir)
+	rulesets := func() int {
+		list, err := filepath.Glob(filepath.Join(dir, "*.nft"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	for n := range 4 {
+		if _, err := s.Add(Revision{Ruleset: "ruleset " + strconv.Itoa(n/2), Change: strconv.Itoa(n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Settle("0", Applied); err != nil {
+		t.Error(err)
+	}
+	if n := rulesets(); n != 2 {
+		t.Errorf("%d rulesets, not 2", n)
+	}
+	list, err := s.List()
+	if err != nil || list[3].Ruleset != "ruleset 0" || list[3].Fate != Applied || list[0].Ruleset != "ruleset 1" || list[3].Same(&list[1]) || !list[0].Same(&list[1]) {
+		t.Errorf("%+v, %v", list, err)
+	}
+	for range Keep - 2 {
+		if _, err := s.Add(Revision{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := rulesets(); n != 1 {
+		t.Errorf("%d rulesets, not the one that is in a revision", n)
+	}
+}
+
+func TestStarts(t *testing.T) {
+	for _, c := range []struct {
+		r    Revision
+		want bool
+	}{
+		{Revision{Fate: Applied}, true},
+		{Revision{Fate: Undone}, false},
+		{Revision{Fate: Pending}, false},
+		{Revision{Fate: Applied, Boot: "before"}, true},
+		{Revision{Fate: Applied, Boot: "before", Runtime: true}, false},
+		{Revision{Fate: Applied, Boot: "this", Runtime: true}, true},
 	} {
-		if got := Diff(c.from, c.to); got != c.want {
-			t.Errorf("%q to %q: %q, not %q", c.from, c.to, got, c.want)
+		if got := c.r.Starts("this"); got != c.want {
+			t.Errorf("%+v: %v", c.r, got)
 		}
 	}
 }

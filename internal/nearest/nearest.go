@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-package host
+// Package nearest finds the name that was probably meant.
+package nearest
 
 import "strings"
 
-// nearestOf is the one of some names that is most like another, or the only one that
-// has it as a part; empty if there is none.
-func nearestOf(name string, names []string) string {
+// Of is the one of some names that is most like another, or the only one that has
+// it as a part; empty if there is none.
+func Of(name string, names []string) string {
 	part := ""
 	for _, n := range names {
 		if strings.Contains(n, name) && n != name {
