@@ -246,7 +246,7 @@ static __always_inline int run(struct xdp_md *ctx, __u32 ifindex,
 	}
 	if (!policy_passes(ctx, p, f, hop.oif)) {
 		if (policy_rejects && REJECT_KIND(p))
-			return handover(ctx, p);
+			return handover(ctx, p, f);
 		count(STAT_DROP_POLICY);
 		return XDP_DROP;
 	}

@@ -287,7 +287,8 @@ type l2XDPScratch struct {
 		Stale    uint8
 		TcpFlags uint8
 		NewDst   uint8
-		_        [3]byte
+		Answer   uint8
+		_        [2]byte
 		Back     l2XDPTuple
 		Change   struct {
 			_          structs.HostLayout
@@ -373,13 +374,14 @@ type l2XDPScratch struct {
 		Mark uint32
 		Nh   [40]uint8
 	}
-	_      [4]byte
-	Route  [8]uint64
-	Answer l2XDPTuple
-	Source [16]uint8
-	Member l2XDPConnMemberKey
-	Buffer [256]uint8
-	L4     struct {
+	_          [4]byte
+	Route      [8]uint64
+	Answer     l2XDPTuple
+	Source     [16]uint8
+	Member     l2XDPConnMemberKey
+	SeenSource [16]uint8
+	Buffer     [256]uint8
+	L4         struct {
 		_       structs.HostLayout
 		Off     uint16
 		Nexthdr uint16
