@@ -98,11 +98,13 @@ func (d *daemon) applyHost(ctx context.Context, c *config.Config, confirm time.D
 }
 
 func (d *daemon) planHost(ctx context.Context, c *config.Config) (*reconcile.Plan, error) {
+	// All that is wrong is told together.
 	list, err := hostkinds.Resources(c)
-	if err != nil {
+	p, planErr := d.host.engine.Plan(ctx, list)
+	if err = errors.Join(err, planErr); err != nil {
 		return nil, err
 	}
-	return d.host.engine.Plan(ctx, list)
+	return p, nil
 }
 
 // HostPlan implements api.Service.

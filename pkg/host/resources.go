@@ -5,18 +5,20 @@ package host
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"strconv"
 	"strings"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/ethioctl"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 // Kinds are all kinds of resources of the running kernel.
 func Kinds() []reconcile.Kind {
 	dial := dialOnce()
-	kinds := []reconcile.Kind{NewSysctl(), &Features{dial}, MTU{}}
+	kinds := []reconcile.Kind{
+		NewSysctl(), &Features{dial}, MTU{},
+		newWoL(dial), &PrivateFlags{dial}, newFEC(dial), &RSS{ethioctl.Kernel{}},
+	}
 	for _, g := range nicGroups {
 		kinds = append(kinds, &Settings{g, dial})
 	}
@@ -53,48 +55,10 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 		out = append(out, *b.list[n])
 	}
 	for i := range c.Host.NICs {
-		out = append(out, nicResources(c.Path, &c.Host.NICs[i])...)
+		list, err := nicResources(c.Path, &c.Host.NICs[i])
+		out, errs = append(out, list...), append(errs, err)
 	}
 	return out, errors.Join(errs...)
-}
-
-// nicRank is behind those of sysctls.
-const nicRank = 10
-
-// nicResources are those of an interface: the groups of its settings, its features
-// and its MTU, in this order. There are none of an optional interface that is not
-// there.
-func nicResources(file string, n *config.NIC) (out []reconcile.Resource) {
-	if n.Optional {
-		if _, err := link(n.Name); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-	}
-	add := func(kind string, rank int, want reconcile.State) {
-		if len(want) > 0 {
-			at := n.At(file)
-			out = append(out, reconcile.Resource{
-				Kind: kind, Name: n.Name, Want: want, Rank: nicRank + rank, Enforce: n.Enforce,
-				At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
-			})
-		}
-	}
-	for i, g := range nicGroups {
-		want := reconcile.State{}
-		for key, v := range n.Settings[g.Name] {
-			want[key] = strconv.FormatUint(uint64(v), 10)
-		}
-		add(g.Name, i, want)
-	}
-	features := reconcile.State{}
-	for key, on := range n.Features {
-		features[key] = onOff(on)
-	}
-	add(FeaturesKind, len(nicGroups), features)
-	if n.MTU != 0 {
-		add(MTUKind, len(nicGroups)+1, reconcile.State{valueKey: strconv.FormatUint(uint64(n.MTU), 10)})
-	}
-	return out
 }
 
 // sysctls are the resources of a configuration's sysctls by name.

@@ -199,8 +199,29 @@ func (e *Engine) ask(ctx context.Context, gates []Gate) error {
 	return errors.Join(errs...)
 }
 
-// undo undoes changes, the last one first, as far as it gets.
+// undoPasses is how often undoing is tried.
+const undoPasses = 3
+
+// undo undoes changes, the last one first, as far as it gets. What cannot be undone
+// yet, or not for long, may depend on what is undone after it, as a table of queues
+// does on their number: it is undone again.
 func (e *Engine) undo(ctx context.Context, changes []Change) error {
+	var err error
+	left := changes
+	for range undoPasses {
+		err = e.undoOnce(ctx, left)
+		if left = e.notUndone(ctx, changes); len(left) == 0 {
+			return e.end()
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("undo: %s: changed again by what is undone after it", left[0].ID())
+	}
+	e.pending.Phase, e.pending.Error = Stuck, err.Error()
+	return errors.Join(err, save(e.dir, e.pending))
+}
+
+func (e *Engine) undoOnce(ctx context.Context, changes []Change) error {
 	var errs []error
 	for i := range slices.Backward(changes) {
 		c := &changes[i]
@@ -216,12 +237,27 @@ func (e *Engine) undo(ctx context.Context, changes []Change) error {
 		}
 		e.log.Warn("undone", "resource", c.ID(), "to", c.From)
 	}
-	if len(errs) == 0 {
-		return e.end()
+	return errors.Join(errs...)
+}
+
+// notUndone are the changes whose resources are not as they were. What is gone is.
+func (e *Engine) notUndone(ctx context.Context, changes []Change) (left []Change) {
+	for _, c := range changes {
+		k, ok := e.kinds[c.Kind]
+		if !ok {
+			left = append(left, c)
+			continue
+		}
+		have, err := k.Observe(ctx, c.Name, c.Undo.Keys())
+		same := err == nil
+		for key, v := range have {
+			same = same && k.Same(key, c.Undo[key], v)
+		}
+		if !same && !errors.Is(err, fs.ErrNotExist) {
+			left = append(left, c)
+		}
 	}
-	err := errors.Join(errs...)
-	e.pending.Phase, e.pending.Error = Stuck, err.Error()
-	return errors.Join(err, save(e.dir, e.pending))
+	return left
 }
 
 // Confirm makes a pending change final.
