@@ -70,6 +70,8 @@ conntrack:
   timeouts: { udp_unreplied: ` + idle + `, udp_stream: ` + idle + ` }
 control:
   socket: {{.Socket}}
+host:
+  state_dir: {{.StateDir}}
 log:
   level: warn
 `))
@@ -140,7 +142,7 @@ func (d *L2d) configure() (string, error) {
 	d.client = api.NewClient(socket)
 	name := filepath.Join(d.dir, "l2d.yaml")
 	return name, writeFile(name, func(w io.Writer) error {
-		return l2dConfig.Execute(w, map[string]any{"Ruleset": ruleset, "XDP": xdp, "Socket": socket, "MaxFlows": d.MaxFlows})
+		return l2dConfig.Execute(w, map[string]any{"Ruleset": ruleset, "XDP": xdp, "Socket": socket, "StateDir": filepath.Dir(socket), "MaxFlows": d.MaxFlows})
 	})
 }
 

@@ -22,6 +22,7 @@
 #include "lib/release.h"
 #include "lib/rewrite.h"
 #include "lib/way.h"
+#include "lib/way_copy.h"
 #include "lib/way_fragment.h"
 #include "lib/way_mark.h"
 #include "lib/way_nat.h"
@@ -115,7 +116,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 	if (!policy_accepts(FORWARD, forward, skb, p))
 		return refuse(skb, p, w, REJECT_FORWARD);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
-		return drop(STAT_DROP_POLICY);
+		return drop_policy(w);
 	if (is_martian_source(p))
 		return drop(STAT_DROP_MARTIAN);
 	reason = to_src(skb, p, w, 0);
@@ -207,7 +208,7 @@ int l2_ingress(struct __sk_buff *skb)
 		p->reject = h.reject;
 		p->ct_state = h.ct_state;
 		if (is_tracked(p))
-			way_found(&w);
+			way_found(p, &w, &h);
 		if (h.hook == REJECT_FORWARD)
 			ttl_count(p);
 		return refuse(skb, p, &w, h.hook);
@@ -300,14 +301,16 @@ send_another_way(struct __sk_buff *skb, const struct pkt *p, struct scratch *s)
 /* What leaves by an interface, but for the chains of the interface itself. */
 static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 {
-	int reason, forwarded, related, rerouted = 0;
+	int reason, forwarded, related, rerouted;
 	__u32 ifindex = skb->ifindex;
 	__u32 answer;
 	struct scratch *s;
 	struct way w;
 	struct pkt *p;
 
-	if (sent_arrives(skb) || is_done(skb) || skb->vlan_present)
+	/* Of a packet. */
+	rerouted = sent_arrives(skb);
+	if (rerouted == COPY_FRAME || is_done(skb) || skb->vlan_present)
 		return pass(skb);
 	/* Before the socket: of who sent what it answers, here or elsewhere. */
 	answer = policy_rejects ? answer_mark(skb) : 0;
@@ -332,13 +335,18 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 		return pass(skb);
 	if (is_half_done(skb))
 		return finish_snat(skb, p, &w);
+	if (rerouted && copy_begin(skb, p))
+		return drop(STAT_DROP_NO_ROUTE);
 
 	/* Forwarded by the kernel, from an interface that has no program. */
-	forwarded = skb->ingress_ifindex && !answer;
+	forwarded = skb->ingress_ifindex && !answer && !rerouted;
 	/* Has its flow from the start, also before conntrack. */
 	related = answer && answer != TC_INDEX_ANSWER;
-	if (related)
-		track_answer(skb, p, &w);
+	if (related) {
+		track_answer(skb, p, w.key, answer);
+		w.error = NULL;
+	}
+	related |= rerouted;
 	if (forwarded)
 		p->iif = skb->ingress_ifindex;
 	if (forwarded) {
@@ -373,24 +381,26 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 		if (reason)
 			return drop(reason);
 		rerouted = 1;
-	}
-	if (p->send_by && !rerouted) {
+	} else if (p->send_by) {
 		p->oif = p->send_by;
 		rerouted = 1;
 	}
 	if (forwarded && !policy_accepts(FORWARD, forward, skb, p))
 		return refuse(skb, p, &w, REJECT_KERNEL_FORWARD);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
-		return drop(STAT_DROP_POLICY);
+		return drop_policy(&w);
 	/* A reset to a first packet finds its flow without a translation, and
 	 * meets the chains; what they ask for is not for it.
 	 */
-	if (answer == TC_INDEX_ANSWER_FIRST && p->l4proto == IPPROTO_TCP &&
+	if (answer_kind(answer) == TC_INDEX_ANSWER_FIRST &&
+	    p->l4proto == IPPROTO_TCP &&
 	    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return drop(STAT_DROP_POLICY);
 	reason = to_src(skb, p, &w, 0);
 	if (reason)
 		return drop(reason);
+	if (answer)
+		answer_leaves(p, w.key);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
 		return refuse_late(&w);
 	if (write_headers(skb, p, w.key, w.error, 0) < 0)

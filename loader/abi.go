@@ -20,12 +20,12 @@ type source struct {
 
 // carriedMaps are the state maps whose entries are moved. What is in others is
 // written anew by each replacement, or is nothing that anybody would miss.
-var carriedMaps = []string{"l2_flows", "l2_half_open", "l2_frags"}
+var carriedMaps = []string{"l2_flows", "l2_half_open", "l2_frags", "l2_mappings"}
 
 // statsMap has a counter for each value of enum stat.
 const statsMap = "l2_stats"
 
-// isFlowTable tells the tables whose sizes are settings.
+// isFlowTable tells the tables of flows.
 func isFlowTable(name string) bool { return name == "l2_flows" || name == "l2_half_open" }
 
 // takeOver sorts the pinned state maps into those that this configuration can
@@ -44,8 +44,9 @@ func takeOver(cfg *Config, pinned, cutOff map[string]*ebpf.Map) (keep map[string
 	for _, object := range objects {
 		maps.Copy(specs, object.Maps)
 	}
-	specs["l2_flows"].MaxEntries = 2 * cfg.MaxFlows
-	specs["l2_half_open"].MaxEntries = 2 * cfg.MaxHalfOpen
+	for name, entries := range cfg.sizes() {
+		specs[name].MaxEntries = entries
+	}
 	for name, m := range pinned {
 		spec := specs[name]
 		if spec == nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 // TestNetworkChanges: what the routing and neighbour tables say is not frozen
@@ -60,6 +61,61 @@ func TestNetworkChanges(t *testing.T) {
 				if p.src.Addr() == families[0].lan {
 					t.Error("not translated")
 				}
+			}
+		})
+	})
+}
+
+// TestRoaming: a station goes to another interface, as from one radio to another,
+// and back. Its flows go on, and what is sent to it goes where it is: at TC with
+// the next packet, at XDP after a tick of its clock.
+func TestRoaming(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		tun := r.tunnel(t, "tun0")
+		r.batch("r", "link set tun0 up")
+		cfg := r.config(testPolicy{masquerade: true})
+		for i := range cfg.Interfaces {
+			cfg.Interfaces[i].XDP = m.xdp
+		}
+		cfg.Interfaces = append(cfg.Interfaces, Interface{Name: "tun0", Index: r.index("tun0"), XDP: XDPOff})
+		r.in("r", func() error { return d.Replace(cfg) })
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			station, server, outside := at(f.lanless, 5910), at(f.wanless, 80), at(f.rwan, 5910)
+			moved := func() {
+				if m.xdp != XDPOff {
+					time.Sleep(200 * time.Millisecond)
+				}
+			}
+			// exchange sends a datagram each way; the station's is written by send,
+			// and arrives with receive.
+			exchange := func(where string, send func([]byte), receive func(func(packet) bool) packet) {
+				t.Helper()
+				for range 3 { // the later ones on a confirmed flow
+					send(ipPacket(f.lanless, f.wanless, unix.IPPROTO_UDP, 64, udpDatagram(station, server, nil)))
+					if p := wan.receive("datagram", func(p packet) bool { return p.dst == server }); p.src != outside {
+						t.Errorf("%s: the server sees %v, not %v", where, p.src, outside)
+					}
+					wan.send(ipPacket(f.wanless, f.rwan, unix.IPPROTO_UDP, 64, udpDatagram(server, outside, []byte(where))))
+					receive(func(p packet) bool { return p.dst == station && string(p.l4[8:]) == where })
+				}
+			}
+			atLAN := func(ok func(packet) bool) packet { return lan.receive("answer at the LAN", ok) }
+			exchange("at home", lan.send, atLAN)
+			begun := stat(t, d, "flow_new")
+			host := f.lanless.String() + pick(f, "/32", "/128")
+			r.batch("r", "route add "+host+" dev tun0")
+			moved()
+			exchange("away", func(ip []byte) {
+				if _, err := tun.Write(ip); err != nil {
+					t.Error(err)
+				}
+			}, func(ok func(packet) bool) packet { return next(t, tun, ok) })
+			r.batch("r", "route del "+host+" dev tun0")
+			moved()
+			exchange("at home again", lan.send, atLAN)
+			if n := stat(t, d, "flow_new") - begun; n != 0 {
+				t.Errorf("%d flows begun anew", n)
 			}
 		})
 	})

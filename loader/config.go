@@ -47,9 +47,16 @@ type Config struct {
 	// had no answer yet. Both count flows, not directions.
 	MaxFlows    uint32
 	MaxHalfOpen uint32
-	Timeouts    flow.Timeouts
-	TCP         flow.TCP
-	Policy      Policy
+	// MaxFlowsPerSource bounds the flows, of either kind, that one address has
+	// begun; 0: it does not.
+	MaxFlowsPerSource uint32
+	Timeouts          flow.Timeouts
+	TCP               flow.TCP
+	NAT               flow.NATSettings
+	Policy            Policy
+	// Reevaluate has flows judged by the policy when it takes the place of
+	// another: their next packets in the direction that began them.
+	Reevaluate bool
 	// Carry gives the map of a set of a new policy what it is to have of the
 	// map of the same name and layout of the policy before, while that one is
 	// in force. Without it these are the elements that expire.
@@ -71,6 +78,11 @@ func (c *Config) validate() error {
 	if c.MaxFlows > 1<<30 || c.MaxHalfOpen > 1<<30 {
 		return errors.New("the limits of flows and of half-open flows must be at most 2^30")
 	}
+	for _, d := range []flow.Dependence{c.NAT.Mapping, c.NAT.Filtering} {
+		if _, ok := dependences[d]; !ok {
+			return fmt.Errorf("NAT cannot be %q", d)
+		}
+	}
 	if c.Policy == nil {
 		return errors.New("no policy")
 	}
@@ -82,7 +94,17 @@ func (c *Config) validate() error {
 	return nil
 }
 
-func settingsOf(t flow.Timeouts, tcp flow.TCP) l2TCSettings {
+// sizes are the entries of the maps whose sizes are settings.
+func (c *Config) sizes() map[string]uint32 {
+	return map[string]uint32{
+		"l2_flows":     2 * c.MaxFlows, // an entry for each direction
+		"l2_half_open": 2 * c.MaxHalfOpen,
+		"l2_mappings":  2 * c.MaxFlows, // an entry for each end
+	}
+}
+
+func settingsOf(c *Config) l2TCSettings {
+	t, tcp, nat := &c.Timeouts, &c.TCP, &c.NAT
 	flag := func(b bool) uint8 {
 		if b {
 			return 1
@@ -94,6 +116,12 @@ func settingsOf(t flow.Timeouts, tcp flow.TCP) l2TCSettings {
 		TcpLoose:         flag(tcp.Loose),
 		TcpAnyRst:        flag(tcp.IgnoreInvalidRST),
 		TcpMaxRetrans:    uint8(min(tcp.MaxRetrans, 255)),
+		NatMapping:       dependences[nat.Mapping],
+		NatFiltering:     dependences[nat.Filtering],
+		NatPortMin:       nat.PortRange[0],
+		NatPortMax:       nat.PortRange[1],
+		FlowsPerSource:   c.MaxFlowsPerSource,
+		NatReserves:      flag(len(nat.ReservedPorts) > 0),
 		TcpRetransmitted: flow.Ticks(t.TCPRetransmitted),
 		Tcp: [10]uint32{
 			1: flow.Ticks(t.TCPSynSent),
@@ -112,4 +140,19 @@ func settingsOf(t flow.Timeouts, tcp flow.TCP) l2TCSettings {
 		Icmp:              flow.Ticks(t.ICMP),
 		Generic:           flow.Ticks(t.Generic),
 	}
+}
+
+// dependences are enum nat_dependence of bpf/lib/types.h.
+var dependences = map[flow.Dependence]uint8{
+	flow.EndpointDependent:   0,
+	flow.AddressDependent:    1,
+	flow.EndpointIndependent: 2,
+}
+
+func reservedOf(ports []uint16) l2TCReservedPorts {
+	var r l2TCReservedPorts
+	for _, p := range ports {
+		r.Bits[p/64] |= 1 << (p % 64)
+	}
+	return r
 }

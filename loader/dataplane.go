@@ -28,6 +28,7 @@ type Dataplane struct {
 	cfg        Config
 	maps       map[string]*ebpf.Map
 	report     []Program
+	phases     []Phase
 	interfaces []InterfaceStatus
 	kept       bool
 	identity   [32]byte       // of the policy in force
@@ -75,7 +76,8 @@ func (d *Dataplane) take(r *replacement) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.release()
-	d.cfg, d.maps, d.report, d.interfaces, d.kept, d.identity = r.cfg, r.loaded.maps, r.loaded.report, r.interfaces, r.same, r.identity
+	d.cfg, d.maps, d.report, d.phases = r.cfg, r.loaded.maps, r.loaded.report, r.took.done
+	d.interfaces, d.kept, d.identity = r.interfaces, r.same, r.identity
 	for _, l := range r.links {
 		d.closers = append(d.closers, l.Close)
 	}
@@ -89,6 +91,14 @@ func (d *Dataplane) release() {
 		c()
 	}
 	d.maps, d.closers = nil, nil
+}
+
+// Phases are the parts of the last replacement, and Programs what it loaded or
+// kept.
+func (d *Dataplane) Phases() ([]Phase, []Program) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.phases, d.report
 }
 
 // Kept tells whether the policy was in force already when this dataplane was

@@ -257,7 +257,7 @@ func TestInputSource(t *testing.T) {
 	})
 }
 
-// TestRange: addresses of a range are spread over clients, and with persistent
+// TestRange: addresses of a range are spread over sockets, and with persistent
 // the same for whatever a client sends to.
 func TestRange(t *testing.T) {
 	last := func(a netip.Addr, n byte) netip.Addr {
@@ -289,7 +289,7 @@ func TestRange(t *testing.T) {
 					for client := range byte(20) {
 						own := map[netip.Addr]bool{}
 						for n := range byte(8) {
-							src, dst := at(last(f.lan, 100+client), 6700+uint16(client)), at(last(f.wan, 100+n), 80)
+							src, dst := at(last(f.lan, 100+client), 6700+8*uint16(client)+uint16(n)), at(last(f.wan, 100+n), 80)
 							if client == 0 {
 								r.batch("r", fmt.Sprintf("neigh replace %s lladdr %s dev wan0", dst.Addr(), r.mac["w/eth0"]))
 							}
@@ -395,6 +395,7 @@ func TestAllocatorFill(t *testing.T) {
 			cfg.Interfaces[i].XDP = m.xdp
 		}
 		cfg.MaxHalfOpen, cfg.Timeouts.UDPUnreplied = 1<<16, time.Hour // none is evicted, and none dies
+		cfg.NAT.Mapping = flow.EndpointDependent                      // see TestMappingFill
 		d = r.mustApply(cfg)
 		lan, wan := r.tap(t, "l"), r.tap(t, "w")
 		inFamilies(t, func(t *testing.T, f family) {

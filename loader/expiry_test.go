@@ -38,12 +38,14 @@ func (r *router) entries(t *testing.T, name string) int {
 // tables without any process of l2d.
 func TestExpiry(t *testing.T) {
 	t.Parallel()
+	// Longer than a slow machine needs to make all flows.
+	const short = 5 * time.Second
 	r := newRouter(t)
 	cfg := r.config(testPolicy{countStates: true})
 	cfg.Timeouts = flow.Timeouts{
-		TCPSynSent: time.Second, TCPSynRecv: time.Second, TCPEstablished: time.Hour, TCPFinWait: time.Second, TCPCloseWait: time.Second,
-		TCPLastAck: time.Second, TCPTimeWait: time.Second, TCPClose: time.Second, TCPUnacknowledged: 2 * time.Second,
-		UDPUnreplied: 2 * time.Second, UDPStream: time.Hour, ICMP: time.Second, Generic: 3 * time.Second,
+		TCPSynSent: short, TCPSynRecv: short, TCPEstablished: time.Hour, TCPFinWait: short, TCPCloseWait: short,
+		TCPLastAck: short, TCPTimeWait: short, TCPClose: short, TCPUnacknowledged: short,
+		UDPUnreplied: short, UDPStream: time.Hour, ICMP: short, Generic: short,
 	}
 	d := r.mustApply(cfg)
 	lan, wan := r.tap(t, "l"), r.tap(t, "w")
@@ -79,7 +81,7 @@ func TestExpiry(t *testing.T) {
 	// An answered UDP flow is a stream after two seconds: it outlives the
 	// unreplied one by packets in between.
 	for range 7 {
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(short / 5)
 		there(unix.IPPROTO_UDP, 6004, udp)
 	}
 	living := func(port uint16) int { return len(flows(t, d, flow.Filter{Port: port})) }
@@ -99,7 +101,7 @@ func TestExpiry(t *testing.T) {
 	}
 	// Nobody is there from now on.
 	d.Close()
-	eventually(t, 25*time.Second, "dead flows collected", func() bool {
+	eventually(t, 40*time.Second, "dead flows collected", func() bool {
 		return r.entries(t, "l2_half_open") == 0 && r.entries(t, "l2_flows") == 4
 	})
 	talkAll(t, conns)
@@ -122,14 +124,14 @@ func TestShortTimeout(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t)
 	cfg := r.config(testPolicy{})
-	cfg.Timeouts.UDPUnreplied = time.Second
+	cfg.Timeouts.UDPUnreplied = 4 * time.Second
 	d := r.mustApply(cfg)
 	lan := r.tap(t, "l")
 	f := families[0]
 	for range 8 {
 		src, dst := at(f.lanless, 6010), at(f.wanless, 80)
 		lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
-		time.Sleep(400 * time.Millisecond)
+		time.Sleep(time.Second)
 	}
 	if n := stat(t, d, "flow_new"); n != 1 {
 		t.Errorf("%d flows begun, not 1", n)

@@ -50,16 +50,11 @@ func StackChains(cfg Config) (map[string]StackChain, error) {
 // stackChain loads a program. Its frames are those of the kernel's log, its calls
 // those of the program as the kernel has it: only those that can happen.
 func (p part) stackChain() (StackChain, error) {
-	coll, err := ebpf.NewCollectionWithOptions(p.spec, ebpf.CollectionOptions{
-		MapReplacements: p.maps,
-		Cache:           kernelTypes,
-		Programs:        ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats},
-	})
+	program, err := p.verify(ebpf.LogLevelStats)
 	if err != nil {
-		return StackChain{}, describeLoadError(err)
+		return StackChain{}, err
 	}
-	defer coll.Close()
-	program := coll.Programs[p.program]
+	defer program.Close()
 	depths, err := stackDepths(program.VerifierLog)
 	if err != nil {
 		return StackChain{}, fmt.Errorf("program %s: %w", p.program, err)

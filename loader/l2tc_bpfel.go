@@ -19,6 +19,15 @@ type l2TCAnswerBucket struct {
 	Tokens uint64
 }
 
+type l2TCAnswered struct {
+	_     structs.HostLayout
+	Facts l2TCCtFacts
+	To    [16]uint8
+	From  [16]uint8
+	Port  uint16
+	_     [6]byte
+}
+
 type l2TCArrival struct {
 	_      structs.HostLayout
 	Key    l2TCFragKey
@@ -55,6 +64,36 @@ type l2TCClock struct {
 	MinutesWest int32
 }
 
+type l2TCConnCount struct {
+	_       structs.HostLayout
+	Members uint32
+	Head    uint32
+	Tail    uint32
+	Unused  uint32
+	Walked  uint64
+	Used    uint64
+}
+
+type l2TCConnMember struct {
+	_      structs.HostLayout
+	Seen   uint64
+	Cpu    uint32
+	Unused uint32
+}
+
+type l2TCConnMemberKey struct {
+	_     structs.HostLayout
+	Id    uint64
+	Tuple l2TCTuple
+}
+
+type l2TCConnSlotKey struct {
+	_      structs.HostLayout
+	Id     uint64
+	Slot   uint32
+	Unused uint32
+}
+
 type l2TCCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -73,6 +112,8 @@ type l2TCCtFacts struct {
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
+	Counts    [3]l2TCCounter
+	Averages  [3]uint64
 }
 
 type l2TCFlow struct {
@@ -127,7 +168,7 @@ type l2TCFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	_ [4]byte
+	Began uint32
 }
 
 type l2TCFlowListen struct {
@@ -170,13 +211,18 @@ type l2TCGc struct {
 	Flows     uint64
 	HalfOpen  uint64
 	Collected uint64
+	Mappings  uint64
+	Sources   uint64
 }
 
 type l2TCIface struct {
-	_      structs.HostLayout
-	Mac    [6]uint8
-	Flags  uint8
-	Unused uint8
+	_         structs.HostLayout
+	Mac       [6]uint8
+	Flags     uint8
+	Unused    uint8
+	Parent    uint32
+	VlanProto uint16
+	VlanTci   uint16
 }
 
 type l2TCLimit struct {
@@ -191,6 +237,28 @@ type l2TCLimit struct {
 	TokensMax uint64
 	Rate      uint64
 	Nsecs     uint64
+}
+
+type l2TCMapping struct {
+	_      structs.HostLayout
+	Addr   [16]uint8
+	Port   uint16
+	Via    uint16
+	Used   uint32
+	Zone   uint16
+	Unused [2]uint8
+}
+
+type l2TCMappingKey struct {
+	_       structs.HostLayout
+	Addr    [16]uint8
+	Remote  [16]uint8
+	Port    uint16
+	Zone    uint16
+	L4proto uint8
+	Nfproto uint8
+	Outside uint8
+	Unused  uint8
 }
 
 type l2TCReasm struct {
@@ -245,6 +313,11 @@ type l2TCReasmBucket struct {
 			Unused   [3]uint8
 		}
 	}
+}
+
+type l2TCReservedPorts struct {
+	_    structs.HostLayout
+	Bits [1024]uint64
 }
 
 type l2TCScratch struct {
@@ -319,14 +392,18 @@ type l2TCScratch struct {
 			Sport uint16
 			Dport uint16
 		}
-		Via    uint16
-		Found  uint8
-		First  uint8
-		State  uint8
-		NewDst uint8
-		_      [6]byte
-		Back   l2TCTuple
-		Change struct {
+		Via      uint16
+		Found    uint8
+		First    uint8
+		State    uint8
+		Mapped   uint8
+		Stale    uint8
+		TcpFlags uint8
+		NewDst   uint8
+		Answer   uint8
+		_        [2]byte
+		Back     l2TCTuple
+		Change   struct {
 			_          structs.HostLayout
 			Timeout    uint32
 			State      uint8
@@ -383,16 +460,41 @@ type l2TCScratch struct {
 		Flags   uint8
 		_       [1]byte
 	}
+	_       [4]byte
+	Inside  l2TCMappingKey
+	Outside l2TCMappingKey
+	Mapping l2TCMapping
+	_       [4]byte
+	Search  struct {
+		_        structs.HostLayout
+		Rkey     l2TCTuple
+		First    uint32
+		Size     uint32
+		Next     uint32
+		Now      uint32
+		Tries    uint32
+		Found    int32
+		Step     uint8
+		Odd      uint8
+		Settings uint8
+		InRange  uint8
+		Fresh    uint8
+		_        [3]byte
+	}
+	Sender l2TCSourceKey
 	Routed struct {
 		_    structs.HostLayout
 		Mark uint32
 		Nh   [40]uint8
 	}
-	Route  [8]uint64
-	Answer l2TCTuple
-	Source [16]uint8
-	Buffer [256]uint8
-	L4     struct {
+	_          [4]byte
+	Route      [8]uint64
+	Answer     l2TCTuple
+	Source     [16]uint8
+	Member     l2TCConnMemberKey
+	SeenSource [16]uint8
+	Buffer     [256]uint8
+	L4         struct {
 		_       structs.HostLayout
 		Off     uint16
 		Nexthdr uint16
@@ -429,10 +531,13 @@ const (
 )
 
 type l2TCSending struct {
-	_      structs.HostLayout
-	Frame  uint64
-	Copy   uint32
-	Nested uint32
+	_       structs.HostLayout
+	Frame   uint64
+	Copy    uint32
+	Nested  uint32
+	Routed  uint32
+	Device  uint32
+	Gateway [16]uint8
 }
 
 type l2TCSetGc struct {
@@ -460,7 +565,30 @@ type l2TCSettings struct {
 	TcpLoose          uint8
 	TcpAnyRst         uint8
 	TcpMaxRetrans     uint8
+	NatMapping        uint8
+	NatFiltering      uint8
+	NatPortMin        uint16
+	NatPortMax        uint16
+	_                 [2]byte
+	FlowsPerSource    uint32
+	NatReserves       uint8
+	Unused            [3]uint8
 	StatMax           uint32
+}
+
+type l2TCSource struct {
+	_     structs.HostLayout
+	Flows uint32
+	Found uint32
+	Walk  uint32
+}
+
+type l2TCSourceKey struct {
+	_       structs.HostLayout
+	Addr    [16]uint8
+	Zone    uint16
+	Nfproto uint8
+	Unused  [5]uint8
 }
 
 type l2TCTuple struct {
@@ -474,52 +602,71 @@ type l2TCTuple struct {
 	Zone    uint16
 }
 
+type l2TCVlanKey struct {
+	_      structs.HostLayout
+	Parent uint32
+	Proto  uint16
+	Id     uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	l2TCMapL2AnswerBuckets = "l2_answer_buckets"
-	l2TCMapL2Arrival       = "l2_arrival"
-	l2TCMapL2Awaited       = "l2_awaited"
-	l2TCMapL2Chunk         = "l2_chunk"
-	l2TCMapL2Clock         = "l2_clock"
-	l2TCMapL2Counters      = "l2_counters"
-	l2TCMapL2Datagrams     = "l2_datagrams"
-	l2TCMapL2Events        = "l2_events"
-	l2TCMapL2Facts         = "l2_facts"
-	l2TCMapL2FlowEvents    = "l2_flow_events"
-	l2TCMapL2FlowListen    = "l2_flow_listen"
-	l2TCMapL2Flows         = "l2_flows"
-	l2TCMapL2Fragments     = "l2_fragments"
-	l2TCMapL2Frags         = "l2_frags"
-	l2TCMapL2Gc            = "l2_gc"
-	l2TCMapL2HalfOpen      = "l2_half_open"
-	l2TCMapL2HalfWay       = "l2_half_way"
-	l2TCMapL2Ifaces        = "l2_ifaces"
-	l2TCMapL2Limits        = "l2_limits"
-	l2TCMapL2Reasm         = "l2_reasm"
-	l2TCMapL2Scratch       = "l2_scratch"
-	l2TCMapL2Sending       = "l2_sending"
-	l2TCMapL2SetGc         = "l2_set_gc"
-	l2TCMapL2Settings      = "l2_settings"
-	l2TCMapL2Stats         = "l2_stats"
-	l2TCProgL2Egress       = "l2_egress"
-	l2TCProgL2GcStart      = "l2_gc_start"
-	l2TCProgL2Ingress      = "l2_ingress"
-	l2TCVarAnswerHopLimit  = "answer_hop_limit"
-	l2TCVarAnswerInterval  = "answer_interval"
-	l2TCVarAnswerInterval6 = "answer_interval6"
-	l2TCVarAnswerTtl       = "answer_ttl"
-	l2TCVarCsumIpv6Flag    = "csum_ipv6_flag"
-	l2TCVarHalfWayNext     = "half_way_next"
-	l2TCVarPolicyFacts     = "policy_facts"
-	l2TCVarPolicyNat       = "policy_nat"
-	l2TCVarPolicyPhases    = "policy_phases"
-	l2TCVarPolicyRejects   = "policy_rejects"
-	l2TCVarPolicySends     = "policy_sends"
-	l2TCVarPolicyWrites    = "policy_writes"
-	l2TCVarPolicyXdp       = "policy_xdp"
-	l2TCVarSeenScale       = "seen_scale"
+	l2TCMapL2AnswerBuckets   = "l2_answer_buckets"
+	l2TCMapL2Answered        = "l2_answered"
+	l2TCMapL2Arrival         = "l2_arrival"
+	l2TCMapL2Awaited         = "l2_awaited"
+	l2TCMapL2Chunk           = "l2_chunk"
+	l2TCMapL2Clock           = "l2_clock"
+	l2TCMapL2ConnCounts      = "l2_conn_counts"
+	l2TCMapL2ConnMembers     = "l2_conn_members"
+	l2TCMapL2ConnSlots       = "l2_conn_slots"
+	l2TCMapL2Counters        = "l2_counters"
+	l2TCMapL2Datagrams       = "l2_datagrams"
+	l2TCMapL2Events          = "l2_events"
+	l2TCMapL2Facts           = "l2_facts"
+	l2TCMapL2FlowEvents      = "l2_flow_events"
+	l2TCMapL2FlowListen      = "l2_flow_listen"
+	l2TCMapL2Flows           = "l2_flows"
+	l2TCMapL2Fragments       = "l2_fragments"
+	l2TCMapL2Frags           = "l2_frags"
+	l2TCMapL2Gc              = "l2_gc"
+	l2TCMapL2HalfOpen        = "l2_half_open"
+	l2TCMapL2HalfWay         = "l2_half_way"
+	l2TCMapL2Ifaces          = "l2_ifaces"
+	l2TCMapL2Limits          = "l2_limits"
+	l2TCMapL2Mappings        = "l2_mappings"
+	l2TCMapL2NatReserved     = "l2_nat_reserved"
+	l2TCMapL2Reasm           = "l2_reasm"
+	l2TCMapL2Scratch         = "l2_scratch"
+	l2TCMapL2Sending         = "l2_sending"
+	l2TCMapL2SetGc           = "l2_set_gc"
+	l2TCMapL2Settings        = "l2_settings"
+	l2TCMapL2Sources         = "l2_sources"
+	l2TCMapL2Stats           = "l2_stats"
+	l2TCMapL2Vlans           = "l2_vlans"
+	l2TCProgL2Egress         = "l2_egress"
+	l2TCProgL2GcStart        = "l2_gc_start"
+	l2TCProgL2Ingress        = "l2_ingress"
+	l2TCProgL2Reevaluate     = "l2_reevaluate"
+	l2TCVarAnswerHopLimit    = "answer_hop_limit"
+	l2TCVarAnswerInterval    = "answer_interval"
+	l2TCVarAnswerInterval6   = "answer_interval6"
+	l2TCVarAnswerTtl         = "answer_ttl"
+	l2TCVarAnsweredNext      = "answered_next"
+	l2TCVarCsumIpv6Flag      = "csum_ipv6_flag"
+	l2TCVarHalfWayNext       = "half_way_next"
+	l2TCVarPolicyCountsConns = "policy_counts_conns"
+	l2TCVarPolicyFacts       = "policy_facts"
+	l2TCVarPolicyNat         = "policy_nat"
+	l2TCVarPolicyPhases      = "policy_phases"
+	l2TCVarPolicyReevaluates = "policy_reevaluates"
+	l2TCVarPolicyRejects     = "policy_rejects"
+	l2TCVarPolicySends       = "policy_sends"
+	l2TCVarPolicyWrites      = "policy_writes"
+	l2TCVarPolicyXdp         = "policy_xdp"
+	l2TCVarSeenScale         = "seen_scale"
 )
 
 // loadL2TC returns the embedded CollectionSpec for l2TC.
@@ -564,9 +711,10 @@ type l2TCSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2TCProgramSpecs struct {
-	L2Egress  *ebpf.ProgramSpec `ebpf:"l2_egress"`
-	L2GcStart *ebpf.ProgramSpec `ebpf:"l2_gc_start"`
-	L2Ingress *ebpf.ProgramSpec `ebpf:"l2_ingress"`
+	L2Egress     *ebpf.ProgramSpec `ebpf:"l2_egress"`
+	L2GcStart    *ebpf.ProgramSpec `ebpf:"l2_gc_start"`
+	L2Ingress    *ebpf.ProgramSpec `ebpf:"l2_ingress"`
+	L2Reevaluate *ebpf.ProgramSpec `ebpf:"l2_reevaluate"`
 }
 
 // l2TCMapSpecs contains maps before they are loaded into the kernel.
@@ -574,10 +722,14 @@ type l2TCProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2TCMapSpecs struct {
 	L2AnswerBuckets *ebpf.MapSpec `ebpf:"l2_answer_buckets"`
+	L2Answered      *ebpf.MapSpec `ebpf:"l2_answered"`
 	L2Arrival       *ebpf.MapSpec `ebpf:"l2_arrival"`
 	L2Awaited       *ebpf.MapSpec `ebpf:"l2_awaited"`
 	L2Chunk         *ebpf.MapSpec `ebpf:"l2_chunk"`
 	L2Clock         *ebpf.MapSpec `ebpf:"l2_clock"`
+	L2ConnCounts    *ebpf.MapSpec `ebpf:"l2_conn_counts"`
+	L2ConnMembers   *ebpf.MapSpec `ebpf:"l2_conn_members"`
+	L2ConnSlots     *ebpf.MapSpec `ebpf:"l2_conn_slots"`
 	L2Counters      *ebpf.MapSpec `ebpf:"l2_counters"`
 	L2Datagrams     *ebpf.MapSpec `ebpf:"l2_datagrams"`
 	L2Events        *ebpf.MapSpec `ebpf:"l2_events"`
@@ -592,32 +744,39 @@ type l2TCMapSpecs struct {
 	L2HalfWay       *ebpf.MapSpec `ebpf:"l2_half_way"`
 	L2Ifaces        *ebpf.MapSpec `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.MapSpec `ebpf:"l2_limits"`
+	L2Mappings      *ebpf.MapSpec `ebpf:"l2_mappings"`
+	L2NatReserved   *ebpf.MapSpec `ebpf:"l2_nat_reserved"`
 	L2Reasm         *ebpf.MapSpec `ebpf:"l2_reasm"`
 	L2Scratch       *ebpf.MapSpec `ebpf:"l2_scratch"`
 	L2Sending       *ebpf.MapSpec `ebpf:"l2_sending"`
 	L2SetGc         *ebpf.MapSpec `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
+	L2Sources       *ebpf.MapSpec `ebpf:"l2_sources"`
 	L2Stats         *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2Vlans         *ebpf.MapSpec `ebpf:"l2_vlans"`
 }
 
 // l2TCVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2TCVariableSpecs struct {
-	AnswerHopLimit  *ebpf.VariableSpec `ebpf:"answer_hop_limit"`
-	AnswerInterval  *ebpf.VariableSpec `ebpf:"answer_interval"`
-	AnswerInterval6 *ebpf.VariableSpec `ebpf:"answer_interval6"`
-	AnswerTtl       *ebpf.VariableSpec `ebpf:"answer_ttl"`
-	CsumIpv6Flag    *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
-	HalfWayNext     *ebpf.VariableSpec `ebpf:"half_way_next"`
-	PolicyFacts     *ebpf.VariableSpec `ebpf:"policy_facts"`
-	PolicyNat       *ebpf.VariableSpec `ebpf:"policy_nat"`
-	PolicyPhases    *ebpf.VariableSpec `ebpf:"policy_phases"`
-	PolicyRejects   *ebpf.VariableSpec `ebpf:"policy_rejects"`
-	PolicySends     *ebpf.VariableSpec `ebpf:"policy_sends"`
-	PolicyWrites    *ebpf.VariableSpec `ebpf:"policy_writes"`
-	PolicyXdp       *ebpf.VariableSpec `ebpf:"policy_xdp"`
-	SeenScale       *ebpf.VariableSpec `ebpf:"seen_scale"`
+	AnswerHopLimit    *ebpf.VariableSpec `ebpf:"answer_hop_limit"`
+	AnswerInterval    *ebpf.VariableSpec `ebpf:"answer_interval"`
+	AnswerInterval6   *ebpf.VariableSpec `ebpf:"answer_interval6"`
+	AnswerTtl         *ebpf.VariableSpec `ebpf:"answer_ttl"`
+	AnsweredNext      *ebpf.VariableSpec `ebpf:"answered_next"`
+	CsumIpv6Flag      *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
+	HalfWayNext       *ebpf.VariableSpec `ebpf:"half_way_next"`
+	PolicyCountsConns *ebpf.VariableSpec `ebpf:"policy_counts_conns"`
+	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
+	PolicyNat         *ebpf.VariableSpec `ebpf:"policy_nat"`
+	PolicyPhases      *ebpf.VariableSpec `ebpf:"policy_phases"`
+	PolicyReevaluates *ebpf.VariableSpec `ebpf:"policy_reevaluates"`
+	PolicyRejects     *ebpf.VariableSpec `ebpf:"policy_rejects"`
+	PolicySends       *ebpf.VariableSpec `ebpf:"policy_sends"`
+	PolicyWrites      *ebpf.VariableSpec `ebpf:"policy_writes"`
+	PolicyXdp         *ebpf.VariableSpec `ebpf:"policy_xdp"`
+	SeenScale         *ebpf.VariableSpec `ebpf:"seen_scale"`
 }
 
 // l2TCObjects contains all objects after they have been loaded into the kernel.
@@ -641,10 +800,14 @@ func (o *l2TCObjects) Close() error {
 // It can be passed to loadL2TCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2TCMaps struct {
 	L2AnswerBuckets *ebpf.Map `ebpf:"l2_answer_buckets"`
+	L2Answered      *ebpf.Map `ebpf:"l2_answered"`
 	L2Arrival       *ebpf.Map `ebpf:"l2_arrival"`
 	L2Awaited       *ebpf.Map `ebpf:"l2_awaited"`
 	L2Chunk         *ebpf.Map `ebpf:"l2_chunk"`
 	L2Clock         *ebpf.Map `ebpf:"l2_clock"`
+	L2ConnCounts    *ebpf.Map `ebpf:"l2_conn_counts"`
+	L2ConnMembers   *ebpf.Map `ebpf:"l2_conn_members"`
+	L2ConnSlots     *ebpf.Map `ebpf:"l2_conn_slots"`
 	L2Counters      *ebpf.Map `ebpf:"l2_counters"`
 	L2Datagrams     *ebpf.Map `ebpf:"l2_datagrams"`
 	L2Events        *ebpf.Map `ebpf:"l2_events"`
@@ -659,21 +822,29 @@ type l2TCMaps struct {
 	L2HalfWay       *ebpf.Map `ebpf:"l2_half_way"`
 	L2Ifaces        *ebpf.Map `ebpf:"l2_ifaces"`
 	L2Limits        *ebpf.Map `ebpf:"l2_limits"`
+	L2Mappings      *ebpf.Map `ebpf:"l2_mappings"`
+	L2NatReserved   *ebpf.Map `ebpf:"l2_nat_reserved"`
 	L2Reasm         *ebpf.Map `ebpf:"l2_reasm"`
 	L2Scratch       *ebpf.Map `ebpf:"l2_scratch"`
 	L2Sending       *ebpf.Map `ebpf:"l2_sending"`
 	L2SetGc         *ebpf.Map `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
+	L2Sources       *ebpf.Map `ebpf:"l2_sources"`
 	L2Stats         *ebpf.Map `ebpf:"l2_stats"`
+	L2Vlans         *ebpf.Map `ebpf:"l2_vlans"`
 }
 
 func (m *l2TCMaps) Close() error {
 	return _L2TCClose(
 		m.L2AnswerBuckets,
+		m.L2Answered,
 		m.L2Arrival,
 		m.L2Awaited,
 		m.L2Chunk,
 		m.L2Clock,
+		m.L2ConnCounts,
+		m.L2ConnMembers,
+		m.L2ConnSlots,
 		m.L2Counters,
 		m.L2Datagrams,
 		m.L2Events,
@@ -688,12 +859,16 @@ func (m *l2TCMaps) Close() error {
 		m.L2HalfWay,
 		m.L2Ifaces,
 		m.L2Limits,
+		m.L2Mappings,
+		m.L2NatReserved,
 		m.L2Reasm,
 		m.L2Scratch,
 		m.L2Sending,
 		m.L2SetGc,
 		m.L2Settings,
+		m.L2Sources,
 		m.L2Stats,
+		m.L2Vlans,
 	)
 }
 
@@ -701,29 +876,33 @@ func (m *l2TCMaps) Close() error {
 //
 // It can be passed to loadL2TCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2TCVariables struct {
-	AnswerHopLimit  *ebpf.Variable `ebpf:"answer_hop_limit"`
-	AnswerInterval  *ebpf.Variable `ebpf:"answer_interval"`
-	AnswerInterval6 *ebpf.Variable `ebpf:"answer_interval6"`
-	AnswerTtl       *ebpf.Variable `ebpf:"answer_ttl"`
-	CsumIpv6Flag    *ebpf.Variable `ebpf:"csum_ipv6_flag"`
-	HalfWayNext     *ebpf.Variable `ebpf:"half_way_next"`
-	PolicyFacts     *ebpf.Variable `ebpf:"policy_facts"`
-	PolicyNat       *ebpf.Variable `ebpf:"policy_nat"`
-	PolicyPhases    *ebpf.Variable `ebpf:"policy_phases"`
-	PolicyRejects   *ebpf.Variable `ebpf:"policy_rejects"`
-	PolicySends     *ebpf.Variable `ebpf:"policy_sends"`
-	PolicyWrites    *ebpf.Variable `ebpf:"policy_writes"`
-	PolicyXdp       *ebpf.Variable `ebpf:"policy_xdp"`
-	SeenScale       *ebpf.Variable `ebpf:"seen_scale"`
+	AnswerHopLimit    *ebpf.Variable `ebpf:"answer_hop_limit"`
+	AnswerInterval    *ebpf.Variable `ebpf:"answer_interval"`
+	AnswerInterval6   *ebpf.Variable `ebpf:"answer_interval6"`
+	AnswerTtl         *ebpf.Variable `ebpf:"answer_ttl"`
+	AnsweredNext      *ebpf.Variable `ebpf:"answered_next"`
+	CsumIpv6Flag      *ebpf.Variable `ebpf:"csum_ipv6_flag"`
+	HalfWayNext       *ebpf.Variable `ebpf:"half_way_next"`
+	PolicyCountsConns *ebpf.Variable `ebpf:"policy_counts_conns"`
+	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`
+	PolicyNat         *ebpf.Variable `ebpf:"policy_nat"`
+	PolicyPhases      *ebpf.Variable `ebpf:"policy_phases"`
+	PolicyReevaluates *ebpf.Variable `ebpf:"policy_reevaluates"`
+	PolicyRejects     *ebpf.Variable `ebpf:"policy_rejects"`
+	PolicySends       *ebpf.Variable `ebpf:"policy_sends"`
+	PolicyWrites      *ebpf.Variable `ebpf:"policy_writes"`
+	PolicyXdp         *ebpf.Variable `ebpf:"policy_xdp"`
+	SeenScale         *ebpf.Variable `ebpf:"seen_scale"`
 }
 
 // l2TCPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadL2TCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2TCPrograms struct {
-	L2Egress  *ebpf.Program `ebpf:"l2_egress"`
-	L2GcStart *ebpf.Program `ebpf:"l2_gc_start"`
-	L2Ingress *ebpf.Program `ebpf:"l2_ingress"`
+	L2Egress     *ebpf.Program `ebpf:"l2_egress"`
+	L2GcStart    *ebpf.Program `ebpf:"l2_gc_start"`
+	L2Ingress    *ebpf.Program `ebpf:"l2_ingress"`
+	L2Reevaluate *ebpf.Program `ebpf:"l2_reevaluate"`
 }
 
 func (p *l2TCPrograms) Close() error {
@@ -731,6 +910,7 @@ func (p *l2TCPrograms) Close() error {
 		p.L2Egress,
 		p.L2GcStart,
 		p.L2Ingress,
+		p.L2Reevaluate,
 	)
 }
 

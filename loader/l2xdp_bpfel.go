@@ -19,6 +19,36 @@ type l2XDPClock struct {
 	MinutesWest int32
 }
 
+type l2XDPConnCount struct {
+	_       structs.HostLayout
+	Members uint32
+	Head    uint32
+	Tail    uint32
+	Unused  uint32
+	Walked  uint64
+	Used    uint64
+}
+
+type l2XDPConnMember struct {
+	_      structs.HostLayout
+	Seen   uint64
+	Cpu    uint32
+	Unused uint32
+}
+
+type l2XDPConnMemberKey struct {
+	_     structs.HostLayout
+	Id    uint64
+	Tuple l2XDPTuple
+}
+
+type l2XDPConnSlotKey struct {
+	_      structs.HostLayout
+	Id     uint64
+	Slot   uint32
+	Unused uint32
+}
+
 type l2XDPCounter struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -37,6 +67,8 @@ type l2XDPCtFacts struct {
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
+	Counts    [3]l2XDPCounter
+	Averages  [3]uint64
 }
 
 type l2XDPFlow struct {
@@ -91,7 +123,7 @@ type l2XDPFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	_ [4]byte
+	Began uint32
 }
 
 type l2XDPFlowListen struct {
@@ -121,10 +153,13 @@ type l2XDPFragKey struct {
 }
 
 type l2XDPIface struct {
-	_      structs.HostLayout
-	Mac    [6]uint8
-	Flags  uint8
-	Unused uint8
+	_         structs.HostLayout
+	Mac       [6]uint8
+	Flags     uint8
+	Unused    uint8
+	Parent    uint32
+	VlanProto uint16
+	VlanTci   uint16
 }
 
 type l2XDPLimit struct {
@@ -139,6 +174,33 @@ type l2XDPLimit struct {
 	TokensMax uint64
 	Rate      uint64
 	Nsecs     uint64
+}
+
+type l2XDPMapping struct {
+	_      structs.HostLayout
+	Addr   [16]uint8
+	Port   uint16
+	Via    uint16
+	Used   uint32
+	Zone   uint16
+	Unused [2]uint8
+}
+
+type l2XDPMappingKey struct {
+	_       structs.HostLayout
+	Addr    [16]uint8
+	Remote  [16]uint8
+	Port    uint16
+	Zone    uint16
+	L4proto uint8
+	Nfproto uint8
+	Outside uint8
+	Unused  uint8
+}
+
+type l2XDPReservedPorts struct {
+	_    structs.HostLayout
+	Bits [1024]uint64
 }
 
 type l2XDPScratch struct {
@@ -213,14 +275,18 @@ type l2XDPScratch struct {
 			Sport uint16
 			Dport uint16
 		}
-		Via    uint16
-		Found  uint8
-		First  uint8
-		State  uint8
-		NewDst uint8
-		_      [6]byte
-		Back   l2XDPTuple
-		Change struct {
+		Via      uint16
+		Found    uint8
+		First    uint8
+		State    uint8
+		Mapped   uint8
+		Stale    uint8
+		TcpFlags uint8
+		NewDst   uint8
+		Answer   uint8
+		_        [2]byte
+		Back     l2XDPTuple
+		Change   struct {
 			_          structs.HostLayout
 			Timeout    uint32
 			State      uint8
@@ -277,16 +343,41 @@ type l2XDPScratch struct {
 		Flags   uint8
 		_       [1]byte
 	}
+	_       [4]byte
+	Inside  l2XDPMappingKey
+	Outside l2XDPMappingKey
+	Mapping l2XDPMapping
+	_       [4]byte
+	Search  struct {
+		_        structs.HostLayout
+		Rkey     l2XDPTuple
+		First    uint32
+		Size     uint32
+		Next     uint32
+		Now      uint32
+		Tries    uint32
+		Found    int32
+		Step     uint8
+		Odd      uint8
+		Settings uint8
+		InRange  uint8
+		Fresh    uint8
+		_        [3]byte
+	}
+	Sender l2XDPSourceKey
 	Routed struct {
 		_    structs.HostLayout
 		Mark uint32
 		Nh   [40]uint8
 	}
-	Route  [8]uint64
-	Answer l2XDPTuple
-	Source [16]uint8
-	Buffer [256]uint8
-	L4     struct {
+	_          [4]byte
+	Route      [8]uint64
+	Answer     l2XDPTuple
+	Source     [16]uint8
+	Member     l2XDPConnMemberKey
+	SeenSource [16]uint8
+	Buffer     [256]uint8
+	L4         struct {
 		_       structs.HostLayout
 		Off     uint16
 		Nexthdr uint16
@@ -323,10 +414,13 @@ const (
 )
 
 type l2XDPSending struct {
-	_      structs.HostLayout
-	Frame  uint64
-	Copy   uint32
-	Nested uint32
+	_       structs.HostLayout
+	Frame   uint64
+	Copy    uint32
+	Nested  uint32
+	Routed  uint32
+	Device  uint32
+	Gateway [16]uint8
 }
 
 type l2XDPSettings struct {
@@ -342,7 +436,30 @@ type l2XDPSettings struct {
 	TcpLoose          uint8
 	TcpAnyRst         uint8
 	TcpMaxRetrans     uint8
+	NatMapping        uint8
+	NatFiltering      uint8
+	NatPortMin        uint16
+	NatPortMax        uint16
+	_                 [2]byte
+	FlowsPerSource    uint32
+	NatReserves       uint8
+	Unused            [3]uint8
 	StatMax           uint32
+}
+
+type l2XDPSource struct {
+	_     structs.HostLayout
+	Flows uint32
+	Found uint32
+	Walk  uint32
+}
+
+type l2XDPSourceKey struct {
+	_       structs.HostLayout
+	Addr    [16]uint8
+	Zone    uint16
+	Nfproto uint8
+	Unused  [5]uint8
 }
 
 type l2XDPTuple struct {
@@ -356,34 +473,50 @@ type l2XDPTuple struct {
 	Zone    uint16
 }
 
+type l2XDPVlanKey struct {
+	_      structs.HostLayout
+	Parent uint32
+	Proto  uint16
+	Id     uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	l2XDPMapL2Clock       = "l2_clock"
-	l2XDPMapL2Counters    = "l2_counters"
-	l2XDPMapL2Events      = "l2_events"
-	l2XDPMapL2Facts       = "l2_facts"
-	l2XDPMapL2FlowEvents  = "l2_flow_events"
-	l2XDPMapL2FlowListen  = "l2_flow_listen"
-	l2XDPMapL2Flows       = "l2_flows"
-	l2XDPMapL2Frags       = "l2_frags"
-	l2XDPMapL2HalfOpen    = "l2_half_open"
-	l2XDPMapL2Ifaces      = "l2_ifaces"
-	l2XDPMapL2Limits      = "l2_limits"
-	l2XDPMapL2Scratch     = "l2_scratch"
-	l2XDPMapL2Sending     = "l2_sending"
-	l2XDPMapL2Settings    = "l2_settings"
-	l2XDPMapL2Stats       = "l2_stats"
-	l2XDPMapL2XdpPorts    = "l2_xdp_ports"
-	l2XDPProgL2Xdp        = "l2_xdp"
-	l2XDPVarPolicyFacts   = "policy_facts"
-	l2XDPVarPolicyPhases  = "policy_phases"
-	l2XDPVarPolicyRejects = "policy_rejects"
-	l2XDPVarPolicySends   = "policy_sends"
-	l2XDPVarPolicyWrites  = "policy_writes"
-	l2XDPVarPolicyXdp     = "policy_xdp"
-	l2XDPVarSeenScale     = "seen_scale"
+	l2XDPMapL2Clock           = "l2_clock"
+	l2XDPMapL2ConnCounts      = "l2_conn_counts"
+	l2XDPMapL2ConnMembers     = "l2_conn_members"
+	l2XDPMapL2ConnSlots       = "l2_conn_slots"
+	l2XDPMapL2Counters        = "l2_counters"
+	l2XDPMapL2Events          = "l2_events"
+	l2XDPMapL2Facts           = "l2_facts"
+	l2XDPMapL2FlowEvents      = "l2_flow_events"
+	l2XDPMapL2FlowListen      = "l2_flow_listen"
+	l2XDPMapL2Flows           = "l2_flows"
+	l2XDPMapL2Frags           = "l2_frags"
+	l2XDPMapL2HalfOpen        = "l2_half_open"
+	l2XDPMapL2Ifaces          = "l2_ifaces"
+	l2XDPMapL2Limits          = "l2_limits"
+	l2XDPMapL2Mappings        = "l2_mappings"
+	l2XDPMapL2NatReserved     = "l2_nat_reserved"
+	l2XDPMapL2Scratch         = "l2_scratch"
+	l2XDPMapL2Sending         = "l2_sending"
+	l2XDPMapL2Settings        = "l2_settings"
+	l2XDPMapL2Sources         = "l2_sources"
+	l2XDPMapL2Stats           = "l2_stats"
+	l2XDPMapL2Vlans           = "l2_vlans"
+	l2XDPMapL2XdpPorts        = "l2_xdp_ports"
+	l2XDPProgL2Xdp            = "l2_xdp"
+	l2XDPVarPolicyFacts       = "policy_facts"
+	l2XDPVarPolicyPhases      = "policy_phases"
+	l2XDPVarPolicyReevaluates = "policy_reevaluates"
+	l2XDPVarPolicyRejects     = "policy_rejects"
+	l2XDPVarPolicySends       = "policy_sends"
+	l2XDPVarPolicyWrites      = "policy_writes"
+	l2XDPVarPolicyXdp         = "policy_xdp"
+	l2XDPVarSeenScale         = "seen_scale"
+	l2XDPVarXdpVlans          = "xdp_vlans"
 )
 
 // loadL2XDP returns the embedded CollectionSpec for l2XDP.
@@ -435,35 +568,44 @@ type l2XDPProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPMapSpecs struct {
-	L2Clock      *ebpf.MapSpec `ebpf:"l2_clock"`
-	L2Counters   *ebpf.MapSpec `ebpf:"l2_counters"`
-	L2Events     *ebpf.MapSpec `ebpf:"l2_events"`
-	L2Facts      *ebpf.MapSpec `ebpf:"l2_facts"`
-	L2FlowEvents *ebpf.MapSpec `ebpf:"l2_flow_events"`
-	L2FlowListen *ebpf.MapSpec `ebpf:"l2_flow_listen"`
-	L2Flows      *ebpf.MapSpec `ebpf:"l2_flows"`
-	L2Frags      *ebpf.MapSpec `ebpf:"l2_frags"`
-	L2HalfOpen   *ebpf.MapSpec `ebpf:"l2_half_open"`
-	L2Ifaces     *ebpf.MapSpec `ebpf:"l2_ifaces"`
-	L2Limits     *ebpf.MapSpec `ebpf:"l2_limits"`
-	L2Scratch    *ebpf.MapSpec `ebpf:"l2_scratch"`
-	L2Sending    *ebpf.MapSpec `ebpf:"l2_sending"`
-	L2Settings   *ebpf.MapSpec `ebpf:"l2_settings"`
-	L2Stats      *ebpf.MapSpec `ebpf:"l2_stats"`
-	L2XdpPorts   *ebpf.MapSpec `ebpf:"l2_xdp_ports"`
+	L2Clock       *ebpf.MapSpec `ebpf:"l2_clock"`
+	L2ConnCounts  *ebpf.MapSpec `ebpf:"l2_conn_counts"`
+	L2ConnMembers *ebpf.MapSpec `ebpf:"l2_conn_members"`
+	L2ConnSlots   *ebpf.MapSpec `ebpf:"l2_conn_slots"`
+	L2Counters    *ebpf.MapSpec `ebpf:"l2_counters"`
+	L2Events      *ebpf.MapSpec `ebpf:"l2_events"`
+	L2Facts       *ebpf.MapSpec `ebpf:"l2_facts"`
+	L2FlowEvents  *ebpf.MapSpec `ebpf:"l2_flow_events"`
+	L2FlowListen  *ebpf.MapSpec `ebpf:"l2_flow_listen"`
+	L2Flows       *ebpf.MapSpec `ebpf:"l2_flows"`
+	L2Frags       *ebpf.MapSpec `ebpf:"l2_frags"`
+	L2HalfOpen    *ebpf.MapSpec `ebpf:"l2_half_open"`
+	L2Ifaces      *ebpf.MapSpec `ebpf:"l2_ifaces"`
+	L2Limits      *ebpf.MapSpec `ebpf:"l2_limits"`
+	L2Mappings    *ebpf.MapSpec `ebpf:"l2_mappings"`
+	L2NatReserved *ebpf.MapSpec `ebpf:"l2_nat_reserved"`
+	L2Scratch     *ebpf.MapSpec `ebpf:"l2_scratch"`
+	L2Sending     *ebpf.MapSpec `ebpf:"l2_sending"`
+	L2Settings    *ebpf.MapSpec `ebpf:"l2_settings"`
+	L2Sources     *ebpf.MapSpec `ebpf:"l2_sources"`
+	L2Stats       *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2Vlans       *ebpf.MapSpec `ebpf:"l2_vlans"`
+	L2XdpPorts    *ebpf.MapSpec `ebpf:"l2_xdp_ports"`
 }
 
 // l2XDPVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPVariableSpecs struct {
-	PolicyFacts   *ebpf.VariableSpec `ebpf:"policy_facts"`
-	PolicyPhases  *ebpf.VariableSpec `ebpf:"policy_phases"`
-	PolicyRejects *ebpf.VariableSpec `ebpf:"policy_rejects"`
-	PolicySends   *ebpf.VariableSpec `ebpf:"policy_sends"`
-	PolicyWrites  *ebpf.VariableSpec `ebpf:"policy_writes"`
-	PolicyXdp     *ebpf.VariableSpec `ebpf:"policy_xdp"`
-	SeenScale     *ebpf.VariableSpec `ebpf:"seen_scale"`
+	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
+	PolicyPhases      *ebpf.VariableSpec `ebpf:"policy_phases"`
+	PolicyReevaluates *ebpf.VariableSpec `ebpf:"policy_reevaluates"`
+	PolicyRejects     *ebpf.VariableSpec `ebpf:"policy_rejects"`
+	PolicySends       *ebpf.VariableSpec `ebpf:"policy_sends"`
+	PolicyWrites      *ebpf.VariableSpec `ebpf:"policy_writes"`
+	PolicyXdp         *ebpf.VariableSpec `ebpf:"policy_xdp"`
+	SeenScale         *ebpf.VariableSpec `ebpf:"seen_scale"`
+	XdpVlans          *ebpf.VariableSpec `ebpf:"xdp_vlans"`
 }
 
 // l2XDPObjects contains all objects after they have been loaded into the kernel.
@@ -486,27 +628,37 @@ func (o *l2XDPObjects) Close() error {
 //
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPMaps struct {
-	L2Clock      *ebpf.Map `ebpf:"l2_clock"`
-	L2Counters   *ebpf.Map `ebpf:"l2_counters"`
-	L2Events     *ebpf.Map `ebpf:"l2_events"`
-	L2Facts      *ebpf.Map `ebpf:"l2_facts"`
-	L2FlowEvents *ebpf.Map `ebpf:"l2_flow_events"`
-	L2FlowListen *ebpf.Map `ebpf:"l2_flow_listen"`
-	L2Flows      *ebpf.Map `ebpf:"l2_flows"`
-	L2Frags      *ebpf.Map `ebpf:"l2_frags"`
-	L2HalfOpen   *ebpf.Map `ebpf:"l2_half_open"`
-	L2Ifaces     *ebpf.Map `ebpf:"l2_ifaces"`
-	L2Limits     *ebpf.Map `ebpf:"l2_limits"`
-	L2Scratch    *ebpf.Map `ebpf:"l2_scratch"`
-	L2Sending    *ebpf.Map `ebpf:"l2_sending"`
-	L2Settings   *ebpf.Map `ebpf:"l2_settings"`
-	L2Stats      *ebpf.Map `ebpf:"l2_stats"`
-	L2XdpPorts   *ebpf.Map `ebpf:"l2_xdp_ports"`
+	L2Clock       *ebpf.Map `ebpf:"l2_clock"`
+	L2ConnCounts  *ebpf.Map `ebpf:"l2_conn_counts"`
+	L2ConnMembers *ebpf.Map `ebpf:"l2_conn_members"`
+	L2ConnSlots   *ebpf.Map `ebpf:"l2_conn_slots"`
+	L2Counters    *ebpf.Map `ebpf:"l2_counters"`
+	L2Events      *ebpf.Map `ebpf:"l2_events"`
+	L2Facts       *ebpf.Map `ebpf:"l2_facts"`
+	L2FlowEvents  *ebpf.Map `ebpf:"l2_flow_events"`
+	L2FlowListen  *ebpf.Map `ebpf:"l2_flow_listen"`
+	L2Flows       *ebpf.Map `ebpf:"l2_flows"`
+	L2Frags       *ebpf.Map `ebpf:"l2_frags"`
+	L2HalfOpen    *ebpf.Map `ebpf:"l2_half_open"`
+	L2Ifaces      *ebpf.Map `ebpf:"l2_ifaces"`
+	L2Limits      *ebpf.Map `ebpf:"l2_limits"`
+	L2Mappings    *ebpf.Map `ebpf:"l2_mappings"`
+	L2NatReserved *ebpf.Map `ebpf:"l2_nat_reserved"`
+	L2Scratch     *ebpf.Map `ebpf:"l2_scratch"`
+	L2Sending     *ebpf.Map `ebpf:"l2_sending"`
+	L2Settings    *ebpf.Map `ebpf:"l2_settings"`
+	L2Sources     *ebpf.Map `ebpf:"l2_sources"`
+	L2Stats       *ebpf.Map `ebpf:"l2_stats"`
+	L2Vlans       *ebpf.Map `ebpf:"l2_vlans"`
+	L2XdpPorts    *ebpf.Map `ebpf:"l2_xdp_ports"`
 }
 
 func (m *l2XDPMaps) Close() error {
 	return _L2XDPClose(
 		m.L2Clock,
+		m.L2ConnCounts,
+		m.L2ConnMembers,
+		m.L2ConnSlots,
 		m.L2Counters,
 		m.L2Events,
 		m.L2Facts,
@@ -517,10 +669,14 @@ func (m *l2XDPMaps) Close() error {
 		m.L2HalfOpen,
 		m.L2Ifaces,
 		m.L2Limits,
+		m.L2Mappings,
+		m.L2NatReserved,
 		m.L2Scratch,
 		m.L2Sending,
 		m.L2Settings,
+		m.L2Sources,
 		m.L2Stats,
+		m.L2Vlans,
 		m.L2XdpPorts,
 	)
 }
@@ -529,13 +685,15 @@ func (m *l2XDPMaps) Close() error {
 //
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPVariables struct {
-	PolicyFacts   *ebpf.Variable `ebpf:"policy_facts"`
-	PolicyPhases  *ebpf.Variable `ebpf:"policy_phases"`
-	PolicyRejects *ebpf.Variable `ebpf:"policy_rejects"`
-	PolicySends   *ebpf.Variable `ebpf:"policy_sends"`
-	PolicyWrites  *ebpf.Variable `ebpf:"policy_writes"`
-	PolicyXdp     *ebpf.Variable `ebpf:"policy_xdp"`
-	SeenScale     *ebpf.Variable `ebpf:"seen_scale"`
+	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`
+	PolicyPhases      *ebpf.Variable `ebpf:"policy_phases"`
+	PolicyReevaluates *ebpf.Variable `ebpf:"policy_reevaluates"`
+	PolicyRejects     *ebpf.Variable `ebpf:"policy_rejects"`
+	PolicySends       *ebpf.Variable `ebpf:"policy_sends"`
+	PolicyWrites      *ebpf.Variable `ebpf:"policy_writes"`
+	PolicyXdp         *ebpf.Variable `ebpf:"policy_xdp"`
+	SeenScale         *ebpf.Variable `ebpf:"seen_scale"`
+	XdpVlans          *ebpf.Variable `ebpf:"xdp_vlans"`
 }
 
 // l2XDPPrograms contains all programs after they have been loaded into the kernel.

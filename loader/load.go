@@ -17,9 +17,10 @@ import (
 // over by name from the pins of the running dataplane.
 var stateMaps = []string{
 	"l2_flows", "l2_half_open", "l2_frags", "l2_settings", "l2_ifaces",
-	"l2_stats", "l2_events", "l2_gc", "l2_xdp_ports", "l2_clock",
+	"l2_stats", "l2_events", "l2_gc", "l2_xdp_ports", "l2_vlans", "l2_clock",
 	"l2_half_way", "l2_datagrams", "l2_fragments", "l2_reasm",
 	"l2_flow_listen", "l2_flow_events",
+	"l2_mappings", "l2_nat_reserved", "l2_sources",
 }
 
 func isStateMap(name string) bool {
@@ -41,27 +42,28 @@ type Program struct {
 	// LoadTime is how long it took to load the program, with all the others at
 	// the same time.
 	LoadTime time.Duration `json:"load_time_ns"`
+	// Kept: it ran before, and there was nothing to load.
+	Kept bool `json:"kept,omitempty"`
 }
 
 // loaded are the verified programs and all maps of a dataplane, not attached.
 type loaded struct {
-	programs map[string]*ebpf.Program // l2_xdp, l2_ingress, l2_egress, l2_gc_start
+	programs map[string]*ebpf.Program // l2_xdp, l2_ingress, l2_egress, l2_gc_start, l2_reevaluate
 	maps     map[string]*ebpf.Map
 	report   []Program
 }
 
 func (l *loaded) close() {
-	for _, p := range l.programs {
-		p.Close()
-	}
+	closePrograms(l.programs)
 	for _, m := range l.maps {
 		m.Close()
 	}
 }
 
 // load verifies the dataplane of cfg. State maps come from state where it has
-// them, else they are made.
-func load(cfg *Config, state map[string]*ebpf.Map) (_ *loaded, err error) {
+// them, else they are made. Programs of the same policy that run are kept where
+// they would be loaded again.
+func load(cfg *Config, state map[string]*ebpf.Map, running map[string]*ebpf.Program, took *phases) (_ *loaded, err error) {
 	csumFlag, err := probeCsumIPv6()
 	if err != nil {
 		return nil, err
@@ -76,6 +78,7 @@ func load(cfg *Config, state map[string]*ebpf.Map) (_ *loaded, err error) {
 			l.close()
 		}
 	}()
+	took.end("objects")
 	for name, m := range state {
 		if l.maps[name], err = m.Clone(); err != nil {
 			return nil, fmt.Errorf("map %s: %w", name, err)
@@ -93,7 +96,10 @@ func load(cfg *Config, state map[string]*ebpf.Map) (_ *loaded, err error) {
 		defer closeMaps(maps)
 		parts = append(parts, partsOf(spec, maps)...)
 	}
-	return l, l.verify(parts)
+	took.end("maps")
+	err = l.verify(parts, running)
+	took.end("programs")
+	return l, err
 }
 
 // prepare makes an object of the build the object of a configuration.
@@ -107,12 +113,25 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 	if err := setAnswers(spec); err != nil {
 		return err
 	}
-	for name, entries := range map[string]uint32{
-		"l2_flows":     2 * cfg.MaxFlows, // an entry for each direction
-		"l2_half_open": 2 * cfg.MaxHalfOpen,
-	} {
+	for name, entries := range cfg.sizes() {
 		if m := spec.Maps[name]; m != nil {
 			m.MaxEntries = entries
+		}
+	}
+	if v := spec.Variables["policy_reevaluates"]; v != nil && cfg.Reevaluate {
+		if err := v.Set(uint32(1)); err != nil {
+			return fmt.Errorf("policy_reevaluates: %w", err)
+		}
+	}
+	if v := spec.Variables["xdp_vlans"]; v != nil {
+		wanted, err := wantsVLANs(cfg.Interfaces)
+		if err != nil {
+			return err
+		}
+		if wanted {
+			if err := v.Set(uint32(1)); err != nil {
+				return fmt.Errorf("xdp_vlans: %w", err)
+			}
 		}
 	}
 	if v := spec.Variables["csum_ipv6_flag"]; v != nil {
@@ -170,12 +189,12 @@ func partsOf(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) []part {
 
 // verify loads programs, all at the same time: the verifier takes one processor
 // for each, and most of what a replacement takes.
-func (l *loaded) verify(parts []part) error {
+func (l *loaded) verify(parts []part, running map[string]*ebpf.Program) error {
 	slices.SortFunc(parts, func(a, b part) int { return strings.Compare(a.program, b.program) })
 	programs, reports, errs := make([]*ebpf.Program, len(parts)), make([]Program, len(parts)), make([]error, len(parts))
 	var wg sync.WaitGroup
 	for i, p := range parts {
-		wg.Go(func() { programs[i], reports[i], errs[i] = p.load() })
+		wg.Go(func() { programs[i], reports[i], errs[i] = p.load(running[p.program]) })
 	}
 	wg.Wait()
 	for i, p := range parts {
@@ -188,26 +207,20 @@ func (l *loaded) verify(parts []part) error {
 	return errs[max(0, slices.IndexFunc(errs, func(err error) bool { return err != nil }))]
 }
 
-func (p part) load() (*ebpf.Program, Program, error) {
+// load returns the part's program: the one that runs, if that is it.
+func (p part) load(running *ebpf.Program) (*ebpf.Program, Program, error) {
 	r := Program{Name: p.program}
-	kernel, err := kernelTypes.Kernel()
-	if err != nil {
-		return nil, r, fmt.Errorf("type information of the kernel: %w", err)
-	}
 	start := time.Now()
-	coll, err := ebpf.NewCollectionWithOptions(p.spec, ebpf.CollectionOptions{
-		MapReplacements: p.maps, Cache: kernelTypes,
-		// Of the kernel alone. The numbers of a module's types are none that a
-		// program can name, and the library cannot read a module's and the
-		// kernel's at the same time.
-		Programs: ebpf.ProgramOptions{KernelTypes: kernel},
-	})
+	program, err := p.keep(running)
 	if err != nil {
-		return nil, r, describeLoadError(err)
+		return nil, r, fmt.Errorf("running program %s: %w", p.program, err)
 	}
-	r.LoadTime = time.Since(start)
-	closeMaps(coll.Maps)
-	program := coll.Programs[p.program]
+	if r.Kept = program != nil; !r.Kept {
+		if program, err = p.verify(0); err != nil {
+			return nil, r, err
+		}
+		r.LoadTime = time.Since(start)
+	}
 	info, err := program.Info()
 	if err != nil {
 		return program, r, fmt.Errorf("program %s: %w", p.program, err)
@@ -215,6 +228,27 @@ func (p part) load() (*ebpf.Program, Program, error) {
 	r.VerifiedInstructions, _ = info.VerifiedInstructions()
 	r.JITedBytes, _ = info.JitedSize()
 	return program, r, nil
+}
+
+// verify loads the part into the kernel. What the verifier says of it at a level
+// is with the program.
+func (p part) verify(level ebpf.LogLevel) (*ebpf.Program, error) {
+	kernel, err := kernelTypes.Kernel()
+	if err != nil {
+		return nil, fmt.Errorf("type information of the kernel: %w", err)
+	}
+	coll, err := ebpf.NewCollectionWithOptions(p.spec, ebpf.CollectionOptions{
+		MapReplacements: p.maps, Cache: kernelTypes,
+		// Of the kernel alone. The numbers of a module's types are none that a
+		// program can name, and the library cannot read a module's and the
+		// kernel's at the same time.
+		Programs: ebpf.ProgramOptions{KernelTypes: kernel, LogLevel: level},
+	})
+	if err != nil {
+		return nil, describeLoadError(err)
+	}
+	closeMaps(coll.Maps)
+	return coll.Programs[p.program], nil
 }
 
 // isPrivateMap tells the maps of an object's own variables.
@@ -238,7 +272,7 @@ func Check(cfg Config) ([]Program, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	l, err := load(&cfg, nil)
+	l, err := load(&cfg, nil, nil, &phases{})
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/randomizedcoder/l2d/pkg/flow"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,6 +18,12 @@ import (
 // port that is taken is replaced by one of the same class.
 func TestPorts(t *testing.T) {
 	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		cfg := r.config(testPolicy{masquerade: true})
+		for i := range cfg.Interfaces {
+			cfg.Interfaces[i].XDP = m.xdp
+		}
+		cfg.NAT.Mapping = flow.EndpointDependent // ports chosen for other servers do not count
+		d = r.mustApply(cfg)
 		inFamilies(t, func(t *testing.T, f family) {
 			// A conversation is a client's socket that can still exchange.
 			type conversation func(message string) error

@@ -251,7 +251,7 @@ func (r *router) in(ns string, f func() error) {
 // config is a dataplane on both interfaces of the router.
 func (r *router) config(p Policy) Config {
 	r.t.Helper()
-	cfg := Config{PinPath: r.pin, MaxFlows: 1024, MaxHalfOpen: 512, Timeouts: flow.DefaultTimeouts(), TCP: flow.DefaultTCP(), Policy: p}
+	cfg := Config{PinPath: r.pin, MaxFlows: 1024, MaxHalfOpen: 512, Timeouts: flow.DefaultTimeouts(), TCP: flow.DefaultTCP(), NAT: flow.DefaultNAT(), Policy: p}
 	for _, name := range []string{"lan0", "wan0"} {
 		cfg.Interfaces = append(cfg.Interfaces, Interface{Name: name, Index: r.index(name), XDP: XDPAuto})
 	}

@@ -107,10 +107,17 @@ func pinMaps(dir string, maps map[string]*ebpf.Map) error {
 	return nil
 }
 
+// pinnable are maps and programs.
+type pinnable[T any] interface {
+	Clone() (T, error)
+	Pin(path string) error
+	Close() error
+}
+
 // repin pins an object at a path, wherever it may have been pinned before: the
 // library would move the pin, which may be another process's view of it.
-func repin(m *ebpf.Map, path string) error {
-	clone, err := m.Clone() // a clone knows of no pin
+func repin[T pinnable[T]](object T, path string) error {
+	clone, err := object.Clone() // a clone knows of no pin
 	if err != nil {
 		return err
 	}
@@ -159,7 +166,7 @@ func (r *replacement) stagePins() error {
 		return err
 	}
 	for name, p := range r.loaded.programs {
-		if err := p.Pin(filepath.Join(path(dirNextPrograms), name)); err != nil {
+		if err := repin(p, filepath.Join(path(dirNextPrograms), name)); err != nil {
 			return fmt.Errorf("pin program %s: %w", name, err)
 		}
 	}

@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ type testPolicy struct {
 	dropInput    bool
 	dropOutput   bool
 	dropForward  bool
+	dropNew      bool // that is forwarded
 	countStates  bool // see stateCounter
 	notVerifying bool // reads what it may not
 	unpinnable   bool // has a map that cannot be pinned
@@ -34,9 +36,7 @@ type testPolicy struct {
 }
 
 func (p testPolicy) Hash() [32]byte {
-	h := [32]byte{p.id}
-	copy(h[1:], fmt.Sprint(p))
-	return h
+	return sha256.Sum256([]byte(fmt.Sprint(p)))
 }
 
 // Connection-tracking states as counter indexes, by phase.
@@ -150,6 +150,9 @@ func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructi
 			return nil, err
 		}
 		body = append(body, reject...)
+	}
+	if p.dropNew && name == "policy_forward" {
+		body = append(body, asm.LoadMem(asm.R3, asm.R1, ctState, asm.Word), asm.Mov.Imm(asm.R0, 0), asm.JEq.Imm(asm.R3, countedStates[3], end))
 	}
 	for i, phase := range countedPhases {
 		if !p.countStates || name != phase {

@@ -178,8 +178,11 @@ func TestTakeOver(t *testing.T) {
 	if after.Generation != before.Generation {
 		t.Errorf("generation %s, before %s", after.Generation, before.Generation)
 	}
-	if diff := slices.DeleteFunc(differences(pins, r.pins(t)), func(s string) bool { return strings.HasPrefix(s[1:], dirPrograms) }); len(diff) != 0 {
+	if diff := differences(pins, r.pins(t)); len(diff) != 0 {
 		t.Errorf("pins changed: %v", diff)
+	}
+	if kept := keptPrograms(after); len(kept) != len(after.Programs) {
+		t.Errorf("only %v were kept", kept)
 	}
 	talkAll(t, conns)
 	now := stateCounters(t, d)
@@ -191,6 +194,43 @@ func TestTakeOver(t *testing.T) {
 	}
 	if after.Stats["flow_new"] < before.Stats["flow_new"] || after.Stats["flow_new"] == 0 {
 		t.Errorf("statistics began anew: %v", after.Stats)
+	}
+}
+
+func keptPrograms(s Status) []string {
+	var kept []string
+	for _, p := range s.Programs {
+		if p.Kept {
+			kept = append(kept, p.Name)
+		}
+	}
+	return kept
+}
+
+// TestKeptPrograms: what has another constant is another program, of another
+// policy all are.
+func TestKeptPrograms(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t)
+	cfg := r.config(testPolicy{masquerade: true})
+	r.mustApply(cfg)
+	for _, test := range []struct {
+		name   string
+		change func() error
+		want   []string
+	}{
+		{"a constant of TC's", func() error { return sysctls("ipv4/ip_default_ttl=65") }, []string{"l2_gc_start", "l2_xdp"}},
+		{"nothing", func() error { return nil }, []string{"l2_egress", "l2_gc_start", "l2_ingress", "l2_xdp"}},
+		{"the policy", func() error { cfg.Policy = testPolicy{dropInput: true}; return nil }, nil},
+	} {
+		r.in("r", test.change)
+		s, err := r.mustApply(cfg).Status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept := keptPrograms(s); !slices.Equal(kept, test.want) {
+			t.Errorf("%s: kept %v, want %v", test.name, kept, test.want)
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 )
 
@@ -31,10 +30,17 @@ type Status struct {
 	Generation string            `json:"generation"` // of programs and policy
 	Interfaces []InterfaceStatus `json:"interfaces"`
 	Programs   []Program         `json:"programs"`
-	Flows      FlowStatus        `json:"flows"`
+	// Phases are the parts of the last replacement.
+	Phases []Phase    `json:"phases"`
+	Flows  FlowStatus `json:"flows"`
 	// Stats are packets and events since the dataplane was first attached,
 	// by the names of enum stat of bpf/lib/types.h in lower case.
 	Stats map[string]uint64 `json:"stats"`
+	// CPUs are those that have handled a packet, in order.
+	CPUs []CPUStatus `json:"cpus"`
+	// FlowCPUs are what those CPUs have done to flows that have done anything, in
+	// order.
+	FlowCPUs []FlowCPUStatus `json:"flow_cpus"`
 }
 
 // FlowStatus is the fill of the flow tables, as the collector found it at its
@@ -45,6 +51,12 @@ type FlowStatus struct {
 	HalfOpen     uint64 `json:"half_open"`
 	MaxHalfOpen  uint32 `json:"max_half_open"`
 	Collected    uint64 `json:"collected"` // entries, since first attached
+	// Mappings are external ports that clients have.
+	Mappings uint64 `json:"mappings"`
+	// Sources are addresses whose flows are counted, because they are limited
+	// to MaxPerSource; 0: they are not.
+	Sources      uint64 `json:"sources"`
+	MaxPerSource uint32 `json:"max_per_source"`
 }
 
 // Counter is what a rule, or a base chain's policy, has counted.
@@ -60,7 +72,7 @@ func (d *Dataplane) Status() (Status, error) {
 	if d.maps == nil {
 		return Status{}, errors.New("the dataplane is closed")
 	}
-	s := Status{PinPath: d.cfg.PinPath, Generation: generation(d.identity), Interfaces: d.interfaces, Programs: d.report}
+	s := Status{PinPath: d.cfg.PinPath, Generation: generation(d.identity), Interfaces: d.interfaces, Programs: d.report, Phases: d.phases}
 	var gc l2TCGc
 	if err := d.maps["l2_gc"].Lookup(uint32(0), &gc); err != nil {
 		return Status{}, fmt.Errorf("collector: %w", err)
@@ -68,11 +80,14 @@ func (d *Dataplane) Status() (Status, error) {
 	s.Flows = FlowStatus{
 		Confirmed: gc.Flows / 2, MaxConfirmed: d.cfg.MaxFlows,
 		HalfOpen: gc.HalfOpen / 2, MaxHalfOpen: d.cfg.MaxHalfOpen,
-		Collected: gc.Collected,
+		Collected: gc.Collected, Mappings: gc.Mappings, Sources: gc.Sources, MaxPerSource: d.cfg.MaxFlowsPerSource,
 	}
-	var err error
-	s.Stats, err = readStats(d.maps["l2_stats"])
-	return s, err
+	stats, err := readStats(d.maps["l2_stats"])
+	if err != nil {
+		return s, err
+	}
+	s.Stats, s.CPUs, s.FlowCPUs = stats.sums(), stats.cpus(), stats.flowCPUs()
+	return s, nil
 }
 
 // Counters returns the policy's counters, in the order of their indexes.
@@ -91,29 +106,6 @@ func (d *Dataplane) Counters() ([]Counter, error) {
 		}
 	}
 	return all, nil
-}
-
-func readStats(m *ebpf.Map) (map[string]uint64, error) {
-	names, err := statNames()
-	if err != nil {
-		return nil, err
-	}
-	stats := make(map[string]uint64, len(names))
-	var perCPU []uint64
-	for i, name := range names {
-		if uint32(i) >= m.MaxEntries() {
-			break
-		}
-		if err := m.Lookup(uint32(i), &perCPU); err != nil {
-			return nil, fmt.Errorf("statistic %s: %w", name, err)
-		}
-		var sum uint64
-		for _, n := range perCPU {
-			sum += n
-		}
-		stats[name] = sum
-	}
-	return stats, nil
 }
 
 // statNames are the statistics' names in the programs' own BTF, so that there is

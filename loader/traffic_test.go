@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/netip"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -265,6 +266,35 @@ func TestPathMTU(t *testing.T) {
 				if got := r.provoke(t, probe{ns: "w", from: at(f.wan, 8101), to: peer, size: 1420, df: true}); got != want {
 					t.Errorf("%+v, not %+v", got, want)
 				}
+			})
+		})
+	})
+}
+
+// TestOwnPathMTU: "too big" about a datagram of the router's own, that quotes 8
+// bytes behind its network header, reaches the socket that sent it, also where
+// its port was translated: the route learns the path's MTU.
+func TestOwnPathMTU(t *testing.T) {
+	const mtu, port = 1300, 5300
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			client, server := at(f.lan, port), at(f.wanless, 7)
+			lan.send(ipPacket(f.lan, f.wanless, unix.IPPROTO_UDP, 64, udpDatagram(client, server, nil)))
+			wan.receive("datagram of a client with that port", func(p packet) bool { return p.src == at(f.rwan, port) && p.dst == server })
+			if _, err := r.udp(t, "r", at(f.rwan, port)).WriteToUDPAddrPort(make([]byte, 1400), server); err != nil {
+				t.Fatal(err)
+			}
+			sent := wan.receive("datagram of the router", func(p packet) bool { return p.dst == server && len(p.l4) > 1400 })
+			if sent.src.Addr() != f.rwan || sent.src.Port() == port {
+				t.Fatalf("from %v", sent.src)
+			}
+			quote := sent.raw[:len(sent.raw)-len(sent.l4)+8]
+			wan.send(ipPacket(f.wan, f.rwan, icmpProto(f.wan), 64,
+				icmpMessage(f.wan, f.rwan, pick[uint8](f, 3, 2), pick[uint8](f, 4, 0), mtu, quote)))
+			eventually(t, patience, "the route to have the MTU", func() bool {
+				out, err := r.host("r", "ip", "route", "get", f.wanless.String()).CombinedOutput()
+				return err == nil && strings.Contains(string(out), fmt.Sprint("mtu ", mtu))
 			})
 		})
 	})

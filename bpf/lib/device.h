@@ -76,6 +76,20 @@ static __always_inline void device_below(struct pkt *p, struct net_device *dev,
 		kernel_string(kernel_address(dev, name), (__u8 *)answer);
 }
 
+/*
+ * The interface that a question is about. The type is not of the one that the
+ * packet came in by, but of that which it is at: skb->dev.
+ */
+static __always_inline __u32 device_asked(const struct pkt *p, __u32 question)
+{
+	if (question & DEVICE_OUT)
+		return p->oif;
+	if ((question & DEVICE_PROPERTY) == DEVICE_TYPE &&
+	    (p->hook == NF_INET_POST_ROUTING || p->hook == NF_EGRESS))
+		return p->oif;
+	return p->iif;
+}
+
 /* Loads a property; returns whether there is one. nft_meta_get_eval(). */
 __noinline int nft_device(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 {
@@ -85,7 +99,7 @@ __noinline int nft_device(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 
 	if (!p)
 		return 0;
-	ifindex = question & DEVICE_OUT ? p->oif : p->iif;
+	ifindex = device_asked(p, question);
 	if (!ifindex)
 		return 0;
 	dev = device_by_index(ctx_net(ctx), ifindex);

@@ -2,15 +2,17 @@
 #pragma once
 
 #include "common.h"
+#include "facts.h"
 #include "kernel.h"
 #include "marks.h"
 #include "scratch.h"
 #include "types.h"
 
 /*
- * Frames that rules send by another interface. Its egress program lets them meet
- * the chains of the interface alone. That it has such a frame in hand is not to be
- * seen from the frame, which others can write as well: the program that sends it
+ * Frames that rules send by another interface, and copies of packets. The egress
+ * program of the interface lets a frame meet the chains of the interface alone, and
+ * a copy those of what the router itself sends. That it has one in hand is not to be
+ * seen from it, which others can write as well: the program that sends it
  * says so, on the same CPU.
  */
 
@@ -30,7 +32,7 @@ __noinline int nft_dup(struct ctx_buff *ctx, struct pkt *p, __u32 ifindex)
 		return 0;
 #if !CTX_XDP
 	s->nested++;
-	s->copy = 1;
+	s->copy = COPY_FRAME;
 	bpf_clone_redirect(ctx, ifindex, 0);
 	s->copy = 0;
 	s->nested--;
@@ -39,7 +41,51 @@ __noinline int nft_dup(struct ctx_buff *ctx, struct pkt *p, __u32 ifindex)
 	return 0;
 }
 
+/*
+ * Sends a copy of the packet, as it is in this moment, to the address in the slots
+ * that the question names: nf_dup_ipv4(), nf_dup_ipv6(). The egress program of the
+ * interface that the packet is at makes it of the clone, and has the same memory.
+ * Not of a datagram that came in fragments: of the packet in hand it has the length,
+ * and nothing more that is sure.
+ */
+__noinline int nft_dup_to(struct ctx_buff *ctx, struct pkt *p, __u32 question,
+			  __u32 device)
+{
+	struct sending *s = policy_sends ? sending() : NULL;
+
+	if (!p || !s || s->routed || p->fragment)
+		return 0;
 #if !CTX_XDP
+	__u32 mark = mark_of(ctx);
+
+	if (scratch_copy(SCRATCH_MAIN, SCRATCH_KEPT))
+		return 0;
+	facts_copy(0, 1);
+	__builtin_memcpy(s->gateway, ANSWER(p, question), sizeof(s->gateway));
+	s->device = device;
+	s->routed = 1;
+	s->copy = COPY_PACKET;
+	ctx->tc_index = TC_INDEX_NONE;
+	bpf_clone_redirect(ctx, ctx->ifindex, 0);
+	ctx->tc_index = mark;
+	s->copy = 0;
+	s->routed = 0;
+	facts_copy(1, 0);
+	scratch_copy(SCRATCH_KEPT, SCRATCH_MAIN);
+#endif
+	barrier(); /* see nft_dup() */
+	return 0;
+}
+
+#if !CTX_XDP
+
+/* The packet in hand is a copy of one. */
+static __always_inline int is_copy(void)
+{
+	struct sending *s = policy_sends ? sending() : NULL;
+
+	return s && s->routed;
+}
 
 static __always_inline __u64 skb_address(struct __sk_buff *skb)
 {
@@ -55,8 +101,8 @@ static __always_inline void sent_begin(struct __sk_buff *skb)
 		s->frame = skb_address(skb);
 }
 
-/* Whether the egress program has been called for a frame that a rule sends. Of one
- * that has waited for its neighbour the mark alone tells: is_done().
+/* What the egress program has been called for: COPY_PACKET, COPY_FRAME, which any
+ * frame is that a rule sends, or 0. Of one that has waited for its neighbour the mark alone tells: is_done().
  */
 static __always_inline int sent_arrives(struct __sk_buff *skb)
 {
@@ -65,14 +111,16 @@ static __always_inline int sent_arrives(struct __sk_buff *skb)
 	if (!s)
 		return 0;
 	if (s->copy) {
+		__u32 copy = s->copy;
+
 		s->copy = 0;
-		return 1;
+		return copy;
 	}
 	if (!s->frame || s->frame != skb_address(skb) ||
 	    mark_of(skb) != TC_INDEX_DONE)
 		return 0;
 	s->frame = 0;
-	return 1;
+	return COPY_FRAME;
 }
 
 #endif

@@ -12,6 +12,7 @@
  */
 
 #define FACTS_CT (1U << 0)
+#define FACTS_ACCT (1U << 1) /* what has been counted of it, too */
 
 volatile const __u32 policy_facts = 0;
 
@@ -27,18 +28,23 @@ struct ct_facts {
 	__u32 mark;
 	__u32 labels[4];
 	__u32 zone_id; /* without a direction; host order, as all of these */
+	/* With FACTS_ACCT. By direction, and of both. */
+	struct counter counts[3];
+	__u64 averages[3]; /* bytes of a packet */
 };
 
 /* enum ip_conntrack_status of linux/netfilter/nf_conntrack_common.h */
 #define FACT_STATUS_SEEN_REPLY (1U << 1)
+#define FACT_STATUS_ASSURED (1U << 2)
 #define FACT_STATUS_CONFIRMED (1U << 3)
 #define FACT_STATUS_SRC_NAT (1U << 4)
 #define FACT_STATUS_DST_NAT (1U << 5)
+#define FACT_STATUS_DYING (1U << 9)
 
-/* Of the packet in hand. The programs do not nest on a CPU. */
+/* Of the packet in hand, and of one that is copied meanwhile. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, struct ct_facts);
 } l2_facts SEC(".maps");
@@ -48,6 +54,18 @@ static __always_inline struct ct_facts *facts(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&l2_facts, &zero);
+}
+
+/* Keeps them, or takes them back. */
+static __always_inline void facts_copy(__u32 from, __u32 to)
+{
+	struct ct_facts *c;
+
+	if (!(policy_facts & FACTS_CT))
+		return;
+	c = bpf_map_lookup_elem(&l2_facts, &from);
+	if (c)
+		bpf_map_update_elem(&l2_facts, &to, c, BPF_ANY);
 }
 
 /* The packet has no flow, or none yet. */
@@ -87,6 +105,8 @@ __noinline int facts_fill(const struct tuple *key, const struct endpoints *out,
 	c->zone_id = key->zone ? key->zone : zone;
 	if (flags & FLOW_SEEN_REPLY)
 		status |= FACT_STATUS_SEEN_REPLY;
+	if (flags & FLOW_ASSURED)
+		status |= FACT_STATUS_ASSURED;
 	if (__builtin_memcmp(c->original.saddr, c->reply.daddr, 16) ||
 	    c->original.sport != c->reply.dport)
 		status |= FACT_STATUS_SRC_NAT;
@@ -96,6 +116,60 @@ __noinline int facts_fill(const struct tuple *key, const struct endpoints *out,
 	c->status = status;
 	c->there = 1;
 	return 0;
+}
+
+static __always_inline void facts_average(struct ct_facts *c)
+{
+	struct counter *both = &c->counts[2];
+	int i;
+
+	both->packets = c->counts[0].packets + c->counts[1].packets;
+	both->bytes = c->counts[0].bytes + c->counts[1].bytes;
+	for (i = 0; i < 3; i++)
+		c->averages[i] =
+			c->counts[i].packets ?
+				c->counts[i].bytes / c->counts[i].packets :
+				0;
+}
+
+static __always_inline void facts_count_entry(struct counter *to,
+					      const struct tuple *key)
+{
+	struct flow *f = bpf_map_lookup_elem(&l2_flows, key);
+
+	if (!f)
+		f = bpf_map_lookup_elem(&l2_half_open, key);
+	to->packets = f ? READ_ONCE(f->packets) : 0;
+	to->bytes = f ? READ_ONCE(f->bytes) : 0;
+}
+
+/* Reads what both directions of the flow have counted, the packet in hand with
+ * it.
+ */
+__noinline int facts_count(struct ct_facts *c)
+{
+	if (!c)
+		return 0;
+	facts_count_entry(&c->counts[0], &c->original);
+	facts_count_entry(&c->counts[1], &c->reply);
+	facts_average(c);
+	return 0;
+}
+
+/* A flow's first packet, of len bytes. */
+static __always_inline void facts_count_first(__u32 len)
+{
+	struct ct_facts *c;
+
+	if (!(policy_facts & FACTS_ACCT))
+		return;
+	c = facts();
+	if (!c)
+		return;
+	__builtin_memset(c->counts, 0, sizeof(c->counts));
+	c->counts[0].packets = 1;
+	c->counts[0].bytes = len;
+	facts_average(c);
 }
 
 /* The packet is one of a flow. */
@@ -113,6 +187,20 @@ static __always_inline void facts_flow(const struct tuple *key,
 	c->tracked = 1;
 	c->mark = READ_ONCE(f->mark);
 	__builtin_memcpy(c->labels, f->labels, sizeof(c->labels));
+	if (policy_facts & FACTS_ACCT)
+		facts_count(c);
+}
+
+/* The packet ends its flow. */
+static __always_inline void facts_dying(void)
+{
+	struct ct_facts *c;
+
+	if (!(policy_facts & FACTS_CT))
+		return;
+	c = facts();
+	if (c)
+		c->status |= FACT_STATUS_DYING;
 }
 
 /* The packet begins a flow, whose other direction is in a zone. */

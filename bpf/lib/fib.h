@@ -25,12 +25,6 @@
 #define FIB_PRESENT (1U << 5)
 #define FIB_NAME (1U << 6) /* not the index of the interface */
 
-#define NF_INET_PRE_ROUTING 0
-#define NF_INET_LOCAL_IN 1
-#define NF_INET_FORWARD 2
-#define NF_INET_LOCAL_OUT 3
-#define NF_INET_POST_ROUTING 4
-
 /* What is looked up. It lies where new elements of sets are built, which is not
  * at the same time: the stack is too small.
  */

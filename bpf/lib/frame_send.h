@@ -6,6 +6,7 @@
 #include "marks.h"
 #include "types.h"
 #include "way.h"
+#include "way_send.h"
 
 /* The fwd statement: a frame leaves by another interface. */
 
@@ -46,7 +47,7 @@ static __always_inline int frame_send(struct __sk_buff *skb,
 	sent_begin(skb);
 	if (!p->send_to)
 		return bpf_redirect(p->send_by, 0);
-	if (frame_hop(skb, p))
+	if (frame_hop(skb, p) || forget_group(skb, p))
 		return drop(STAT_DROP_POLICY);
 	if (p->send_to == AF_INET)
 		__builtin_memcpy(&nh.ipv4_nh, p->nat_range.min, 4);

@@ -2,9 +2,12 @@
 #pragma once
 
 #include "common.h"
+#include "conn_count.h"
 #include "conntrack.h"
+#include "mapping.h"
 #include "maps.h"
 #include "reasm.h"
+#include "source.h"
 
 /*
  * Collection of dead flows, fragments and expired elements of sets, without user space:
@@ -40,6 +43,8 @@ struct gc {
 	__u64 flows; /* entries that lived at the last run */
 	__u64 half_open;
 	__u64 collected;
+	__u64 mappings;
+	__u64 sources;
 };
 
 struct {
@@ -51,6 +56,7 @@ struct {
 
 struct gc_walk {
 	__u32 now;
+	__u32 sources; /* number of the walk that counts them; 0: none does */
 	__u32 live;
 	__u32 dead;
 };
@@ -60,12 +66,16 @@ static long gc_visit(struct bpf_map *map, const struct tuple *key,
 {
 	struct tuple copy; /* functions take no key of a map's */
 
+	copy = *key;
 	if (!ticks_after(walk->now, READ_ONCE(f->expires))) {
 		walk->live++;
+		if (f->flags & (FLOW_MAPPED_SRC | FLOW_MAPPED_DST))
+			mapping_mark(&copy, f, walk->now + TICKS_PER_SEC);
+		if (walk->sources && !(f->flags & FLOW_REPLY))
+			source_found(&copy, walk->sources);
 		return 0;
 	}
 	/* The other entry's expiry is within a second of this one's. */
-	copy = *key;
 	walk->dead += flow_delete(&copy, f, FLOW_END_EXPIRED);
 	return 0;
 }
@@ -76,15 +86,28 @@ static int gc_work(void *map, int *key, void *value)
 	struct gc_walk flows = {
 		.now = ns_to_ticks(bpf_ktime_get_ns()) - TICKS_PER_SEC,
 	};
-	struct gc_walk half = { .now = flows.now };
+	struct mapping_walk mappings = { .since = flows.now };
+	struct source_walk sources = {};
 	struct gc *gc = value;
+	struct gc_walk half;
+
+	if (source_is_limited())
+		flows.sources = (__u32)gc->runs + 1;
+	half = flows;
 
 	bpf_for_each_map_elem(&l2_flows, gc_visit, &flows, 0);
 	bpf_for_each_map_elem(&l2_half_open, gc_visit, &half, 0);
+	/* Those in use have been marked. */
+	bpf_for_each_map_elem(&l2_mappings, mapping_visit, &mappings, 0);
+	sources.walk = flows.sources;
+	if (flows.sources || gc->sources)
+		bpf_for_each_map_elem(&l2_sources, source_visit, &sources, 0);
+	gc->sources = sources.live;
 	reasm_collect(ns_to_ticks(bpf_ktime_get_ns()));
 	gc->flows = flows.live;
 	gc->half_open = half.live;
 	gc->collected += flows.dead + half.dead;
+	gc->mappings = mappings.live;
 	gc->runs++;
 	return 0;
 }
@@ -95,6 +118,9 @@ static int gc_tick(void *map, int *key, struct gc *gc)
 	bpf_timer_start(&gc->timer, GC_INTERVAL_NS, 0);
 	return 0;
 }
+
+/* 1: the ruleset counts connections. */
+volatile const __u32 policy_counts_conns = 0;
 
 struct set_gc {
 	struct bpf_timer timer;
@@ -115,12 +141,16 @@ __noinline int collect_sets(void)
 {
 	int sets = 0;
 
-	asm volatile("" : "+r"(sets));
+	/* Generated code calls it: see policy.h. */
+	sets = conn_is_idle(0);
+	asm volatile("%0 = 0" : "+r"(sets));
 	return sets;
 }
 
 static int set_gc_work(void *map, int *key, void *value)
 {
+	if (policy_counts_conns)
+		conn_gc();
 	collect_sets();
 	return 0;
 }
@@ -157,7 +187,7 @@ static __always_inline int set_gc_start(void)
 
 	if (!gc)
 		return -1;
-	if (!collect_sets())
+	if (!collect_sets() && !policy_counts_conns)
 		return 0;
 	return gc_begin(gc, &l2_set_gc, set_gc_work, set_gc_tick,
 			SET_GC_INTERVAL_NS);

@@ -77,6 +77,8 @@ static __always_inline int icmp_quoted_ports(struct ctx_buff *ctx,
 			return -1;
 		}
 		break;
+	case IPPROTO_GRE:
+		break;
 	default:
 		/* Of a protocol without ports nothing is needed. */
 		e->is_short = 0;
@@ -136,6 +138,14 @@ static __always_inline struct flow *icmp_find(struct tuple *key,
 	return f;
 }
 
+/* The stack has it no longer belong to a flow: nf_reset_ct(). */
+static __always_inline int is_about_delivered(const struct pkt *p,
+					      const struct tuple *quoted)
+{
+	return !__builtin_memcmp(p->tuple.saddr, quoted->daddr,
+				 sizeof(quoted->daddr));
+}
+
 /* Sets p->ct_state: related, with the translation in e, or invalid. */
 __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 				struct icmp_error *e)
@@ -160,11 +170,13 @@ __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 	rkey.nfproto = q->nfproto;
 	f = icmp_find(&rkey, p);
 	if (!f) {
-		/* The router's own error, about a packet before its NAT. From
-		 * anyone else it is about what no flow has sent, and so it is
-		 * in answer to what a rule has rejected as of none.
+		/* The router's own error, about a packet before its NAT; one
+		 * about what was delivered has none. From anyone else it is
+		 * about what no flow has sent, and so it is in answer to what
+		 * a rule has rejected as of none.
 		 */
-		f = p->iif || ctx->tc_index == TC_INDEX_ANSWER ?
+		f = p->iif || ctx->tc_index == TC_INDEX_ANSWER ||
+				    is_about_delivered(p, q) ?
 			    NULL :
 			    icmp_find(q, p);
 		if (f) {

@@ -11,13 +11,18 @@
 #define TC_INDEX_DONE 0x12d0 /* forwarded: nothing left to do */
 /* Accepted, its source is still to translate: with a slot of half_way.h. */
 #define TC_INDEX_SNAT 0x2000
-/* The answer to a packet, and so the router's own: of a packet without
- * tracking, of one of a flow, and of one that would have begun a flow.
+/* The answer to a packet, and so the router's own: to one without tracking, and
+ * to the router itself.
  */
 #define TC_INDEX_ANSWER 0x12d2
-#define TC_INDEX_ANSWER_RELATED 0x12d3
-#define TC_INDEX_ANSWER_FIRST 0x12d4
-#define TC_INDEX_ANSWER_LOCAL 0x12d5 /* to the router itself */
+#define TC_INDEX_ANSWER_LOCAL 0x12d3
+/* To a packet of a flow, and to one that would have begun a flow, before and after
+ * the NAT of its source: with a slot of answered.h.
+ */
+#define TC_INDEX_ANSWER_RELATED 0x3000
+#define TC_INDEX_ANSWER_FIRST 0x3400
+#define TC_INDEX_ANSWER_LATE 0x3800
+#define ANSWER_SLOTS_MASK 0xff
 /* A fragment of a datagram that is whole: with a slot of reasm.h. */
 #define TC_INDEX_RELEASED 0x4000
 
@@ -29,5 +34,13 @@ static __always_inline __u32 mark_of(struct __sk_buff *skb)
 {
 	barrier_var(skb);
 	return skb->tc_index;
+}
+
+/* Of what the answer is one: TC_INDEX_ANSWER_*. */
+static __always_inline __u32 answer_kind(__u32 mark)
+{
+	if (mark == TC_INDEX_ANSWER)
+		return mark;
+	return mark & ~ANSWER_SLOTS_MASK;
 }
 #endif

@@ -3,8 +3,10 @@
 
 #include "common.h"
 #include "conntrack.h"
+#include "mapping.h"
 #include "nat_addr.h"
 #include "scratch.h"
+#include "source.h"
 #include "types.h"
 
 /*
@@ -21,16 +23,8 @@
  */
 #define NAT_TRIES 128
 #define NAT_TRIES_LEAST 8
-
-struct nat_search {
-	struct tuple rkey;
-	__u32 first;
-	__u32 size;
-	__u32 next;
-	__u32 now;
-	__u32 tries;
-	int found;
-};
+/* Ports that are tried for a mapping; then the flow has one of its own. */
+#define NAT_TRIES_MAPPING 64
 
 static __always_inline int nat_has_ports(const struct pkt *p)
 {
@@ -44,6 +38,41 @@ static __always_inline int nat_has_ports(const struct pkt *p)
 	return 0;
 }
 
+/* Whether the settings keep NAT from a port. Global: to the verifier, searches go
+ * on alike whatever the port.
+ */
+__noinline int nat_is_reserved(__be16 port)
+{
+	__u32 zero = 0, number = bpf_ntohs(port);
+	struct reserved_ports *r;
+
+	r = bpf_map_lookup_elem(&l2_nat_reserved, &zero);
+	return r && r->bits[number / 64 & 1023] >> (number & 63) & 1;
+}
+
+/* The settings are about the ports that a NAT statement gives clients. */
+static __always_inline int nat_has_settings(const struct pkt *p)
+{
+	return p->iif && p->nat &&
+	       (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP);
+}
+
+/* Whether the settings let a flow have a port. A range that a rule gives goes
+ * before that of the settings.
+ */
+__noinline int nat_may_have(const struct pkt *p, __be16 port)
+{
+	const struct settings *s = settings();
+
+	if (!p || !s || !nat_has_settings(p))
+		return 1;
+	if (s->nat_reserves && nat_is_reserved(port))
+		return 0;
+	return p->nat & NAT_PORTS || !s->nat_port_max ||
+	       (bpf_ntohs(port) >= s->nat_port_min &&
+		bpf_ntohs(port) <= s->nat_port_max);
+}
+
 static __always_inline int nat_has_port(const struct pkt *p, __be16 port)
 {
 	const struct nat_range *r = &p->nat_range;
@@ -54,10 +83,13 @@ static __always_inline int nat_has_port(const struct pkt *p, __be16 port)
 	       bpf_ntohs(port) <= bpf_ntohs(r->port_max);
 }
 
-/* Without ports of its own a search stays in the class of the original. */
+/* Without ports of its own a search stays in the class of the original, or in
+ * the range of the settings.
+ */
 static __always_inline void nat_port_range(const struct pkt *p, __be16 port,
 					   struct nat_search *s)
 {
+	const struct settings *set = settings();
 	__u32 min = bpf_ntohs(p->nat_range.port_min);
 	__u32 max = bpf_ntohs(p->nat_range.port_max);
 
@@ -67,6 +99,9 @@ static __always_inline void nat_port_range(const struct pkt *p, __be16 port,
 	} else if (p->l4proto == IPPROTO_ICMP || p->l4proto == IPPROTO_ICMPV6) {
 		s->first = 0;
 		s->size = 65536;
+	} else if (set && set->nat_port_max && s->settings) {
+		s->first = set->nat_port_min;
+		s->size = (set->nat_port_max - set->nat_port_min & 0xffff) + 1;
 	} else if (bpf_ntohs(port) < 512) {
 		s->first = 1;
 		s->size = 511;
@@ -83,8 +118,9 @@ static __always_inline __be16 nat_next_port(struct nat_search *s)
 {
 	__be16 port = bpf_htons(s->first + s->next);
 
-	if (++s->next >= s->size)
-		s->next = 0;
+	s->next += s->step > 1 ? 2 : 1;
+	if (s->next >= s->size)
+		s->next = s->odd;
 	return port;
 }
 
@@ -169,7 +205,8 @@ static __always_inline int nat_reserve(const struct tuple *rkey,
 		if (!f)
 			return -1;
 		/* Ours, whose other half was evicted, or long dead. */
-		if (__builtin_memcmp(&f->out, &rev->out, sizeof(f->out)) &&
+		if ((f->zone != rev->zone ||
+		     __builtin_memcmp(&f->out, &rev->out, sizeof(f->out))) &&
 		    !ticks_after(now, READ_ONCE(f->expires)))
 			return -1;
 		if (bpf_map_update_elem(&l2_half_open, rkey, rev, BPF_ANY))
@@ -193,12 +230,38 @@ __noinline int nat_take(const struct tuple *rkey, __u32 now)
 	return nat_reserve(rkey, &s->rev, now);
 }
 
-static long nat_try_src_port(__u32 i, struct nat_search *s)
+/* The search of the flow that is being made; NULL: none. The callbacks of loops
+ * find it there, and not on the stack.
+ */
+static __always_inline struct nat_search *nat_search_begun(void)
 {
+	struct scratch *s = scratch();
+
+	return s ? &s->search : NULL;
+}
+
+static long nat_try_src_port(__u32 i, void *unused)
+{
+	struct nat_search *s = nat_search_begun();
+
+	if (!s)
+		return 1;
 	s->rkey.dport = nat_next_port(s);
 	s->tries++;
+	if (s->settings && nat_is_reserved(s->rkey.dport))
+		return 0;
 	s->found = !nat_take(&s->rkey, s->now);
 	return s->found;
+}
+
+/* How many ports were tried before one was found. */
+static __always_inline void nat_count_tries(const struct nat_search *s)
+{
+	count_by(STAT_NAT_TRIES, s->tries);
+	if (s->found)
+		count(s->tries <= 8  ? STAT_NAT_TRIES_8 :
+		      s->tries <= 64 ? STAT_NAT_TRIES_64 :
+				       STAT_NAT_TRIES_248);
 }
 
 /* Searches the range for a free source port. Returns a drop reason or 0. */
@@ -208,17 +271,137 @@ static __always_inline int nat_search_port(struct nat_search *s)
 
 	for (tries = NAT_TRIES; tries >= NAT_TRIES_LEAST; tries /= 2) {
 		s->next = bpf_get_prandom_u32() % s->size;
-		bpf_loop(s->size < tries ? s->size : tries, nat_try_src_port, s,
-			 0);
+		bpf_loop(s->size < tries ? s->size : tries, nat_try_src_port,
+			 NULL, 0);
 		if (s->found || s->size <= tries)
 			break;
 	}
-	count_by(STAT_NAT_TRIES, s->tries);
-	if (!s->found)
-		return STAT_DROP_NAT_EXHAUSTED;
-	count(s->tries <= 8  ? STAT_NAT_TRIES_8 :
-	      s->tries <= 64 ? STAT_NAT_TRIES_64 :
-			       STAT_NAT_TRIES_248);
+	nat_count_tries(s);
+	return s->found ? 0 : STAT_DROP_NAT_EXHAUSTED;
+}
+
+/* Takes what rkey has as its destination for the flow that is being made, and as
+ * its mapping.
+ */
+__noinline int nat_take_mapping(const struct tuple *rkey, __u32 now,
+				int in_range)
+{
+	struct scratch *s = scratch();
+	int claim;
+
+	if (!s || !rkey)
+		return -1;
+	__builtin_memcpy(s->outside.addr, rkey->daddr, 16);
+	s->outside.port = rkey->dport;
+	claim = mapping_claim(s);
+	if (claim < 0)
+		return claim;
+	if (nat_take(rkey, now)) {
+		if (claim)
+			bpf_map_delete_elem(&l2_mappings, &s->outside);
+		return -1;
+	}
+	mapping_keep(s, rkey, in_range);
+	s->search.fresh = claim;
+	return 0;
+}
+
+static long nat_try_mapping(__u32 i, void *unused)
+{
+	struct nat_search *s = nat_search_begun();
+	int err;
+
+	if (!s)
+		return 1;
+	s->rkey.dport = nat_next_port(s);
+	s->tries++;
+	if (s->settings && nat_is_reserved(s->rkey.dport))
+		return 0;
+	err = nat_take_mapping(&s->rkey, s->now, s->in_range);
+	s->found = !err;
+	return !err || err == -E2BIG;
+}
+
+/*
+ * Searches the range for a port that is nobody's. That of a UDP socket keeps its
+ * parity, and comes behind that of the even port below it: RTP and RTCP.
+ */
+static __always_inline void nat_search_mapping(const struct pkt *p,
+					       struct nat_search *s)
+{
+	__u32 port = bpf_ntohs(p->tuple.sport);
+	struct scratch *sc = scratch();
+	struct mapping *below;
+
+	nat_port_range(p, p->tuple.sport, s);
+	s->next = bpf_get_prandom_u32() % s->size;
+	if (p->l4proto == IPPROTO_UDP && !(p->nat & NAT_PORTS)) {
+		s->step = 2;
+		s->odd = (s->first ^ port) & 1;
+		s->next = (s->next & ~1U) | s->odd;
+		if (port & 1 && sc) {
+			sc->inside.port = bpf_htons(port - 1);
+			below = bpf_map_lookup_elem(&l2_mappings, &sc->inside);
+			sc->inside.port = p->tuple.sport;
+			if (below &&
+			    !__builtin_memcmp(below->addr, s->rkey.daddr, 16))
+				s->next = bpf_ntohs(below->port) + 1 - s->first;
+		}
+		if (s->next >= s->size)
+			s->next = s->odd;
+	}
+	bpf_loop(NAT_TRIES_MAPPING, nat_try_mapping, NULL, 0);
+	nat_count_tries(s);
+}
+
+/*
+ * Takes the source of a mapping: the one that the client's socket has, or its own
+ * port, or another. Returns 0, or -1 if there is none to be had, with everything
+ * as it was before.
+ */
+__noinline int nat_mapping(struct pkt *p, int keep)
+{
+	struct scratch *sc = scratch();
+	struct nat_search *s;
+	struct mapping *m;
+	struct tuple *t;
+
+	if (!sc || !p)
+		return -1;
+	t = &p->tuple;
+	s = &sc->search;
+	sc->rev.flags |= FLOW_MAPPED_SRC;
+	m = bpf_map_lookup_elem(&l2_mappings, &sc->inside);
+	if (m && nat_has_address(p, m->addr) && nat_has_port(p, m->port) &&
+	    nat_may_have(p, m->port)) {
+		__builtin_memcpy(s->rkey.daddr, m->addr, 16);
+		s->rkey.dport = m->port;
+		if (!nat_take_mapping(&s->rkey, s->now, s->in_range))
+			goto taken;
+		s->rkey.dport = t->sport;
+	}
+	if (!nat_has_address(p, t->saddr))
+		nat_pick_address(p, 0);
+	__builtin_memcpy(s->rkey.daddr, t->saddr, 16);
+	if (keep && !nat_take_mapping(&s->rkey, s->now, s->in_range))
+		goto taken;
+	nat_search_mapping(p, s);
+	if (s->found) {
+		if (keep)
+			count(STAT_NAT_COLLISION);
+		goto taken;
+	}
+	__builtin_memcpy(t->saddr, sc->inside.addr, 16);
+	__builtin_memcpy(s->rkey.daddr, t->saddr, 16);
+	s->rkey.dport = t->sport;
+	s->tries = 0;
+	s->step = 0;
+	s->odd = 0;
+	sc->rev.flags &= ~FLOW_MAPPED_SRC;
+	count(STAT_NAT_MAPPING_FULL);
+	return -1;
+taken:
+	__builtin_memcpy(t->saddr, s->rkey.daddr, 16);
 	return 0;
 }
 
@@ -232,7 +415,9 @@ static __noinline int nat_source(struct pkt *p, struct nat_search *s)
 	struct tuple *t = &p->tuple;
 	int keep = !(p->nat & NAT_RANDOM) || !nat_has_ports(p);
 
-	keep = keep && nat_has_port(p, t->sport);
+	keep = keep && nat_has_port(p, t->sport) && nat_may_have(p, t->sport);
+	if (nat_has_ports(p) && mapping_wanted(p) && !nat_mapping(p, keep))
+		return 0;
 	if (keep && nat_has_address(p, t->saddr) && !nat_take(&s->rkey, s->now))
 		return 0;
 	if (p->nat & NAT_ADDRESS) {
@@ -257,41 +442,58 @@ static __noinline int nat_source(struct pkt *p, struct nat_search *s)
 __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 {
 	struct scratch *sc = scratch();
-	struct nat_search s = {};
+	struct nat_search *s;
 	struct flow *fwd;
 	struct tuple *t;
 	int reason;
 
 	if (!sc || !p || !key)
 		return STAT_DROP_INTERNAL;
+	if (p->iif && !source_admits(key))
+		return STAT_DROP_SOURCE_LIMIT;
 	t = &p->tuple;
-	s.now = ns_to_ticks(p->now);
+	s = &sc->search;
+	__builtin_memset(s, 0, sizeof(*s));
+	s->now = ns_to_ticks(p->now);
+	s->settings = nat_has_settings(p);
+	s->in_range = p->nat & NAT_ADDRESS &&
+		      __builtin_memcmp(p->nat_range.min, p->nat_range.max, 16);
 	fwd = &sc->fwd;
 	__builtin_memset(fwd, 0, sizeof(*fwd));
 	fwd->state = state;
 	fwd->zone = zone_of(p, ZONE_REPLY);
+	if (sc->ct.mapped)
+		fwd->flags = FLOW_MAPPED_DST;
+	if (policy_nat & p->nat & NAT_MASQUERADE)
+		fwd->flags |= FLOW_MASQUERADED;
 	facts_begin(fwd);
 	if (p->l4proto == IPPROTO_TCP) {
 		fwd->seen = sc->seen[0];
 		fwd->last = sc->last;
 	}
-	fwd->created = s.now;
-	fwd->expires = s.now + (p->l4proto == IPPROTO_TCP ?
-					tcp_first_timeout(fwd) :
-					flow_timeout(fwd, p->l4proto, s.now));
+	fwd->created = s->now;
+	fwd->began = ns_to_ms(p->now);
+	fwd->expires = s->now + (p->l4proto == IPPROTO_TCP ?
+					 tcp_first_timeout(fwd) :
+					 flow_timeout(fwd, p->l4proto));
 	flow_reverse(&sc->rev, fwd, key);
 	/* Answers, as far as one can tell, go where the packet came from. */
 	flow_goes_by(fwd, p->oif);
 	flow_goes_by(&sc->rev, p->iif);
 	if (p->l4proto == IPPROTO_TCP)
 		sc->rev.seen = sc->seen[1];
-	tuple_reverse(&s.rkey, (struct endpoints *)t, key, fwd->zone);
+	tuple_reverse(&s->rkey, (struct endpoints *)t, key, fwd->zone);
+	mapping_begin(p, key, fwd->zone, s->now);
 
-	reason = nat_source(p, &s);
-	if (reason)
+	reason = nat_source(p, s);
+	if (reason) {
+		if (p->iif)
+			source_forget(key);
 		return reason;
-	t->sport = s.rkey.dport;
+	}
+	t->sport = s->rkey.dport;
 	__builtin_memcpy(&fwd->out, t, sizeof(fwd->out));
+	fwd->flags |= sc->rev.flags & FLOW_MAPPED_SRC;
 	flow_set_diffs(fwd, key);
 	fwd->packets = 1;
 	fwd->bytes = p->len;

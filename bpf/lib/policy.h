@@ -4,6 +4,7 @@
 #include "common.h"
 #include "types.h"
 #include "clock.h"
+#include "conn_count.h"
 #include "device.h"
 #include "dup.h"
 #include "exthdr.h"
@@ -138,9 +139,11 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 		nft_exthdr_tcp(ctx, p, 0, 0, 0);                          \
 		nft_exthdr_sctp(ctx, p, 0, 0, 0);                         \
 		TC_FUNCTIONS(ctx, p)                                      \
+		nft_ct_count(p, 0, 0);                                    \
 		nft_ct_write(p, 0);                                       \
 		nft_device(ctx, p, 0);                                    \
 		nft_dup(ctx, p, 0);                                       \
+		nft_dup_to(ctx, p, 0, 0);                                 \
 		nft_socket(ctx, p, 0);                                    \
 		nft_clock(ctx, p, 0);                                     \
 		nft_secpath(ctx, p, 0);                                   \

@@ -502,8 +502,7 @@ __noinline int reasm_store(struct __sk_buff *skb, struct arrival *f,
 		n = f->len - at;
 		if (n > REASM_CHUNK)
 			n = REASM_CHUNK;
-		barrier_var(n);
-		if (n < 1 || n > REASM_CHUNK ||
+		if (!in_bounds(n, 1, REASM_CHUNK) ||
 		    bpf_skb_load_bytes(skb, l3_off + at, c->data, n) ||
 		    bpf_map_update_elem(&l2_fragments, &key, c, BPF_ANY))
 			return -1;

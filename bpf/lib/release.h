@@ -77,8 +77,7 @@ __noinline int release_load(struct __sk_buff *skb, struct chunk_key *first,
 		n = len - at;
 		if (n > REASM_CHUNK)
 			n = REASM_CHUNK;
-		barrier_var(n);
-		if (n < 1 || n > REASM_CHUNK ||
+		if (!in_bounds(n, 1, REASM_CHUNK) ||
 		    bpf_skb_store_bytes(skb, l3_off + at, c->data, n, 0))
 			return 0;
 		bpf_map_delete_elem(&l2_fragments, &key);
@@ -116,9 +115,8 @@ __noinline int release_extend(struct __sk_buff *skb, struct chunk_key *next,
 		head = c->len - n;
 		if (n > want - have)
 			n = want - have;
-		barrier_var(n);
 		barrier_var(head);
-		if (n < 1 || n > RELEASE_EXTENT ||
+		if (!in_bounds(n, 1, RELEASE_EXTENT) ||
 		    head > REASM_CHUNK - RELEASE_EXTENT ||
 		    bpf_skb_store_bytes(skb, l3_off + have, c->data + head, n,
 					0))

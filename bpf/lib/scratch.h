@@ -23,6 +23,22 @@ struct icmp_error {
 	__u8 keeps_id; /* a message whose identifier stays as it is */
 };
 
+/* A search for a port: nat.h. */
+struct nat_search {
+	struct tuple rkey;
+	__u32 first;
+	__u32 size;
+	__u32 next;
+	__u32 now;
+	__u32 tries;
+	int found;
+	__u8 step; /* 2: the parity of the port is kept; 0: as 1 */
+	__u8 odd; /* the first port is not of that parity */
+	__u8 settings; /* the ports are those that the settings allow */
+	__u8 in_range; /* the address is one of several */
+	__u8 fresh; /* the mapping is made for this flow */
+};
+
 /* Where the transport header is and what a fragment header said. */
 struct l4_info {
 	__u16 off;
@@ -46,6 +62,12 @@ struct first {
 	__be16 frag_off; /* of IPv4 */
 	__u16 slot; /* of its datagram: reasm.h */
 	__u32 skb_len; /* of the packet that stands for the datagram */
+};
+
+/* A connection that a ct count statement, the instance id, has met. */
+struct conn_member_key {
+	__u64 id;
+	struct tuple tuple; /* of the original direction */
 };
 
 /* A walk through TCP's options: tcp_window.h. */
@@ -90,7 +112,11 @@ struct ct {
 	__u8 found; /* it has one */
 	__u8 first; /* the packet begins a flow, if the ruleset accepts it */
 	__u8 state; /* TCP state that the flow begins with */
+	__u8 mapped; /* MAPPED_*: by a mapping, and not by the ruleset */
+	__u8 stale; /* the flow is judged anew: reevaluate.h */
+	__u8 tcp_flags; /* that its packet has */
 	__u8 new_dst; /* not found, and yet its destination is translated */
+	__u8 answer; /* has the source of before its translation: answered.h */
 	/* ct_in()'s own. */
 	struct tuple back; /* key of the other direction */
 	struct tcp_change change;
@@ -114,11 +140,19 @@ struct scratch {
 	struct flow rev;
 	struct tcp_seen seen[2]; /* of a connection that begins */
 	struct tcp_last last;
+	/* Of the mapping that the flow's source may have: mapping.h. */
+	struct mapping_key inside;
+	struct mapping_key outside;
+	struct mapping mapping;
+	struct nat_search search;
+	struct source_key sender;
 	struct routed routed;
 	__u64 route[8]; /* struct bpf_fib_lookup, whose unions bpf2go lacks */
 	/* Of an answer that the router makes: answer.h, reject.h. */
 	struct tuple answer;
 	__u8 source[16];
+	struct conn_member_key member; /* conn_count.h */
+	__u8 seen_source[16]; /* before its translation */
 	__u8 buffer[SCRATCH_BUFFER];
 	/* Of fragments: release.h. */
 	struct l4_info l4; /* what the parser has found */
@@ -131,9 +165,16 @@ struct scratch {
 /* What the program that sends a frame tells the egress program: dup.h. */
 struct sending {
 	__u64 frame; /* address of a socket buffer */
-	__u32 copy; /* 1: it is a copy */
-	__u32 nested; /* copies that are on their way */
+	__u32 copy; /* COPY_*: it is one */
+	__u32 nested; /* copies of frames that are on their way */
+	/* Of the copy of a packet. */
+	__u32 routed; /* it is on its way: its chains make no other */
+	__u32 device; /* that it has to leave by; 0: as the routes say */
+	__u8 gateway[16];
 };
+
+#define COPY_FRAME 1
+#define COPY_PACKET 2
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -149,21 +190,23 @@ static __always_inline struct sending *sending(void)
 	return bpf_map_lookup_elem(&l2_sending, &zero);
 }
 
-/* One for what has come in, or leaves, and the others for the chains of interfaces
- * that frames leave by.
+/* One for what has come in, or leaves, others for the chains of interfaces that
+ * frames leave by, and the last to keep the first in.
  */
+#define SCRATCH_MAIN 0
+#define SCRATCH_KEPT (2 + FRAMES_NESTED)
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2 + FRAMES_NESTED);
+	__uint(max_entries, SCRATCH_KEPT + 1);
 	__type(key, __u32);
 	__type(value, struct scratch);
 } l2_scratch SEC(".maps");
 
 static __always_inline struct scratch *scratch(void)
 {
-	__u32 zero = 0;
+	__u32 slot = SCRATCH_MAIN;
 
-	return bpf_map_lookup_elem(&l2_scratch, &zero);
+	return bpf_map_lookup_elem(&l2_scratch, &slot);
 }
 
 /* For the chains of the interface that a frame leaves by: a copy of a frame meets
@@ -177,6 +220,14 @@ static __always_inline struct scratch *scratch_leaving(void)
 	if (s)
 		slot += s->nested;
 	return bpf_map_lookup_elem(&l2_scratch, &slot);
+}
+
+/* Copies one entry to another. */
+static __always_inline int scratch_copy(__u32 from, __u32 to)
+{
+	struct scratch *s = bpf_map_lookup_elem(&l2_scratch, &from);
+
+	return s ? bpf_map_update_elem(&l2_scratch, &to, s, BPF_ANY) : -1;
 }
 
 static __always_inline void pkt_begin(struct pkt *p)

@@ -29,6 +29,14 @@ struct nat_range {
 	__be16 port_max;
 } __attribute__((aligned(8)));
 
+/* Hooks; as pkg/nft numbers them, egress has none in the kernel. */
+#define NF_INET_PRE_ROUTING 0
+#define NF_INET_LOCAL_IN 1
+#define NF_INET_FORWARD 2
+#define NF_INET_LOCAL_OUT 3
+#define NF_INET_POST_ROUTING 4
+#define NF_EGRESS 6
+
 /*
  * A parsed packet. nh and th hold copies of the headers as the packet stands
  * at the current hook (after destination NAT in the chains that follow it), so
@@ -56,7 +64,7 @@ struct pkt {
 	__u8 nfproto;
 	__u8 th_len; /* valid bytes in th */
 	__u8 pkt_type; /* PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST */
-	__u8 hook; /* NF_INET_*, for rules that ask what depends on it */
+	__u8 hook; /* NF_*, for rules that ask what depends on it */
 	__u8 ll_len; /* of the link-layer header it arrived with; 0: none */
 	__u16 zone; /* that a chain before conntrack chose; host order */
 	__u64 now; /* CLOCK_MONOTONIC in ns, coarse */
@@ -98,6 +106,10 @@ struct th_words {
 /* pkt.zone_dirs: NF_CT_ZONE_DIR_* of the kernel. */
 #define ZONE_ORIGINAL (1U << 0)
 #define ZONE_REPLY (1U << 1)
+
+/* ct.mapped */
+#define MAPPED_DST (1U << 0) /* a mapping says who the packet is for */
+#define MAPPED_HAIRPIN (1U << 1) /* and its sender is inside, too */
 
 /* What a NAT chain asks for in pkt.nat: NF_NAT_RANGE_* of linux/netfilter/nf_nat.h,
  * and which statement it is.
@@ -232,11 +244,66 @@ struct flow {
 	struct hop hop;
 	struct tcp_seen seen;
 	struct tcp_last last; /* of the original direction's entry */
+	__u32 began; /* as created, in ms */
 };
 
 #define FLOW_REPLY (1U << 0) /* this is the reply direction */
 #define FLOW_SEEN_REPLY (1U << 1) /* packets have been seen both ways */
-#define FLOW_ASSURED (1U << 2) /* IPS_ASSURED of TCP */
+#define FLOW_ASSURED (1U << 2) /* IPS_ASSURED */
+#define FLOW_STALE (1U << 4) /* begun under another ruleset: reevaluate.h */
+#define FLOW_MASQUERADED \
+	(1U << 5) /* its source is the address of an interface */
+#define FLOW_MAPPED_SRC (1U << 6) /* its source is that of a mapping */
+#define FLOW_MAPPED_DST (1U << 7) /* its destination is */
+
+/*
+ * The key of a mapping: one end of it, for each of its two entries; mapping.h.
+ */
+struct mapping_key {
+	__u8 addr[16];
+	__u8 remote[16]; /* the remote address that it is for; 0: any */
+	__be16 port;
+	__u16 zone; /* of conntrack; host order */
+	__u8 l4proto;
+	__u8 nfproto;
+	__u8 outside; /* 0: the client's end, 1: what others see */
+	__u8 unused;
+} __attribute__((aligned(8)));
+
+struct mapping {
+	__u8 addr[16]; /* the other end */
+	__be16 port;
+	__u16 via; /* the interface that its packets leave by, as struct hop */
+	__u32 used; /* ticks: when a flow was last known to use it */
+	__u16 zone; /* of the other end */
+	__u8 unused[2];
+};
+
+/* Who begins flows: source.h. */
+struct source_key {
+	__u8 addr[16];
+	__u16 zone; /* of conntrack; host order */
+	__u8 nfproto;
+	__u8 unused[5];
+} __attribute__((aligned(8)));
+
+struct source {
+	__u32 flows; /* that it has, as far as is known */
+	__u32 found; /* by the collector, in this walk */
+	__u32 walk;
+};
+
+/* Ports that NAT does not choose. */
+struct reserved_ports {
+	__u64 bits[1024]; /* of port n: bit n % 64 of word n / 64 */
+};
+
+/* What of a remote end a NAT tells apart: RFC 4787, 4.1 and 5. */
+enum nat_dependence {
+	NAT_ENDPOINT_DEPENDENT, /* address and port */
+	NAT_ADDRESS_DEPENDENT,
+	NAT_ENDPOINT_INDEPENDENT,
+};
 
 /* What happened to packets and flows; a reason's name is its user interface. */
 enum stat {
@@ -252,6 +319,7 @@ enum stat {
 	STAT_FLOW_CONFIRMED,
 	STAT_FLOW_EXPIRED,
 	STAT_FLOW_TABLE_FULL,
+	STAT_FLOW_INVALID, /* packets that are of no flow, and begin none */
 	STAT_NAT_COLLISION, /* the source port was taken, another was tried */
 	STAT_NAT_TRIES, /* ports that were tried, for all flows together */
 	STAT_NAT_TRIES_8, /* flows that had one after at most as many tries */
@@ -272,8 +340,12 @@ enum stat {
 	STAT_DROP_NAT_EXHAUSTED,
 	STAT_DROP_NAT_LOCAL, /* would need lo, where there are no programs */
 	STAT_DROP_FLOW_CLASH,
+	STAT_DROP_CT_COUNT_FULL, /* ct count knows as many as it can */
 	STAT_DROP_INTERNAL,
 	STAT_LOG_LOST,
+	STAT_DROP_SOURCE_LIMIT, /* its sender has begun enough flows */
+	STAT_SOURCE_TABLE_FULL, /* a flow whose sender is not counted */
+	STAT_NAT_MAPPING_FULL, /* a flow has a source of its own for want of room */
 	STAT_MAX,
 };
 
@@ -291,6 +363,14 @@ struct settings {
 	__u8 tcp_loose; /* connections are picked up */
 	__u8 tcp_any_rst; /* resets before the window are good */
 	__u8 tcp_max_retrans;
+	__u8 nat_mapping; /* enum nat_dependence */
+	__u8 nat_filtering; /* likewise */
+	/* Ports that NAT chooses from, host order; 0: as it sees fit. */
+	__u16 nat_port_min;
+	__u16 nat_port_max;
+	__u32 flows_per_source; /* 0: as many as there is room for */
+	__u8 nat_reserves; /* l2_nat_reserved has any */
+	__u8 unused[3];
 	/* Puts the enum into the type information of a map that is pinned: user
 	 * space takes the names from there, of this build and of another.
 	 */
@@ -302,11 +382,22 @@ struct iface {
 	__u8 mac[6];
 	__u8 flags; /* IFACE_* */
 	__u8 unused;
+	__u32 parent; /* of a VLAN on the XDP path: its NIC; else 0 */
+	__be16 vlan_proto;
+	__be16 vlan_tci;
+};
+
+/* A VLAN on a NIC that runs XDP. */
+struct vlan_key {
+	__u32 parent;
+	__be16 proto;
+	__u16 id;
 };
 
 #define IFACE_MANAGED (1U << 0)
 #define IFACE_L3 (1U << 1) /* frames have no Ethernet header */
-#define IFACE_XDP_PORT (1U << 2) /* XDP may send by it; it is in l2_xdp_ports */
+#define IFACE_XDP_PORT \
+	(1U << 2) /* XDP may send by it; it, or its NIC, is in l2_xdp_ports */
 
 /* What the fragments of one datagram have in common. */
 struct frag_key {

@@ -72,9 +72,9 @@ static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
 	if (is_output ? !policy_accepts(OUTPUT_NAT, output_nat, skb, p) :
 			!policy_accepts(PREROUTING_NAT, prerouting_nat, skb, p))
 		return STAT_DROP_POLICY;
-	if (!p->nat)
+	if (!p->nat && !mapping_enter(skb, p))
 		return 0;
-	reason = nat_destination(skb, p);
+	reason = p->nat ? nat_destination(skb, p) : 0;
 	if (reason)
 		return reason;
 	w->ct->new_dst = !is_same_dst((struct endpoints *)&p->tuple,
@@ -103,6 +103,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	if (w->ct->found) {
 		if (w->ct->via != flow_via(p->oif))
 			ct_goes_by(w->key, p->oif);
+		reevaluate_end(p, w->ct, w->key);
 		set_src(p, w, &w->ct->out);
 		return 0;
 	}
@@ -116,6 +117,7 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 		return STAT_DROP_POLICY;
 	if (policy_nat & p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
 		return STAT_DROP_NAT_NO_ADDRESS;
+	mapping_hairpin(p, w->key);
 	reason = flow_begin(p, w->key, w->ct->state);
 	if (reason)
 		return reason;

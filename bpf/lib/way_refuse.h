@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
+#include "answered.h"
 #include "common.h"
+#include "dup.h"
+#include "handover.h"
 #include "marks.h"
 #include "reject.h"
 #include "reject_local.h"
@@ -31,7 +34,12 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 	if (!p || !s || reject_make(skb, p, hook, translated))
 		return TCX_DROP;
 	if (is_tracked(p)) {
-		mark = TC_INDEX_ANSWER_RELATED;
+		mark = first ? TC_INDEX_ANSWER_FIRST : TC_INDEX_ANSWER_RELATED;
+		if (first && p->reject & REJECT_AFTER_NAT)
+			mark = TC_INDEX_ANSWER_LATE;
+		mark |= answered_keep(
+			&s->key, s->seen_source,
+			translated ? p->tuple.dport : s->key.dport, first);
 		if (REJECT_KIND(p) == REJECT_RESET)
 			reject_close(p, &s->key);
 	}
@@ -39,8 +47,7 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 		skb->tc_index = TC_INDEX_ANSWER_LOCAL;
 		return reject_to_self(skb, p, s);
 	}
-	return send_by(skb, p, route_of(s),
-		       first ? TC_INDEX_ANSWER_FIRST : mark);
+	return send_by(skb, p, route_of(s), mark);
 }
 
 /* The flow sends the packet elsewhere, or to another port. */
@@ -52,13 +59,16 @@ static __always_inline int is_translated_dst(const struct way *w)
 }
 
 /* What XDP has rejected is here without the flow that it had there. */
-static __always_inline void way_found(struct way *w)
+static __always_inline void way_found(struct pkt *p, struct way *w,
+				      const struct handover *h)
 {
 	struct flow *f = bpf_map_lookup_elem(&l2_flows, w->key);
 
-	if (f)
-		w->ct->new_dst =
-			!is_same_dst(&f->out, (struct endpoints *)w->key);
+	if (!f)
+		return;
+	w->ct->new_dst = !is_same_dst(&f->out, (struct endpoints *)w->key);
+	if (h->translated)
+		translate_dst(p, &f->out);
 }
 
 /* A rule or a policy has dropped the packet. */
@@ -66,11 +76,18 @@ static __always_inline int refuse(struct __sk_buff *skb, struct pkt *p,
 				  const struct way *w, __u32 hook)
 {
 	count(STAT_DROP_POLICY);
-	if (!policy_rejects || !REJECT_KIND(p))
+	reevaluate_drop(w->ct, w->key);
+	/* Of a copy nobody has an answer. */
+	if (!policy_rejects || !REJECT_KIND(p) || is_copy())
 		return TCX_DROP;
-	return reject(skb, p, hook,
-		      w->ct->first && !(p->reject & REJECT_AFTER_NAT),
-		      is_translated_dst(w));
+	return reject(skb, p, hook, w->ct->first, is_translated_dst(w));
+}
+
+/* Likewise, where nothing is rejected. */
+static __always_inline int drop_policy(const struct way *w)
+{
+	reevaluate_drop(w->ct, w->key);
+	return drop(STAT_DROP_POLICY);
 }
 
 /* A step of NAT has ended the packet's way. */
@@ -87,5 +104,6 @@ static __always_inline int refuse_nat(struct __sk_buff *skb, struct pkt *p,
 static __always_inline int refuse_late(const struct way *w)
 {
 	forget(w);
+	reevaluate_drop(w->ct, w->key);
 	return drop(STAT_DROP_POLICY);
 }

@@ -51,6 +51,18 @@ __noinline int write_headers(struct __sk_buff *skb, struct pkt *p,
 	return rewrite(skb, p, addr_diff, port_diff, ttl);
 }
 
+/* bpf_redirect_neigh() drops what is to a group on the link it was on. */
+static __always_inline int forget_group(struct __sk_buff *skb,
+					const struct pkt *p)
+{
+	__u8 none[ETH_ALEN] = {};
+
+	if (p->l3_off != ETH_HLEN)
+		return 0;
+	return bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_dest), none,
+				   sizeof(none), 0);
+}
+
 /* By the neighbour's address at the moment; unresolved, the kernel resolves it
  * and keeps the packet until then.
  */

@@ -66,7 +66,7 @@ func (c *detachCmd) withoutDaemon(e *env) error {
 	if !c.NoFallback {
 		maps := func(with func(map[string]*ebpf.Map) error) error { return loader.PinnedMaps(pin, with) }
 		var program *policy.Program
-		if plan, err := enforce.Prepare(e.ctx, cfg); err == nil {
+		if plan, err := enforce.PrepareInForce(e.ctx, cfg); err == nil {
 			program = plan.Program
 		} else {
 			fmt.Fprintf(e.out, "elements that were added to sets are lost: %v\n", err)

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/randomizedcoder/l2d/internal/linediff"
+	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/revision"
 )
 
 type planCmd struct {
@@ -28,16 +31,22 @@ func (c *planCmd) Run(e *env) error {
 
 type applyCmd struct {
 	Confirm time.Duration `help:"Undo the change after this long, unless it is confirmed." placeholder:"TIME"`
+	Runtime bool          `help:"Until the next reboot only, which starts with what was in force before."`
+	Comment string        `help:"What is kept with the revision."`
 	JSON    bool          `help:"Print JSON." name:"json"`
 }
 
 // Run implements the command.
 func (c *applyCmd) Run(e *env) error {
-	a, err := e.client.HostApply(e.ctx, c.Confirm)
+	return apply(e, api.HostOptions{Confirm: c.Confirm, Runtime: c.Runtime, Comment: c.Comment}, c.JSON)
+}
+
+func apply(e *env, o api.HostOptions, asJSON bool) error {
+	a, err := e.client.HostApply(e.ctx, o)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
+	if asJSON {
 		return printJSON(e.out, a)
 	}
 	if err := a.Plan.Write(e.out); err != nil {
@@ -47,7 +56,7 @@ func (c *applyCmd) Run(e *env) error {
 	case a.Pending != nil:
 		_, err = fmt.Fprintf(e.out, "Applied, and undone at %s unless you run: l2ctl confirm %s\n", a.Pending.Deadline.Local().Format(time.TimeOnly), a.Pending.ID)
 	case len(a.Plan.Changes) > 0:
-		_, err = fmt.Fprintln(e.out, "Applied.")
+		_, err = fmt.Fprintf(e.out, "Applied: revision %d.\n", a.Revision)
 	}
 	return err
 }
@@ -66,27 +75,72 @@ func (c *confirmCmd) Run(e *env) error {
 }
 
 type rollbackCmd struct {
-	ID string `arg:"" optional:"" help:"The change; without, the one that is pending."`
+	Revision int           `arg:"" optional:"" help:"The revision to go back to; without, the change that waits for its confirmation is undone."`
+	Confirm  time.Duration `help:"Undo that after this long, unless it is confirmed." placeholder:"TIME"`
+	JSON     bool          `help:"Print JSON." name:"json"`
 }
 
 // Run implements the command.
 func (c *rollbackCmd) Run(e *env) error {
-	id := c.ID
-	if id == "" {
-		s, err := e.client.Status(e.ctx)
-		if err != nil {
-			return err
-		}
-		if s.Host == nil || s.Host.Pending == nil {
-			return errors.New("no change waits for a confirmation")
-		}
-		id = s.Host.Pending.ID
+	if c.Revision != 0 {
+		return apply(e, api.HostOptions{Confirm: c.Confirm, Revision: c.Revision, Comment: fmt.Sprintf("back to revision %d", c.Revision)}, c.JSON)
 	}
+	s, err := e.client.Status(e.ctx)
+	if err != nil {
+		return err
+	}
+	if s.Host == nil || s.Host.Pending == nil {
+		return errors.New("no change waits for a confirmation: name the revision to go back to, of l2ctl revisions")
+	}
+	id := s.Host.Pending.ID
 	if err := e.client.HostRollback(e.ctx, id); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(e.out, "Change %s is undone.\n", id)
+	_, err = fmt.Fprintf(e.out, "Change %s is undone.\n", id)
 	return err
+}
+
+type revisionsCmd struct {
+	Revision int  `arg:"" optional:"" help:"Show how this one differs from the one before."`
+	JSON     bool `help:"Print JSON." name:"json"`
+}
+
+// Run implements the command.
+func (c *revisionsCmd) Run(e *env) error {
+	list, err := e.client.HostRevisions(e.ctx)
+	if err != nil {
+		return err
+	}
+	if c.Revision == 0 {
+		return printRevisions(e, list, c.JSON)
+	}
+	for i, r := range list {
+		if r.Number != c.Revision {
+			continue
+		}
+		if c.JSON {
+			return printJSON(e.out, r)
+		}
+		var before revision.Revision
+		if i+1 < len(list) {
+			before = list[i+1]
+		}
+		_, err := fmt.Fprint(e.out, linediff.Of(before.Text, r.Text), linediff.Of(before.Ruleset, r.Ruleset))
+		return err
+	}
+	return api.BadInput(fmt.Errorf("revision %d is not kept: want one of l2ctl revisions", c.Revision))
+}
+
+func printRevisions(e *env, list []revision.Revision, asJSON bool) error {
+	if asJSON {
+		return printJSON(e.out, list)
+	}
+	t := newTable(e.out)
+	t.row("REVISION", "TIME", "FATE", "COMMENT")
+	for _, r := range list {
+		t.row(r.Number, r.Time.Local().Format(time.DateTime), r.Outcome(), r.Comment)
+	}
+	return t.Flush()
 }
 
 // pendingLine is what the status says of a change that is not final.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/doctor"
 	"github.com/randomizedcoder/l2d/pkg/lab/diff"
 )
 
@@ -36,18 +37,20 @@ type cli struct {
 	Socket  string           `help:"Control socket of the daemon." default:"${socket}" env:"L2D_SOCKET" placeholder:"PATH"`
 	Version kong.VersionFlag `help:"Print the version and exit."`
 
-	Check    checkCmd    `cmd:"" help:"Check a configuration and its ruleset, up to the kernel's verifier. Changes nothing."`
-	Status   statusCmd   `cmd:"" help:"Show the daemon and its dataplane."`
-	Flows    flowsCmd    `cmd:"" help:"List and delete tracked flows."`
-	Rules    rulesCmd    `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`
-	Set      setCmd      `cmd:"" help:"Change and list sets of the ruleset."`
-	Plan     planCmd     `cmd:"" help:"Compare the host with what the configuration declares. Changes nothing."`
-	Apply    applyCmd    `cmd:"" help:"Bring the host into the declared state, or leave it as it is."`
-	Confirm  confirmCmd  `cmd:"" help:"Keep a change of the host that waits for this."`
-	Rollback rollbackCmd `cmd:"" help:"Undo a change of the host that waits for its confirmation."`
-	Reload   reloadCmd   `cmd:"" help:"Have the daemon read its files again. Bad files change nothing."`
-	Detach   detachCmd   `cmd:"" help:"Load the ruleset into nftables and remove the dataplane."`
-	Lab      LabCmd      `cmd:"" help:"Try it: a router and its surroundings as network namespaces."`
+	Check     checkCmd     `cmd:"" help:"Check a configuration and its ruleset, up to the kernel's verifier. Changes nothing."`
+	Status    statusCmd    `cmd:"" help:"Show the daemon and its dataplane."`
+	Doctor    doctorCmd    `cmd:"" help:"Look at the host, and say what is not as it should be and what to do about it. Changes nothing."`
+	Flows     flowsCmd     `cmd:"" help:"List and delete tracked flows."`
+	Rules     rulesCmd     `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`
+	Set       setCmd       `cmd:"" help:"Change and list sets of the ruleset."`
+	Plan      planCmd      `cmd:"" help:"Compare the host with what the configuration declares. Changes nothing."`
+	Apply     applyCmd     `cmd:"" help:"Bring the host into the declared state, or leave it as it is."`
+	Confirm   confirmCmd   `cmd:"" help:"Keep a change of the host that waits for this."`
+	Rollback  rollbackCmd  `cmd:"" help:"Undo a change of the host that waits for its confirmation, or go back to a revision."`
+	Revisions revisionsCmd `cmd:"" help:"List what was applied to the host, or show one and how it differs."`
+	Reload    reloadCmd    `cmd:"" help:"Have the daemon read its files again. Bad files change nothing."`
+	Detach    detachCmd    `cmd:"" help:"Load the ruleset into nftables and remove the dataplane."`
+	Lab       LabCmd       `cmd:"" help:"Try it: a router and its surroundings as network namespaces."`
 }
 
 // env is what commands run with.
@@ -70,7 +73,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&c,
 		kong.Name("l2ctl"),
 		kong.Description("Checks rulesets and controls a running l2d."),
-		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath, "interfaces": strings.Join(diff.DefaultInterfaces, ",")},
+		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath, "areas": strings.Join(doctor.Names(), ", "), "interfaces": strings.Join(diff.DefaultInterfaces, ",")},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
 	)

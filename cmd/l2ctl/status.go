@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/cpus"
 )
 
 type statusCmd struct {
@@ -37,8 +38,11 @@ func printHost(t table, h *api.Host) {
 			list = append(list, c.ID())
 		}
 		t.row("host", fmt.Sprintf("%d of %d resources are not as declared any more: %s", len(h.Drift), h.Resources, strings.Join(list, ", ")))
-	default:
+	case h.Resources > 0:
 		t.row("host", fmt.Sprintf("%d resources as declared", h.Resources))
+	}
+	if h.Notice != "" {
+		t.row("in force", strings.ReplaceAll(h.Notice, "\n", "\n\t"))
 	}
 	if h.Pending != nil {
 		t.row("", pendingLine(h.Pending))
@@ -69,6 +73,13 @@ func printStatus(e *env, s api.Status) error {
 	d := s.Dataplane
 	t.row("dataplane", fmt.Sprintf("%s at %s, since %s", d.Generation, d.PinPath, s.Applied.Format(time.DateTime)))
 	t.row("flows", fmt.Sprintf("%d of %d confirmed, %d of %d half open", d.Flows.Confirmed, d.Flows.MaxConfirmed, d.Flows.HalfOpen, d.Flows.MaxHalfOpen))
+	if d.Flows.MaxPerSource > 0 {
+		t.row("sources", fmt.Sprintf("%d, of at most %d flows each", d.Flows.Sources, d.Flows.MaxPerSource))
+	}
+	t.row("NAT", fmt.Sprintf("%d mappings", d.Flows.Mappings))
+	if len(s.CPUs) > 0 {
+		t.row("packets on", cpuLine(&s))
+	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -94,7 +105,21 @@ func printStatus(e *env, s api.Status) error {
 	t = newTable(e.out)
 	t.row("PROGRAM", "VERIFIED INSTRUCTIONS", "NATIVE BYTES", "LOAD TIME")
 	for _, p := range d.Programs {
-		t.row(p.Name, p.VerifiedInstructions, p.JITedBytes, p.LoadTime.Round(time.Millisecond))
+		took := p.LoadTime.Round(time.Millisecond).String()
+		if p.Kept {
+			took = "kept"
+		}
+		t.row(p.Name, p.VerifiedInstructions, p.JITedBytes, took)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+
+	fmt.Fprintln(e.out)
+	t = newTable(e.out)
+	t.row("CPU", "FORWARDED BY XDP", "BY TC", "TO THE ROUTER", "DROPPED", "ITS OWN")
+	for _, c := range d.CPUs {
+		t.row(c.CPU, c.XDPForwarded, c.TCForwarded, c.Local, c.Dropped, c.Own)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -114,6 +139,19 @@ func printStatus(e *env, s api.Status) error {
 		t.row(name, d.Stats[name])
 	}
 	return t.Flush()
+}
+
+// cpuLine says whether packets were handled where they are to be.
+func cpuLine(s *api.Status) string {
+	n, list := s.Elsewhere()
+	if n == 0 {
+		return fmt.Sprintf("CPUs %s, all of them", cpus.Format(s.CPUs))
+	}
+	var all uint64
+	for _, c := range s.Dataplane.CPUs {
+		all += c.Received()
+	}
+	return fmt.Sprintf("CPUs %s, but for %d of %d, on CPUs %s", cpus.Format(s.CPUs), n, all, cpus.Format(list))
 }
 
 // printSync says how the kernel's nftables is followed.

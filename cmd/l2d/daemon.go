@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,10 +27,13 @@ import (
 type daemon struct {
 	started time.Time
 	level   *slog.LevelVar
+	path    string // of the configuration file
 
 	// change is held while the dataplane is changed: one change at a time. It
-	// guards live, and the NAT log that is written.
+	// guards live, and the NAT log that is written, and whether the dataplane has
+	// been put in force once.
 	change     sync.Mutex
+	begun      bool
 	live       live
 	natLog     config.NAT
 	stopNATLog context.CancelFunc // nil: none is written
@@ -49,11 +53,15 @@ type daemon struct {
 	host      hostState
 }
 
-func newDaemon(p *enforce.Plan, level *slog.LevelVar) *daemon {
-	d := &daemon{started: time.Now(), level: level, plan: p}
+// newDaemon returns one that has to choose what to start with, for a configuration
+// that has the directories and the socket.
+func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
+	d := &daemon{started: time.Now(), level: level, path: c.Path}
 	d.flows.Changed = d.listenFlows
-	d.host.engine = reconcile.New(p.Config.Host.StateDir, slog.Default(), hostkinds.Kinds()...)
+	d.host.dataplane.d = d
+	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane)...)
 	d.host.engine.Undone = d.host.undone
+	d.host.revisions = revisionsOf(c.Host.StateDir)
 	return d
 }
 
@@ -67,11 +75,19 @@ func (d *daemon) state() (*enforce.Plan, *loader.Dataplane) {
 	return d.plan, d.dp
 }
 
+// setPlan chooses the plan to start with.
+func (d *daemon) setPlan(p *enforce.Plan) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.plan = p
+}
+
 // start puts the first plan in force: a fresh dataplane, or what an earlier
 // daemon left running.
 func (d *daemon) start(ctx context.Context) error {
 	d.change.Lock()
 	defer d.change.Unlock()
+	d.begun = true
 	return d.apply(ctx, d.plan)
 }
 
@@ -107,17 +123,39 @@ func (d *daemon) replace(ctx context.Context, p *enforce.Plan) error {
 	d.mu.Unlock()
 	d.level.Set(logLevel(p.Config.Log.Level))
 	d.setNATLog(p.Config.NAT)
-	slog.Info("dataplane in force", "ruleset", p.Config.Dataplane.Ruleset, "rules", len(p.Program.Rules),
-		"interfaces", len(p.Loader.Interfaces), "waiting", p.Waiting, "took", time.Since(begin).Round(time.Millisecond))
-
-	d.tidy(ctx, p.Config)
+	logReplaced(p, dp, time.Since(begin))
+	d.tidy(ctx, p)
 	return nil
+}
+
+// logReplaced says what a replacement took: what is not of it, the ruleset's reading
+// and compiling, had been done before.
+func logReplaced(p *enforce.Plan, dp *loader.Dataplane, took time.Duration) {
+	phases, programs := dp.Phases()
+	var kept []string
+	for _, r := range programs {
+		if r.Kept {
+			kept = append(kept, r.Name)
+		}
+	}
+	slog.Info("dataplane in force", "ruleset", p.Config.Dataplane.Ruleset, "rules", len(p.Program.Rules),
+		"interfaces", len(p.Loader.Interfaces), "waiting", p.Waiting, "programs kept", kept,
+		"prepared", p.Took.Round(time.Millisecond), "took", took.Round(time.Millisecond))
+	var parts []any
+	for _, ph := range phases {
+		parts = append(parts, ph.Name, ph.Took.Round(time.Microsecond))
+	}
+	slog.Debug("dataplane replaced", parts...)
 }
 
 // tidy takes out of nftables what was there for another state or configuration
 // than the one in force. The dataplane enforces all of it: errors do no harm.
-func (d *daemon) tidy(ctx context.Context, c *config.Config) {
+func (d *daemon) tidy(ctx context.Context, p *enforce.Plan) {
+	c := p.Config
 	runDir := c.Control.RunDir()
+	if err := p.KeepText(); err != nil {
+		slog.Warn("the ruleset in force is not noted for a detach without a daemon", "err", err)
+	}
 	if !c.Dataplane.Mirror {
 		if err := enforce.DropMirrors(ctx); err != nil {
 			slog.Warn("the mirror of an earlier configuration is still there", "err", err)
@@ -144,14 +182,10 @@ func (d *daemon) tidy(ctx context.Context, c *config.Config) {
 	}
 }
 
-// Reload implements api.Service. The error, of whoever asked, is logged here
-// once.
+// Reload implements api.Service. The error, of whoever asked, is logged once.
 func (d *daemon) Reload(ctx context.Context) (api.Reloaded, error) {
-	d.change.Lock()
-	defer d.change.Unlock()
 	begin := time.Now()
-	before, dp := d.state()
-	after, err := d.reload(ctx, before.Config)
+	changed, err := d.reload(ctx)
 	d.mu.Lock()
 	d.reloadErr = err
 	d.mu.Unlock()
@@ -159,26 +193,34 @@ func (d *daemon) Reload(ctx context.Context) (api.Reloaded, error) {
 		slog.Error("reload refused, the configuration before it goes on", "err", err)
 		return api.Reloaded{}, err
 	}
-	return api.Reloaded{
-		Changed: dp == nil || !sameLoader(before.Loader, after.Loader),
-		Rules:   len(after.Program.Rules),
-		Took:    time.Since(begin),
-	}, nil
+	plan, _ := d.state()
+	return api.Reloaded{Changed: changed, Rules: len(plan.Program.Rules), Took: time.Since(begin)}, nil
 }
 
-func (d *daemon) reload(ctx context.Context, running *config.Config) (*enforce.Plan, error) {
-	cfg, err := config.Load(running.Path)
+// reload attaches the dataplane if it is detached, and applies the files.
+func (d *daemon) reload(ctx context.Context) (changed bool, err error) {
+	if _, dp := d.state(); dp == nil {
+		changed = true
+		if err := d.attach(ctx); err != nil {
+			return false, err
+		}
+	}
+	a, err := d.applyConfig(ctx, api.HostOptions{Comment: "reload"})
+	return changed || a.Plan != nil && slices.ContainsFunc(a.Plan.Changes, func(c reconcile.Change) bool { return c.Kind == dataplaneName }), err
+}
+
+// attach puts the files in force after a detach.
+func (d *daemon) attach(ctx context.Context) error {
+	d.change.Lock()
+	defer d.change.Unlock()
+	plan, err := d.prepareFile(ctx)
+	if err == nil {
+		err = fixed(d.plan.Config, plan.Config)
+	}
 	if err != nil {
-		return nil, api.BadInput(err)
+		return api.BadInput(err)
 	}
-	if err := fixed(running, cfg); err != nil {
-		return nil, api.BadInput(err)
-	}
-	plan, err := enforce.Prepare(ctx, cfg)
-	if err != nil {
-		return nil, api.BadInput(err)
-	}
-	return plan, d.apply(ctx, plan)
+	return d.apply(ctx, plan)
 }
 
 // fixed refuses changes that take a restart.
@@ -292,7 +334,7 @@ func (d *daemon) Status(context.Context) (api.Status, error) {
 		Version: version, PID: os.Getpid(), Started: d.started,
 		Config: plan.Config.Path, Ruleset: plan.Config.Dataplane.Ruleset,
 		Applied: applied, Attached: dp != nil, Waiting: plan.Waiting, Rules: len(plan.Program.Rules),
-		TCOnly: plan.Program.TCOnlyTexts(),
+		TCOnly: plan.Program.TCOnlyTexts(), CPUs: plan.Config.Dataplane.CPUs,
 	}
 	if reloadErr != nil {
 		s.ReloadError = reloadErr.Error()

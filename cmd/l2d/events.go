@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/pktlog"
 )
 
 // followEvents writes what log statements report to the daemon's log, until ctx
@@ -46,7 +47,7 @@ func (d *daemon) logEvent(ctx context.Context, e *loader.Event) {
 		l := plan.Program.Logs[e.Log]
 		prefix, level, flags = l.Prefix, syslogLevel(l.Level), l.Flags
 		if l.Level == levelAudit {
-			prefix, text = "", auditLine(e)
+			prefix, text = "", pktlog.Audit(e)
 		}
 		if int(l.Rule) < len(plan.Program.Rules) {
 			r := plan.Program.Rules[l.Rule]
@@ -54,7 +55,7 @@ func (d *daemon) logEvent(ctx context.Context, e *loader.Event) {
 		}
 	}
 	if text == "" {
-		text = packetLine(e, flags, plan.Links.Name)
+		text = pktlog.Line(e, flags, plan.Links.Name)
 	}
 	slog.LogAttrs(ctx, level, prefix+text, attrs...)
 }

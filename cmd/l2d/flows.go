@@ -27,16 +27,23 @@ func (d *daemon) DeleteFlows(_ context.Context, f flow.Filter) (n int, err error
 	// A change of the tables' sizes copies the flows to new ones.
 	d.change.Lock()
 	defer d.change.Unlock()
-	err = d.withFlows(func(t *flow.Table) (err error) {
-		t.Deleted = func(fl flow.Flow) {
-			d.flows.Publish(flow.Event{Kind: flow.KindDestroy, Time: time.Now(), Reason: flow.EndDeleted, Flow: &fl})
-		}
-		n, err = t.Delete(f)
-		return err
-	})
+	n, err = d.deleteFlows(f.Match, flow.EndDeleted)
 	if err == nil {
 		slog.Info("flows deleted", "flows", n)
 	}
+	return n, err
+}
+
+// deleteFlows ends the flows that a function selects, and reports each with the
+// reason. The caller holds d.change.
+func (d *daemon) deleteFlows(selects func(*flow.Flow) bool, reason string) (n int, err error) {
+	err = d.withFlows(func(t *flow.Table) (err error) {
+		t.Deleted = func(fl flow.Flow) {
+			d.flows.Publish(flow.Event{Kind: flow.KindDestroy, Time: time.Now(), Reason: reason, Flow: &fl})
+		}
+		n, err = t.DeleteIf(selects)
+		return err
+	})
 	return n, err
 }
 

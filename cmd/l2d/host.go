@@ -14,50 +14,147 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/revision"
 )
 
-// driftInterval is how often the host is compared with what is declared.
-const driftInterval = time.Minute
+const (
+	// driftInterval is how often the host is compared with what is declared, if the
+	// kernel tells of no change.
+	driftInterval = time.Minute
+	// driftSettle is the wait before it is compared after a change, and so how often
+	// that is at most.
+	driftSettle = time.Second
+)
 
-// hostState is the state of the host around the dataplane.
+// hostState is the state of the host, with the dataplane in it.
 type hostState struct {
-	engine *reconcile.Engine
+	engine    *reconcile.Engine
+	revisions *revision.Store
+	dataplane dataplaneKind
+
+	// one is held while a configuration is applied.
+	one sync.Mutex
 
 	mu sync.Mutex
-	// config has what is in force but for drift, and before what was so until then.
-	// Either is nil if that is not known.
-	config, before *config.Config
-	resources      int
-	drift          []reconcile.Change
-	err            error
+	// config has what is in force but for drift; nil if that is not known.
+	config    *config.Config
+	resources int
+	drift     []reconcile.Change
+	err       error
+	notice    string // why the files are not in force
+	undoneID  string // of the change that was undone last
 }
 
 // set notes what is in force, or why what is declared is not.
 func (h *hostState) set(c *config.Config, resources int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.before, h.config, h.resources, h.err, h.drift = h.config, c, resources, err, nil
+	h.config, h.resources, h.err, h.drift = c, resources, err, nil
+}
+
+// applied notes what is in force after a change, unless that has been undone already:
+// it was to be confirmed soon.
+func (h *hostState) applied(a *api.HostApplied, c *config.Config, notice string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if a.Pending != nil && a.Pending.ID == h.undoneID {
+		h.settle(a.Pending.ID, revision.Undone)
+		return
+	}
+	h.config, h.resources, h.err, h.drift, h.notice = c, a.Plan.Resources, nil, nil, notice
 }
 
 // undone notes that what was in force before is so again.
 func (h *hostState) undone(id, why string) {
+	h.settle(id, revision.Undone)
+	c, err := h.latest()
+	if err != nil {
+		slog.Error("what is in force after a change was undone is not known", "err", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.config, h.before, h.drift = h.before, nil, nil
+	h.config, h.drift, h.undoneID = c, nil, id
 	h.err = fmt.Errorf("change %s is undone: %s", id, why)
+	h.notice = fmt.Sprintf("what was before change %s is in force, not the files: %s", id, why)
 }
 
-// status is nil if nothing is declared.
+// latest is the configuration of the latest revision that is in force; nil if there
+// is none.
+func (h *hostState) latest() (*config.Config, error) {
+	list, err := h.revisions.List()
+	if err != nil {
+		return nil, err
+	}
+	r := latest(list)
+	if r == nil {
+		return nil, nil
+	}
+	return config.Parse("", []byte(r.Text))
+}
+
+// settle notes what became of the revision that was a change.
+func (h *hostState) settle(id string, fate revision.Fate) {
+	if err := h.revisions.Settle(id, fate); err != nil {
+		slog.Error("the fate of a revision is not noted", "change", id, "fate", string(fate), "err", err)
+	}
+}
+
+// inForce is the revision that a plan is of, if that is the latest in force; else nil.
+func (h *hostState) inForce(p *enforce.Plan) (*revision.Revision, error) {
+	list, err := h.revisions.List()
+	if err != nil {
+		return nil, err
+	}
+	r := latest(list)
+	if r == nil || !r.Same(&revision.Revision{Text: p.Config.Text, Ruleset: p.Text}) {
+		return nil, nil
+	}
+	return r, nil
+}
+
+// note keeps what is about to be applied as a revision, and returns its number; 0 if
+// it could not.
+func (h *hostState) note(p *enforce.Plan, o api.HostOptions) int {
+	boot, err := reconcile.BootID()
+	r := revision.Revision{Text: p.Config.Text, Ruleset: p.Text, Comment: o.Comment, Fate: revision.Pending, Runtime: o.Runtime, Boot: boot}
+	if err == nil {
+		r, err = h.revisions.Add(r)
+	}
+	if err != nil {
+		slog.Error("what is applied is not kept as a revision", "err", err)
+		return 0
+	}
+	return r.Number
+}
+
+// noted notes what became of it.
+func (h *hostState) noted(n int, pending *reconcile.Pending, err error) {
+	if n == 0 {
+		return
+	}
+	change := func(r *revision.Revision) {
+		switch {
+		case err != nil:
+			r.Fate = revision.Undone
+		case pending != nil:
+			r.Change = pending.ID
+		default:
+			r.Fate = revision.Applied
+		}
+	}
+	if err := h.revisions.Change(n, change); err != nil {
+		slog.Error("the fate of a revision is not noted", "revision", n, "err", err)
+	}
+}
+
 func (h *hostState) status() *api.Host {
 	pending := h.engine.Pending()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.resources == 0 && pending == nil && h.err == nil {
-		return nil
-	}
-	s := &api.Host{Resources: h.resources, Drift: h.drift, Pending: pending}
+	s := &api.Host{Resources: h.resources, Drift: h.drift, Pending: pending, Notice: h.notice}
 	if h.err != nil {
 		s.Error = h.err.Error()
 	}
@@ -67,25 +164,31 @@ func (h *hostState) status() *api.Host {
 // startHost brings the host into the declared state. The firewall does not wait for
 // that: an error is logged, and in the status.
 func (d *daemon) startHost(ctx context.Context) {
-	c := d.plan.Config
-	err := d.host.engine.Recover(ctx)
+	p, _ := d.state()
+	if d.host.engine.Pending() != nil {
+		d.host.set(nil, 0, nil)
+		return
+	}
+	if r, err := d.host.inForce(p); err == nil && r == nil && d.host.notice == "" {
+		n := d.host.note(p, api.HostOptions{Comment: "when the daemon started"})
+		// What fails is tried again with the next start.
+		defer d.host.noted(n, nil, nil)
+	}
+	list, err := hostkinds.Resources(p.Config)
+	if err == nil {
+		_, _, err = d.applyHost(ctx, list, 0)
+	}
 	if err != nil {
-		slog.Error("an earlier change of the host is not undone", "err", err)
-	}
-	if err == nil && d.host.engine.Pending() == nil {
-		var p *reconcile.Plan
-		if p, _, err = d.applyHost(ctx, c, 0); err == nil {
-			d.host.set(c, p.Resources, nil)
-			return
-		}
 		slog.Error("the host is not as declared", "err", err)
+		d.host.set(nil, 0, err)
+		return
 	}
-	d.host.set(nil, 0, err)
+	d.host.set(p.Config, len(list), nil)
 }
 
-// applyHost brings the host into the state that a configuration declares.
-func (d *daemon) applyHost(ctx context.Context, c *config.Config, confirm time.Duration) (*reconcile.Plan, *reconcile.Pending, error) {
-	p, err := d.planHost(ctx, c)
+// applyHost brings resources into the state that is wanted.
+func (d *daemon) applyHost(ctx context.Context, list []reconcile.Resource, confirm time.Duration) (*reconcile.Plan, *reconcile.Pending, error) {
+	p, err := d.host.engine.Plan(ctx, list)
 	if err != nil {
 		return nil, nil, api.BadInput(err)
 	}
@@ -97,44 +200,108 @@ func (d *daemon) applyHost(ctx context.Context, c *config.Config, confirm time.D
 	return p, pending, err
 }
 
-func (d *daemon) planHost(ctx context.Context, c *config.Config) (*reconcile.Plan, error) {
-	// All that is wrong is told together.
-	list, err := hostkinds.Resources(c)
-	p, planErr := d.host.engine.Plan(ctx, list)
+// wanted is all that a configuration declares. With an error, which says that some of
+// it cannot be, it is the rest.
+func (d *daemon) wanted(p *enforce.Plan) ([]reconcile.Resource, error) {
+	list, err := hostkinds.Resources(p.Config)
+	return append(list, d.host.dataplane.resource(p)), err
+}
+
+// planWanted plans all that a configuration declares. All that is wrong is told
+// together.
+func (d *daemon) planWanted(ctx context.Context, p *enforce.Plan) ([]reconcile.Resource, *reconcile.Plan, error) {
+	list, err := d.wanted(p)
+	plan, planErr := d.host.engine.Plan(ctx, list)
 	if err = errors.Join(err, planErr); err != nil {
-		return nil, err
+		return nil, nil, api.BadInput(err)
 	}
-	return p, nil
+	return list, plan, nil
 }
 
 // HostPlan implements api.Service.
 func (d *daemon) HostPlan(ctx context.Context) (*reconcile.Plan, error) {
-	plan, _ := d.state()
-	c, err := config.Load(plan.Config.Path)
+	d.host.one.Lock()
+	defer d.host.one.Unlock()
+	p, err := d.declared(ctx, 0)
 	if err != nil {
 		return nil, api.BadInput(err)
 	}
-	p, err := d.planHost(ctx, c)
-	return p, api.BadInput(err)
+	_, plan, err := d.planWanted(ctx, p)
+	return plan, err
 }
 
 // HostApply implements api.Service.
-func (d *daemon) HostApply(ctx context.Context, confirm time.Duration) (api.HostApplied, error) {
-	plan, _ := d.state()
-	c, err := config.Load(plan.Config.Path)
-	if err == nil {
-		err = fixed(plan.Config, c)
+func (d *daemon) HostApply(ctx context.Context, o api.HostOptions) (api.HostApplied, error) {
+	a, err := d.applyConfig(ctx, o)
+	if err != nil {
+		slog.Error("change refused or undone", "err", err)
 	}
+	return a, err
+}
+
+func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (api.HostApplied, error) {
+	d.host.one.Lock()
+	defer d.host.one.Unlock()
+	if p := d.host.engine.Pending(); p != nil {
+		return api.HostApplied{}, hostError(fmt.Errorf("%w: %s", reconcile.ErrPending, p.ID))
+	}
+	p, err := d.declared(ctx, o.Revision)
 	if err != nil {
 		return api.HostApplied{}, api.BadInput(err)
 	}
-	p, pending, err := d.applyHost(ctx, c, confirm)
+	list, _, err := d.planWanted(ctx, p)
 	if err != nil {
-		slog.Error("change of the host refused or undone", "err", err)
+		return api.HostApplied{}, err
+	}
+	same, err := d.host.inForce(p)
+	if err != nil {
+		return api.HostApplied{}, err
+	}
+	a := api.HostApplied{}
+	if same != nil && same.Runtime == o.Runtime {
+		a.Revision = same.Number
+		a.Plan, a.Pending, err = d.applyHost(ctx, list, o.Confirm)
+	} else {
+		a.Revision = d.host.note(p, o)
+		a.Plan, a.Pending, err = d.applyHost(ctx, list, o.Confirm)
+		d.host.noted(a.Revision, a.Pending, err)
+	}
+	if err != nil {
 		return api.HostApplied{}, hostError(err)
 	}
-	d.host.set(c, p.Resources, nil)
-	return api.HostApplied{Plan: p, Pending: pending}, nil
+	notice := ""
+	if o.Revision != 0 {
+		notice = fmt.Sprintf("revision %d is in force, not the files: it was asked for", o.Revision)
+	}
+	d.host.applied(&a, p.Config, notice)
+	return a, nil
+}
+
+// declared is a plan of the files, or of a revision of them.
+func (d *daemon) declared(ctx context.Context, n int) (*enforce.Plan, error) {
+	var r *revision.Revision
+	c, err := config.Load(d.path)
+	if n != 0 {
+		if r, err = d.host.revisions.Get(n); err == nil {
+			c, err = config.Parse(d.path, []byte(r.Text))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	running, _ := d.state()
+	if err := fixed(running.Config, c); err != nil {
+		return nil, err
+	}
+	if r != nil {
+		return enforce.PrepareText(ctx, c, r.Ruleset)
+	}
+	return enforce.Prepare(ctx, c)
+}
+
+// HostRevisions implements api.Service.
+func (d *daemon) HostRevisions(context.Context) ([]revision.Revision, error) {
+	return d.host.revisions.List()
 }
 
 // hostError marks what the caller is to do something about.
@@ -150,7 +317,11 @@ func hostError(err error) error {
 
 // HostConfirm implements api.Service.
 func (d *daemon) HostConfirm(_ context.Context, id string) error {
-	return hostError(d.host.engine.Confirm(id))
+	if err := d.host.engine.Confirm(id); err != nil {
+		return hostError(err)
+	}
+	d.host.settle(id, revision.Applied)
+	return nil
 }
 
 // HostRollback implements api.Service.
@@ -158,9 +329,40 @@ func (d *daemon) HostRollback(ctx context.Context, id string) error {
 	return hostError(d.host.engine.Rollback(ctx, id))
 }
 
-// followHost watches for drift until ctx ends.
+// followHost watches for drift until ctx ends: it looks when the kernel tells of a
+// change, and from time to time.
 func (d *daemon) followHost(ctx context.Context) {
-	every(ctx, driftInterval, "the host is not compared with what is declared", func() error { return d.checkDrift(ctx) })
+	changed := make(chan struct{}, 1)
+	go watchHost(ctx, func() {
+		select {
+		case changed <- struct{}{}:
+		default: // it is going to look anyway
+		}
+	})
+	poll := time.NewTicker(driftInterval)
+	defer poll.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+		case <-changed:
+			sleep(ctx, driftSettle) // others change several things in a row
+		}
+		if err := d.checkDrift(ctx); err != nil && ctx.Err() == nil {
+			slog.Warn("the host is not compared with what is declared", "err", err)
+		}
+	}
+}
+
+// watchHost has the kernel tell of changes until ctx ends.
+func watchHost(ctx context.Context, changed func()) {
+	for ctx.Err() == nil {
+		if err := hostkinds.Watch(ctx, changed); err != nil && ctx.Err() == nil {
+			slog.Warn("changes of the host are not watched for a moment", "err", err)
+			sleep(ctx, driftInterval)
+		}
+	}
 }
 
 // checkDrift compares the host with what is declared, and says what is new.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,12 +18,13 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/config"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/revision"
 )
 
 // declare writes a configuration that declares sysctls.
 func (h *host) declare(sysctls string) {
 	h.t.Helper()
-	h.write("l2d.yaml", h.config()+fmt.Sprintf("host:\n  state_dir: %s\n  nics: {wan0: {features: {rx-gro: true, rx-lro: true}}}\n  sysctl:\n%s", h.path("state"), sysctls))
+	h.write("l2d.yaml", h.config()+fmt.Sprintf("  nics: {wan0: {features: {rx-gro: true, rx-lro: true}}}\n  sysctl:\n%s", sysctls))
 }
 
 // sysctl reads one of the namespace's.
@@ -55,19 +57,19 @@ func TestHost(t *testing.T) {
 	}
 
 	h.declare(first + "    net.ipv4.ip_froward: 1\n")
-	if _, err := c.HostApply(t.Context(), 0); !api.IsBadInput(err) || !strings.Contains(err.Error(), "l2d.yaml:11:5: sysctl net.ipv4.ip_froward: no such sysctl: want net.ipv4.ip_forward") {
+	if _, err := c.HostApply(t.Context(), api.HostOptions{}); !api.IsBadInput(err) || !strings.Contains(err.Error(), "l2d.yaml:11:5: sysctl net.ipv4.ip_froward: no such sysctl: want net.ipv4.ip_forward") {
 		t.Errorf("a typo: %v", err)
 	}
 
 	h.declare(first + "    net.ipv4.ip_forward: 1\n")
-	a, err := c.HostApply(t.Context(), time.Hour)
+	a, err := c.HostApply(t.Context(), api.HostOptions{Confirm: time.Hour})
 	if err != nil || a.Pending == nil || len(a.Plan.Changes) != 1 {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	if v := h.sysctl("net/ipv4/ip_forward"); v != "1" {
 		t.Errorf("not applied: %s", v)
 	}
-	if _, err := c.HostApply(t.Context(), 0); !api.IsBadInput(err) || !strings.Contains(err.Error(), a.Pending.ID) {
+	if _, err := c.HostApply(t.Context(), api.HostOptions{}); !api.IsBadInput(err) || !strings.Contains(err.Error(), a.Pending.ID) {
 		t.Errorf("another one: %v", err)
 	}
 	restart := func() {
@@ -94,14 +96,14 @@ func TestHost(t *testing.T) {
 		t.Errorf("a confirmation that comes late: %v", err)
 	}
 
-	if a, err = c.HostApply(t.Context(), time.Hour); err != nil {
+	if a, err = c.HostApply(t.Context(), api.HostOptions{Confirm: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.HostConfirm(t.Context(), a.Pending.ID); err != nil {
 		t.Error(err)
 	}
 	h.declare(first + "    net.ipv4.ip_forward: 0\n")
-	if _, err = c.HostApply(t.Context(), time.Millisecond); err != nil {
+	if _, err = c.HostApply(t.Context(), api.HostOptions{Confirm: time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(20 * time.Second); h.sysctl("net/ipv4/ip_forward") != "1"; time.Sleep(10 * time.Millisecond) {
@@ -109,8 +111,26 @@ func TestHost(t *testing.T) {
 			t.Fatal("not undone, though nobody confirmed")
 		}
 	}
-	if s, err = c.Status(t.Context()); err != nil || s.Host == nil || !strings.Contains(s.Host.Error, "is undone: not confirmed in time") {
-		t.Errorf("%+v, %v", s.Host, err)
+	h.settles("undone", func() bool { return strings.Contains(h.status().Host.Error, "is undone: not confirmed in time") })
+
+	// All of that is in the history, and what was in force once can be so again.
+	h.declare(first + "    net.ipv4.ip_forward: 0\n")
+	if a, err = c.HostApply(t.Context(), api.HostOptions{Comment: "no forwarding"}); err != nil || a.Revision != 5 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	list, err := c.HostRevisions(t.Context())
+	var fates []revision.Fate
+	for _, r := range list {
+		fates = append(fates, r.Fate)
+	}
+	if !slices.Equal(fates, []revision.Fate{revision.Applied, revision.Undone, revision.Applied, revision.Undone, revision.Applied}) || list[0].Comment != "no forwarding" || err != nil {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 3}); err != nil || h.sysctl("net/ipv4/ip_forward") != "1" {
+		t.Errorf("revision 3: %v, ip_forward %s", err, h.sysctl("net/ipv4/ip_forward"))
+	}
+	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 99}); !api.IsBadInput(err) {
+		t.Errorf("revision 99: %v", err)
 	}
 }
 
@@ -128,6 +148,7 @@ func TestDrift(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := &daemon{}
+	d.host.revisions = revision.Open(t.TempDir())
 	d.host.engine = reconcile.New(t.TempDir(), slog.New(slog.DiscardHandler), hostkinds.Kinds()...)
 	d.host.set(c, 2, nil)
 	if err := d.checkDrift(t.Context()); err != nil {

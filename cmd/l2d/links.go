@@ -39,9 +39,13 @@ func (d *daemon) followLinks(ctx context.Context) {
 	}
 }
 
-// prepare makes a plan like one before for the links of now.
+// prepare makes a plan like one before for the links of now. That the files are others
+// by now is none of its business, until somebody applies them.
 func prepare(ctx context.Context, before *enforce.Plan, links enforce.Links) (*enforce.Plan, error) {
 	p, err := enforce.PrepareFor(ctx, before.Config, links)
+	if !before.Config.Dataplane.Kernel() && (err != nil || p.Text != before.Text) {
+		p, err = enforce.PrepareTextFor(ctx, before.Config, before.Text, links)
+	}
 	if err != nil {
 		return nil, err
 	}

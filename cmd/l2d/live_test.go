@@ -392,7 +392,7 @@ func TestLiveRuleset(t *testing.T) {
 	})
 
 	t.Run("a ruleset that is refused", func(t *testing.T) {
-		h.nftFile("table inet odd { chain output { type filter hook output priority 5; meta rtclassid 7 drop; udp dport 7700 drop; }\n}\n")
+		h.nftFile("table inet odd { chain output { type filter hook output priority 5; socket transparent 1 drop; udp dport 7700 drop; }\n}\n")
 		h.settles("refused", func() bool { return strings.Contains(h.status().Sync.Error, "not supported") })
 		if p.arrives(7700) || h.dormant("odd") {
 			t.Error("what the dataplane refuses the kernel does not enforce")

@@ -12,8 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,6 +50,8 @@ type host struct {
 	dir    string
 	pins   string
 	states chan string // notifications of daemons
+	// sysfs has commands see the namespace's interfaces in /sys.
+	sysfs bool
 }
 
 const ruleset = "table inet filter {\n\tset s {\n\t\ttype ipv4_addr\n\t\tflags timeout\n\t}\n\tchain input {\n\t\ttype filter hook input priority 0; policy drop;\n\t\tip saddr @s drop\n\t\ttcp dport 22 accept\n\t}\n\tchain output {\n\t\ttype filter hook output priority 0;\n\t\tudp dport 9 log prefix \"discarded: \"\n\t}\n}\n"
@@ -101,7 +105,7 @@ exec sleep 600`)
 func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
 
 func (h *host) config() string {
-	return fmt.Sprintf("dataplane:\n  ruleset: firewall.nft\n  pin_path: %s\n  interfaces: [{name: wan0}, {name: br0}, {name: late0, optional: true}]\ncontrol: {socket: %s}\n", h.pins, h.path("run/l2d.sock"))
+	return fmt.Sprintf("dataplane:\n  ruleset: firewall.nft\n  pin_path: %s\n  interfaces: [{name: wan0}, {name: br0}, {name: late0, optional: true}]\ncontrol: {socket: %s}\nhost:\n  state_dir: %s\n", h.pins, h.path("run/l2d.sock"), h.path("state"))
 }
 
 func (h *host) write(name, text string) {
@@ -114,6 +118,16 @@ func (h *host) write(name, text string) {
 // command runs a program in the namespace.
 func (h *host) command(name string, args ...string) *exec.Cmd {
 	ns := fmt.Sprintf("--net=/proc/%d/ns/net", h.holder.Process.Pid)
+	if h.sysfs {
+		args = append([]string{"-m", "sh", "-c", `set -e
+d=$(mktemp -d)
+mount --bind /sys/fs/bpf $d
+mount -t sysfs sysfs /sys
+mount --move $d /sys/fs/bpf
+rmdir $d
+exec "$0" "$@"`, name}, args...)
+		name = "unshare"
+	}
 	return exec.CommandContext(h.t.Context(), "nsenter", append([]string{ns, name}, args...)...)
 }
 
@@ -359,6 +373,30 @@ func TestLife(t *testing.T) {
 		}
 	})
 
+	t.Run("statistics of flows", func(t *testing.T) {
+		for _, args := range [][]string{{"flows", "stats"}, {"flows", "stats", "--json"}} {
+			out, err := exec.CommandContext(ctx, h.path("l2ctl"), append([]string{"--socket", h.path("run/l2d.sock")}, args...)...).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			s, err := h.client().Status(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun := 0
+			for _, m := range regexp.MustCompile(`(?m)^(?:cpu=\d+ |{"cpu":\d+,).*\bflow_new"?[=:](\d+)`).FindAllSubmatch(out, -1) {
+				n, err := strconv.Atoi(string(m[1]))
+				if err != nil {
+					t.Fatal(err)
+				}
+				begun += n
+			}
+			if uint64(begun) != s.Dataplane.Stats["flow_new"] || begun == 0 {
+				t.Errorf("%q: %d flows, not %d: %s", args, begun, s.Dataplane.Stats["flow_new"], out)
+			}
+		}
+	})
+
 	t.Run("events of flows are heard", func(t *testing.T) {
 		var out output
 		cmd := exec.CommandContext(ctx, h.path("l2ctl"), "--socket", h.path("run/l2d.sock"), "flows", "events", "--dport", "9", "--out", "wan0", "-e", "new,destroy")
@@ -402,7 +440,7 @@ func TestLife(t *testing.T) {
 		}
 		h.expect("RELOADING=1\nMONOTONIC_USEC=")
 		h.expect("READY=1")
-		if s := h.status(); !strings.Contains(s.ReloadError, "l2d.yaml:6:1: speed: unknown key") {
+		if s := h.status(); !strings.Contains(s.ReloadError, "l2d.yaml:8:1: speed: unknown key") {
 			t.Errorf("reload error %q", s.ReloadError)
 		}
 		_, err := h.client().Reload(ctx)
@@ -474,13 +512,30 @@ func TestLife(t *testing.T) {
 			t.Fatalf("programs are on %v", before)
 		}
 		h.write("l2d.yaml", strings.Replace(h.config(), "name: wan0", "name: nowhere0", 1))
+		const problem = `l2d.yaml:4:23: dataplane.interfaces[0].name: "nowhere0": no such interface`
+		if err := os.Rename(h.path("state"), h.path("aside")); err != nil {
+			t.Fatal(err)
+		}
 		bad := h.start()
-		if code := bad.wait(t); code != exitInput || !strings.Contains(bad.stderr.String(), `l2d.yaml:4:23: dataplane.interfaces[0].name: "nowhere0": no such interface`) {
+		if code := bad.wait(t); code != exitInput || !strings.Contains(bad.stderr.String(), problem) {
 			t.Errorf("exit code %d: %s", code, bad.stderr.String())
 		}
 		if after := h.attached(); !slices.Equal(after, before) {
 			t.Errorf("programs were on %v, and are on %v", before, after)
 		}
+		// With a history, it is what was in force before.
+		if err := os.Rename(h.path("aside"), h.path("state")); err != nil {
+			t.Fatal(err)
+		}
+		p = h.start()
+		h.expect("READY=1")
+		if s := h.status(); !strings.Contains(s.Host.Notice, problem) || s.Rules != 5 {
+			t.Errorf("%+v", s)
+		}
+		if err := p.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = p.Wait()
 		h.write("l2d.yaml", h.config())
 	})
 

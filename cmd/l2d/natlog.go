@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
@@ -27,7 +28,7 @@ type natLog struct {
 // setNATLog has the NAT log as a configuration says. The caller holds d.change.
 func (d *daemon) setNATLog(c config.NAT) {
 	if d.stopNATLog != nil {
-		if c == d.natLog {
+		if reflect.DeepEqual(c, d.natLog) {
 			return
 		}
 		d.stopNATLog()

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
-	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/metrics"
 )
@@ -24,7 +23,7 @@ const shutdownTime = 3 * time.Second
 
 // run is the daemon's life: it returns when ctx ends, or when it cannot start.
 func run(ctx context.Context, opt options) error {
-	cfg, err := config.Load(opt.Config)
+	cfg, err := loadConfig(opt.Config)
 	if err != nil {
 		return input(err)
 	}
@@ -36,16 +35,19 @@ func run(ctx context.Context, opt options) error {
 	if err := enforce.EnsureBPFFS(cfg.Dataplane.PinPath); err != nil {
 		return input(err)
 	}
-	plan, err := enforce.Prepare(ctx, cfg)
-	if err != nil {
-		return input(err)
-	}
 	// The socket is also what keeps a second daemon away.
 	sock, err := api.Listen(cfg.Control.Socket)
 	if err != nil {
 		return err
 	}
-	d := newDaemon(plan, &level)
+	d := newDaemon(cfg, &level)
+	if err := d.host.engine.Recover(ctx); err != nil {
+		slog.Error("an earlier change is not undone", "err", err)
+	}
+	if err := d.choose(ctx); err != nil {
+		return errors.Join(input(err), sock.Close())
+	}
+	cfg = d.plan.Config
 	d.startHost(ctx)
 	if err := d.start(ctx); err != nil {
 		return errors.Join(err, sock.Close())
@@ -73,6 +75,7 @@ func run(ctx context.Context, opt options) error {
 	}
 
 	go d.followLinks(ctx)
+	go d.followAddresses(ctx)
 	if enforce.Follows(cfg) {
 		go d.followRuleset(ctx)
 	}

@@ -12,7 +12,7 @@ func init() {
 	}
 	flow("", "", func(r *Generator) string { return "ct direction " + r.Op() + r.Pick("original", "reply") })
 	flow("", "", func(r *Generator) string {
-		return "ct status " + r.Pick("seen-reply", "confirmed", "snat", "dnat", "! seen-reply", "snat,seen-reply")
+		return "ct status " + r.Pick("seen-reply", "assured", "confirmed", "snat", "dnat", "dying", "! seen-reply", "! assured", "snat,seen-reply", "assured,dnat")
 	})
 	flow("", "l4", func(r *Generator) string {
 		return "ct protocol " + r.Op() + r.Pick("tcp", "udp", "icmp", "{ tcp, udp }")
@@ -21,6 +21,12 @@ func init() {
 		return "ct state " + r.Pick("related", "invalid", "untracked", "{ established, untracked }", "new,related", "!= { new, invalid }")
 	})
 	flow("", "", func(r *Generator) string { return "ct helper " + r.Op() + r.Pick(`"ftp"`, `{ "ftp", "sip" }`) })
+	flow("", "", func(r *Generator) string {
+		return "ct " + r.Pick("", "original ", "reply ") + r.Pick("packets ", "packets != ", "packets > ", "packets < ") + fmt.Sprint(r.IntN(6))
+	})
+	flow("", "", func(r *Generator) string {
+		return "ct " + r.Pick("", "original ", "reply ") + r.Pick("bytes ", "avgpkt ") + r.Pick("> ", "< ", ">= ") + fmt.Sprint(r.IntN(400))
+	})
 	for _, net := range []string{"4", "6"} {
 		word, prefix, one := "ip", (*Generator).prefix4, func(r *Generator) string { return r.IP4() }
 		if net == "6" {

@@ -32,9 +32,17 @@ func init() {
 		words("meta priority set 1:2", "meta priority set 0:1"),
 		words("ct event set new", "meta nftrace set 1"),
 	)
-	for _, text := range []string{"notrack", "ct zone set 1", "ct original zone set 1", "ct reply zone set 2", "meta l4proto udp ct zone set 2"} {
-		f := words(text)
+	udp := words("meta l4proto udp ct zone set 2")
+	udp.Transport = "udp"
+	for _, f := range []Fragment{words("notrack"), words("ct zone set 1"), udp} {
 		f.Raw = true
 		RegisterStatements(f)
 	}
+}
+
+// directionZone is a rule that sets the zone of a direction of all packets of a
+// protocol: of two flows whose answers have the same tuple in the same zone, one
+// has to change its port, or is dropped where nothing translates.
+func (r *Generator) directionZone() string {
+	return "meta l4proto " + r.Pick("tcp", "udp", "{ icmp, icmpv6 }") + r.Pick(" ct original zone set 1", " ct reply zone set 2")
 }

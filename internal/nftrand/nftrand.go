@@ -25,6 +25,9 @@ type Generator struct {
 	Port func() int
 	// Interface returns the name of an interface, of at least two bytes.
 	Interface func() string
+	// copies: rules copy packets to addresses, so that nothing is translated: of
+	// two packets nobody knows which has the port that was chosen.
+	copies bool
 	// Basic has only fragments that are Basic.
 	Basic bool
 	// ShowPorts lets filter chains stand where they see ports as NAT has chosen

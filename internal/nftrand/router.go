@@ -48,6 +48,7 @@ func init() {
 // packets to get through, and each ruleset uses conntrack.
 func (r *Generator) Router(wan string) string {
 	var b strings.Builder
+	r.copies = false
 	for i := range 1 + r.IntN(3) {
 		family := "inet"
 		if i > 0 {
@@ -60,7 +61,7 @@ func (r *Generator) Router(wan string) string {
 		families = []string{"inet"}
 	}
 	for _, family := range families {
-		if r.IntN(4) > 0 || slices.Contains(r.Only, "nat") {
+		if !r.copies && (r.IntN(4) > 0 || slices.Contains(r.Only, "nat")) {
 			b.WriteString(r.natTable(family, wan))
 		}
 	}
@@ -112,6 +113,9 @@ func (r *Generator) table(family, name string, main bool) string {
 		if family != "netdev" && priority > -200 && (must || r.IntN(3) == 0) {
 			t.body.WriteString("\t\t" + r.Pick("ct state invalid drop\n", "ct state established,related accept\n",
 				"ct state established accept\n", "ct state != established accept\n"))
+		}
+		if s.Raw && !r.Basic && (len(r.Only) == 0 || slices.Contains(r.Only, "marks")) && r.IntN(4) == 0 {
+			t.body.WriteString("\t\t" + r.directionZone() + "\n")
 		}
 		r.rules(&t.body, 1+r.IntN(base.Rules), s)
 		t.body.WriteString("\t}\n")

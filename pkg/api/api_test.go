@@ -22,6 +22,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/revision"
 )
 
 // memory is a Service without a dataplane: it answers from fields, and notes
@@ -81,8 +82,11 @@ func (m *memory) SetDelete(_ context.Context, s SetName, element string) error {
 func (m *memory) HostPlan(context.Context) (*reconcile.Plan, error) {
 	return &reconcile.Plan{Resources: 5}, m.note("plan")
 }
-func (m *memory) HostApply(_ context.Context, confirm time.Duration) (HostApplied, error) {
-	return HostApplied{Pending: &reconcile.Pending{ID: "0a"}}, m.note("apply %v", confirm)
+func (m *memory) HostApply(_ context.Context, o HostOptions) (HostApplied, error) {
+	return HostApplied{Pending: &reconcile.Pending{ID: "0a"}}, m.note("apply %v", o)
+}
+func (m *memory) HostRevisions(context.Context) ([]revision.Revision, error) {
+	return []revision.Revision{{Number: 4}}, m.note("revisions")
 }
 func (m *memory) HostConfirm(_ context.Context, id string) error  { return m.note("confirm %s", id) }
 func (m *memory) HostRollback(_ context.Context, id string) error { return m.note("rollback %s", id) }
@@ -123,8 +127,9 @@ func TestCalls(t *testing.T) {
 	}{
 		{func() (any, error) { return c.Status(ctx) }, "status", Status{Version: "v1", PID: 7, Attached: true, Rules: 3}},
 		{func() (any, error) { return c.HostPlan(ctx) }, "plan", &reconcile.Plan{Resources: 5}},
-		{func() (any, error) { return c.HostApply(ctx, 0) }, "apply 0s", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
-		{func() (any, error) { return c.HostApply(ctx, time.Minute) }, "apply 1m0s", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
+		{func() (any, error) { return c.HostApply(ctx, HostOptions{}) }, "apply {0s 0 false }", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
+		{func() (any, error) { return c.HostApply(ctx, HostOptions{time.Minute, 7, true, "a & b"}) }, "apply {1m0s 7 true a & b}", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
+		{func() (any, error) { return c.HostRevisions(ctx) }, "revisions", []revision.Revision{{Number: 4}}},
 		{func() (any, error) { return nil, c.HostConfirm(ctx, "0a") }, "confirm 0a", nil},
 		{func() (any, error) { return nil, c.HostRollback(ctx, "0a") }, "rollback 0a", nil},
 		{func() (any, error) { return c.Reload(ctx) }, "reload", Reloaded{true, 9, time.Second}},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/revision"
 )
 
 // ErrNotRunning is returned when no daemon listens on the socket.
@@ -141,15 +142,29 @@ func (c *Client) HostPlan(ctx context.Context) (*reconcile.Plan, error) {
 	return p, c.call(ctx, http.MethodGet, "/v1/host/plan", nil, p)
 }
 
-// HostApply brings the host into that state. A confirm that is not 0 is how long it
-// waits for [Client.HostConfirm] before it undoes it.
-func (c *Client) HostApply(ctx context.Context, confirm time.Duration) (HostApplied, error) {
+// HostApply brings the host into that state, or into that of a revision.
+func (c *Client) HostApply(ctx context.Context, o HostOptions) (HostApplied, error) {
 	q := url.Values{}
-	if confirm != 0 {
-		q.Set("confirm", confirm.String())
+	if o.Confirm != 0 {
+		q.Set("confirm", o.Confirm.String())
+	}
+	if o.Revision != 0 {
+		q.Set("revision", fmt.Sprint(o.Revision))
+	}
+	if o.Runtime {
+		q.Set("runtime", "true")
+	}
+	if o.Comment != "" {
+		q.Set("comment", o.Comment)
 	}
 	var a HostApplied
 	return a, c.call(ctx, http.MethodPost, "/v1/host/apply", q, &a)
+}
+
+// HostRevisions returns what was applied, the newest first.
+func (c *Client) HostRevisions(ctx context.Context) ([]revision.Revision, error) {
+	var list []revision.Revision
+	return list, c.call(ctx, http.MethodGet, "/v1/host/revisions", nil, &list)
 }
 
 // HostConfirm makes a change of the host final.

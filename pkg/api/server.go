@@ -69,12 +69,13 @@ func handler(s Service, log *slog.Logger) http.Handler {
 
 	handle("GET /v1/host/plan", func(r *http.Request) (any, error) { return s.HostPlan(r.Context()) })
 	handle("POST /v1/host/apply", func(r *http.Request) (any, error) {
-		confirm, err := durationOf(r, "confirm")
+		o, err := hostOptions(r)
 		if err != nil {
 			return nil, err
 		}
-		return s.HostApply(r.Context(), confirm)
+		return s.HostApply(r.Context(), o)
 	})
+	handle("GET /v1/host/revisions", func(r *http.Request) (any, error) { return s.HostRevisions(r.Context()) })
 	handle("POST /v1/host/confirm/{id}", func(r *http.Request) (any, error) {
 		return struct{}{}, s.HostConfirm(r.Context(), r.PathValue("id"))
 	})
@@ -219,6 +220,28 @@ func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err er
 		e = &Error{status, err.Error()}
 	}
 	writeJSON(w, status, e)
+}
+
+// maxComment is the longest comment of a revision, in bytes.
+const maxComment = 1000
+
+func hostOptions(r *http.Request) (o HostOptions, err error) {
+	if o.Confirm, err = durationOf(r, "confirm"); err != nil {
+		return o, err
+	}
+	if o.Runtime, err = boolOf(r, "runtime", false); err != nil {
+		return o, err
+	}
+	q := r.URL.Query()
+	if n := q.Get("revision"); n != "" {
+		if o.Revision, err = strconv.Atoi(n); err != nil || o.Revision < 1 {
+			return o, BadInput(fmt.Errorf("revision %q: want the number of one", n))
+		}
+	}
+	if o.Comment = q.Get("comment"); len(o.Comment) > maxComment {
+		return o, BadInput(fmt.Errorf("comment of %d bytes: want at most %d", len(o.Comment), maxComment))
+	}
+	return o, nil
 }
 
 func durationOf(r *http.Request, key string) (time.Duration, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/revision"
 )
 
 // SetName names a set of the ruleset.
@@ -39,13 +40,14 @@ type Service interface {
 
 	// HostPlan compares the host with what the file declares now.
 	HostPlan(ctx context.Context) (*reconcile.Plan, error)
-	// HostApply brings the host into that state, or returns why not and has it as
-	// it was. With a confirm that is not 0 it is undone after that time, unless
-	// HostConfirm is called with its ID before.
-	HostApply(ctx context.Context, confirm time.Duration) (HostApplied, error)
+	// HostApply brings the host into that state, or into that of an earlier revision;
+	// or it returns why not and has it as it was.
+	HostApply(ctx context.Context, o HostOptions) (HostApplied, error)
 	HostConfirm(ctx context.Context, id string) error
 	// HostRollback undoes a change that is not confirmed.
 	HostRollback(ctx context.Context, id string) error
+	// HostRevisions returns what was applied, the newest first.
+	HostRevisions(ctx context.Context) ([]revision.Revision, error)
 
 	// Reload puts the files as they are now in force, or returns why not and
 	// leaves what runs alone.

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"slices"
 	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
@@ -29,11 +30,24 @@ type Status struct {
 	TCOnly    []string      `json:"tc_only,omitempty"`
 	Rules     int           `json:"rules"`
 	Dataplane loader.Status `json:"dataplane"`
+	// CPUs are those that are to handle packets; empty if that is not said.
+	CPUs []int `json:"cpus,omitempty"`
 	// Sync is how a ruleset that changes in the kernel's nftables is followed;
 	// nil if none is.
 	Sync *Sync `json:"sync,omitempty"`
-	// Host is the state of the host around the dataplane; nil if none is declared.
+	// Host is the state of the host, and which of its configurations is in force.
 	Host *Host `json:"host,omitempty"`
+}
+
+// Elsewhere counts the packets that came in on other CPUs than those that are to handle
+// them, and lists these CPUs.
+func (s *Status) Elsewhere() (packets uint64, list []int) {
+	for _, c := range s.Dataplane.CPUs {
+		if n := c.Received(); n > 0 && len(s.CPUs) > 0 && !slices.Contains(s.CPUs, c.CPU) {
+			packets, list = packets+n, append(list, c.CPU)
+		}
+	}
+	return packets, list
 }
 
 // Host is the state of the host around the dataplane.
@@ -46,6 +60,22 @@ type Host struct {
 	Pending *reconcile.Pending `json:"pending,omitempty"`
 	// Error is why the host is not as declared; empty when it is.
 	Error string `json:"error,omitempty"`
+	// Notice is why a revision is in force and not the files; empty when they are.
+	Notice string `json:"notice,omitempty"`
+}
+
+// HostOptions say how the state of the host is applied.
+type HostOptions struct {
+	// Confirm is how long to wait for a confirmation before it is undone; 0: none is
+	// needed.
+	Confirm time.Duration
+	// Revision is the number of one that is applied in place of the file; 0: the file.
+	Revision int
+	// Runtime has it last until the next reboot, which starts with what was in force
+	// before.
+	Runtime bool
+	// Comment is kept with the revision.
+	Comment string
 }
 
 // HostApplied is the outcome of an apply.
@@ -53,6 +83,8 @@ type HostApplied struct {
 	Plan *reconcile.Plan `json:"plan"`
 	// Pending is what waits for a confirmation; nil if nothing does.
 	Pending *reconcile.Pending `json:"pending,omitempty"`
+	// Revision is the number that it has, or that of the one that was the same.
+	Revision int `json:"revision"`
 }
 
 // Sync is how the changes of the kernel's nftables are followed.

@@ -3,6 +3,8 @@
 package config
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,8 +36,9 @@ const (
 
 // Config is a whole file, with every default filled in. Paths are absolute.
 type Config struct {
-	// Path is the file it was read from.
+	// Path is the file it was read from, Text what is in it.
 	Path      string    `json:"path"`
+	Text      string    `json:"-"`
 	Dataplane Dataplane `json:"dataplane"`
 	Conntrack Conntrack `json:"conntrack"`
 	NAT       NAT       `json:"nat"`
@@ -45,6 +48,20 @@ type Config struct {
 	Log       Log       `json:"log"`
 }
 
+// SameButHost tells whether two configurations differ in nothing but the state of
+// the host, and how they are written.
+func (c *Config) SameButHost(o *Config) bool {
+	text := func(c Config) []byte {
+		c.Path, c.Host = "", Host{}
+		b, err := json.Marshal(&c)
+		if err != nil {
+			panic(err) // no type of it can fail
+		}
+		return b
+	}
+	return bytes.Equal(text(*c), text(*o))
+}
+
 // Dataplane says what is enforced, and where.
 type Dataplane struct {
 	// Ruleset is the nftables file, or KernelRuleset.
@@ -52,13 +69,18 @@ type Dataplane struct {
 	// Mirror has a file's sets in the kernel's nftables too, for others to
 	// write to.
 	Mirror bool `json:"mirror"`
+	// Reevaluate has a new ruleset judge the flows that there are.
+	Reevaluate bool `json:"reevaluate"`
 	// PinPath is the directory of the pinned programs, links and maps, on a
 	// bpffs.
 	PinPath string `json:"pin_path"`
 	// Interfaces are the network interfaces that the dataplane attaches to.
 	Interfaces []Interface `json:"interfaces"`
+	// CPUs are those that handle packets, in the order in which queues get them; without any
+	// it is not said.
+	CPUs []int `json:"cpus,omitempty"`
 
-	rulesetAt position
+	rulesetAt, cpusAt position
 }
 
 // KernelRuleset in the place of a file is the ruleset that the kernel's nftables
@@ -98,6 +120,9 @@ type Conntrack struct {
 	// MaxHalfOpen is the number of flows without a reply. The oldest makes
 	// room for the newest.
 	MaxHalfOpen uint32 `json:"max_half_open"`
+	// MaxFlowsPerSource is the number of flows that one address may have begun,
+	// 0 for as many as there is room for.
+	MaxFlowsPerSource uint32 `json:"max_flows_per_source"`
 	// Timeouts are in whole seconds.
 	Timeouts flow.Timeouts `json:"timeouts"`
 	flow.TCP
@@ -111,6 +136,7 @@ type NAT struct {
 	LogDestinations bool `json:"log_destinations"`
 	// LogRate is how many lines a second are logged at most.
 	LogRate uint32 `json:"log_rate"`
+	flow.NATSettings
 }
 
 // Control is the socket that l2ctl talks to.
@@ -158,7 +184,7 @@ func Default() Config {
 			Timeouts:    flow.DefaultTimeouts(),
 			TCP:         flow.DefaultTCP(),
 		},
-		NAT:     NAT{LogRate: 1000},
+		NAT:     NAT{LogRate: 1000, NATSettings: flow.DefaultNAT()},
 		Host:    Host{StateDir: DefaultStateDir},
 		Control: Control{Socket: DefaultSocket},
 		Log:     Log{Level: LogInfo, Format: LogText},

@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 	if cfg.Dataplane.PinPath != "/sys/fs/bpf/l2d" || cfg.Control.Socket != "/run/l2d/l2d.sock" {
 		t.Errorf("paths: %+v %+v", cfg.Dataplane, cfg.Control)
 	}
-	if cfg.Conntrack != want.Conntrack || cfg.NAT != want.NAT || cfg.Log != want.Log || cfg.Metrics.Listen != "" {
+	if cfg.Conntrack != want.Conntrack || !reflect.DeepEqual(cfg.NAT, want.NAT) || cfg.Log != want.Log || cfg.Metrics.Listen != "" {
 		t.Errorf("got %+v, want the defaults %+v", cfg, want)
 	}
 	if len(cfg.Dataplane.Interfaces) != 2 || cfg.Dataplane.Interfaces[1].Name != "br0" || cfg.Dataplane.Interfaces[0].XDP != XDPAuto {
@@ -52,6 +52,7 @@ dataplane:
 conntrack:
   max_flows: 1
   max_half_open: 16777216
+  max_flows_per_source: 4000
   timeouts:
     tcp_syn_sent: 1s
     tcp_syn_recv: 2s
@@ -67,7 +68,7 @@ conntrack:
     udp_stream: 11s
     icmp: 12s
     generic: 8760h
-nat: {log: true, log_destinations: true, log_rate: 17}
+nat: {log: true, log_destinations: true, log_rate: 17, mapping: address-dependent, filtering: endpoint-dependent, port_range: [1024, 65535], reserved_ports: [51820, 500]}
 host:
   state_dir: /srv/state
   sysctl:
@@ -112,10 +113,12 @@ log: {level: debug, format: json}
 	if cfg.Conntrack.Timeouts != want {
 		t.Errorf("timeouts %+v, want %+v", cfg.Conntrack.Timeouts, want)
 	}
-	if cfg.Conntrack.MaxFlows != 1 || cfg.Conntrack.MaxHalfOpen != 16777216 {
+	if cfg.Conntrack.MaxFlows != 1 || cfg.Conntrack.MaxHalfOpen != 16777216 || cfg.Conntrack.MaxFlowsPerSource != 4000 {
 		t.Errorf("limits %+v", cfg.Conntrack)
 	}
-	if cfg.NAT != (NAT{true, true, 17}) {
+	if !reflect.DeepEqual(cfg.NAT, NAT{true, true, 17, flow.NATSettings{
+		Mapping: flow.AddressDependent, Filtering: flow.EndpointDependent, PortRange: [2]uint16{1024, 65535}, ReservedPorts: []uint16{51820, 500},
+	}}) {
 		t.Errorf("NAT %+v", cfg.NAT)
 	}
 	if h := cfg.Host; h.StateDir != "/srv/state" || len(h.Sysctls) != 3 || h.Sysctls[0].Value != "1" || h.Sysctls[1].Value != "1 2 3" ||
@@ -156,9 +159,19 @@ func TestBadInput(t *testing.T) {
 		{"unknown key at the top", least + "conntrak: {}\n",
 			[]problem{{6, 1, "conntrak", "unknown key: want one of conntrack, control, dataplane, host, log, metrics"}}},
 		{"unknown key in a section", "dataplane:\n  rulset: x\n",
-			[]problem{{2, 3, "dataplane.rulset", "want one of interfaces, mirror, pin_path, ruleset"}}},
+			[]problem{{2, 3, "dataplane.rulset", "want one of cpus, interfaces, mirror, pin_path, reevaluate, ruleset"}}},
 		{"unknown key of an interface", "dataplane:\n  ruleset: x\n  interfaces:\n    - name: a\n      speed: 10\n",
 			[]problem{{5, 7, "dataplane.interfaces[0].speed", "want one of aqm, name, optional, xdp"}}},
+		{"filtering wider than mapping", least + "nat:\n  mapping: address-dependent\n  filtering: endpoint-independent\n",
+			[]problem{{8, 14, "nat.filtering", "want address-dependent, or a wider mapping"}}},
+		{"mapping of no kind", least + "nat:\n  mapping: full-cone\n",
+			[]problem{{7, 12, "nat.mapping", "want endpoint-independent, address-dependent or endpoint-dependent"}}},
+		{"range of one port", least + "nat:\n  port_range: [1024]\n",
+			[]problem{{7, 15, "nat.port_range", "want the first and the last port"}}},
+		{"range backwards", least + "nat:\n  port_range: [2000, 1000]\n",
+			[]problem{{7, 15, "nat.port_range", "want the first and the last port"}}},
+		{"port 0", least + "nat:\n  reserved_ports: [1, 0]\n",
+			[]problem{{7, 23, "nat.reserved_ports[1]", "from 1 to 65535"}}},
 		{"unknown timeout", least + "conntrack: {timeouts: {sctp: 10s}}\n",
 			[]problem{{6, 24, "conntrack.timeouts.sctp", "unknown key"}}},
 		{"key given twice", least + "log: {level: info}\nlog: {level: debug}\n",
@@ -226,7 +239,7 @@ func TestBadInput(t *testing.T) {
 		{"section without a value", least + "log:\n",
 			[]problem{{6, 1, "log", "has no value"}}},
 		{"section of the wrong type", least + "conntrack: 12\n",
-			[]problem{{6, 12, "conntrack", `"12": want a mapping with the keys max_flows, max_half_open, tcp_be_liberal, tcp_ignore_invalid_rst, tcp_loose, tcp_max_retrans, timeouts`}}},
+			[]problem{{6, 12, "conntrack", `"12": want a mapping with the keys max_flows, max_flows_per_source, max_half_open, tcp_be_liberal, tcp_ignore_invalid_rst, tcp_loose, tcp_max_retrans, timeouts`}}},
 		{"limit of lines", least + "nat:\n  log_rate: 0\n",
 			[]problem{{7, 13, "nat.log_rate", `"0": want a whole number from 1 to 1000000`}}},
 		{"NAT log below its level", least + "nat: {log: true}\nlog:\n  level: warn\n",
@@ -244,7 +257,7 @@ func TestBadInput(t *testing.T) {
 		{"sysctl out of its directory", least + "host: {sysctl: {net/../x: 1}}\n",
 			[]problem{{6, 17, "host.sysctl", "want a name"}}},
 		{"setting of a NIC that does not exist", least + "host: {nics: {eth0: {rings: {rz: 1}, speed: 10}}}\n",
-			[]problem{{6, 30, "host.nics.eth0.rings.rz", "unknown key: want one of cqe-size, hds-thresh, rx,"}, {6, 38, "host.nics.eth0.speed", "want one of channels, coalesce, eee, enforce, features, fec, mtu, optional, pause, private_flags, rings, rss, wol"}}},
+			[]problem{{6, 30, "host.nics.eth0.rings.rz", "unknown key: want one of cqe-size, hds-thresh, rx,"}, {6, 38, "host.nics.eth0.speed", "want one of channels, coalesce, eee, enforce, features, fec, irqs, mtu, optional, pause, private_flags, rings, rps, rss, threaded, wol, xps"}}},
 		{"ring that is none", least + "host: {nics: {eth0: {rings: {rx: many, tx-push: 1}}}}\n",
 			[]problem{{6, 34, "host.nics.eth0.rings.rx", `"many": want a whole number from 0`}, {6, 49, "host.nics.eth0.rings.tx-push", `"1": want true or false`}}},
 		{"feature that is neither on nor off", least + "host: {nics: {eth0: {features: {rx-lro: 1}}}}\n",

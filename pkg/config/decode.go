@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -21,6 +22,8 @@ import (
 type decoder struct {
 	file string
 	errs List
+	// needCPUs are values that mean dataplane.cpus.
+	needCPUs []node
 }
 
 func (d *decoder) add(e Error) {
@@ -38,7 +41,7 @@ func Parse(path string, src []byte) (*Config, error) {
 		return nil, err
 	}
 	cfg := Default()
-	cfg.Path = path
+	cfg.Path, cfg.Text = path, string(src)
 	d.config(node{d: d, n: root}, &cfg)
 	if len(d.errs) > 0 {
 		return nil, d.errs.sorted()
@@ -105,6 +108,7 @@ func (d *decoder) config(v node, c *Config) {
 	if c.NAT.Log && (c.Log.Level == LogWarn || c.Log.Level == LogError) {
 		log.failf("level "+c.Log.Level+" leaves out what nat.log writes", "level info or debug")
 	}
+	d.checkCPUs(c)
 	// A section that is broken already has its own error.
 	if ok && len(d.errs) == 0 {
 		d.required(c, at)
@@ -130,8 +134,10 @@ func (d *decoder) dataplane(v node, c *Dataplane) {
 			v.str(&c.Ruleset, "the path of an nftables file, or kernel", isPath)
 		},
 		"mirror":     func(v node) { v.boolean(&c.Mirror); mirror = v },
+		"reevaluate": func(v node) { v.boolean(&c.Reevaluate) },
 		"pin_path":   func(v node) { v.str(&c.PinPath, "an absolute path on a bpffs, such as "+DefaultPinPath, isCleanAbs) },
 		"interfaces": func(v node) { d.interfaces(v, c) },
+		"cpus":       func(v node) { v.cpuList(&c.CPUs); c.cpusAt = positionOf(v.n) },
 	})
 	if c.Mirror && c.Kernel() {
 		mirror.failf("the kernel's ruleset needs no mirror", "false, or the path of a file as the ruleset")
@@ -173,6 +179,8 @@ func (d *decoder) conntrack(v node, c *Conntrack) {
 		"max_half_open": func(v node) { v.number(&c.MaxHalfOpen, MinFlows, MaxFlows) },
 		"timeouts":      func(v node) { d.timeouts(v, &c.Timeouts) },
 
+		"max_flows_per_source": func(v node) { v.number(&c.MaxFlowsPerSource, MinFlows, MaxFlows) },
+
 		"tcp_be_liberal":         func(v node) { v.boolean(&c.BeLiberal) },
 		"tcp_loose":              func(v node) { v.boolean(&c.Loose) },
 		"tcp_ignore_invalid_rst": func(v node) { v.boolean(&c.IgnoreInvalidRST) },
@@ -200,11 +208,27 @@ func (d *decoder) timeouts(v node, t *flow.Timeouts) {
 }
 
 func (d *decoder) nat(v node, c *NAT) {
+	dependences := []string{string(flow.EndpointIndependent), string(flow.AddressDependent), string(flow.EndpointDependent)}
+	filtering := v
 	v.mapping(map[string]field{
+		"mapping":        func(v node) { v.oneOf((*string)(&c.Mapping), dependences...) },
+		"filtering":      func(v node) { v.oneOf((*string)(&c.Filtering), dependences...); filtering = v },
+		"port_range":     func(v node) { v.portRange(&c.PortRange) },
+		"reserved_ports": func(v node) { v.ports(&c.ReservedPorts) },
+
 		"log":              func(v node) { v.boolean(&c.Log) },
 		"log_destinations": func(v node) { v.boolean(&c.LogDestinations) },
 		"log_rate":         func(v node) { v.number(&c.LogRate, 1, MaxLogRate) },
 	})
+	if slices.Index(dependences, string(c.Filtering)) < slices.Index(dependences, string(c.Mapping)) {
+		filtering.failf(fmt.Sprintf("a client's port is another one %s", scopes[c.Mapping]), fmt.Sprintf("%s, or a wider mapping", c.Mapping))
+	}
+}
+
+// scopes say when a mapping differs.
+var scopes = map[flow.Dependence]string{
+	flow.AddressDependent:  "for each remote address",
+	flow.EndpointDependent: "for each remote address and port",
 }
 
 func (d *decoder) control(v node, c *Control) {

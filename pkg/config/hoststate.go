@@ -25,6 +25,10 @@ type Host struct {
 	Sysctls []Sysctl `json:"sysctl,omitempty"`
 	// NICs are network interfaces, each once.
 	NICs []NIC `json:"nics,omitempty"`
+	// Qdiscs are those of network interfaces, each once.
+	Qdiscs []Qdisc `json:"qdiscs,omitempty"`
+	// Governors of CPUs, each CPU once.
+	Governors []Governor `json:"governor,omitempty"`
 }
 
 // NIC is a network interface and what ethtool sets of it.
@@ -42,6 +46,15 @@ type NIC struct {
 	// Features by the kernel's name.
 	Features map[string]bool `json:"features,omitempty"`
 	NICModes
+	// IRQs is which CPUs serve the interrupts of its queues, RPS and XPS which ones its
+	// packets are handed to and sent by; nil leaves that alone.
+	IRQs *Queues `json:"irqs,omitempty"`
+	RPS  *Queues `json:"rps,omitempty"`
+	XPS  *Queues `json:"xps,omitempty"`
+	// Flows is the size of each receive queue's table of flows; nil leaves it alone.
+	Flows *uint32 `json:"flows,omitempty"`
+	// Threaded has threads poll the queues; nil leaves that alone.
+	Threaded *bool `json:"threaded,omitempty"`
 
 	at position
 }
@@ -72,6 +85,8 @@ func (d *decoder) host(v node, c *Host) {
 		"state_dir": func(v node) { v.str(&c.StateDir, "an absolute path, such as "+DefaultStateDir, isCleanAbs) },
 		"sysctl":    func(v node) { d.sysctls(v, c) },
 		"nics":      func(v node) { d.nics(v, c) },
+		"qdiscs":    func(v node) { d.qdiscs(v, c) },
+		"governor":  func(v node) { d.governor(v, c) },
 	})
 }
 
@@ -94,6 +109,13 @@ func (d *decoder) nics(v node, c *Host) {
 			"enforce":  func(v node) { v.boolean(&n.Enforce) },
 			"mtu":      func(v node) { v.number(&n.MTU, minMTU, maxMTU) },
 			"features": func(v node) { v.switches("features, such as {rx-lro: false}", n.Features) },
+			"irqs":     func(v node) { d.queues(v, &n.IRQs, true, wordDataplane, wordKeep) },
+			"rps":      func(v node) { d.rps(v, &n) },
+			"xps":      func(v node) { d.queues(v, &n.XPS, true, wordDataplane, wordNone) },
+			"threaded": func(v node) {
+				n.Threaded = new(bool)
+				v.boolean(n.Threaded)
+			},
 		})
 		for _, g := range nicGroups {
 			fields[g.Name] = func(v node) {

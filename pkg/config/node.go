@@ -193,6 +193,30 @@ func (v node) number(dst *uint32, least, most uint32) {
 	*dst = uint32(x)
 }
 
+// ports reads a list of ports.
+func (v node) ports(dst *[]uint16) {
+	v.list("ports, such as [51820]", func(_ int, v node) {
+		var port uint32
+		v.number(&port, 1, 65535)
+		*dst = append(*dst, uint16(port))
+	})
+}
+
+// portRange reads a list of the first and the last port.
+func (v node) portRange(dst *[2]uint16) {
+	var ports []uint16
+	before := len(v.d.errs)
+	v.ports(&ports)
+	if len(v.d.errs) > before {
+		return
+	}
+	if len(ports) != 2 || ports[0] > ports[1] {
+		v.fail("the first and the last port, such as [32768, 60999]")
+		return
+	}
+	*dst = [2]uint16(ports)
+}
+
 // seconds reads a duration with its unit, in whole seconds.
 func (v node) seconds(dst *time.Duration) {
 	want := fmt.Sprintf("a duration in whole seconds from 1s to %dh, such as 30s, 5m or 24h", int(MaxTimeout.Hours()))

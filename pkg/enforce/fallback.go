@@ -41,7 +41,8 @@ func Fallback(ctx context.Context, cfg *config.Config, p *policy.Program, maps M
 	if err != nil {
 		return err
 	}
-	rs, err := nft.ReadFile(ctx, cfg.Dataplane.Ruleset, links.nft())
+	ruleset := InForce(cfg)
+	rs, err := nft.ReadFile(ctx, ruleset, links.nft())
 	if err != nil {
 		return err
 	}
@@ -49,14 +50,14 @@ func Fallback(ctx context.Context, cfg *config.Config, p *policy.Program, maps M
 	if p != nil {
 		elements, err := runtimeElements(p, rs, func(*policy.Set) bool { return true }, maps)
 		if err == nil {
-			err = loadFallback(ctx, cfg.Dataplane.Ruleset, tables, runDir, elements)
+			err = loadFallback(ctx, ruleset, tables, runDir, elements)
 		}
 		if err == nil {
 			return DropMirrors(ctx)
 		}
 		slog.Warn("elements that were added to sets are lost", "err", err)
 	}
-	if err := LoadFallback(ctx, cfg.Dataplane.Ruleset, tables, runDir); err != nil {
+	if err := LoadFallback(ctx, ruleset, tables, runDir); err != nil {
 		return err
 	}
 	return DropMirrors(ctx)

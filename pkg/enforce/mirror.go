@@ -36,7 +36,7 @@ func (m *mirror) String() string { return fmt.Sprintf("%v %s", m.family, m.name)
 func (p *Plan) mirrors() []*mirror {
 	var out []*mirror
 	for _, s := range p.Program.Sets {
-		src := p.source(s)
+		src := p.setOf(s)
 		if s.Constant || src == nil || src.Has(nft.SetObject) || slices.ContainsFunc(src.Elements, namesChain) {
 			continue
 		}
@@ -52,8 +52,8 @@ func (p *Plan) mirrors() []*mirror {
 
 func namesChain(e nft.Element) bool { return e.Verdict != nil && e.Verdict.Chain != "" }
 
-// source is the set of the ruleset that became s; nil if there is none.
-func (p *Plan) source(s *policy.Set) *nft.Set {
+// setOf is the set of the ruleset that became s; nil if there is none.
+func (p *Plan) setOf(s *policy.Set) *nft.Set {
 	if t := p.Ruleset.Table(s.Family, s.Table); t != nil {
 		return t.Set(s.Name)
 	}
@@ -141,7 +141,7 @@ func (p *Plan) Mirror(ctx context.Context, maps Maps) (*nft.Ruleset, error) {
 
 // complete tells whether a table has all sets of a mirror.
 func (p *Plan) complete(m *mirror, t *nft.Table) bool {
-	return !slices.ContainsFunc(m.sets, func(s *policy.Set) bool { return !sameSet(t.Set(s.Name), p.source(s)) })
+	return !slices.ContainsFunc(m.sets, func(s *policy.Set) bool { return !sameSet(t.Set(s.Name), p.setOf(s)) })
 }
 
 func sameSet(a, b *nft.Set) bool {
@@ -168,7 +168,7 @@ func (p *Plan) takeExpiring(m *mirror, t *nft.Table, maps Maps) error {
 func (p *Plan) mirrorCommands(b *strings.Builder, m *mirror, comment string, maps Maps) error {
 	fmt.Fprintf(b, "create table %v { comment %q; }\ntable %v {\n", m, comment, m)
 	for _, s := range m.sets {
-		lines := p.Ruleset.Definition(p.source(s))
+		lines := p.Ruleset.Definition(p.setOf(s))
 		if lines == nil {
 			return fmt.Errorf("set %v: not in nft's listing", s)
 		}
@@ -176,7 +176,7 @@ func (p *Plan) mirrorCommands(b *strings.Builder, m *mirror, comment string, map
 	}
 	b.WriteString("}\n")
 	for _, s := range m.sets {
-		commands, err := elementCommands(s, p.source(s), maps)
+		commands, err := elementCommands(s, p.setOf(s), maps)
 		if err != nil {
 			return err
 		}

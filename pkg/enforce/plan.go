@@ -4,6 +4,7 @@ package enforce
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -18,14 +19,20 @@ type Plan struct {
 	Config  *config.Config
 	Links   Links
 	Ruleset *nft.Ruleset
+	// Text is the ruleset as a file of its own, however it was written: with it
+	// [PrepareText] comes to the same. It is empty if the ruleset is the kernel's.
+	Text    string
 	Program *policy.Program
 	// Loader is what to apply.
 	Loader loader.Config
-	// Read is when the ruleset was read.
+	// Read is when the ruleset was read, Took what that and compiling it took.
 	Read time.Time
+	Took time.Duration
 	// Waiting are optional interfaces that the host does not have.
 	Waiting []string
 
+	// file is what the ruleset was read from, if not what the configuration names.
+	file string
 	// awake are the tables that the kernel enforces, too; asleep those that it
 	// has left to the dataplane already.
 	awake, asleep []*nft.Table
@@ -48,14 +55,19 @@ func Prepare(ctx context.Context, cfg *config.Config) (*Plan, error) {
 // PrepareFor is Prepare for links that were read already, of which any may be
 // missing: what a running dataplane needs when interfaces come and go.
 func PrepareFor(ctx context.Context, cfg *config.Config, links Links) (*Plan, error) {
-	p, err := newPlan(ctx, cfg, links)
+	p, err := newPlan(ctx, cfg, links, "")
 	if err != nil {
 		return nil, err
 	}
+	return p, p.finish(ctx, links)
+}
+
+// finish makes a ruleset that is compiled a plan for an attached dataplane.
+func (p *Plan) finish(ctx context.Context, links Links) error {
 	if err := p.attachTo(links); err != nil {
-		return nil, err
+		return err
 	}
-	return p, p.checkMirror(ctx)
+	return p.checkMirror(ctx)
 }
 
 // attachTo chooses the interfaces: those of the configuration that exist, and of
@@ -88,7 +100,7 @@ func (p *Plan) attachTo(links Links) error {
 
 // Relink is the plan for other links, from the ruleset as it was read.
 func (p *Plan) Relink(links Links) (*Plan, error) {
-	next := &Plan{Config: p.Config, Links: links, Ruleset: p.Ruleset, Read: p.Read}
+	next := &Plan{Config: p.Config, Links: links, Ruleset: p.Ruleset, Text: p.Text, Read: p.Read, file: p.file}
 	if err := next.compile(); err != nil {
 		return nil, err
 	}
@@ -126,22 +138,35 @@ func PrepareRuleset(ctx context.Context, path string) (*Plan, error) {
 	}
 	cfg := config.Default()
 	cfg.Dataplane.Ruleset = path
-	return newPlan(ctx, &cfg, links)
+	return newPlan(ctx, &cfg, links, "")
 }
 
-// newPlan compiles the ruleset for a dataplane without interfaces.
-func newPlan(ctx context.Context, cfg *config.Config, links Links) (*Plan, error) {
-	p := &Plan{Config: cfg, Links: links, Read: time.Now()}
+// newPlan compiles the ruleset for a dataplane without interfaces. It is in a file,
+// if that is not what the configuration names.
+func newPlan(ctx context.Context, cfg *config.Config, links Links, file string) (*Plan, error) {
+	p := &Plan{Config: cfg, Links: links, Read: time.Now(), file: file}
 	var err error
 	if cfg.Dataplane.Kernel() {
 		err = p.readKernel(ctx)
-	} else {
-		p.Ruleset, err = nft.ReadFile(ctx, cfg.Dataplane.Ruleset, links.nft())
+	} else if p.Ruleset, err = nft.ReadFile(ctx, p.source(), links.nft()); err == nil {
+		p.Text = p.Ruleset.Listing()
 	}
 	if err != nil {
 		return nil, err
 	}
-	return p, p.compile()
+	read := time.Since(p.Read)
+	err = p.compile()
+	p.Took = time.Since(p.Read)
+	slog.Debug("ruleset prepared", "read", read.Round(time.Microsecond), "compile", (p.Took - read).Round(time.Microsecond))
+	return p, err
+}
+
+// source is what the ruleset is read from.
+func (p *Plan) source() string {
+	if p.file != "" {
+		return p.file
+	}
+	return p.Config.Dataplane.Ruleset
 }
 
 // compile makes the program of the ruleset, for a dataplane without interfaces.
@@ -153,16 +178,19 @@ func (p *Plan) compile() error {
 		options.Attached = append(options.Attached, i.Name)
 	}
 	if p.Program, err = policy.Compile(p.Ruleset, options); err != nil {
-		return locate(cfg.Dataplane.Ruleset, err)
+		return locate(p.source(), err)
 	}
 	p.Loader = loader.Config{
-		PinPath:     cfg.Dataplane.PinPath,
-		MaxFlows:    cfg.Conntrack.MaxFlows,
-		MaxHalfOpen: cfg.Conntrack.MaxHalfOpen,
-		Timeouts:    cfg.Conntrack.Timeouts,
-		TCP:         cfg.Conntrack.TCP,
-		Policy:      p.Program,
-		CarryAll:    p.Program.Carry,
+		PinPath:           cfg.Dataplane.PinPath,
+		MaxFlows:          cfg.Conntrack.MaxFlows,
+		MaxHalfOpen:       cfg.Conntrack.MaxHalfOpen,
+		MaxFlowsPerSource: cfg.Conntrack.MaxFlowsPerSource,
+		Timeouts:          cfg.Conntrack.Timeouts,
+		TCP:               cfg.Conntrack.TCP,
+		NAT:               cfg.NAT.NATSettings,
+		Policy:            p.Program,
+		Reevaluate:        cfg.Dataplane.Reevaluate,
+		CarryAll:          p.Program.Carry,
 	}
 	return nil
 }

@@ -28,8 +28,12 @@ type Flow struct {
 	Confirmed bool `json:"confirmed"`
 	// Replied: packets have been seen both ways.
 	Replied bool `json:"replied"`
-	// Assured TCP connections have been acknowledged both ways.
+	// Assured TCP connections have been acknowledged both ways; UDP exchanges
+	// went on for more than two seconds.
 	Assured bool `json:"assured"`
+	// Masqueraded: a masquerade statement has given it the address of the
+	// interface that it left by.
+	Masqueraded bool `json:"masqueraded,omitempty"`
 	// Mark is what rules have set as ct mark.
 	Mark uint32 `json:"mark,omitempty"`
 	// Labels are the bits that rules have set as ct label, such as "0,3".
@@ -48,7 +52,11 @@ type Flow struct {
 	Out string `json:"out,omitempty"`
 
 	number uint8
+	out    uint16
 }
+
+// OutIndex is the index of the interface that Out names; 0: none.
+func (f *Flow) OutIndex() int { return int(f.out) }
 
 // stateNames are those of nf_conntrack, by enum tcp_state of bpf/lib/types.h.
 var stateNames = [...]string{

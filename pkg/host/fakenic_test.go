@@ -4,7 +4,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -122,13 +121,12 @@ func visible(n *fakenic.NIC) string {
 // TestFakeNICRollback: whichever write fails, of whichever plan, and whatever a
 // crash leaves undone, the interface is as it was before, to the byte.
 func TestFakeNICRollback(t *testing.T) {
-	injected := errors.New("injected")
 	changed := 0
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		n := fakenic.New("fake0")
 		// It begins with some of another plan.
-		_, _ = applyOrDie(t.Context(), engine(t, t.TempDir(), fakeKinds(n)...), randomFake(random))
+		_, _ = applyAll(t.Context(), engine(t, t.TempDir(), fakeKinds(n)...), randomFake(random))
 		list, before := randomFake(random), visible(n)
 		for failAt := 0; ; failAt++ {
 			writes := 0
@@ -138,13 +136,13 @@ func TestFakeNICRollback(t *testing.T) {
 					return nil
 				}
 				if crash {
-					panic(injected)
+					panic(errInjected)
 				}
-				return injected
+				return errInjected
 			}
 			dir := t.TempDir()
 			e := engine(t, dir, fakeKinds(n)...)
-			changes, err := applyOrDie(t.Context(), e, list)
+			changes, err := applyAll(t.Context(), e, list)
 			n.Fail = nil
 			if err == nil {
 				changed += changes
@@ -168,17 +166,11 @@ func TestFakeNICRollback(t *testing.T) {
 	}
 }
 
-// applyOrDie applies resources until a panic, which stands for the end of the process.
-func applyOrDie(ctx context.Context, e *reconcile.Engine, list []reconcile.Resource) (changes int, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("died: %v", r)
-		}
-	}()
+// applyAll applies resources until a panic, which stands for the end of the process.
+func applyAll(ctx context.Context, e *reconcile.Engine, list []reconcile.Resource) (changes int, err error) {
 	plan, err := e.Plan(ctx, list)
 	if err != nil {
 		return 0, err
 	}
-	_, err = e.Apply(ctx, plan, reconcile.Options{})
-	return len(plan.Changes), err
+	return len(plan.Changes), applyOrDie(ctx, e, plan)
 }

@@ -139,3 +139,11 @@ func (m *Modes) Set(_ context.Context, name string, to reconcile.State) error {
 	}
 	return m.set(c, name, words)
 }
+
+// anyOf lists names as what would be accepted.
+func anyOf(names []string) string {
+	if len(names) == 0 {
+		return "it left out"
+	}
+	return "one of " + strings.Join(slices.Sorted(slices.Values(names)), ", ")
+}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/randomizedcoder/l2d/internal/nearest"
 	"github.com/randomizedcoder/l2d/pkg/ethnl"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -156,6 +157,19 @@ func (s *Settings) Before(ctx context.Context, name string, to reconcile.State) 
 	return s.Observe(ctx, name, to.Keys())
 }
 
+// Resets implements [reconcile.Resetter]: what is made anew has lost what was said of
+// its queues and their interrupts.
+func (s *Settings) Resets(name string, _ reconcile.State) []reconcile.Ref {
+	if s.group != ethnl.Channels && s.group != ethnl.Rings {
+		return nil
+	}
+	return []reconcile.Ref{
+		{Kind: IRQKind, Name: name, Keys: []string{cpusKey}},
+		{Kind: RPSKind, Name: name, Keys: []string{cpusKey, flowsKey}},
+		{Kind: XPSKind, Name: name, Keys: []string{cpusKey}},
+	}
+}
+
 // Set implements [reconcile.Kind].
 func (s *Settings) Set(_ context.Context, name string, to reconcile.State) error {
 	c, err := s.dial()
@@ -202,7 +216,7 @@ func (f *Features) Check(_ context.Context, r *reconcile.Resource) (out []reconc
 		switch feature, there := now[key]; {
 		case !there:
 			p.Problem, p.Want = "no such feature", "the kernel's name of one, as ethtool -k shows them"
-			if near := nearestOf(key, slices.Sorted(maps.Keys(now))); near != "" {
+			if near := nearest.Of(key, slices.Sorted(maps.Keys(now))); near != "" {
 				p.Want = near
 			}
 		case feature.Fixed && onOff(feature.Active) != r.Want[key]:

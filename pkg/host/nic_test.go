@@ -4,7 +4,10 @@ package host
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,12 +16,16 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
-// nicHost is a namespace with a pair of veths with four queues, and a tap device.
+// nicHost is a namespace with a pair of veths with four queues, another one that polls
+// its queues, and a tap device.
 func nicHost(t *testing.T) {
 	t.Helper()
 	ns(t)
 	run(t, "ip", "link", "add", "veth0", "numrxqueues", "4", "numtxqueues", "4", "type", "veth", "peer", "name", "veth1.7")
-	run(t, "ip", "tuntap", "add", "tap0", "mode", "tap")
+	run(t, "ip", "link", "add", "veth2", "numrxqueues", "2", "numtxqueues", "2", "type", "veth", "peer", "name", "veth3")
+	run(t, "ip", "link", "set", "veth2", "up")
+	run(t, "ethtool", "-K", "veth2", "gro", "on")
+	run(t, "ip", "tuntap", "add", "tap0", "mode", "tap", "multi_queue")
 }
 
 func nic(kind, name string, rank int, want reconcile.State) reconcile.Resource {
@@ -33,10 +40,14 @@ func nicWants() []reconcile.Resource {
 		nic(FeaturesKind, "veth0", 4, reconcile.State{"tx-scatter-gather": "off", "rx-gro": "on", "rx-udp-gro-forwarding": "on"}),
 		nic(FeaturesKind, "tap0", 4, reconcile.State{"rx-gro": "off"}),
 		nic(MTUKind, "veth0", 5, reconcile.State{valueKey: "1400"}),
+		nic(ThreadedKind, "veth2", 41, reconcile.State{valueKey: "on"}),
+		nic(RPSKind, "veth0", 42, reconcile.State{cpusKey: "0-1 0 1", flowsKey: "1000"}),
+		nic(XPSKind, "veth0", 43, reconcile.State{cpusKey: "0 1"}),
+		nic(RPSKind, "tap0", 42, reconcile.State{cpusKey: "1"}),
 	}
 }
 
-// nicState is all that ethtool shows.
+// nicState is all that ethtool and sysfs show.
 func nicState(t *testing.T) string {
 	t.Helper()
 	var out strings.Builder
@@ -48,6 +59,13 @@ func nicState(t *testing.T) string {
 			t.Fatalf("%v: %v: %s", args, err, b)
 		}
 		out.Write(b)
+	}
+	for _, pattern := range []string{"veth[02]/threaded", "*/queues/*/[rx]ps_*"} {
+		files, _ := filepath.Glob("/sys/class/net/" + pattern)
+		for _, path := range files {
+			b, err := os.ReadFile(path)
+			fmt.Fprintln(&out, path, string(b), err)
+		}
 	}
 	return out.String()
 }
@@ -65,7 +83,10 @@ func TestNIC(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := nicState(t)
-	for _, want := range []string{"RX:\t\t3\nTX:\t\t2\n", "tx-scatter-gather: off\n", "rx-gro-list: off", "rx-udp-gro-forwarding: on", "generic-receive-offload: on\n", "rx-frames: 9\n", "mtu 1400"} {
+	for _, want := range []string{"RX:\t\t3\nTX:\t\t2\n", "tx-scatter-gather: off\n", "rx-gro-list: off", "rx-udp-gro-forwarding: on", "generic-receive-offload: on\n", "rx-frames: 9\n", "mtu 1400",
+		"veth2/threaded 1\n", "veth0/queues/rx-0/rps_cpus 3\n", "veth0/queues/rx-1/rps_cpus 1\n", "veth0/queues/rx-2/rps_cpus 2\n", "veth0/queues/rx-2/rps_flow_cnt 1024\n",
+		"veth0/queues/tx-1/xps_cpus 2\n", "tap0/queues/rx-0/rps_cpus 2\n",
+	} {
 		if !strings.Contains(state, want) {
 			t.Errorf("%q is not in\n%s", want, state)
 		}

@@ -3,9 +3,7 @@
 package host
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"strconv"
 	"strings"
 
@@ -20,10 +18,8 @@ const nicRank = 10
 // nicResources are those of an interface, in the order that changes are made in.
 // There are none of an optional interface that is not there.
 func nicResources(file string, n *config.NIC) (out []reconcile.Resource, err error) {
-	if n.Optional {
-		if _, err := link(n.Name); errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
+	if absent(n) {
+		return nil, nil
 	}
 	rank := nicRank
 	add := func(kind string, want reconcile.State) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/randomizedcoder/l2d/internal/nearest"
 	"github.com/randomizedcoder/l2d/pkg/ethnl"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -41,7 +42,7 @@ func (f *PrivateFlags) Check(_ context.Context, r *reconcile.Resource) (out []re
 			continue
 		}
 		p := reconcile.Problem{Resource: r, Key: key, Problem: "the driver " + driver(r.Name) + " has no such flag", Want: anyOf(names)}
-		if near := nearestOf(key, names); near != "" {
+		if near := nearest.Of(key, names); near != "" {
 			p.Want = near
 		}
 		out = append(out, p)

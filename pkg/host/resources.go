@@ -5,6 +5,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
@@ -16,8 +17,9 @@ import (
 func Kinds() []reconcile.Kind {
 	dial := dialOnce()
 	kinds := []reconcile.Kind{
-		NewSysctl(), &Features{dial}, MTU{},
+		NewSysctl(), &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"},
 		newWoL(dial), &PrivateFlags{dial}, newFEC(dial), &RSS{ethioctl.Kernel{}},
+		&Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
 	}
 	for _, g := range nicGroups {
 		kinds = append(kinds, &Settings{g, dial})
@@ -58,7 +60,38 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 		list, err := nicResources(c.Path, &c.Host.NICs[i])
 		out, errs = append(out, list...), append(errs, err)
 	}
-	return out, errors.Join(errs...)
+	for i := range c.Host.Qdiscs {
+		out = append(out, qdiscResources(c.Path, &c.Host.Qdiscs[i])...)
+	}
+	work, err := cpuResources("/", c)
+	return append(out, work...), errors.Join(append(errs, err)...)
+}
+
+// absent tells whether an interface is not there, and need not be.
+func absent(n *config.NIC) bool {
+	if !n.Optional {
+		return false
+	}
+	_, err := link(n.Name)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// qdiscRank is behind those of NICs: a change of channels makes queues anew.
+const qdiscRank = nicRank + 60
+
+// qdiscResources is that of an interface's qdisc; none of an optional interface that
+// is not there.
+func qdiscResources(file string, q *config.Qdisc) []reconcile.Resource {
+	if q.Optional {
+		if _, err := link(q.Name); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	at := q.At(file)
+	return []reconcile.Resource{{
+		Kind: QdiscKind, Name: q.Name, Want: reconcile.State(q.Root), Rank: qdiscRank, Enforce: q.Enforce,
+		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+	}}
 }
 
 // sysctls are the resources of a configuration's sysctls by name.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/randomizedcoder/l2d/internal/nearest"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
@@ -132,7 +133,7 @@ func (s *Sysctl) nearest(name string) string {
 		names = append(names, swap.Replace(rel))
 		return nil
 	})
-	return nearestOf(name, names)
+	return nearest.Of(name, names)
 }
 
 // Observe implements [reconcile.Kind].
@@ -197,10 +198,14 @@ var dependents = map[string][]string{
 }
 
 // SysctlRank is the rank of a sysctl's resource: those that change others along
-// with them are set before these.
+// with them are set before these. The default qdisc is set after all qdiscs, so that
+// a default one that was replaced is the same when this is undone.
 func SysctlRank(name string) int {
-	if dependents[name] != nil {
+	switch {
+	case dependents[name] != nil:
 		return 0
+	case name == defaultQdisc:
+		return qdiscRank + 10
 	}
 	return 1
 }

@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -35,6 +36,7 @@ func lanChecks() []Check {
 		both(group, "DNS UDP", "question, answer; a long answer is truncated", checkDNSUDP),
 		both(group, "DNS TCP", "question, long answer", checkDNSTCP),
 		both(group, "NAT ports", "the port is kept; two clients with the same one both work", checkPorts),
+		both(group, "STUN", "two clients with the same port are each seen as one end by two servers", checkSTUN),
 		both(group, "SSH from the LAN", "the router's SSH accepts an internal client", checkSSH),
 		both(group, "router's own", "ping, DNS and download of the router itself", checkRouterOwn),
 	)
@@ -291,6 +293,37 @@ func checkPorts(ctx context.Context, t *trial, family int) error {
 		}
 		return nil
 	}, pick(family, fwOut4, fwOut6), fwReturn)
+}
+
+// checkSTUN has two clients ask two servers which end they see: what one says is
+// true for the other, also of the client that does not have its own port.
+func checkSTUN(ctx context.Context, t *trial, family int) error {
+	const port = 33480
+	var ends []netip.AddrPort
+	for _, client := range []struct {
+		ns   string
+		addr Pair
+	}{{Client1, AddrClient1}, {Client2, AddrClient2}} {
+		var seen []netip.AddrPort
+		for _, server := range []Pair{AddrServer, AddrPMTU, AddrServer} {
+			from, to := netip.AddrPortFrom(client.addr.Of(family), port), netip.AddrPortFrom(server.Of(family), portEcho)
+			conn, err := t.dial(ctx, client.ns, "udp", from, to)
+			if err != nil {
+				return err
+			}
+			end, err := reflect(conn)
+			if err := errors.Join(err, conn.Close()); err != nil {
+				return fmt.Errorf("%s: %w", client.ns, err)
+			}
+			seen = append(seen, end)
+		}
+		if slices.Contains(ends, seen[0]) || len(slices.Compact(seen)) != 1 {
+			return fmt.Errorf("%s is seen as %v, after %v", client.ns, seen, ends)
+		}
+		ends = append(ends, seen[0])
+	}
+	t.note("%s and %s", ends[0], ends[1])
+	return nil
 }
 
 // echoTCP sends a line to an echo server and reads it back.

@@ -51,8 +51,20 @@ var (
 		"Size of each tier of the flow table.", []string{"tier"}, nil)
 	descCollected = prometheus.NewDesc("l2d_flow_entries_collected_total",
 		"Entries of dead flows removed by the collector.", nil, nil)
+	descSources = prometheus.NewDesc("l2d_flow_sources",
+		"Addresses whose flows are counted, because they are limited.", nil, nil)
+	descSourceMax = prometheus.NewDesc("l2d_flows_per_source_max",
+		"Flows that one address may have begun.", nil, nil)
+	descMappings = prometheus.NewDesc("l2d_nat_mappings",
+		"External ports that clients have, as the collector last counted them.", nil, nil)
+	descTries = prometheus.NewDesc("l2d_nat_port_tries",
+		"Ports that were tried for flows that could not keep theirs; those that got none are in the last bucket.", nil, nil)
 	descEvents = prometheus.NewDesc("l2d_events_total",
 		"Packets and events of the dataplane by name, drops without a rule among them.", []string{"event"}, nil)
+	descCPU = prometheus.NewDesc("l2d_cpu_packets_total",
+		"Packets by the CPU that handled them and what became of them. What the router sends itself is own.", []string{"cpu", "fate"}, nil)
+	descElsewhere = prometheus.NewDesc("l2d_packets_elsewhere_total",
+		"Packets that came in on other CPUs than those of the configuration.", nil, nil)
 	descInterface = prometheus.NewDesc("l2d_interface_attached",
 		"1 for each hook of an interface that the dataplane is attached to.", []string{"interface", "hook"}, nil)
 	descWaiting = prometheus.NewDesc("l2d_interfaces_waiting",
@@ -90,7 +102,7 @@ func NewCollector(s Source, log *slog.Logger) *Collector { return &Collector{s, 
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descUp, descBuild, descApplied, descReload, descRulePackets, descRuleBytes, descFlows, descFlowsMax,
-		descCollected, descEvents, descInterface, descWaiting, descVerified,
+		descCollected, descSources, descSourceMax, descMappings, descTries, descEvents, descInterface, descWaiting, descVerified, descCPU, descElsewhere,
 		descHost, descDrift, descHostError, descPending,
 		descInSync, descSyncErrors, descSyncLag, descSyncChanges,
 	} {
@@ -141,8 +153,26 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descFlowsMax, float64(dp.Flows.MaxConfirmed), "confirmed")
 	gauge(descFlowsMax, float64(dp.Flows.MaxHalfOpen), "half_open")
 	counter(descCollected, dp.Flows.Collected)
+	gauge(descMappings, float64(dp.Flows.Mappings))
+	if dp.Flows.MaxPerSource > 0 {
+		gauge(descSources, float64(dp.Flows.Sources))
+		gauge(descSourceMax, float64(dp.Flows.MaxPerSource))
+	}
+	ch <- portTries(dp.Stats)
 	for name, n := range dp.Stats {
 		counter(descEvents, n, name)
+	}
+	for _, c := range dp.CPUs {
+		cpu := strconv.Itoa(c.CPU)
+		for fate, n := range map[string]uint64{
+			"xdp_forwarded": c.XDPForwarded, "tc_forwarded": c.TCForwarded, "local": c.Local, "dropped": c.Dropped, "own": c.Own,
+		} {
+			counter(descCPU, n, cpu, fate)
+		}
+	}
+	if len(st.CPUs) > 0 {
+		n, _ := st.Elsewhere()
+		counter(descElsewhere, n)
 	}
 	for _, i := range dp.Interfaces {
 		gauge(descInterface, truth(i.TC), i.Name, "tc")
@@ -194,4 +224,16 @@ func Serve(ctx context.Context, listen string, s Source, log *slog.Logger) error
 	}()
 	context.AfterFunc(ctx, func() { _ = srv.Close() })
 	return nil
+}
+
+// portTries is the histogram of the searches for ports: STAT_NAT_TRIES_* of
+// bpf/lib/types.h are its buckets.
+func portTries(stats map[string]uint64) prometheus.Metric {
+	found := uint64(0)
+	buckets := map[float64]uint64{}
+	for _, most := range []int{8, 64, 248} {
+		found += stats[fmt.Sprint("nat_tries_", most)]
+		buckets[float64(most)] = found
+	}
+	return prometheus.MustNewConstHistogram(descTries, found+stats["drop_nat_exhausted"], float64(stats["nat_tries"]), buckets)
 }

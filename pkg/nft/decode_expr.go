@@ -38,6 +38,7 @@ var decoders = map[string]func([]byte) (Expr, error){
 	"redir":     decodeRedir,
 	"numgen":    decodeNumgen,
 	"quota":     decodeQuota,
+	"connlimit": decodeConnlimit,
 	"objref":    decodeObjref,
 	"fib":       decodeFib,
 	"rt":        decodeRt,
@@ -482,6 +483,31 @@ func decodeHash(b []byte) (Expr, error) {
 		return errAttr(a)
 	})
 }
+
+func decodeConnlimit(b []byte) (Expr, error) {
+	e := new(ExprConnlimit)
+	return e, scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case attrConnlimitCount:
+			return u32to(&e.Count, a)
+		case attrConnlimitFlags:
+			flags, err := a.u32()
+			if err == nil && flags&^connlimitInvert != 0 {
+				return fmt.Errorf("flags %#x are not known", flags)
+			}
+			e.Over = flags&connlimitInvert != 0
+			return err
+		}
+		return errAttr(a)
+	})
+}
+
+// NFTA_CONNLIMIT_* and NFT_CONNLIMIT_F_INV.
+const (
+	attrConnlimitCount = 1
+	attrConnlimitFlags = 2
+	connlimitInvert    = 1 << 0
+)
 
 func decodeQuota(b []byte) (Expr, error) {
 	e := new(ExprQuota)

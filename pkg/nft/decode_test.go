@@ -101,3 +101,22 @@ func TestFlowOffload(t *testing.T) {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
+
+func TestConnlimit(t *testing.T) {
+	decode := func(flags byte) (Expr, error) {
+		return decodeExpr(marshal(t,
+			netlink.Attribute{Type: unix.NFTA_EXPR_NAME, Data: cstring("connlimit")},
+			netlink.Attribute{Type: unix.NFTA_EXPR_DATA, Data: marshal(t,
+				netlink.Attribute{Type: attrConnlimitCount, Data: []byte{0, 0, 1, 2}},
+				netlink.Attribute{Type: attrConnlimitFlags, Data: []byte{0, 0, 0, flags}})}))
+	}
+	for flags, over := range map[byte]bool{0: false, 1: true} {
+		if e, err := decode(flags); err != nil || *e.(*ExprConnlimit) != (ExprConnlimit{Count: 258, Over: over}) {
+			t.Errorf("flags %d: %+v, %v", flags, e, err)
+		}
+	}
+	// A flag that a newer kernel may have changes what the number means.
+	if e, err := decode(2); err != nil || e.(*Unknown).Why != "flags 0x2 are not known" {
+		t.Errorf("%+v, %v", e, err)
+	}
+}

@@ -281,6 +281,16 @@ type ExprQuota struct {
 // ExprName implements [Expr].
 func (*ExprQuota) ExprName() string { return "quota" }
 
+// ExprConnlimit goes on while it has met at most Count connections that are
+// still there; with Over, when it has met more.
+type ExprConnlimit struct {
+	Count uint32
+	Over  bool
+}
+
+// ExprName implements [Expr].
+func (*ExprConnlimit) ExprName() string { return "connlimit" }
+
 // ExprObjref evaluates an object: that of a name, or the one that Set has for
 // the register.
 type ExprObjref struct {

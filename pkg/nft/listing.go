@@ -75,6 +75,26 @@ func (r *Ruleset) setListing(out string) error {
 	return nil
 }
 
+// expires is what a listing says of how long an element has left.
+var expires = regexp.MustCompile(` expires [0-9a-z]+`)
+
+// Listing returns the ruleset as nft lists it: a file of its own, in which nothing
+// is included, defined or commented.
+func (r *Ruleset) Listing() string {
+	var out strings.Builder
+	for _, l := range r.listing {
+		// What is quoted is a name or a comment.
+		for i, part := range strings.SplitAfter(handleTail.ReplaceAllString(l.text, ""), `"`) {
+			if i%2 == 0 {
+				part = expires.ReplaceAllString(part, "")
+			}
+			out.WriteString(part)
+		}
+		out.WriteByte('\n')
+	}
+	return out.String()
+}
+
 // Definition returns the lines that define a named set or map, without its
 // elements, as they stand in a file within the table; nil if it is not listed.
 func (r *Ruleset) Definition(s *Set) []string {

@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -17,18 +18,34 @@ const (
 	visitFunction   = "collect_visit"
 )
 
-// collected are the maps of which the collector in the kernel removes expired
-// elements. Those of sets of ranges are not: one range is many of their entries,
-// rules add to none of them, and who adds from user space makes room.
-func (p *Program) collected() []string {
-	var names []string
+// collection is a map of which the collector in the kernel removes elements.
+type collection struct {
+	mapName, visit string
+}
+
+// collected are the maps whose elements expire, or go with the last connection
+// that a ct count statement of theirs has met. Those of sets of ranges are not
+// among them: one range is many of their entries, rules add to none of them, and
+// who adds from user space makes room.
+func (p *Program) collected() []collection {
+	var maps []collection
 	for _, s := range p.Sets {
-		if s.Timeouts && !s.Constant && s.MapType() == ebpf.Hash && !s.classes {
-			names = append(names, s.MapName)
+		if s.Constant || s.MapType() != ebpf.Hash || s.classes {
+			continue
+		}
+		if s.Timeouts {
+			maps = append(maps, collection{s.MapName, visitFunction})
+		}
+		if at := s.connState(); at > 0 {
+			maps = append(maps, collection{s.MapName, idleFunction(at)})
 		}
 	}
-	return names
+	return maps
 }
+
+// idleFunction is the name of what visits elements whose count of connections is
+// at an offset.
+func idleFunction(at int) string { return fmt.Sprintf("%s_idle%d", visitFunction, at) }
 
 // collector replaces the collector's stub, if it is among the functions.
 func (p *Program) collector(functions []function) []function {
@@ -44,9 +61,18 @@ func (p *Program) collector(functions []function) []function {
 	for _, name := range []string{"map", "key", "elem", "now"} {
 		visit.Params = append(visit.Params, btf.FuncParam{Name: name, Type: pointer})
 	}
-	return append(functions, withType(function{visitFunction, collectVisit()}, &btf.Func{
-		Name: visitFunction, Type: visit, Linkage: btf.StaticFunc,
-	}))
+	add := func(name string, insns asm.Instructions) {
+		if !slices.ContainsFunc(functions, func(f function) bool { return f.name == name }) {
+			functions = append(functions, withType(function{name, insns}, &btf.Func{Name: name, Type: visit, Linkage: btf.StaticFunc}))
+		}
+	}
+	add(visitFunction, collectVisit())
+	for _, s := range p.Sets {
+		if at := s.connState(); at > 0 {
+			add(idleFunction(at), collectIdle(at))
+		}
+	}
+	return functions
 }
 
 // withType gives a generated function its name and its type.
@@ -60,16 +86,16 @@ func withType(f function, typ *btf.Func) function {
 }
 
 // collectMaps walks maps, and returns how many. The time is on the stack.
-func collectMaps(maps []string) asm.Instructions {
+func collectMaps(maps []collection) asm.Instructions {
 	const now = -8
 	insns := asm.Instructions{
 		asm.FnKtimeGetNs.Call(),
 		asm.StoreMem(asm.RFP, now, asm.R0, asm.DWord),
 	}
-	for _, name := range maps {
+	for _, m := range maps {
 		insns = append(insns,
-			asm.LoadMapPtr(asm.R1, 0).WithReference(name),
-			asm.Instruction{OpCode: asm.LoadImmOp(asm.DWord), Dst: asm.R2, Src: asm.PseudoFunc, Constant: -1}.WithReference(visitFunction),
+			asm.LoadMapPtr(asm.R1, 0).WithReference(m.mapName),
+			asm.Instruction{OpCode: asm.LoadImmOp(asm.DWord), Dst: asm.R2, Src: asm.PseudoFunc, Constant: -1}.WithReference(m.visit),
 			asm.Mov.Reg(asm.R3, asm.RFP),
 			asm.Add.Imm(asm.R3, now),
 			asm.Mov.Imm(asm.R4, 0),
@@ -90,6 +116,24 @@ func collectVisit() asm.Instructions {
 		asm.JGT.Reg(asm.R3, asm.R4, "stays"),
 		asm.FnMapDeleteElem.Call(),
 		asm.Mov.Imm(asm.R0, 0).WithSymbol("stays"),
+		asm.Return(),
+	}
+}
+
+// collectIdle deletes an element without connections: nft_rhash_gc() of the
+// kernel.
+func collectIdle(at int) asm.Instructions {
+	const m, key = asm.R6, asm.R7
+	return asm.Instructions{
+		asm.Mov.Reg(m, asm.R1),
+		asm.Mov.Reg(key, asm.R2),
+		asm.LoadMem(asm.R1, asm.R3, int16(at), asm.DWord),
+		asm.Call.Label("conn_is_idle"),
+		asm.JEq.Imm32(asm.R0, 0, "busy"),
+		asm.Mov.Reg(asm.R1, m),
+		asm.Mov.Reg(asm.R2, key),
+		asm.FnMapDeleteElem.Call(),
+		asm.Mov.Imm(asm.R0, 0).WithSymbol("busy"),
 		asm.Return(),
 	}
 }

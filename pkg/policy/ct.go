@@ -19,6 +19,8 @@ const (
 	factMark      = 88
 	factLabels    = 92
 	factZone      = 108
+	factCounts    = 112 // struct counter, of both directions and of their sum
+	factAverages  = 160
 
 	tupleSrc      = 0
 	tupleDst      = 16
@@ -29,8 +31,11 @@ const (
 	tupleZone     = 38
 )
 
-// factsCt is FACTS_CT of bpf/lib/facts.h.
-const factsCt = 1 << 0
+// FACTS_CT and FACTS_ACCT of bpf/lib/facts.h.
+const (
+	factsCt   = 1 << 0
+	factsAcct = 1 << 1
+)
 
 // opFact puts a property of the packet's flow into slots of p->regs. Without
 // a flow the rule does not match.
@@ -42,7 +47,7 @@ type opFact struct {
 
 func (*opFact) isOp() {}
 
-const supportedCt = "ct state, direction, status, mark, label, protocol, l3proto, zone; original and reply saddr, daddr, proto-src, proto-dst"
+const supportedCt = "ct state, direction, status, mark, label, protocol, l3proto, zone, packets, bytes, avgpkt; original and reply saddr, daddr, proto-src, proto-dst"
 
 func (l *lowerer) ct(e *nft.ExprCt) error {
 	if e.Set {
@@ -85,6 +90,12 @@ func (l *lowerer) ct(e *nft.ExprCt) error {
 			return l.fact(e.Reg, opFact{from: factZone, n: 2})
 		}
 		return l.fact(e.Reg, opFact{from: tuple + tupleZone, n: 2})
+	case nft.CtPackets:
+		return l.accounted(e, factCounts, 16)
+	case nft.CtBytes:
+		return l.accounted(e, factCounts+8, 16)
+	case nft.CtAvgpkt:
+		return l.accounted(e, factAverages, 8)
 	case nft.CtSrc:
 		return address(tupleSrc, family)
 	case nft.CtDst:
@@ -124,6 +135,17 @@ func (l *lowerer) helper(e *nft.ExprCt) error {
 // helperLen is NF_CT_HELPER_NAME_LEN.
 const helperLen = 16
 
+// accounted puts a number of packets or bytes into a register: of a direction, or
+// without one of both, which are step bytes apart in the facts.
+func (l *lowerer) accounted(e *nft.ExprCt, at, step int) error {
+	dir := e.Direction
+	if dir < 0 {
+		dir = 2
+	}
+	l.p.facts |= factsAcct
+	return l.fact(e.Reg, opFact{from: at + step*dir, n: 8})
+}
+
 func (l *lowerer) fact(reg nft.Register, o opFact) error {
 	var err error
 	if o.slot, err = l.reserve(o.n); err != nil {
@@ -135,8 +157,8 @@ func (l *lowerer) fact(reg nft.Register, o opFact) error {
 }
 
 // exactStatus are the bits of ct status that are known exactly, or never set:
-// expected, seen-reply, confirmed, snat, dnat, seq-adjust; dying.
-var exactStatus = [4]byte{0x7b, 0x02}
+// expected, seen-reply, assured, confirmed, snat, dnat, seq-adjust; dying.
+var exactStatus = [4]byte{0x7f, 0x02}
 
 // checkStatus refuses conditions on bits of ct status that are not known.
 func (l *lowerer) checkStatus(keys [][]sym) error {
@@ -145,7 +167,7 @@ func (l *lowerer) checkStatus(keys [][]sym) error {
 			continue
 		}
 		if at := int(s.index) % regSlot; s.and&^exactStatus[at] != 0 {
-			return refuse("expected, seen-reply, confirmed, snat, dnat, dying", "ct status assured, or all bits of ct status")
+			return refuse("expected, seen-reply, assured, confirmed, snat, dnat, dying", "bits of ct status without a name, or all of them")
 		}
 	}
 	return nil

@@ -19,6 +19,8 @@ type flowFacts struct {
 	mark            uint32
 	labels          [2]uint64
 	zone            uint16
+	counts          [3][2]uint64 // packets and bytes
+	averages        [3]uint64
 }
 
 type flowTuple struct {
@@ -36,6 +38,11 @@ func (f *flowFacts) write(b []byte) {
 	binary.NativeEndian.PutUint64(b[factLabels:], f.labels[0])
 	binary.NativeEndian.PutUint64(b[factLabels+8:], f.labels[1])
 	binary.NativeEndian.PutUint16(b[factZone:], f.zone)
+	for i, c := range f.counts {
+		binary.NativeEndian.PutUint64(b[factCounts+16*i:], c[0])
+		binary.NativeEndian.PutUint64(b[factCounts+16*i+8:], c[1])
+		binary.NativeEndian.PutUint64(b[factAverages+8*i:], f.averages[i])
+	}
 }
 
 func (t flowTuple) write(b []byte) {
@@ -57,6 +64,8 @@ var (
 		reply:     flowTuple{"203.0.113.9", "198.51.100.1", 443, 1024, protoTCP},
 		status:    1<<1 | 1<<3 | 1<<4,
 		direction: 1,
+		counts:    [3][2]uint64{{3, 1 << 33}, {5, 600}, {8, 1<<33 + 600}},
+		averages:  [3]uint64{1 << 33 / 3, 120, (1<<33 + 600) / 8},
 	}
 	natReply = packet{src: "203.0.113.9", dst: "192.168.1.7", proto: protoTCP, th: tcp(443, 40000, 0x10), iif: "wan0", ct: ctEstablished, len: 60, flow: natFlow}
 	flow6    = packet{src: "fd00::7", dst: "2001:db8::1", proto: protoTCP, th: tcp(40000, 443, 2), iif: "br0", ct: ctNew, len: 80, flow: &flowFacts{
@@ -126,6 +135,27 @@ func TestCtFacts(t *testing.T) {
 	}
 }
 
+func TestCtCounts(t *testing.T) {
+	for rule, want := range map[string]bool{
+		"ct original packets 3": true, "ct original packets 5": false, "ct reply packets 5": true, "ct packets 8": true, "ct packets != 8": false,
+		"ct packets 4-8": true, "ct packets { 3, 5 }": false, "ct reply packets < 5": false,
+		"ct original bytes 8589934592": true, "ct original bytes > 4294967296": true, "ct reply bytes 600": true, "ct bytes 8589935192": true, "ct reply bytes < 600": false,
+		"ct reply avgpkt 120": true, "ct original avgpkt 2863311530": true, "ct avgpkt 1073741899": true, "ct avgpkt < 1073741899": false,
+	} {
+		p := compile(t, inInput(rule+" accept"))
+		if p.facts != factsCt|factsAcct {
+			t.Errorf("%s: facts %#x", rule, p.facts)
+		}
+		if r := newHarness(t, p).run("policy_input", &natReply); r.accept != want {
+			t.Errorf("%s: accepted %v", rule, r.accept)
+		}
+	}
+	// Without a flow there is no number.
+	if r := newHarness(t, compile(t, inInput("ct packets >= 0 accept"))).run("policy_input", &lanSSH); r.accept {
+		t.Error("accepted without a flow")
+	}
+}
+
 // The offsets are those of the C struct.
 func TestCtFactsLayout(t *testing.T) {
 	spec, err := ebpf.LoadCollectionSpec("testdata/harness.o")
@@ -133,7 +163,7 @@ func TestCtFactsLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]uint32{
-		"original": 0, "reply": factReply, "status": factStatus, "direction": factDirection, "there": factThere, "mark": factMark, "labels": factLabels, "zone_id": factZone,
+		"original": 0, "reply": factReply, "status": factStatus, "direction": factDirection, "there": factThere, "mark": factMark, "labels": factLabels, "zone_id": factZone, "counts": factCounts, "averages": factAverages,
 		"saddr": tupleSrc, "daddr": tupleDst, "sport": tupleSrcPort, "dport": tupleDstPort,
 		"l4proto": tupleProtocol, "nfproto": tupleFamily, "zone": tupleZone,
 	}

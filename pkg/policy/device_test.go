@@ -46,15 +46,6 @@ func TestDeviceRefused(t *testing.T) {
 			t.Errorf("got  %v\nwant %s", err, tt.want)
 		}
 	}
-	for rule, want := range map[string]string{
-		"ip saddr 10.0.0.1 reject":         "an answer from the hook ingress",
-		`fwd ip to 10.0.0.1 device "wan0"`: "forwarding to an address",
-	} {
-		_, err := Compile(deviceRuleset(t, "br0", rule), Options{Links: testLinks})
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", rule, err)
-		}
-	}
 }
 
 func deviceRuleset(t *testing.T, device, rule string) *nft.Ruleset {

@@ -134,7 +134,7 @@ func TestDynsetLimitRefills(t *testing.T) {
 
 func TestUnsupportedDynsets(t *testing.T) {
 	for _, tt := range []struct{ rules, want string }{
-		{"add @d { ip saddr ct count over 5 } drop", "connlimit for each element"},
+		{"add @d { ip saddr ct count over 5 ct count over 9 } drop", "two ct count for each element"},
 		{"add @d { ip saddr counter }\nadd @d { ip daddr }", "different statements for elements of set d"},
 	} {
 		_, err := Compile(readRuleset(t, "table inet t { set d { type ipv4_addr; flags dynamic; }\n chain input { type filter hook input priority 0;\n"+tt.rules+"\n}\n}\n"), Options{Links: testLinks})

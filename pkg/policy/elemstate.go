@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/asm"
@@ -14,19 +15,20 @@ import (
 )
 
 // elemState is a statement that each element of a set has for itself: a limit,
-// a quota or a counter.
+// a quota, a counter or a count of connections.
 type elemState struct {
 	limit   *LimitInfo
 	quota   *nft.ExprQuota
 	counter bool
+	conns   *connlimit
 }
 
 // stateSize is the length of a statement's state in an element's value, in
 // bytes: a limit's bucket is a time, a quota's the bytes consumed, a counter's
-// packets and bytes.
+// packets and bytes; connections are counted elsewhere, under a number.
 const stateSize = 16
 
-const supportedState = "limit, quota, counter"
+const supportedState = "limit, quota, counter, ct count"
 
 // elemStates reads the statements of a set's elements.
 func elemStates(exprs []nft.Expr) ([]elemState, error) {
@@ -43,6 +45,12 @@ func elemStates(exprs []nft.Expr) ([]elemState, error) {
 				return nil, err
 			}
 			states = append(states, elemState{limit: &info})
+		case *nft.ExprConnlimit:
+			if slices.ContainsFunc(states, func(s elemState) bool { return s.conns != nil }) {
+				return nil, refuse("one of them", "two ct count for each element")
+			}
+			c := connlimitOf(e)
+			states = append(states, elemState{conns: &c})
 		default:
 			return nil, refuse(supportedState, "%s for each element", e.ExprName())
 		}
@@ -63,6 +71,8 @@ func statesText(states []elemState) string {
 			fmt.Fprintf(&b, "quota %+v ", *s.quota)
 		case s.limit != nil:
 			fmt.Fprintf(&b, "limit %+v ", *s.limit)
+		case s.conns != nil:
+			fmt.Fprintf(&b, "ct count %+v ", *s.conns)
 		}
 	}
 	return b.String()
@@ -72,6 +82,9 @@ func statesText(states []elemState) string {
 func (s *elemState) begin(state []byte, now uint64) {
 	if s.limit != nil {
 		binary.NativeEndian.PutUint64(state, now-s.limit.TokensMax)
+	}
+	if s.conns != nil {
+		beginConnID(state, now)
 	}
 }
 
@@ -110,6 +123,9 @@ func (g *gen) newStates(s *Set) {
 				asm.Sub.Reg(asm.R0, asm.R1),
 			)
 		}
+		if s.states[i].conns != nil {
+			g.newConnID()
+		}
 		g.emit(
 			asm.StoreMem(regPkt, int16(at+stateSize*i), asm.R0, asm.DWord),
 			asm.Mov.Imm(asm.R0, 0),
@@ -147,6 +163,9 @@ func (g *gen) elemState(s *elemState, at int16, fail label) {
 		g.consume(s.quota.Bytes, s.quota.Over, fail)
 	case s.limit != nil:
 		g.bucket(s.limit, at, fail)
+	case s.conns != nil:
+		g.emit(asm.LoadMem(asm.R2, regElem, at, asm.DWord))
+		g.connlimit(*s.conns, fail, g.scope)
 	}
 }
 

@@ -87,6 +87,7 @@ func (g *gen) rules(rules []*rule, sc *scope) {
 func (g *gen) rule(r *rule, sc *scope) {
 	next := g.newLabel()
 	g.source = r.src.Text
+	g.scope = sc
 	for _, o := range g.known.reduce(r.ops) {
 		switch o := o.(type) {
 		case *opMatch:
@@ -98,6 +99,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.jump(asm.JLT.Imm32(regHigh, int32(o.end), ""), next)
 		case opQuota:
 			g.quota(o, next)
+		case opConnlimit:
+			g.connlimitOfRule(o, next, sc)
 		case opNamedCount:
 			g.namedCount(o)
 		case *opDynset:
@@ -136,6 +139,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.nat(o, next, sc)
 		case *opDup:
 			g.dup(o)
+		case *opDupTo:
+			g.dupTo(o)
 		case *opFwd:
 			g.fwd(o, next, sc)
 		case opReject:

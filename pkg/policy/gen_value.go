@@ -27,6 +27,8 @@ type gen struct {
 	known  *special
 	// outline calls all chains, instead of inlining some: to measure one.
 	outline bool
+	// scope of the rule at hand.
+	scope *scope
 }
 
 // order is how bytes become a number.

@@ -73,6 +73,8 @@ func (v *view) add(p *Program, o op) {
 		v.opaque = append(v.opaque, o)
 	case *opFact, *opFind, *opAsk, opQuota, *opCompute, *opHash, *opData:
 		v.chance = true
+	case opConnlimit:
+		v.chance, v.effects = true, true
 	case opTransport:
 		v.transport = max(v.transport, o.end)
 	case opCount:

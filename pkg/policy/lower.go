@@ -57,6 +57,7 @@ func init() {
 		"redir":     as((*lowerer).redir),
 		"numgen":    as((*lowerer).numgen),
 		"quota":     as((*lowerer).quota),
+		"connlimit": as((*lowerer).connlimit),
 		"hash":      as((*lowerer).hash),
 		"objref":    as((*lowerer).objref),
 		"dynset":    as((*lowerer).dynset),
@@ -132,7 +133,7 @@ func (l *lowerer) count() {
 			// The verdict follows the match: it counts in between.
 			o.count = int(l.index)
 			return
-		case *opMatch, *opLookup, *opFact, *opFind, *opWrite, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota:
+		case *opMatch, *opLookup, *opFact, *opFind, *opWrite, *opAsk, *opDynset, *opData, opTransport, opLimit, opQuota, opConnlimit:
 			at = i + 1
 		}
 	}

@@ -177,6 +177,7 @@ func (c *compiler) jumps(ch *chain) bool {
 // kernel has checked that there are no loops.
 type nesting struct {
 	chains  map[*nft.Chain]*chain
+	sets    []*Set
 	callers map[*chain][]*chain
 	sizes   map[*chain]int
 	ups     map[*chain]int
@@ -186,6 +187,7 @@ type nesting struct {
 func newNesting(c *compiler) *nesting {
 	n := &nesting{
 		chains:  c.p.chains,
+		sets:    c.p.Sets,
 		callers: make(map[*chain][]*chain),
 		sizes:   make(map[*chain]int), ups: make(map[*chain]int), downs: make(map[*chain]int),
 	}
@@ -237,12 +239,28 @@ func (n *nesting) own(ch *chain) int {
 
 // frames returns how deep the functions of the dataplane that a chain's rules ask
 // call others.
-func (ch *chain) frames() int {
+func (n *nesting) frames(ch *chain) int {
 	deepest := 0
+	element := func(set int) {
+		if set >= 0 && n.sets[set].connState() > 0 {
+			deepest = max(deepest, connFrames)
+		}
+	}
 	for _, r := range ch.rules {
 		for _, o := range r.ops {
-			if a, ok := o.(*opAsk); ok {
-				deepest = max(deepest, a.frames)
+			switch o := o.(type) {
+			case *opAsk:
+				deepest = max(deepest, o.frames)
+			case opConnlimit:
+				deepest = max(deepest, connFrames)
+			case *opLookup:
+				element(o.set)
+			case *opDynset:
+				element(o.set)
+			case *opData:
+				element(o.set)
+			case *opVerdictMap:
+				element(o.set)
 			}
 		}
 	}
@@ -264,7 +282,7 @@ func (n *nesting) above(ch *chain) int {
 // below returns how many frames a chain needs at most below its own.
 func (n *nesting) below(ch *chain) int {
 	return memoize(n.downs, ch, func() int {
-		deepest := ch.frames()
+		deepest := n.frames(ch)
 		for _, t := range n.callees(ch) {
 			deepest = max(deepest, n.below(t)+n.own(t))
 		}

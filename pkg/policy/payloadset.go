@@ -38,7 +38,7 @@ func (l *lowerer) payloadSet(e *nft.ExprPayload) error {
 		return refuse("", "%d bytes at %d", e.Len, e.Offset)
 	case e.CsumType > nft.CsumInet:
 		return refuse("checksums of TCP, UDP, ICMP and IPv4", "a checksum of SCTP")
-	case e.CsumFlags > nft.CsumPseudoHeader || e.CsumFlags != 0 && e.Base != nft.PayloadNetwork && e.Base != nft.PayloadInner,
+	case e.CsumFlags > nft.CsumPseudoHeader || e.CsumFlags != 0 && e.Base == nft.PayloadLink,
 		e.CsumType != nft.CsumNone && e.Base != nft.PayloadNetwork && e.Base != nft.PayloadTransport:
 		return refuse("what nft writes", "checksum flags %#x", e.CsumFlags)
 	}

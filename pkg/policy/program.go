@@ -104,6 +104,8 @@ type Program struct {
 	nat     uint32   // value of policy_nat
 	hooks   bool     // rules ask what depends on the hook
 
+	connlimits int // ct count statements of rules
+
 	options Options
 	fixed   []string // named sets that are code
 	chains  map[*nft.Chain]*chain

@@ -13,6 +13,13 @@ import (
 // opDup sends a copy of the frame by an interface.
 type opDup struct{ device []sym }
 
+// opDupTo sends a copy of the packet to an address.
+type opDupTo struct {
+	gateway []sym
+	device  []sym // to leave by
+	slot    int   // for the address
+}
+
 // opFwd has the dataplane send the frame by an interface, and ends its way.
 type opFwd struct {
 	device []sym
@@ -22,14 +29,21 @@ type opFwd struct {
 	family nft.Family
 }
 
-func (*opDup) isOp() {}
+func (*opDup) isOp()   {}
+func (*opDupTo) isOp() {}
+
+func (*opDupTo) why() string { return "XDP cannot copy packets" }
+
 func (*opFwd) isOp() {}
 
-const supportedSend = "dup to a device, fwd to a device or a neighbour there, in tables of the family netdev"
+const supportedSend = "dup to an address; dup to a device, fwd to a device or a neighbour there, in tables of the family netdev"
 
 func (l *lowerer) dup(e *nft.ExprDup) error {
-	if e.Addr != 0 || !l.anyFrame() {
-		return refuse(supportedSend, "a copy to an address")
+	if e.Addr != 0 {
+		return l.dupTo(e)
+	}
+	if !l.anyFrame() {
+		return refuse(supportedSend, "a copy without an address")
 	}
 	device, err := l.target(e.Dev)
 	if err == nil {
@@ -37,6 +51,29 @@ func (l *lowerer) dup(e *nft.ExprDup) error {
 		l.ops = append(l.ops, &opDup{device})
 	}
 	return err
+}
+
+func (l *lowerer) dupTo(e *nft.ExprDup) error {
+	o := &opDupTo{device: constants(make([]byte, 4))}
+	n := map[nft.Family]int{nft.FamilyIPv4: 4, nft.FamilyIPv6: 16}[l.rule.Chain.Table.Family]
+	if n == 0 {
+		return refuse(supportedSend, "an address in a table of family %v", l.rule.Chain.Table.Family)
+	}
+	var err error
+	if o.gateway, err = l.load(e.Addr, n); err != nil {
+		return err
+	}
+	if e.Dev != 0 {
+		if o.device, err = l.target(e.Dev); err != nil {
+			return err
+		}
+	}
+	if o.slot, err = l.reserve(natAddrLen); err != nil {
+		return err
+	}
+	l.p.sends, l.p.hooks = true, true
+	l.ops = append(l.ops, o)
+	return nil
 }
 
 func (l *lowerer) fwd(e *nft.ExprFwd) error {
@@ -81,6 +118,18 @@ func (g *gen) fwd(o *opFwd, fail label, sc *scope) {
 	g.value(regHigh, o.device)
 	g.emit(asm.StoreMem(regPkt, at(fieldSendBy), regHigh, asm.Word))
 	sc.drop()
+}
+
+func (g *gen) dupTo(o *opDupTo) {
+	g.spill(o.gateway, int(g.slot(o.slot)))
+	g.value(regHigh, o.device)
+	g.emit(
+		asm.Mov.Reg(asm.R4, regHigh),
+		asm.Mov.Imm32(asm.R3, int32(o.slot<<answerShift)),
+		asm.Mov.Reg(asm.R1, regCtx),
+		asm.Mov.Reg(asm.R2, regPkt),
+		asm.Call.Label("nft_dup_to"),
+	)
 }
 
 func (g *gen) dup(o *opDup) {

@@ -29,6 +29,7 @@ const (
 	writesVariable  = "policy_writes"
 	sendsVariable   = "policy_sends"
 	natVariable     = "policy_nat"
+	connsVariable   = "policy_counts_conns"
 )
 
 // Splice puts the ruleset into an object: it replaces the policy functions in
@@ -37,6 +38,16 @@ const (
 // It may be used for several objects, which can then share the maps by name.
 func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
 	variables := map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: 1, rejectsVariable: 0, writesVariable: 0, sendsVariable: 0}
+	conns := p.countsConns()
+	if conns {
+		variables[factsVariable] |= factsCt
+	}
+	if spec.Variables[connsVariable] != nil { // not in the XDP object
+		variables[connsVariable] = 0
+		if conns {
+			variables[connsVariable] = 1
+		}
+	}
 	if spec.Variables[natVariable] != nil { // not in the XDP object
 		variables[natVariable] = p.nat
 	}
@@ -89,6 +100,13 @@ func (p *Program) maps(spec *ebpf.CollectionSpec) error {
 			return err
 		}
 		limits.Contents = append(limits.Contents, ebpf.MapKV{Key: l.Index, Value: value})
+	}
+	if !p.countsConns() {
+		for _, name := range connMaps {
+			if m := spec.Maps[name]; m != nil {
+				m.MaxEntries = 1
+			}
+		}
 	}
 	if p.numgens > 0 {
 		spec.Maps[numgensMap] = &ebpf.MapSpec{

@@ -22,6 +22,8 @@ func TestStack(t *testing.T) {
 		"divided":   {4, 200, longRule, 4},
 		"jumps":     {15, inlineRules + 1, "drop", maxNesting},
 		"calls":     {maxNesting, inlineRules + 1, "tcp option maxseg size set rt mtu", maxNesting - tcpmssFrames},
+		"conns":     {maxNesting, inlineRules + 1, "ct count over 5 drop", maxNesting - connFrames},
+		"members":   {maxNesting, inlineRules + 1, "add @e { ip saddr ct count over 5 } drop", maxNesting - connFrames},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := compile(t, nestedChains(test.chains, test.rules, test.rule))
@@ -46,7 +48,7 @@ const longRule = "meta random < 5 ct direction reply fib daddr type local rt ip6
 // from two places, and of base chains at all hooks that jump to the first.
 func nestedChains(chains, rules int, rule string) string {
 	var b strings.Builder
-	b.WriteString("table inet t {\n set d { type ipv6_addr . ipv6_addr . inet_service . inet_service . mark; size 10; flags dynamic, timeout; timeout 1h; }\n")
+	b.WriteString("table inet t {\n set d { type ipv6_addr . ipv6_addr . inet_service . inet_service . mark; size 10; flags dynamic, timeout; timeout 1h; }\n set e { type ipv4_addr; size 10; flags dynamic; }\n")
 	for i := range chains {
 		fmt.Fprintf(&b, "chain c%d {\n", i)
 		if i > 0 {

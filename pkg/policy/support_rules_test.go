@@ -20,7 +20,8 @@ var supportGroups = []supportGroup{
 			"ether saddr set 00:11:22:33:44:55", "@th,16,16 set 443", "tcp option maxseg size set 1400", "tcp option maxseg size set rt mtu", "reset tcp option sack-perm",
 			"synproxy mss 1460 wscale 7",
 		}},
-	{title: "Copies", family: "ip", rules: []string{"dup to 192.0.2.1", `dup to 192.0.2.1 device "br0"`}},
+	{title: "Copies", family: "ip", rules: []string{"dup to 192.0.2.1", `dup to 192.0.2.1 device "br0"`, `dup to ip saddr map { 10.0.0.1 : 192.0.2.1 }`}},
+	{title: "Copies of IPv6", family: "ip6", rules: []string{"dup to 2001:db8::1", `dup to 2001:db8::1 device "br0"`}},
 	{title: "Flowtables", sets: "flowtable ft { hook ingress priority filter; devices = { br0 }; }", rules: []string{"flow add @ft"}},
 	{title: "Before connection tracking", chain: "type filter hook prerouting priority raw; policy accept;", rules: []string{
 		"notrack", "ct zone set 5", "ct original zone set 5", "meta mark set 1", "meta pkttype set host", "fib saddr . iif oif missing drop", "tproxy to :1080",

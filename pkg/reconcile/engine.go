@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +31,8 @@ type Engine struct {
 	mu      sync.Mutex
 	pending *Pending
 	timer   *time.Timer
+	// shown is what pending was last: who asks does not wait for a change to be made.
+	shown atomic.Pointer[Pending]
 }
 
 // Gate is a check of the host's health after a change. An error undoes it.
@@ -60,13 +63,23 @@ func New(dir string, log *slog.Logger, kinds ...Kind) *Engine {
 
 // Pending returns the change that is not final; nil if there is none.
 func (e *Engine) Pending() *Pending {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	return e.shown.Load()
+}
+
+// show has others see what is pending.
+func (e *Engine) show() {
 	if e.pending == nil {
-		return nil
+		e.shown.Store(nil)
+		return
 	}
 	p := *e.pending
-	return &p
+	e.shown.Store(&p)
+}
+
+// keep has what is pending on disk.
+func (e *Engine) keep() error {
+	e.show()
+	return save(e.dir, e.pending)
 }
 
 // Options of [Engine.Apply].
@@ -112,12 +125,11 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, o Options) (*Pending, error
 		return nil, e.end()
 	}
 	e.pending.Phase, e.pending.Deadline = Waiting, time.Now().Add(o.Confirm)
-	if err := save(e.dir, e.pending); err != nil {
+	if err := e.keep(); err != nil {
 		return nil, errors.Join(err, e.undo(context.WithoutCancel(ctx), made))
 	}
 	e.arm()
-	q := *e.pending
-	return &q, nil
+	return e.Pending(), nil
 }
 
 // begin has on disk what it takes to undo the changes.
@@ -125,15 +137,16 @@ func (e *Engine) begin(p *Plan) error {
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}
-	boot, err := bootID()
+	boot, err := BootID()
 	if err != nil {
 		return err
 	}
 	id := make([]byte, 4)
 	_, _ = rand.Read(id) // never fails
 	e.pending = &Pending{ID: hex.EncodeToString(id), Phase: Applying, Boot: boot, Changes: p.Changes}
-	if err := save(e.dir, e.pending); err != nil {
+	if err := e.keep(); err != nil {
 		e.pending = nil
+		e.show()
 		return err
 	}
 	return nil
@@ -146,6 +159,7 @@ func (e *Engine) end() error {
 		e.timer = nil
 	}
 	e.pending = nil
+	e.show()
 	return forget(e.dir)
 }
 
@@ -218,46 +232,66 @@ func (e *Engine) undo(ctx context.Context, changes []Change) error {
 		err = fmt.Errorf("undo: %s: changed again by what is undone after it", left[0].ID())
 	}
 	e.pending.Phase, e.pending.Error = Stuck, err.Error()
-	return errors.Join(err, save(e.dir, e.pending))
+	return errors.Join(err, e.keep())
 }
 
 func (e *Engine) undoOnce(ctx context.Context, changes []Change) error {
 	var errs []error
 	for i := range slices.Backward(changes) {
 		c := &changes[i]
-		err := e.set(ctx, c, c.Undo)
-		if errors.Is(err, fs.ErrNotExist) {
-			e.log.Warn("nothing to undo: it is gone", "resource", c.ID(), "err", err)
-			continue
+		errs = append(errs, e.putBack(ctx, c, c.Undo))
+		for _, lost := range c.Restore {
+			errs = append(errs, e.putBack(ctx, &Change{Kind: lost.Kind, Name: lost.Name, From: lost.State}, lost.State))
 		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("undo: %w", err))
-			e.log.Error("not undone", "resource", c.ID(), "to", c.From, "err", err)
-			continue
-		}
-		e.log.Warn("undone", "resource", c.ID(), "to", c.From)
 	}
 	return errors.Join(errs...)
 }
 
-// notUndone are the changes whose resources are not as they were. What is gone is.
+// notUndone are the changes of which not all is as it was.
 func (e *Engine) notUndone(ctx context.Context, changes []Change) (left []Change) {
 	for _, c := range changes {
-		k, ok := e.kinds[c.Kind]
-		if !ok {
-			left = append(left, c)
-			continue
+		as := e.isAs(ctx, c.Kind, c.Name, c.Undo)
+		for _, lost := range c.Restore {
+			as = as && e.isAs(ctx, lost.Kind, lost.Name, lost.State)
 		}
-		have, err := k.Observe(ctx, c.Name, c.Undo.Keys())
-		same := err == nil
-		for key, v := range have {
-			same = same && k.Same(key, c.Undo[key], v)
-		}
-		if !same && !errors.Is(err, fs.ErrNotExist) {
+		if !as {
 			left = append(left, c)
 		}
 	}
 	return left
+}
+
+// isAs tells whether a resource is in a state, as far as it is there.
+func (e *Engine) isAs(ctx context.Context, kind, name string, want State) bool {
+	k, ok := e.kinds[kind]
+	if !ok {
+		return false
+	}
+	have, err := k.Observe(ctx, name, want.Keys())
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	for key, v := range have {
+		if !k.Same(key, want[key], v) {
+			return false
+		}
+	}
+	return true
+}
+
+// putBack sets what was before a change, if it is still there.
+func (e *Engine) putBack(ctx context.Context, c *Change, to State) error {
+	err := e.set(ctx, c, to)
+	if errors.Is(err, fs.ErrNotExist) {
+		e.log.Warn("nothing to undo: it is gone", "resource", c.ID(), "err", err)
+		return nil
+	}
+	if err != nil {
+		e.log.Error("not undone", "resource", c.ID(), "to", c.From, "err", err)
+		return fmt.Errorf("undo: %w", err)
+	}
+	e.log.Warn("undone", "resource", c.ID(), "to", c.From)
+	return nil
 }
 
 // Confirm makes a pending change final.
@@ -322,14 +356,18 @@ func (e *Engine) Recover(ctx context.Context) error {
 	if err != nil || p == nil {
 		return err
 	}
-	boot, err := bootID()
+	boot, err := BootID()
 	if err != nil {
 		return err
 	}
 	e.pending = p
+	e.show()
 	switch {
 	case p.Boot != boot:
 		e.log.Warn("a change that was not final went with the reboot", "id", p.ID)
+		if e.Undone != nil {
+			e.Undone(p.ID, "it went with the reboot")
+		}
 		return e.end()
 	case p.Phase == Waiting && time.Now().Before(p.Deadline):
 		e.log.Warn("a change still waits for its confirmation", "id", p.ID, "until", p.Deadline)

@@ -4,6 +4,7 @@ package reconcile
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,9 +28,21 @@ type table struct {
 	// fail is asked before each attribute is written.
 	fail  func(name, key string) error
 	order []string
+	// shadow is another kind, whose rows are lost when this one's attribute x, or all, is
+	// written; nil if there is none.
+	shadow *table
+	name   string
 }
 
-func (*table) Name() string { return "table" }
+func (t *table) Name() string { return cmp.Or(t.name, "table") }
+
+func (t *table) Resets(name string, to State) []Ref {
+	_, x := to["x"]
+	if _, all := to["all"]; !x && !all || t.shadow == nil {
+		return nil
+	}
+	return []Ref{{"shadow", name, []string{"all", "x", "y", "z"}}, {"shadow", "nosuch", []string{"x"}}, {"nosuch", name, nil}}
+}
 
 func (t *table) Check(_ context.Context, r *Resource) (out []Problem) {
 	if t.rows[r.Name] == nil {
@@ -89,6 +102,11 @@ func (t *table) Set(_ context.Context, name string, to State) error {
 			}
 		}
 		row[k] = to[k]
+		if (k == "x" || k == "all") && t.shadow != nil {
+			for other := range t.shadow.rows[name] {
+				t.shadow.rows[name][other] = "lost"
+			}
+		}
 	}
 	return nil
 }
@@ -106,7 +124,11 @@ func (t *table) clone() map[string]State {
 func newEngine(t *testing.T, dir string, k *table) (*Engine, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
-	return New(dir, slog.New(slog.NewTextHandler(&log, nil)), k), &log
+	kinds := []Kind{k}
+	if k.shadow != nil {
+		kinds = append(kinds, k.shadow)
+	}
+	return New(dir, slog.New(slog.NewTextHandler(&log, nil)), kinds...), &log
 }
 
 func mustPlan(t *testing.T, e *Engine, list ...Resource) *Plan {
@@ -179,8 +201,8 @@ func TestNoChange(t *testing.T) {
 	}
 }
 
-// randomPlan is a host and what it shall be.
-func randomPlan(r *rand.Rand) (map[string]State, []Resource) {
+// randomPlan is resources of a kind, and what they shall be.
+func randomPlan(r *rand.Rand, kind string) (map[string]State, []Resource) {
 	rows := map[string]State{}
 	var list []Resource
 	for i := range 1 + r.IntN(6) {
@@ -197,7 +219,7 @@ func randomPlan(r *rand.Rand) (map[string]State, []Resource) {
 		if _, ok := to["all"]; ok {
 			to = State{"all": to["all"]}
 		}
-		list = append(list, Resource{Kind: "table", Name: name, Want: to, Rank: r.IntN(3)})
+		list = append(list, Resource{Kind: kind, Name: name, Want: to, Rank: r.IntN(3)})
 	}
 	return rows, list
 }
@@ -210,9 +232,16 @@ func TestRollback(t *testing.T) {
 	for seed := range uint64(200) {
 		for failAt := 0; ; failAt++ {
 			for _, crash := range []bool{false, true} {
-				rows, list := randomPlan(rand.New(rand.NewPCG(seed, 1)))
+				r := rand.New(rand.NewPCG(seed, 1))
+				rows, list := randomPlan(r, "table")
 				k := newTable(rows)
-				before := k.clone()
+				shades, more := randomPlan(r, "shadow")
+				k.shadow = &table{rows: shades, name: "shadow"}
+				for i := range more { // behind what it can be lost by
+					more[i].Rank += 3
+				}
+				list = append(list, more...)
+				before, shadow := k.clone(), k.shadow.clone()
 				dir := t.TempDir()
 				e, _ := newEngine(t, dir, k)
 				p := mustPlan(t, e, list...)
@@ -226,15 +255,24 @@ func TestRollback(t *testing.T) {
 					}
 					return nil
 				}
+				k.shadow.fail = k.fail
 				_, err := applyOrDie(t.Context(), e, p)
 				if n <= failAt { // fewer writes than that
 					if err != nil {
 						t.Fatalf("seed %d: %v", seed, err)
 					}
+					for _, want := range list {
+						rows := map[string]map[string]State{"table": k.rows, "shadow": k.shadow.rows}[want.Kind]
+						for key, v := range want.Want {
+							if rows[want.Name][key] != v {
+								t.Fatalf("seed %d: %s.%s is %s, not %s", seed, want.ID(), key, rows[want.Name][key], v)
+							}
+						}
+					}
 					changed += len(p.Changes)
 					goto next
 				}
-				k.fail = nil
+				k.fail, k.shadow.fail = nil, nil
 				if crash {
 					e, _ = newEngine(t, dir, k)
 					if err := e.Recover(t.Context()); err != nil {
@@ -245,6 +283,9 @@ func TestRollback(t *testing.T) {
 				}
 				if !reflect.DeepEqual(k.rows, before) {
 					t.Fatalf("seed %d, write %d, crash %v: %v, not %v", seed, failAt, crash, k.rows, before)
+				}
+				if !reflect.DeepEqual(k.shadow.rows, shadow) {
+					t.Fatalf("seed %d, write %d, crash %v: shadow: %v, not %v", seed, failAt, crash, k.shadow.rows, shadow)
 				}
 				if e.Pending() != nil {
 					t.Fatalf("seed %d: still pending", seed)

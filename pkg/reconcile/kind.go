@@ -31,6 +31,19 @@ type Kind interface {
 	Set(ctx context.Context, name string, to State) error
 }
 
+// Resetter is a kind whose changes make resources of other kinds lose their state.
+type Resetter interface {
+	// Resets names these resources, and the attributes that are lost. What is not
+	// there has nothing to lose.
+	Resets(name string, to State) []Ref
+}
+
+// Ref names attributes of a resource.
+type Ref struct {
+	Kind, Name string
+	Keys       []string
+}
+
 // Impact is how much a change disturbs.
 type Impact string
 
@@ -87,6 +100,8 @@ type Problem struct {
 	// Skip says that the device cannot have it at all: the plan leaves it out, and
 	// says so.
 	Skip bool
+	// Warn says that nothing is wrong, but that the plan is to say this.
+	Warn bool
 }
 
 // Error names the resource, the attribute, its value and what would be accepted.

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/randomizedcoder/l2d/internal/durable"
 )
 
 // Phase is how far a pending change is.
@@ -45,8 +47,8 @@ type Pending struct {
 // pendingFile is the name of the file in the engine's directory.
 const pendingFile = "pending.json"
 
-// bootID tells one run of the kernel from another: see random(4).
-func bootID() (string, error) {
+// BootID tells one run of the kernel from another: see random(4).
+func BootID() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b)), err
 }
@@ -74,7 +76,7 @@ func save(dir string, p *Pending) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(dir, pendingFile, append(b, '\n')); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, pendingFile), append(b, '\n')); err != nil {
 		return fmt.Errorf("pending change: %w", err)
 	}
 	return nil
@@ -84,33 +86,5 @@ func forget(dir string) error {
 	if err := os.Remove(filepath.Join(dir, pendingFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("pending change: %w", err)
 	}
-	return syncDir(dir)
-}
-
-// writeFile replaces a file in one step that outlives a crash.
-func writeFile(dir, name string, b []byte) error {
-	f, err := os.CreateTemp(dir, name+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, name))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.SyncDir(dir)
 }

@@ -10,6 +10,9 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
+
+	"github.com/randomizedcoder/l2d/internal/linediff"
 )
 
 // Change is what becomes of one resource.
@@ -21,11 +24,21 @@ type Change struct {
 	From State `json:"from"`
 	To   State `json:"to"`
 	// Undo is what is set to undo it: From, and what changes along with it.
-	Undo   State  `json:"undo"`
-	Again  string `json:"again,omitempty"`
-	Effect Effect `json:"effect"`
+	Undo  State  `json:"undo"`
+	Again string `json:"again,omitempty"`
+	// Restore is what the change resets of other resources, and is set when it has been
+	// undone.
+	Restore []Restore `json:"restore,omitempty"`
+	Effect  Effect    `json:"effect"`
 	// Enforce is the resource's.
 	Enforce bool `json:"enforce,omitempty"`
+}
+
+// Restore is the state of a resource that another one's change resets.
+type Restore struct {
+	Kind  string `json:"kind"`
+	Name  string `json:"name"`
+	State State  `json:"state"`
 }
 
 // ID is the resource's.
@@ -39,6 +52,8 @@ type Plan struct {
 	Changes   []Change `json:"changes"`
 	// Notes say what is left out, as the host cannot have it.
 	Notes []string `json:"notes,omitempty"`
+	// Warnings say what is possible, and probably not meant.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Worst is the greatest impact of the changes; empty if there are none.
@@ -66,9 +81,12 @@ func (p *Plan) Write(w io.Writer) error {
 	for _, n := range p.Notes {
 		printf("! left out: %s\n", n)
 	}
+	for _, w := range p.Warnings {
+		printf("! %s\n", w)
+	}
 	for _, c := range p.Changes {
 		printf("~ %s", c.ID())
-		if c.Effect.Impact != InPlace {
+		if c.Effect.Impact != InPlace || c.Effect.Why != "" {
 			printf("  (%s", c.Effect.Impact)
 			if c.Effect.Why != "" {
 				printf(": %s", c.Effect.Why)
@@ -79,6 +97,13 @@ func (p *Plan) Write(w io.Writer) error {
 		for _, key := range c.To.Keys() {
 			if c.From[key] == c.To[key] && c.Again != "" {
 				printf("    %s: %s, again, as %s changes it\n", key, c.To[key], c.Again)
+				continue
+			}
+			if isText(c.From[key]) || isText(c.To[key]) {
+				printf("    %s:\n", key)
+				for l := range strings.Lines(linediff.Of(c.From[key], c.To[key])) {
+					printf("      %s", l)
+				}
 				continue
 			}
 			printf("    %s: %s -> %s\n", key, c.From[key], c.To[key])
@@ -131,7 +156,7 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 		if !check(ctx, k, r, p, &errs) {
 			continue
 		}
-		c, err := change(ctx, k, r, touched[r.ID()])
+		c, err := e.change(ctx, k, r, touched[r.ID()])
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -143,6 +168,9 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 			if _, own := c.To[key]; !own {
 				touched[c.Kind+" "+key] = c.ID()
 			}
+		}
+		for _, lost := range c.Restore {
+			touched[lost.Kind+" "+lost.Name] = c.ID()
 		}
 	}
 	if len(errs) > 0 {
@@ -158,6 +186,9 @@ func check(ctx context.Context, k Kind, r *Resource, p *Plan, errs *[]error) boo
 	r.Want = maps.Clone(r.Want)
 	for _, problem := range k.Check(ctx, r) {
 		switch {
+		case problem.Warn:
+			p.Warnings = append(p.Warnings, problem.Error())
+			continue
 		case !problem.Skip:
 			*errs = append(*errs, problem)
 			good = false
@@ -173,7 +204,7 @@ func check(ctx context.Context, k Kind, r *Resource, p *Plan, errs *[]error) boo
 
 // change is what a resource needs, or nil. An earlier change may change it along
 // with its own resource.
-func change(ctx context.Context, k Kind, r *Resource, by string) (*Change, error) {
+func (e *Engine) change(ctx context.Context, k Kind, r *Resource, by string) (*Change, error) {
 	have, err := k.Observe(ctx, r.Name, r.Want.Keys())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.ID(), err)
@@ -191,5 +222,23 @@ func change(ctx context.Context, k Kind, r *Resource, by string) (*Change, error
 	if c.Undo, err = k.Before(ctx, r.Name, c.To); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.ID(), err)
 	}
+	if resetter, ok := k.(Resetter); ok {
+		c.Restore = e.lost(ctx, resetter.Resets(r.Name, c.To))
+	}
 	return c, nil
+}
+
+// lost is the state of what a change resets. What cannot be read, as the host or the
+// interface does not have it, is not lost.
+func (e *Engine) lost(ctx context.Context, refs []Ref) (out []Restore) {
+	for _, ref := range refs {
+		k, ok := e.kinds[ref.Kind]
+		if !ok {
+			continue
+		}
+		if s, err := k.Observe(ctx, ref.Name, ref.Keys); err == nil && len(s) > 0 {
+			out = append(out, Restore{ref.Kind, ref.Name, s})
+		}
+	}
+	return out
 }

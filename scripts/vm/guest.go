@@ -17,9 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// inMachine is set in the environment of the command, for it to know where it is.
+const inMachine = "L2D_VM"
+
 // guestEnv is what the command finds in its environment.
 var guestEnv = map[string]string{
 	"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "HOME": "/root", "LANG": "C.UTF-8", "TMPDIR": "/tmp",
+	inMachine: "1",
 }
 
 // guest is the first process of the machine: it finds the root file system, runs
@@ -120,7 +124,9 @@ func enterRoot(tree bool) error {
 			return err
 		}
 	}
-	return nil
+	// Where udev is, this is there before its module is.
+	const tun = 10<<8 | 200
+	return errors.Join(os.Mkdir("/dev/net", 0o755), unix.Mknod("/dev/net/tun", unix.S_IFCHR|0o666, tun))
 }
 
 // await tries until there is no error, for as long as devices may take to appear.

@@ -40,7 +40,7 @@ var ports = []string{"out", "err", "exit"}
 
 // kernelArguments make a machine start quickly and its panics end it.
 var kernelArguments = []string{
-	"console=ttyS0", "quiet", "loglevel=5", "panic=-1", "audit=0", "mitigations=off", "nokaslr",
+	"console=ttyS0", "quiet", "loglevel=5", "panic=-1", "log_buf_len=16M", "audit=0", "mitigations=off", "nokaslr",
 	"tsc=reliable", "no_timer_check", "cryptomgr.notests", "random.trust_cpu=on",
 }
 

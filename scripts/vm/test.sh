@@ -15,8 +15,12 @@ KIT=$(realpath -m "${L2D_VM_KIT:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/l2d/vm
 # NAME PACKAGE TIMEOUT ARGUMENT...: a package's test, and how long its machine may
 # run. An emulated processor is 10 to 30 times slower: no test of time is here.
 SUITES='
+machine scripts/vm 5m -test.run=TestMachine
 verifier loader 25m -test.run=TestVerifier$ -loader.rulesets=../examples/*/*.nft,../pkg/lab/diff/testdata/rulesets/*.nft
+links loader 15m -test.run=Encapsulated|WireGuard|VLAN -loader.links
+log pkg/lab/diff 10m -test.run=TestLog
 examples pkg/lab/diff 25m -test.run=TestExamples -diff.packets=200 -diff.parallel=1
+qdisc pkg/host 15m -test.run=TestQdisc
 '
 
 usage() {
@@ -53,7 +57,7 @@ while read -r name package timeout arguments; do
 		echo "== vm: $name on Linux $kernel"
 		# shellcheck disable=SC2016,SC2086 # the machine's shell expands it; a list
 		"$KIT/vm" -kit "$KIT" -kernel "$kernel" -tree "$tree" -timeout "$timeout" -- bash -c '
-			ip link set lo up && cd "$1" && shift && exec ./vm.test -test.v "$@"' vm "$package" $arguments </dev/null ||
+			ip link set lo up && echo 1 >/proc/sys/net/netfilter/nf_log_all_netns && cd "$1" && shift && exec ./vm.test -test.v "$@"' vm "$package" $arguments </dev/null ||
 			failed="$failed $name:$kernel"
 		echo "== vm: $name on Linux $kernel took $((SECONDS - begin)) s"
 	done

@@ -47,19 +47,24 @@ func (t *trial) alike(a, b uint16) bool {
 	return a == b || !slices.ContainsFunc(t.numbers, func(n uint16) bool { return cmp.Compare(a, n) != cmp.Compare(b, n) })
 }
 
+// prefixesOf are the addresses and prefixes of a ruleset.
+func prefixesOf(ruleset string) []netip.Prefix {
+	var list []netip.Prefix
+	for _, m := range addressText.FindAllString(ruleset, -1) {
+		if p, err := netip.ParsePrefix(m); err == nil {
+			list = append(list, p)
+		} else if a, err := netip.ParseAddr(m); err == nil {
+			list = append(list, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return list
+}
+
 // addressesOf are the ends of the addresses and prefixes of a ruleset, and those
 // next to them.
 func addressesOf(ruleset string) []netip.Addr {
 	var list []netip.Addr
-	for _, m := range addressText.FindAllString(ruleset, -1) {
-		p, err := netip.ParsePrefix(m)
-		if err != nil {
-			a, err := netip.ParseAddr(m)
-			if err != nil {
-				continue
-			}
-			p = netip.PrefixFrom(a, a.BitLen())
-		}
+	for _, p := range prefixesOf(ruleset) {
 		first, last := p.Masked().Addr(), lastOf(p)
 		for _, a := range []netip.Addr{first.Prev(), first, last, last.Next()} {
 			if a.IsValid() && !slices.Contains(list, a) {
@@ -90,26 +95,23 @@ func (r *Rig) nearHosts(ruleset string) ([][2][]netip.Addr, error) {
 		if i < 0 {
 			continue
 		}
-		if r.ports[i].onLink(a) && !slices.Contains(r.ports[i].hosts[version(a)], a) && !r.added[a] {
-			if err := r.addNeighbour(i, a); err != nil {
-				return nil, err
-			}
+		if err := r.addNeighbour(i, a); err != nil {
+			return nil, err
 		}
 		near[i][version(a)] = append(near[i][version(a)], a)
 	}
 	if !strings.Contains(ruleset, "prefix to") {
 		return near, nil
 	}
-	for i, p := range r.ports {
-		for v, own := range p.addrs {
-			for a := range r.hostsOf(v, near) {
-				a = withPrefix(own, a)
-				if r.portOf(a) != i || r.added[a] {
-					continue
-				}
-				if err := r.addNeighbour(i, a); err != nil {
-					return nil, err
-				}
+	for _, to := range prefixesOf(ruleset) {
+		for a := range r.hostsOf(version(to.Addr()), near) {
+			a = withPrefix(to, a)
+			i := r.portOf(a)
+			if i < 0 {
+				continue
+			}
+			if err := r.addNeighbour(i, a); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -164,7 +166,25 @@ func (r *Rig) portOf(a netip.Addr) int {
 	return wan
 }
 
+// meet has the routers know whom packets leave as, before they are answered.
+func (r *Rig) meet(saw seen) error {
+	for _, f := range saw.frames {
+		p, ok := parse(f.frame[etherHeader:])
+		if !ok || r.portOf(p.src) != f.port {
+			continue
+		}
+		if err := r.addNeighbour(f.port, p.src); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addNeighbour has the routers know a host, if it is next to them.
 func (r *Rig) addNeighbour(port int, a netip.Addr) error {
+	if p := r.ports[port]; !p.onLink(a) || slices.Contains(p.hosts[version(a)], a) || r.added[a] {
+		return nil
+	}
 	r.added[a] = true
 	for _, router := range r.routers {
 		err := router.self.do(func() error {

@@ -29,10 +29,13 @@ type choices struct {
 	// lucky is how often it may still choose the port that the client has: where
 	// rules have it choose at random, of the lower ones once in some hundred times.
 	lucky int
+	// owner is the source that had a translated one first, towards anybody: l2d,
+	// whose mappings are endpoint-independent, gives its port to no other.
+	owner map[natKey]netip.AddrPort
 }
 
 func newChoices(random bool) *choices {
-	c := &choices{name: map[natKey]uint16{}, used: map[natKey]netip.AddrPort{}, mapped: map[netip.AddrPort]map[uint16]bool{}}
+	c := &choices{name: map[natKey]uint16{}, used: map[natKey]netip.AddrPort{}, mapped: map[netip.AddrPort]map[uint16]bool{}, owner: map[natKey]netip.AddrPort{}}
 	if random {
 		c.lucky = 8
 	}
@@ -250,8 +253,9 @@ func (n *choices) isOthers(k natKey, source netip.AddrPort) bool {
 
 // learn gives names to the ports that the routers chose for a flow. A router
 // may change a source port if another flow has the tuple, or if it changed it
-// for the same source before, or may be told to; what else it changes has to be
-// the other's choice, too. It tells whether only one router kept a port.
+// for the same source before, or may be told to. l2d may do so if another source
+// has the port, towards whatever end. What else they change has to be the other's
+// choice, too. It tells whether only one router kept a port.
 func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) (differ bool) {
 	in, ok := parse(sent)
 	if !ok {
@@ -274,7 +278,8 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 		}
 		same := to[i]
 		same.local = netip.AddrPortFrom(same.local.Addr(), from.local.Port())
-		free[i] = to[i] != same && (both[i].isOthers(same, from.local) || both[i].mapped[from.local][to[i].local.Port()])
+		first, owned := both[i].owner[natKey{same.proto, same.local, netip.AddrPort{}}]
+		free[i] = to[i] != same && (i == 1 && owned && first != from.local || both[i].isOthers(same, from.local) || both[i].mapped[from.local][to[i].local.Port()])
 		// The kernel looks before the source's translation, too, and only then has
 		// another identifier for a query: ports are not the destination's to change.
 		if in.proto == icmpProto(version(in.src)) {
@@ -291,6 +296,9 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 	}
 	for i, c := range both {
 		c.used[to[i]] = from.local
+		if own := (natKey{to[i].proto, to[i].local, netip.AddrPort{}}); c.owner[own] == (netip.AddrPort{}) {
+			c.owner[own] = from.local
+		}
 		if !kept(i) {
 			if c.mapped[from.local] == nil {
 				c.mapped[from.local] = map[uint16]bool{}

@@ -29,6 +29,7 @@ var Differences = []Difference{
 	{"TTL or hop limit of 1, packets over the path's MTU", "the kernel answers them between prerouting and forward; l2d asks the ruleset first"},
 	{"sources that no host may have (127.0.0.0/8, multicast, ...)", "the kernel's routing drops them between prerouting and input or forward; l2d shows them to the chains first"},
 	{"sources that are the router's own addresses", "the kernel's routing drops them; l2d forwards them. Answers to copies of frames can be like that"},
+	{"fragments, where rules copy packets to an address", "the kernel copies the datagram, and cuts it again; l2d copies none that came in fragments"},
 	{"multicast", "the kernel drops what nobody has joined before the input chains; l2d leaves that to the stack behind them"},
 	{"flows of packets with an IPv6 authentication header", "nf_conntrack and nftables look for the transport header behind it; to l2d it is the transport header"},
 	{"wrong transport checksums", "nf_conntrack calls them invalid; l2d does not verify what it does not write"},
@@ -37,8 +38,11 @@ var Differences = []Difference{
 	{"segments out of the window of connections whose handshake was not seen, or not whole", "what both then believe of the window is not always the same"},
 	{"ICMP queries and answers with a code other than 0", "nf_conntrack has the code in its tuple, so an answer with another code is invalid; l2d does not look at it"},
 	{"two flows of a protocol without ports that masquerading makes one", "both drop the second; the kernel does so behind the last chain, l2d before the postrouting chains after NAT"},
+	{"two flows whose answers have one tuple and zone, with zones of one direction, and no NAT", "the kernel drops the second, l2d changes its port"},
 	{"rules about a port that NAT chose", "the choice is free: where chains see it, clients have different ports"},
+	{"checksums of SCTP in what a translated ICMP error quotes", "the kernel makes them over the part that is quoted; l2d leaves them as they came"},
 	{"ICMPv6 errors of a reject statement to where another interface leads", "the kernel sends them from an address of the interface that the packet came by, l2d from one of the interface that they leave by"},
+	{"rules about what the error of a reject statement quotes", "of a translated flow, the kernel translates it behind the rules; to l2d's it is as it leaves"},
 	{"rejects of the router's own packets", "the kernel's answers go over lo, through its chains; l2d's come in by the interface"},
 	{"a maximum segment size at an odd offset that a rule writes", "the kernel's checksum is wrong then; l2d's is right"},
 	{"ports of UDP datagrams without a checksum that a rule writes", "the kernel makes a checksum of what is none; l2d leaves it out"},
@@ -65,10 +69,13 @@ var rejectsOwn = regexp.MustCompile(`hook output(?:[^{}]|\{[^{}]*\})*reject`)
 // asksProtocol finds rules about what is in a flow's tuple besides addresses.
 var asksProtocol = regexp.MustCompile(`ct (?:protocol|\w+ (?:protocol|proto-))`)
 
+// copiesTo finds rules that copy packets to an address.
+var copiesTo = regexp.MustCompile(`dup to [^"]`)
+
 // avoided tells whether a packet may meet a difference that no traffic can know
 // of: it is not sent.
 func (t *trial) avoided(s shot) bool {
-	if s.port >= 0 && t.isOwn(s) {
+	if s.port >= 0 && t.isOwn(s) || t.copies && len(s.ip[0]) > 1 {
 		return true
 	}
 	p, ok := parse(s.ip[0][0])

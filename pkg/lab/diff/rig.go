@@ -264,6 +264,11 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	defer pinThread(r.cpu)()
 	xdp := opt.Seed%2 == 0
 	res := &Result{Ruleset: file, Seed: opt.Seed, XDP: xdp}
+	for _, router := range r.routers {
+		if err := router.giveUp(); err != nil {
+			return nil, err
+		}
+	}
 	l, err := r.load(ctx, file, opt)
 	if err != nil {
 		return nil, err
@@ -275,8 +280,9 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
 		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{},
-		portsShow: portsShow(text), partsShow: partsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text),
-		asksProtocol: asksProtocol.MatchString(text), numbers: numbersOf(text), expiry: opt.Expiry,
+		portsShow: portsShow(text) || copiesTo.MatchString(text), partsShow: partsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text),
+		asksProtocol: asksProtocol.MatchString(text), copies: copiesTo.MatchString(text), numbers: numbersOf(text), expiry: opt.Expiry,
+		countsConns: strings.Contains(text, "ct count"),
 	}
 	if t.near, err = r.nearHosts(text); err != nil {
 		return nil, err
@@ -413,12 +419,16 @@ type trial struct {
 	near    [][2][]netip.Addr // hosts near the ruleset's own, by port and family
 	// others have a flow of a protocol without ports.
 	others map[netip.Addr]bool
-	// portsShow: rules can match on the routers' free choice of a port, so that
+	// portsShow: rules can match on the routers' free choice of a port, or copy
+	// packets with it, so that
 	// clients do without the same ports.
 	portsShow bool
-	rejects   bool // rules answer
+	// countsConns: rules count connections.
+	countsConns bool
+	rejects     bool // rules answer
 	// partsShow: rules can match on what fragments begin with.
 	partsShow bool
+	copies    bool // rules copy packets to an address
 	// rejectsOwn: also to what the router sends itself.
 	rejectsOwn   bool
 	asksProtocol bool   // rules ask about the protocol of flows
@@ -443,6 +453,26 @@ type shot struct {
 	ip    [2][][]byte
 }
 
+// connCountAge is some ticks of the kernel's clock. Within one, it looks for dead
+// connections once only, and what a packet on another CPU has begun it believes in
+// for two.
+const connCountAge = 12 * time.Millisecond
+
+// passTicks waits for the kernel's ticks, which may be late: by the clock that
+// they move.
+func passTicks(d time.Duration) error {
+	now := func() (time.Duration, error) {
+		var ts unix.Timespec
+		err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &ts)
+		return time.Duration(ts.Nano()), err
+	}
+	begin, err := now()
+	for at := begin; err == nil && at-begin < d; at, err = now() {
+		time.Sleep(d / 4)
+	}
+	return err
+}
+
 // firstOf is the packet, or the first fragment in whatever order they are sent.
 func firstOf(ip [][]byte) []byte {
 	for _, b := range ip {
@@ -463,6 +493,11 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 	if t.avoided(s) {
 		return saw, nil
 	}
+	if t.countsConns {
+		if err := passTicks(connCountAge); err != nil {
+			return saw, err
+		}
+	}
 	for i, r := range t.routers {
 		var frames [][]byte
 		for _, ip := range s.ip[i] {
@@ -480,6 +515,9 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 			return saw, err
 		}
 		saw[i] = r.collect()
+		if err := t.meet(saw[i]); err != nil {
+			return saw, err
+		}
 	}
 	if t.stalled() {
 		return saw, ErrStalled

@@ -229,6 +229,26 @@ func (r *router) waitUp() error {
 	return nil
 }
 
+// giveUp ends the search for neighbours that nobody has: what waits for them
+// would be answered in the middle of the next run.
+func (r *router) giveUp() error {
+	return r.self.do(func() error {
+		list, err := netlink.NeighList(0, unix.AF_UNSPEC)
+		if err != nil {
+			return fmt.Errorf("neighbours: %w", err)
+		}
+		for _, n := range list {
+			if n.State&netlink.NUD_INCOMPLETE == 0 {
+				continue
+			}
+			if err := netlink.NeighDel(&n); err != nil && !errors.Is(err, unix.ENOENT) {
+				return fmt.Errorf("neighbour %v: %w", n.IP, err)
+			}
+		}
+		return nil
+	})
+}
+
 // nft runs nft in the router's namespace.
 func (r *router) nft(stdin string, args ...string) (out string, err error) {
 	err = r.self.do(func() error {

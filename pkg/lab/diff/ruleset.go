@@ -130,7 +130,8 @@ type enforcement struct {
 	dp    *loader.Dataplane
 	pin   string
 	rules []rule
-	begin []table // its maps before the first packet
+	logs  []policy.LogInfo // by Event.Log
+	begin []table          // its maps before the first packet
 }
 
 // modeOf is how the dataplane forwards.
@@ -153,7 +154,7 @@ func (r *router) enforce(ctx context.Context, text, pin string, l *loaded) (*enf
 		return nil, err
 	}
 	links, names := []nft.Link{{Name: "lo", Index: 1}}, map[string]int{"lo": 1}
-	cfg := loader.Config{PinPath: pin, MaxFlows: maxFlows, MaxHalfOpen: maxHalfOpen, Timeouts: l.timeouts, TCP: flow.DefaultTCP()}
+	cfg := loader.Config{PinPath: pin, MaxFlows: maxFlows, MaxHalfOpen: maxHalfOpen, Timeouts: l.timeouts, TCP: flow.DefaultTCP(), NAT: flow.DefaultNAT()}
 	for i, p := range r.ports {
 		links = append(links, nft.Link{Name: p.name, Index: r.index[i]})
 		names[p.name] = r.index[i]
@@ -168,7 +169,7 @@ func (r *router) enforce(ctx context.Context, text, pin string, l *loaded) (*enf
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	cfg.Policy = program
-	e := &enforcement{pin: pin}
+	e := &enforcement{pin: pin, logs: program.Logs}
 	if err := r.self.do(func() (err error) { e.dp, err = loader.Apply(cfg); return err }); err != nil {
 		return nil, err
 	}

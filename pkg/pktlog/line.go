@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-package main
+// Package pktlog writes what log statements report in the words of the kernel.
+package pktlog
 
 import (
 	"encoding/binary"
@@ -40,9 +41,9 @@ const (
 	logMACDecode = 0x20
 )
 
-// packetLine describes a packet in the words of the kernel's nf_log_syslog. flags
-// are NF_LOG_*, link names come from name.
-func packetLine(e *loader.Event, flags uint32, name func(index int) string) string {
+// Line describes a packet in the words of the kernel's nf_log_syslog. flags are
+// NF_LOG_*, link names come from name.
+func Line(e *loader.Event, flags uint32, name func(index int) string) string {
 	l := &line{flags: flags}
 	l.printf("IN=%s OUT=%s ", name(int(e.IIF)), name(int(e.OIF)))
 	if e.NFProto != nfprotoIPv4 && e.NFProto != nfprotoIPv6 {
@@ -67,9 +68,9 @@ func packetLine(e *loader.Event, flags uint32, name func(index int) string) stri
 	return strings.TrimRight(l.String(), " ")
 }
 
-// auditLine describes a packet in the words of the kernel's audit records, for
+// Audit describes a packet in the words of the kernel's audit records, for
 // statements with the level audit.
-func auditLine(e *loader.Event) string {
+func Audit(e *loader.Event) string {
 	mark := "0"
 	if e.Mark != 0 {
 		mark = fmt.Sprintf("%#x", e.Mark)

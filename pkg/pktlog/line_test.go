@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-package main
+package pktlog
 
 import (
 	"encoding/hex"
@@ -12,7 +12,7 @@ import (
 
 // The lines are those of the kernel's nf_log_syslog for the same packets, of
 // which no more than the headers is known.
-func TestPacketLine(t *testing.T) {
+func TestLine(t *testing.T) {
 	names := map[int]string{0: "", 2: "enp1s0", 3: "br0"}
 	for _, c := range []struct {
 		name   string
@@ -54,14 +54,14 @@ func TestPacketLine(t *testing.T) {
 		e := loader.Event{IIF: c.iif, OIF: c.oif, NFProto: c.proto, L4Proto: c.l4, Len: 28}
 		copy(e.NH[:], unhex(t, c.nh))
 		e.THLen = uint8(copy(e.TH[:], unhex(t, c.th)))
-		if got := packetLine(&e, 0, func(i int) string { return names[i] }); got != c.want {
+		if got := Line(&e, 0, func(i int) string { return names[i] }); got != c.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", c.name, got, c.want)
 		}
 	}
 }
 
-// TestPacketLineData has what is behind the headers' first bytes, and in front.
-func TestPacketLineData(t *testing.T) {
+// TestLineData has what is behind the headers' first bytes, and in front.
+func TestLineData(t *testing.T) {
 	const (
 		mac       = "02000000000a 02000000000b 0800"
 		inner     = "45000030 00070000 40110000 c0a80132 ac100009"
@@ -115,7 +115,7 @@ func TestPacketLineData(t *testing.T) {
 		copy(e.NH[:], data)
 		e.L4Offset = uint16(header)
 		e.THLen = uint8(copy(e.TH[:], data[header:]))
-		if got := packetLine(&e, c.flags, func(i int) string { return []string{"", "", "enp1s0"}[i] }); got != c.want {
+		if got := Line(&e, c.flags, func(i int) string { return []string{"", "", "enp1s0"}[i] }); got != c.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", c.name, got, c.want)
 		}
 	}
@@ -128,14 +128,14 @@ func TestFrameLine(t *testing.T) {
 	e.DataLen = uint16(copy(e.Data[:], unhex(t, "0001 0800 06 04 0001 02000000000b ac100009 000000000000 ac100002")))
 	name := func(int) string { return "x" }
 	const arp = "ARP HTYPE=1 PTYPE=0x0800 OPCODE=1 MACSRC=02:00:00:00:00:0b IPSRC=172.16.0.9 MACDST=00:00:00:00:00:00 IPDST=172.16.0.2"
-	if got, want := packetLine(&e, 0, name), "IN=x OUT=x "+arp; got != want {
+	if got, want := Line(&e, 0, name), "IN=x OUT=x "+arp; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got, want := packetLine(&e, logMACDecode, name), "IN=x OUT=x MACSRC=02:00:00:00:00:0b MACDST=ff:ff:ff:ff:ff:ff MACPROTO=0806 "+arp; got != want {
+	if got, want := Line(&e, logMACDecode, name), "IN=x OUT=x MACSRC=02:00:00:00:00:0b MACDST=ff:ff:ff:ff:ff:ff MACPROTO=0806 "+arp; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	copy(e.MAC[12:], unhex(t, "88cc"))
-	if got, want := packetLine(&e, 0, name), "IN=x OUT=x MAC=ff:ff:ff:ff:ff:ff:02:00:00:00:00:0b:88:cc"; got != want {
+	if got, want := Line(&e, 0, name), "IN=x OUT=x MAC=ff:ff:ff:ff:ff:ff:02:00:00:00:00:0b:88:cc"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -145,10 +145,10 @@ func TestOwner(t *testing.T) {
 	e := loader.Event{NFProto: nfprotoIPv4, Flags: loader.EventSocket, UID: 1000, GID: 100, Mark: 7, L4Proto: 47}
 	copy(e.NH[:], unhex(t, "45000014 00010000 402f0000 ac100002 ac100009"))
 	const want = "IN= OUT= SRC=172.16.0.2 DST=172.16.0.9 LEN=20 TOS=0x00 PREC=0x00 TTL=64 ID=1 PROTO=47 UID=1000 GID=100 MARK=0x7"
-	if got := packetLine(&e, 8, func(int) string { return "" }); got != want {
+	if got := Line(&e, 8, func(int) string { return "" }); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got, want := auditLine(&e), "mark=0x7 saddr=172.16.0.2 daddr=172.16.0.9 proto=47"; got != want {
+	if got, want := Audit(&e), "mark=0x7 saddr=172.16.0.2 daddr=172.16.0.9 proto=47"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

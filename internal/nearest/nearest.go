@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-package host
+// Package nearest finds the name that was probably meant.
+package nearest
 
 import (
 	"slices"
@@ -15,9 +16,9 @@ func anyOf(names []string) string {
 	return "one of " + strings.Join(slices.Sorted(slices.Values(names)), ", ")
 }
 
-// nearestOf is the one of some names that is most like another, or the only one that
-// has it as a part; empty if there is none.
-func nearestOf(name string, names []string) string {
+// Of is the one of some names that is most like another, or the only one that has
+// it as a part; empty if there is none.
+func Of(name string, names []string) string {
 	part := ""
 	for _, n := range names {
 		if strings.Contains(n, name) && n != name {

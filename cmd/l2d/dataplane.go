@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync/atomic"
+
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+)
+
+// dataplaneKind makes what the dataplane enforces a resource of the host: its change
+// is planned, applied and undone like every other one. There is one, whose attributes
+// are the texts of its files.
+type dataplaneKind struct {
+	d *daemon
+	// prepared is a plan that was made of such texts already.
+	prepared atomic.Pointer[enforce.Plan]
+}
+
+const (
+	dataplaneName = "dataplane"
+	// Attributes.
+	configurationKey = "configuration" // all but what is declared of the host
+	rulesetKey       = "ruleset"       // as nft lists it; not if it is the kernel's
+	// dataplaneRank is behind those of the host: the firewall changes when its
+	// interfaces are as they shall be.
+	dataplaneRank = 100
+)
+
+// resource is the dataplane as a plan wants it.
+func (k *dataplaneKind) resource(p *enforce.Plan) reconcile.Resource {
+	k.prepared.Store(p)
+	r := reconcile.Resource{
+		Kind: k.Name(), Name: "l2d", Rank: dataplaneRank, At: reconcile.Place{File: p.Config.Path, Line: 1, Column: 1},
+		Want: reconcile.State{configurationKey: p.Config.Text},
+	}
+	if !p.Config.Dataplane.Kernel() {
+		r.Want[rulesetKey] = p.Text
+	}
+	return r
+}
+
+// Name implements reconcile.Kind.
+func (k *dataplaneKind) Name() string { return dataplaneName }
+
+// Check implements reconcile.Kind.
+func (k *dataplaneKind) Check(_ context.Context, r *reconcile.Resource) []reconcile.Problem {
+	if _, dp := k.d.state(); dp == nil {
+		return []reconcile.Problem{{Resource: r, Problem: "it is detached", Want: "l2ctl reload, which attaches it", Skip: true}}
+	}
+	return nil
+}
+
+// Observe implements reconcile.Kind.
+func (k *dataplaneKind) Observe(_ context.Context, _ string, keys []string) (reconcile.State, error) {
+	p, _ := k.d.state()
+	if p == nil {
+		return nil, fmt.Errorf("no dataplane: %w", fs.ErrNotExist)
+	}
+	return reconcile.State{configurationKey: p.Config.Text, rulesetKey: p.Text}.Pick(keys), nil
+}
+
+// Same implements reconcile.Kind.
+func (k *dataplaneKind) Same(key, want, have string) bool {
+	if key != configurationKey || want == have {
+		return want == have
+	}
+	a, err := config.Parse("", []byte(want))
+	if err != nil {
+		return false
+	}
+	b, err := config.Parse("", []byte(have))
+	return err == nil && a.SameButHost(b)
+}
+
+// Effect implements reconcile.Kind. What nft lists it reads again, with a few bugs of
+// its older versions: a change that could not be undone for one is not taken for one
+// that could.
+func (k *dataplaneKind) Effect(_ string, to reconcile.State) reconcile.Effect {
+	p, _ := k.d.state()
+	if _, ok := to[rulesetKey]; ok {
+		again, err := enforce.PrepareText(context.Background(), p.Config, p.Text)
+		if err == nil && again.Text != p.Text {
+			err = errors.New("it comes to another one")
+		}
+		if err != nil {
+			return reconcile.Effect{Impact: reconcile.NotRevertable, Why: fmt.Sprintf("nft does not read what it lists of the ruleset in force: %v", err)}
+		}
+	}
+	return reconcile.Effect{Impact: reconcile.InPlace}
+}
+
+// Before implements reconcile.Kind: either text is of no use without the other.
+func (k *dataplaneKind) Before(ctx context.Context, name string, _ reconcile.State) (reconcile.State, error) {
+	s, err := k.Observe(ctx, name, []string{configurationKey, rulesetKey})
+	if s[rulesetKey] == "" {
+		delete(s, rulesetKey)
+	}
+	return s, err
+}
+
+// Set implements reconcile.Kind.
+func (k *dataplaneKind) Set(ctx context.Context, _ string, to reconcile.State) error {
+	k.d.change.Lock()
+	defer k.d.change.Unlock()
+	p, err := k.prepare(ctx, to)
+	if err != nil {
+		return err
+	}
+	if !k.d.begun {
+		// Before its start, the daemon is told what to start with.
+		k.d.setPlan(p)
+		return nil
+	}
+	if _, dp := k.d.state(); dp == nil {
+		return fmt.Errorf("the dataplane is detached: %w", fs.ErrNotExist)
+	}
+	return k.d.apply(ctx, p)
+}
+
+// prepare makes a plan of texts, and of those in force where one is missing.
+func (k *dataplaneKind) prepare(ctx context.Context, to reconcile.State) (*enforce.Plan, error) {
+	text, ruleset := to[configurationKey], to[rulesetKey]
+	if p, _ := k.d.state(); p != nil {
+		if _, ok := to[configurationKey]; !ok {
+			text = p.Config.Text
+		}
+		if _, ok := to[rulesetKey]; !ok {
+			ruleset = p.Text
+		}
+	}
+	c, err := config.Parse(k.d.path, []byte(text))
+	if err != nil {
+		return nil, err
+	}
+	if p := k.prepared.Load(); p != nil && p.Text == ruleset && p.Config.SameButHost(c) {
+		return p, nil
+	}
+	return enforce.PrepareText(ctx, c, ruleset)
+}

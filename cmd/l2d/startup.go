@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/revision"
+)
+
+// What a daemon starts with are its files, unless they are known to be wrong: a file
+// that cannot be used, a change that was undone or never confirmed, or one that was
+// for an earlier run of the kernel only must not leave the host without its firewall,
+// or lock its owner out again. Then it is the revision that was in force before.
+
+// revisionsOf opens the revisions in a state directory.
+func revisionsOf(stateDir string) *revision.Store {
+	return revision.Open(filepath.Join(stateDir, "revisions"))
+}
+
+// latest is the revision that the daemon would start with; nil if there is none.
+func latest(list []revision.Revision) *revision.Revision {
+	boot, err := reconcile.BootID()
+	if err != nil {
+		slog.Error("the run of the kernel is not known", "err", err)
+	}
+	for i := range list {
+		if list[i].Starts(boot) {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// loadConfig reads the configuration file; if that cannot be, it is the one that the
+// daemon would start with in its place. An error is the file's.
+func loadConfig(path string) (*config.Config, error) {
+	c, err := config.Load(path)
+	if err == nil {
+		return c, nil
+	}
+	list, listErr := revisionsOf(config.DefaultStateDir).List()
+	r := latest(list)
+	if listErr != nil || r == nil {
+		return nil, err
+	}
+	if c, parseErr := config.Parse(path, []byte(r.Text)); parseErr == nil {
+		return c, nil
+	}
+	return nil, err
+}
+
+// choose finds what to start with. It is called after changes that were not final are
+// undone, which may have chosen.
+func (d *daemon) choose(ctx context.Context) error {
+	list, err := d.host.revisions.List()
+	if err != nil {
+		slog.Error("revisions cannot be read", "err", err)
+	}
+	file, fileErr := d.prepareFile(ctx)
+	r, why := d.other(list, file, fileErr)
+	if r == nil {
+		if plan, _ := d.state(); plan != nil {
+			return nil
+		}
+		d.host.notice = ""
+		d.setPlan(file)
+		return fileErr
+	}
+	p, err := d.prepareRevision(ctx, r)
+	if err != nil {
+		slog.Error("a revision cannot be put in force", "revision", r.Number, "err", err)
+		d.setPlan(file)
+		return fileErr
+	}
+	slog.Warn("not the files but a revision is put in force", "revision", r.Number, "why", why)
+	d.host.notice = fmt.Sprintf("revision %d is in force, not the files: %s", r.Number, why)
+	d.setPlan(p)
+	return nil
+}
+
+// other is the revision to start with in place of the files, and why; nil if it is the
+// files.
+func (d *daemon) other(list []revision.Revision, file *enforce.Plan, fileErr error) (*revision.Revision, string) {
+	if pending := d.host.engine.Pending(); pending != nil && pending.Phase == reconcile.Waiting {
+		for i := range list {
+			if list[i].Change == pending.ID {
+				return &list[i], "it waits for its confirmation"
+			}
+		}
+	}
+	last := latest(list)
+	if last == nil {
+		return nil, ""
+	}
+	if fileErr != nil {
+		return last, fileErr.Error()
+	}
+	files := &revision.Revision{Text: file.Config.Text, Ruleset: file.Text}
+	if last.Same(files) {
+		return nil, ""
+	}
+	for i := range list {
+		if list[i].Same(files) {
+			return last, fmt.Sprintf("they are those of revision %d (%s)", list[i].Number, list[i].Outcome())
+		}
+	}
+	return nil, "" // edited since
+}
+
+func (d *daemon) prepareFile(ctx context.Context) (*enforce.Plan, error) {
+	c, err := config.Load(d.path)
+	if err != nil {
+		return nil, err
+	}
+	return enforce.Prepare(ctx, c)
+}
+
+func (d *daemon) prepareRevision(ctx context.Context, r *revision.Revision) (*enforce.Plan, error) {
+	c, err := config.Parse(d.path, []byte(r.Text))
+	if err != nil {
+		return nil, err
+	}
+	return enforce.PrepareText(ctx, c, r.Ruleset)
+}

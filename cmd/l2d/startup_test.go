@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/revision"
+)
+
+// history is a daemon whose rulesets differ in a port.
+type history struct {
+	*host
+	p *daemonProcess
+}
+
+func (h *history) port(port string) {
+	h.t.Helper()
+	h.write("firewall.nft", strings.Replace(ruleset, "dport 22", "dport "+port, 1))
+}
+
+// runs checks which ruleset is in force, and whether it is said why not the files.
+func (h *history) runs(port, notice string) {
+	h.t.Helper()
+	r, err := h.client().Rules(h.t.Context())
+	if err != nil || !strings.Contains(r.Text, "tcp dport "+port+" accept") {
+		h.t.Errorf("not port %s, %v:\n%s", port, err, r.Text)
+	}
+	if s := h.status(); !strings.Contains(s.Host.Notice, notice) || notice == "" && s.Host.Notice != "" {
+		h.t.Errorf("notice %q", s.Host.Notice)
+	}
+}
+
+func (h *history) apply(o api.HostOptions) api.HostApplied {
+	h.t.Helper()
+	a, err := h.client().HostApply(h.t.Context(), o)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return a
+}
+
+// restart kills the daemon, has something happen meanwhile, and starts another one.
+func (h *history) restart(meanwhile func()) {
+	h.t.Helper()
+	if err := h.p.Process.Kill(); err != nil {
+		h.t.Fatal(err)
+	}
+	_ = h.p.Wait()
+	meanwhile()
+	h.p = h.start()
+	h.expect("READY=1")
+}
+
+// edit replaces text in a file of the state directory.
+func (h *history) edit(name, from, to string) {
+	h.t.Helper()
+	path := filepath.Join(h.path("state"), name)
+	b, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(b), from) {
+		h.t.Fatalf("%s: no %q, %v", name, from, err)
+	}
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(b), from, to)), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// TestRevisions: a ruleset is planned, confirmed and undone like the rest of the host,
+// and what is known to be wrong is not started with.
+func TestRevisions(t *testing.T) {
+	h := &history{host: newHost(t)}
+	h.p = h.start()
+	h.expect("READY=1")
+	c, ctx, nothing := h.client(), t.Context(), func() {}
+
+	h.port("23")
+	plan, err := c.HostPlan(ctx)
+	if err != nil || len(plan.Changes) != 1 || plan.Changes[0].Kind != dataplaneName || !strings.Contains(plan.Changes[0].To[rulesetKey], "dport 23") {
+		t.Fatalf("%+v, %v", plan, err)
+	}
+	h.runs("22", "")
+
+	a := h.apply(api.HostOptions{Confirm: time.Hour})
+	h.runs("23", "")
+	if _, err := c.Reload(ctx); !api.IsBadInput(err) || !strings.Contains(err.Error(), a.Pending.ID) {
+		t.Errorf("a reload meanwhile: %v", err)
+	}
+	h.restart(func() { h.port("24") })
+	h.runs("23", "waits for its confirmation")
+	if err := c.HostRollback(ctx, a.Pending.ID); err != nil {
+		t.Error(err)
+	}
+	h.runs("22", "rolled back")
+
+	// The files are known to be wrong.
+	h.port("23")
+	h.restart(nothing)
+	h.runs("22", "revision 2 (undone)")
+	h.ip("link", "add", "late0", "type", "bridge") // which makes the dataplane anew
+	h.settles("attached", func() bool { return len(h.status().Waiting) == 0 })
+	h.runs("22", "revision 2 (undone)")
+	if d, err := c.Detach(ctx, true); err != nil || !d.Fallback {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if got := h.nft("list", "ruleset"); !strings.Contains(got, "dport 22 ") {
+		t.Errorf("not what was in force: %s", got)
+	}
+	if plan, err := c.HostPlan(ctx); err != nil || len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "detached") {
+		t.Errorf("%+v, %v", plan, err)
+	}
+	// Unless somebody says that they are right.
+	if _, err := c.Reload(ctx); err != nil {
+		t.Fatal(err)
+	}
+	h.runs("23", "")
+
+	// A daemon that is killed while it changes something.
+	h.port("25")
+	a = h.apply(api.HostOptions{Confirm: time.Hour})
+	h.restart(func() { h.edit("pending.json", `"waiting"`, `"applying"`) })
+	h.runs("23", "(undone)")
+	if s := h.status(); s.Host.Pending != nil {
+		t.Errorf("%+v", s.Host)
+	}
+
+	// Until the next reboot.
+	h.port("26")
+	a = h.apply(api.HostOptions{Runtime: true})
+	h.restart(nothing)
+	h.runs("26", "")
+	h.restart(func() { h.edit(filepath.Join("revisions", revisionFile(a.Revision)), `"boot": "`, `"boot": "another `) })
+	h.runs("23", "(applied at run time)")
+	h.apply(api.HostOptions{})
+	h.runs("26", "")
+
+	// What waited for its confirmation went with a reboot.
+	h.port("27")
+	a = h.apply(api.HostOptions{Confirm: time.Hour})
+	h.restart(func() { h.edit("pending.json", `"boot": "`, `"boot": "another `) })
+	h.runs("26", "(undone)")
+	list, err := c.HostRevisions(ctx)
+	if err != nil || list[0].Fate != revision.Undone || list[0].Number != a.Revision {
+		t.Errorf("%+v, %v", list[0], err)
+	}
+
+	// Back to an earlier one, which lasts.
+	h.apply(api.HostOptions{Revision: 1})
+	h.runs("22", "it was asked for")
+	h.restart(nothing)
+	h.runs("22", "(undone)")
+	// What was edited since is what somebody wants.
+	h.restart(func() { h.port("28") })
+	h.runs("28", "")
+}
+
+func revisionFile(n int) string { return strconv.Itoa(n) + ".json" }

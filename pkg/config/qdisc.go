@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/randomizedcoder/l2d/internal/nearest"
+	"github.com/randomizedcoder/l2d/pkg/tcnl"
+)
+
+// Qdisc is the queueing discipline of a network interface.
+type Qdisc struct {
+	Name string `json:"name"`
+	// Optional says that the interface may be absent.
+	Optional bool `json:"optional,omitempty"`
+	// Enforce has it put there again when something else has changed it.
+	Enforce bool `json:"enforce,omitempty"`
+	// Root has the kind and the options of the root, by the names of package tcnl;
+	// with "queues " in front those of the qdiscs of an mq's queues.
+	Root map[string]string `json:"root"`
+
+	at position
+}
+
+// At is an error with the place of the interface in a file.
+func (q *Qdisc) At(file string) Error {
+	return Error{File: file, Line: q.at.line, Column: q.at.column, Key: "host.qdiscs." + q.Name}
+}
+
+// defaultQdisc as a kind is what the kernel has by itself.
+const defaultQdisc = "default"
+
+func (d *decoder) qdiscs(v node, c *Host) {
+	v.entries("interfaces by name, such as {eth0: fq_codel}", func(name, v node) {
+		if !v.given(name) {
+			return
+		}
+		q := Qdisc{Name: name.text(), Root: map[string]string{}, at: positionOf(name.n)}
+		if !isInterfaceName(q.Name) {
+			name.fail("an interface name of 1 to 15 characters without spaces, / or :, other than lo")
+			return
+		}
+		before := len(d.errs)
+		if _, word := v.n.(*ast.StringNode); word {
+			v.qdisc(q.Root, "", isRootKind)
+		} else {
+			v.mapping(map[string]field{
+				"optional": func(v node) { v.boolean(&q.Optional) },
+				"enforce":  func(v node) { v.boolean(&q.Enforce) },
+				"root":     func(v node) { v.qdisc(q.Root, "", isRootKind) },
+			})
+		}
+		if len(d.errs) == before && len(q.Root) == 0 {
+			d.add(Error{Line: q.at.line, Column: q.at.column, Key: v.key + ".root", Problem: "is missing", Want: "the qdisc of the interface, such as {kind: fq_codel}"})
+		}
+		if len(d.errs) == before {
+			c.Qdiscs = append(c.Qdiscs, q)
+		}
+	})
+}
+
+// isRootKind tells which kinds can be the root of an interface.
+func isRootKind(*tcnl.Kind) bool { return true }
+
+// isLeafKind tells which kinds can be below another one.
+func isLeafKind(k *tcnl.Kind) bool { return k.Classless }
+
+// qdisc reads a kind, or a mapping of a kind and its options, into attributes with a
+// prefix.
+func (v node) qdisc(to map[string]string, prefix string, may func(*tcnl.Kind) bool) {
+	if _, word := v.n.(*ast.StringNode); word {
+		v.qdiscKind(to, prefix, may)
+		return
+	}
+	var kind *tcnl.Kind
+	found, before := false, len(v.d.errs)
+	v.entries("a kind and its options, such as {kind: fq_codel, limit: 1000}", func(name, v node) {
+		if name.text() == "kind" && v.given(name) {
+			kind, found = v.qdiscKind(to, prefix, may), true
+		}
+	})
+	if !found && len(v.d.errs) == before {
+		at := positionOf(v.n)
+		v.d.add(Error{Line: at.line, Column: at.column, Key: v.key + ".kind", Problem: "is missing", Want: "one of " + qdiscKinds(may)})
+	}
+	if kind == nil {
+		return // what its options are is not known
+	}
+	short, at := map[string]string{}, map[string]node{}
+	v.entries("options", func(name, v node) {
+		switch key := name.text(); {
+		case key == "kind" || !v.given(name):
+		case key == "queues" && kind.Name == "mq":
+			v.qdisc(to, prefix+"queues ", isLeafKind)
+		case kind.IsShort(key, v.text()):
+			short[key], at[key] = v.text(), v
+		case kind.Option(key) != nil:
+			v.option(kind.Option(key), to, prefix)
+		default:
+			name.unknown(v.key, "an option of "+kind.Name, qdiscOptions(kind))
+		}
+	})
+	long, bad, want := kind.Long(short)
+	if bad != "" {
+		at[bad].fail(want)
+	}
+	for name, value := range long {
+		if _, given := to[prefix+name]; !given {
+			to[prefix+name] = value
+		}
+	}
+	if _, given := to[prefix+"overhead"]; given && kind.Option("raw") != nil && to[prefix+"raw"] == "" {
+		to[prefix+"raw"] = "off" // even if raw has the same overhead now
+	}
+	if _, given := to[prefix+"rtt"]; given && kind.Option("target") != nil && to[prefix+"target"] == "" {
+		to[prefix+"target"] = tcnl.CakeTarget(to[prefix+"rtt"])
+	}
+}
+
+// qdiscOptions are the names that a kind's mapping can have.
+func qdiscOptions(k *tcnl.Kind) []string {
+	names := append([]string{"kind"}, k.Names()...)
+	names = append(names, k.Shorts()...)
+	if k.Name == "mq" {
+		names = append(names, "queues")
+	}
+	return names
+}
+
+// qdiscKind reads the name of a kind; nil if it is none, or the default.
+func (v node) qdiscKind(to map[string]string, prefix string, may func(*tcnl.Kind) bool) *tcnl.Kind {
+	name := v.text()
+	k := tcnl.KindOf(name)
+	switch {
+	case prefix == "" && name == defaultQdisc:
+		to["kind"] = name
+		return &tcnl.Kind{Name: name}
+	case k == nil:
+		want := "one of " + qdiscKinds(may)
+		if near := nearest.Of(name, strings.Split(qdiscKinds(may), ", ")); near != "" {
+			want = near
+		}
+		v.failf("no such kind of qdiscs", want)
+	case !may(k):
+		v.failf("cannot be below another qdisc", "one of "+qdiscKinds(may))
+		return nil
+	default:
+		to[prefix+"kind"] = name
+	}
+	return k
+}
+
+func qdiscKinds(may func(*tcnl.Kind) bool) string {
+	var names []string
+	for i := range tcnl.Kinds {
+		if may(&tcnl.Kinds[i]) {
+			names = append(names, tcnl.Kinds[i].Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// unknown reports a key that is not one of some names, with the one that was
+// probably meant.
+func (v node) unknown(key, what string, names []string) {
+	slices.Sort(names)
+	want := "one of " + strings.Join(names, ", ")
+	if near := nearest.Of(v.text(), names); near != "" {
+		want = near
+	}
+	at := positionOf(v.n)
+	v.d.add(Error{Line: at.line, Column: at.column, Key: key, Problem: "is not " + what, Want: want})
+}
+
+// option reads the value of an option.
+func (v node) option(o *tcnl.Option, to map[string]string, prefix string) {
+	text := v.text()
+	switch n := v.n.(type) {
+	case *ast.BoolNode:
+		if o.Bool() {
+			text = map[bool]string{false: "off", true: "on"}[n.Value]
+		}
+	case *ast.SequenceNode:
+		var parts []string
+		for _, e := range n.Values {
+			parts = append(parts, node{d: v.d, n: e}.text())
+		}
+		text = strings.Join(parts, " ")
+	case *ast.StringNode:
+		if o.Bool() {
+			text = "" // on and off are YAML's business
+		}
+	}
+	value, ok := o.Parse(text)
+	if !ok {
+		v.fail(o.Want())
+		return
+	}
+	to[prefix+o.Name] = value
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+)
+
+var errInjected = errors.New("injected")
+
+// faulty is a kind of which one write fails, or ends the process, before or after it
+// has had its effect.
+type faulty struct {
+	reconcile.Kind
+	left         *int // writes until then
+	after, crash bool
+}
+
+func (k faulty) Set(ctx context.Context, name string, to reconcile.State) error {
+	*k.left--
+	if *k.left != 0 {
+		return k.Kind.Set(ctx, name, to)
+	}
+	if k.after {
+		if err := k.Kind.Set(ctx, name, to); err != nil {
+			return err
+		}
+	}
+	if k.crash {
+		panic(errInjected)
+	}
+	return errInjected
+}
+
+// resetting is a faulty kind that resets resources of others.
+type resetting struct {
+	faulty
+	reconcile.Resetter
+}
+
+// spoil wraps kinds, so that their write number n of all fails.
+func spoil(kinds []reconcile.Kind, n int, after, crash bool) []reconcile.Kind {
+	out := make([]reconcile.Kind, len(kinds))
+	for i, k := range kinds {
+		f := faulty{k, &n, after, crash}
+		out[i] = f
+		if r, ok := k.(reconcile.Resetter); ok {
+			out[i] = resetting{f, r}
+		}
+	}
+	return out
+}
+
+// rig is a namespace and a recorded tree, and what can be set of them.
+type rig struct {
+	kinds []reconcile.Kind
+	root  string
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	nicHost(t)
+	root := tree(t, nicTree())
+	kinds := Kinds()
+	for i, k := range kinds {
+		switch k.(type) { // what no virtual device has
+		case *IRQ:
+			kinds[i] = &IRQ{root}
+		case *Governor:
+			kinds[i] = &Governor{root}
+		}
+	}
+	return &rig{kinds, root}
+}
+
+// state is all that the resources of a random plan can change, and what goes with it.
+func (r *rig) state(t *testing.T) map[string]string {
+	t.Helper()
+	out := contents(t, r.root)
+	for _, pattern := range []string{"veth[02]/threaded", "*/mtu", "*/queues/*/[rx]ps_*"} {
+		files, _ := filepath.Glob("/sys/class/net/" + pattern)
+		for _, path := range files {
+			b, err := os.ReadFile(path)
+			out[path] = fmt.Sprintf("%s %v", b, err)
+		}
+	}
+	c, err := dialOnce()()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	for _, link := range []string{"veth0", "veth2", "tap0"} {
+		features, err := c.Features(link)
+		out["features "+link] = fmt.Sprint(features, err)
+		for _, g := range nicGroups {
+			s, err := c.Get(g, link)
+			out[g.Name+" "+link] = fmt.Sprint(s, err)
+		}
+	}
+	for _, name := range []string{"net.ipv4.ip_forward", "net.ipv4.conf.veth0.forwarding", "net.ipv4.tcp_ecn"} {
+		s, err := NewSysctl().Observe(t.Context(), name, []string{valueKey})
+		out[name] = fmt.Sprint(s, err)
+	}
+	return out
+}
+
+// randomWants are resources of all kinds, each of them or not.
+func randomWants(r *rand.Rand) (out []reconcile.Resource) {
+	pick := func(values ...string) string { return values[r.IntN(len(values))] }
+	add := func(kind, name string, rank int, want reconcile.State) {
+		for key := range maps.Clone(want) {
+			if len(want) > 1 && r.IntN(3) == 0 {
+				delete(want, key)
+			}
+		}
+		if r.IntN(2) == 0 {
+			out = append(out, reconcile.Resource{Kind: kind, Name: name, Want: want, Rank: rank})
+		}
+	}
+	number := func(n int) string { return strconv.Itoa(1 + r.IntN(n)) }
+	add("channels", "veth0", nicRank, reconcile.State{"rx": number(4), "tx": number(4)})
+	add("coalesce", "tap0", nicRank+2, reconcile.State{"rx-frames": number(9)})
+	add(FeaturesKind, "veth0", nicRank+4, reconcile.State{"tx-scatter-gather": pick("on", "off"), "rx-gro": pick("on", "off"), "rx-udp-gro-forwarding": pick("on", "off")})
+	add(MTUKind, "veth0", nicRank+5, reconcile.State{valueKey: pick("1400", "1500", "9000")})
+	add(ThreadedKind, "veth2", threadedRank, reconcile.State{valueKey: pick("on", "off")})
+	for _, link := range []string{"veth0", "veth2", "tap0"} {
+		add(RPSKind, link, rpsRank, reconcile.State{cpusKey: pick("0", "1", "0-1", "none", "0 1", "none 0-1 1"), flowsKey: pick("0", "1000", "4096", "64")})
+		add(XPSKind, link, xpsRank, reconcile.State{cpusKey: pick("0", "none", "0 1", "0-1", "1 0 none")})
+	}
+	for _, link := range []string{"enp1s0", "enp35s0", "wlan_2g", "eth0"} {
+		add(IRQKind, link, irqRank, reconcile.State{cpusKey: pick("0", "0 1 2", "4-7", "7 6 5 4 3 2")})
+	}
+	for _, cpu := range []string{"cpu0", "cpu1", "cpu7"} {
+		add(GovernorKind, cpu, governorRank, reconcile.State{valueKey: pick("performance", "powersave", "schedutil")})
+	}
+	add(SysctlKind, "net.ipv4.ip_forward", 0, reconcile.State{valueKey: pick("0", "1")})
+	add(SysctlKind, "net.ipv4.conf.veth0.forwarding", 1, reconcile.State{valueKey: pick("0", "1")})
+	add(SysctlKind, "net.ipv4.tcp_ecn", 1, reconcile.State{valueKey: pick("0", "1", "2")})
+	return out
+}
+
+// TestRandomPlans: whichever write of whichever plan fails, or is the process's last, before or
+// after it has had its effect: the host is as it was, to the byte.
+func TestRandomPlans(t *testing.T) {
+	h := newRig(t)
+	changes, kinds := 0, map[string]int{}
+	const plans = 200
+	for seed := range uint64(plans) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		list, way := randomWants(r), int(seed%4)
+		// Half of the plans fail at one write of theirs, the others are made and are what
+		// the next one begins with.
+		failAt := 0
+		if seed%2 == 0 {
+			failAt = 1 + r.IntN(6)
+			way = r.IntN(4)
+		}
+		before, dir := h.state(t), t.TempDir()
+		e := engine(t, dir, spoil(h.kinds, failAt, way&1 != 0, way&2 != 0)...)
+		plan, err := e.Plan(t.Context(), list)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		changes += len(plan.Changes)
+		for _, c := range plan.Changes {
+			kinds[c.Kind]++
+		}
+		err = applyOrDie(t.Context(), e, plan)
+		if err == nil {
+			if again, err := e.Plan(t.Context(), list); err != nil || len(again.Changes) != 0 {
+				t.Fatalf("seed %d: not all is as declared: %v, %+v", seed, err, again)
+			}
+			continue
+		}
+		if !errors.Is(err, errInjected) {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if err := engine(t, dir, h.kinds...).Recover(t.Context()); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if d := differences(before, h.state(t)); d != nil {
+			t.Fatalf("seed %d: write %d of %+v failed, and not undone: %v", seed, failAt, plan.Changes, d)
+		}
+	}
+	if changes < 2*plans || len(kinds) < 10 {
+		t.Errorf("only %d changes, of %v", changes, kinds)
+	}
+}
+
+// applyOrDie applies a plan, until a panic which stands for the end of the process.
+func applyOrDie(ctx context.Context, e *reconcile.Engine, p *reconcile.Plan) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("died: %w", r.(error))
+		}
+	}()
+	_, err = e.Apply(ctx, p, reconcile.Options{})
+	return err
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package revision
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestStore(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "revisions")
+	s := Open(dir)
+	if list, err := s.List(); err != nil || len(list) != 0 {
+		t.Errorf("of nothing: %v, %v", list, err)
+	}
+	for n := 1; n <= Keep+3; n++ {
+		r, err := s.Add(Revision{Text: "text " + strconv.Itoa(n), Fate: Pending, Change: "c" + strconv.Itoa(n)})
+		if err != nil || r.Number != n {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "note"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = Open(dir) // another process
+	list, err := s.List()
+	if err != nil || len(list) != Keep || list[0].Number != Keep+3 || list[Keep-1].Number != 4 {
+		t.Fatalf("%d revisions, %v", len(list), err)
+	}
+	if err := errors.Join(s.Settle("c7", Undone), s.Settle("c8", Applied), s.Settle("", Undone), s.Settle("other", Undone)); err != nil {
+		t.Error(err)
+	}
+	for n, fate := range map[int]Fate{6: Pending, 7: Undone, 8: Applied, Keep + 3: Pending} {
+		if r, err := s.Get(n); err != nil || r.Fate != fate || r.Text != "text "+strconv.Itoa(n) || r.Time.IsZero() {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+	if _, err := s.Get(1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the oldest: %v", err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestBrokenRevision(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "3.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir).List(); err == nil || !strings.Contains(err.Error(), "3.json") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestRulesets: a ruleset is kept once, for as long as a revision has it.
+func TestRulesets(t *testing.T) {
+	dir := t.TempDir()
+	s := Open(dir)
+	rulesets := func() int {
+		list, err := filepath.Glob(filepath.Join(dir, "*.nft"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	for n := range 4 {
+		if _, err := s.Add(Revision{Ruleset: "ruleset " + strconv.Itoa(n/2), Change: strconv.Itoa(n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Settle("0", Applied); err != nil {
+		t.Error(err)
+	}
+	if n := rulesets(); n != 2 {
+		t.Errorf("%d rulesets, not 2", n)
+	}
+	list, err := s.List()
+	if err != nil || list[3].Ruleset != "ruleset 0" || list[3].Fate != Applied || list[0].Ruleset != "ruleset 1" || list[3].Same(&list[1]) || !list[0].Same(&list[1]) {
+		t.Errorf("%+v, %v", list, err)
+	}
+	for range Keep - 2 {
+		if _, err := s.Add(Revision{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := rulesets(); n != 1 {
+		t.Errorf("%d rulesets, not the one that is in a revision", n)
+	}
+}
+
+func TestStarts(t *testing.T) {
+	for _, c := range []struct {
+		r    Revision
+		want bool
+	}{
+		{Revision{Fate: Applied}, true},
+		{Revision{Fate: Undone}, false},
+		{Revision{Fate: Pending}, false},
+		{Revision{Fate: Applied, Boot: "before"}, true},
+		{Revision{Fate: Applied, Boot: "before", Runtime: true}, false},
+		{Revision{Fate: Applied, Boot: "this", Runtime: true}, true},
+	} {
+		if got := c.r.Starts("this"); got != c.want {
+			t.Errorf("%+v: %v", c.r, got)
+		}
+	}
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package revision
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/randomizedcoder/l2d/internal/durable"
+)
+
+// Keep is how many revisions there are at most: older ones go.
+const Keep = 50
+
+// Fate is what became of a revision.
+type Fate string
+
+// Fates.
+const (
+	Pending Fate = "pending" // it waits for its confirmation
+	Applied Fate = "applied"
+	Undone  Fate = "undone"
+)
+
+// Revision is a configuration that was applied.
+type Revision struct {
+	// Number counts from 1, also over those that have gone.
+	Number  int       `json:"number"`
+	Time    time.Time `json:"time"`
+	Comment string    `json:"comment,omitempty"`
+	Fate    Fate      `json:"fate"`
+	// Change is the identifier of the change of the host that it was, if it had to be
+	// confirmed.
+	Change string `json:"change,omitempty"`
+	// Runtime says that it is for one run of the kernel only, which Boot identifies:
+	// a later one starts with the revision before it.
+	Runtime bool   `json:"runtime,omitempty"`
+	Boot    string `json:"boot,omitempty"`
+	// Text is the configuration file, and Ruleset that of the dataplane, as nft lists
+	// it; empty if it is the kernel's.
+	Text    string `json:"text"`
+	Ruleset string `json:"ruleset,omitempty"`
+}
+
+// Starts tells whether what runs is this revision after a start of the daemon, in a
+// run of the kernel: it is the newest one of those that were applied for good or for
+// this run.
+func (r *Revision) Starts(boot string) bool {
+	return r.Fate == Applied && (!r.Runtime || r.Boot == boot)
+}
+
+// Outcome is the fate, and whether it was for good.
+func (r *Revision) Outcome() string {
+	if r.Runtime && r.Fate == Applied {
+		return "applied at run time"
+	}
+	return string(r.Fate)
+}
+
+// Same tells whether two revisions are of the same files.
+func (r *Revision) Same(o *Revision) bool { return r.Text == o.Text && r.Ruleset == o.Ruleset }
+
+// Store is a directory of revisions. Its methods may be called concurrently.
+type Store struct {
+	dir string
+	mu  sync.Mutex
+}
+
+// Open returns the store in a directory, which is made with the first revision.
+func Open(dir string) *Store { return &Store{dir: dir} }
+
+const suffix = ".json"
+
+// numbers of the revisions there are, in order.
+func (s *Store) numbers() ([]int, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("revisions: %w", err)
+	}
+	var out []int
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), suffix)
+		if n, err := strconv.Atoi(name); ok && err == nil && n > 0 {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+func (s *Store) path(n int) string { return filepath.Join(s.dir, strconv.Itoa(n)+suffix) }
+
+// Add keeps another revision: the next number and the time are filled in.
+func (s *Store) Add(r Revision) (Revision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list, err := s.numbers()
+	if err != nil {
+		return r, err
+	}
+	r.Number, r.Time = 1, time.Now()
+	if len(list) > 0 {
+		r.Number = list[len(list)-1] + 1
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return r, fmt.Errorf("revisions: %w", err)
+	}
+	if err := s.write(&r); err != nil {
+		return r, err
+	}
+	for len(list) >= Keep {
+		if err := os.Remove(s.path(list[0])); err != nil {
+			return r, fmt.Errorf("revisions: %w", err)
+		}
+		list = list[1:]
+	}
+	return r, s.tidy(append(list, r.Number))
+}
+
+// stored is a revision as it is on disk. Many have the same ruleset, which can be
+// large: it is in a file of its own, by its hash.
+type stored struct {
+	Revision
+	Ruleset string `json:"ruleset,omitempty"`
+}
+
+const rulesetSuffix = ".nft"
+
+// write replaces a revision in one step.
+func (s *Store) write(r *Revision) error {
+	on := stored{Revision: *r}
+	if r.Ruleset != "" {
+		sum := sha256.Sum256([]byte(r.Ruleset))
+		on.Ruleset = hex.EncodeToString(sum[:16]) + rulesetSuffix
+		if err := s.replace(on.Ruleset, []byte(r.Ruleset)); err != nil {
+			return err
+		}
+	}
+	b, err := json.MarshalIndent(&on, "", "\t")
+	if err != nil {
+		return err
+	}
+	return s.replace(filepath.Base(s.path(r.Number)), append(b, '\n'))
+}
+
+// replace writes a file. No secret is in it, but it is root's all the same.
+func (s *Store) replace(name string, b []byte) error {
+	if err := durable.WriteFile(filepath.Join(s.dir, name), b); err != nil {
+		return fmt.Errorf("revisions: %w", err)
+	}
+	return nil
+}
+
+// tidy removes the rulesets that no revision has any more.
+func (s *Store) tidy(numbers []int) error {
+	used := map[string]bool{}
+	for _, n := range numbers {
+		on, err := s.read(n)
+		if err != nil {
+			return err
+		}
+		used[on.Ruleset] = true
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("revisions: %w", err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); strings.HasSuffix(name, rulesetSuffix) && !used[name] {
+			if err := os.Remove(filepath.Join(s.dir, name)); err != nil {
+				return fmt.Errorf("revisions: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// Get returns a revision. One that there is not is fs.ErrNotExist.
+func (s *Store) Get(n int) (*Revision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.get(n)
+}
+
+func (s *Store) get(n int) (*Revision, error) {
+	on, err := s.read(n)
+	if err != nil || on.Ruleset == "" {
+		return &on.Revision, err
+	}
+	text, err := os.ReadFile(filepath.Join(s.dir, on.Ruleset))
+	if err != nil {
+		return nil, fmt.Errorf("revision %d: %w", n, err)
+	}
+	on.Revision.Ruleset = string(text)
+	return &on.Revision, nil
+}
+
+// read reads a revision without its ruleset.
+func (s *Store) read(n int) (stored, error) {
+	var on stored
+	b, err := os.ReadFile(s.path(n))
+	if errors.Is(err, fs.ErrNotExist) {
+		return on, fmt.Errorf("revision %d: %w", n, fs.ErrNotExist)
+	}
+	if err != nil {
+		return on, fmt.Errorf("revisions: %w", err)
+	}
+	if err := json.Unmarshal(b, &on); err != nil {
+		return on, fmt.Errorf("%s: %w", s.path(n), err)
+	}
+	on.Number = n
+	return on, nil
+}
+
+// List returns all revisions, the newest first.
+func (s *Store) List() ([]Revision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	numbers, err := s.numbers()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Revision, 0, len(numbers))
+	for _, n := range slices.Backward(numbers) {
+		r, err := s.get(n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *r)
+	}
+	return out, nil
+}
+
+// Change has a revision become another one of the same number.
+func (s *Store) Change(n int, change func(*Revision)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := s.get(n)
+	if err != nil {
+		return err
+	}
+	change(r)
+	return s.write(r)
+}
+
+// Settle notes what became of the revision that was a change of the host. One that
+// is not known is none of the store's.
+func (s *Store) Settle(change string, fate Fate) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	numbers, err := s.numbers()
+	if err != nil {
+		return err
+	}
+	for _, n := range slices.Backward(numbers) {
+		r, err := s.get(n)
+		if err != nil {
+			return err
+		}
+		if r.Change == change && change != "" {
+			r.Fate = fate
+			return s.write(r)
+		}
+	}
+	return nil
+}
