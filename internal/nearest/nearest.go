@@ -3,18 +3,7 @@
 // Package nearest finds the name that was probably meant.
 package nearest
 
-import (
-	"slices"
-	"strings"
-)
-
-// anyOf lists names as what would be accepted.
-func anyOf(names []string) string {
-	if len(names) == 0 {
-		return "it left out"
-	}
-	return "one of " + strings.Join(slices.Sorted(slices.Values(names)), ", ")
-}
+import "strings"
 
 // Of is the one of some names that is most like another, or the only one that has
 // it as a part; empty if there is none.
