@@ -2,9 +2,11 @@
 #pragma once
 
 #include "common.h"
+#include "forward.h"
 #include "iter.h"
 #include "kernel.h"
 #include "types.h"
+#include "written.h"
 
 /* Which address a NAT statement means. */
 
@@ -142,33 +144,48 @@ static __always_inline int nat_one_address(struct pkt *p, const __u8 *addr,
 	return 0;
 }
 
+/* The source that the routing table gives what leaves by p->oif; whether it has
+ * one.
+ */
+static __always_inline int nat_route_source(struct ctx_buff *ctx,
+					    const struct pkt *p,
+					    struct bpf_fib_lookup *fib,
+					    __u32 flags)
+{
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib),
+			      flags | FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_SRC) ==
+		       BPF_FIB_LKUP_RET_SUCCESS &&
+	       fib->ifindex == p->oif;
+}
+
 /*
  * The address that the interface p->oif sends with towards the packet's
  * destination: what masquerade means. Asked of the routing table for each new
- * flow, so that a new address is used at once.
+ * flow, so that a new address is used at once. The question is that by which the
+ * packet was routed, marks and all, or else only how one gets there by p->oif.
  */
 __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
 {
-	struct bpf_fib_lookup fib = {};
+	struct bpf_fib_lookup fib;
 
 	if (!p)
 		return -1;
-	fib.ifindex = p->oif;
-	fib.l4_protocol = p->l4proto;
-	fib.tot_len = 1; /* of any length: the MTU is no matter here */
-	if (p->nfproto == NFPROTO_IPV4) {
-		fib.family = AF_INET;
-		__builtin_memcpy(&fib.ipv4_dst,
-				 p->nh + offsetof(struct iphdr, daddr), 4);
-	} else {
-		fib.family = AF_INET6;
-		__builtin_memcpy(fib.ipv6_dst,
-				 p->nh + offsetof(struct ipv6hdr, daddr), 16);
+	route_fill(&fib, p, 1); /* of any length: the MTU is no matter here */
+	if (policy_writes)
+		route_fill_written(&fib, p);
+	fib.ifindex = p->iif ? p->iif : p->oif;
+	/* As in lookup_route(). */
+	__builtin_memcpy(fib.smac, &p->mark, sizeof(p->mark));
+	if (!nat_route_source(ctx, p, &fib,
+			      FIB_LOOKUP_MARK |
+				      (p->iif ? 0 : BPF_FIB_LOOKUP_OUTPUT))) {
+		route_fill(&fib, p, 1);
+		if (policy_writes)
+			route_fill_written(&fib, p);
+		fib.ifindex = p->oif;
+		if (!nat_route_source(ctx, p, &fib, BPF_FIB_LOOKUP_OUTPUT))
+			return -1;
 	}
-	if (bpf_fib_lookup(ctx, &fib, sizeof(fib),
-			   BPF_FIB_LOOKUP_OUTPUT | FIB_LOOKUP_SKIP_NEIGH |
-				   FIB_LOOKUP_SRC) != BPF_FIB_LKUP_RET_SUCCESS)
-		return -1;
 	if (p->nfproto != NFPROTO_IPV4)
 		return nat_one_address(p, (__u8 *)fib.ipv6_src, 16);
 	if (!fib.ipv4_src)

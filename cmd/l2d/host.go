@@ -200,22 +200,13 @@ func (d *daemon) applyHost(ctx context.Context, list []reconcile.Resource, confi
 	return p, pending, err
 }
 
-// wanted is all that a configuration declares. With an error, which says that some of
-// it cannot be, it is the rest.
-func (d *daemon) wanted(p *enforce.Plan) ([]reconcile.Resource, error) {
+// planHost is all that a configuration declares, and the changes that this takes. All that
+// is wrong with it is in one error.
+func (d *daemon) planHost(ctx context.Context, p *enforce.Plan) ([]reconcile.Resource, *reconcile.Plan, error) {
 	list, err := hostkinds.Resources(p.Config)
-	return append(list, d.host.dataplane.resource(p)), err
-}
-
-// planWanted plans all that a configuration declares. All that is wrong is told
-// together.
-func (d *daemon) planWanted(ctx context.Context, p *enforce.Plan) ([]reconcile.Resource, *reconcile.Plan, error) {
-	list, err := d.wanted(p)
-	plan, planErr := d.host.engine.Plan(ctx, list)
-	if err = errors.Join(err, planErr); err != nil {
-		return nil, nil, api.BadInput(err)
-	}
-	return list, plan, nil
+	list = append(list, d.host.dataplane.resource(p))
+	plan, err2 := d.host.engine.Plan(ctx, list)
+	return list, plan, errors.Join(err, err2)
 }
 
 // HostPlan implements api.Service.
@@ -226,8 +217,8 @@ func (d *daemon) HostPlan(ctx context.Context) (*reconcile.Plan, error) {
 	if err != nil {
 		return nil, api.BadInput(err)
 	}
-	_, plan, err := d.planWanted(ctx, p)
-	return plan, err
+	_, plan, err := d.planHost(ctx, p)
+	return plan, api.BadInput(err)
 }
 
 // HostApply implements api.Service.
@@ -249,9 +240,9 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (api.HostAp
 	if err != nil {
 		return api.HostApplied{}, api.BadInput(err)
 	}
-	list, _, err := d.planWanted(ctx, p)
+	list, _, err := d.planHost(ctx, p)
 	if err != nil {
-		return api.HostApplied{}, err
+		return api.HostApplied{}, api.BadInput(err)
 	}
 	same, err := d.host.inForce(p)
 	if err != nil {
