@@ -239,7 +239,7 @@ func TestBadInput(t *testing.T) {
 		{"section without a value", least + "log:\n",
 			[]problem{{6, 1, "log", "has no value"}}},
 		{"section of the wrong type", least + "conntrack: 12\n",
-			[]problem{{6, 12, "conntrack", `"12": want a mapping with the keys max_flows, max_flows_per_source, max_half_open, tcp_be_liberal, tcp_ignore_invalid_rst, tcp_loose, tcp_max_retrans, timeouts`}}},
+			[]problem{{6, 12, "conntrack", `"12": want a mapping with the keys accounting, max_flows, max_flows_per_source, max_half_open, tcp_be_liberal, tcp_ignore_invalid_rst, tcp_loose, tcp_max_retrans, timeouts`}}},
 		{"limit of lines", least + "nat:\n  log_rate: 0\n",
 			[]problem{{7, 13, "nat.log_rate", `"0": want a whole number from 1 to 1000000`}}},
 		{"NAT log below its level", least + "nat: {log: true}\nlog:\n  level: warn\n",

@@ -157,19 +157,6 @@ func (s *Settings) Before(ctx context.Context, name string, to reconcile.State) 
 	return s.Observe(ctx, name, to.Keys())
 }
 
-// Resets implements [reconcile.Resetter]: what is made anew has lost what was said of
-// its queues and their interrupts.
-func (s *Settings) Resets(name string, _ reconcile.State) []reconcile.Ref {
-	if s.group != ethnl.Channels && s.group != ethnl.Rings {
-		return nil
-	}
-	return []reconcile.Ref{
-		{Kind: IRQKind, Name: name, Keys: []string{cpusKey}},
-		{Kind: RPSKind, Name: name, Keys: []string{cpusKey, flowsKey}},
-		{Kind: XPSKind, Name: name, Keys: []string{cpusKey}},
-	}
-}
-
 // Set implements [reconcile.Kind].
 func (s *Settings) Set(_ context.Context, name string, to reconcile.State) error {
 	c, err := s.dial()
