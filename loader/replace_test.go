@@ -219,8 +219,8 @@ func TestKeptPrograms(t *testing.T) {
 		change func() error
 		want   []string
 	}{
-		{"a constant of TC's", func() error { return sysctls("ipv4/ip_default_ttl=65") }, []string{"l2_gc_start", "l2_xdp"}},
-		{"nothing", func() error { return nil }, []string{"l2_egress", "l2_gc_start", "l2_ingress", "l2_xdp"}},
+		{"a constant of TC's", func() error { return sysctls("ipv4/ip_default_ttl=65") }, []string{"l2_reevaluate", "l2_xdp"}},
+		{"nothing", func() error { return nil }, []string{"l2_egress", "l2_gc_start", "l2_ingress", "l2_reevaluate", "l2_xdp"}},
 		{"the policy", func() error { cfg.Policy = testPolicy{dropInput: true}; return nil }, nil},
 	} {
 		r.in("r", test.change)
