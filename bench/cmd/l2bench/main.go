@@ -16,6 +16,7 @@ func main() {
 		Rules bench.RulesCmd `cmd:"" help:"What rules, sets and maps cost, beside nftables."`
 
 		Compare bench.CompareCmd `cmd:"" help:"What became faster and slower between two runs."`
+		Report  bench.ReportCmd  `cmd:"" help:"Draw results, as a page for a browser."`
 		Export  bench.ExportCmd  `cmd:"" help:"Convert results for other programs."`
 	}
 	k := kong.Parse(&cli, kong.Name("l2bench"), kong.UsageOnError())
