@@ -179,6 +179,7 @@ func (d *decoder) conntrack(v node, c *Conntrack) {
 	v.mapping(map[string]field{
 		"max_flows":     func(v node) { v.number(&c.MaxFlows, MinFlows, MaxFlows) },
 		"max_half_open": func(v node) { v.number(&c.MaxHalfOpen, MinFlows, MaxFlows) },
+		"accounting":    func(v node) { v.boolean(&c.Accounting) },
 		"timeouts":      func(v node) { d.timeouts(v, &c.Timeouts) },
 
 		"max_flows_per_source": func(v node) { v.number(&c.MaxFlowsPerSource, MinFlows, MaxFlows) },
