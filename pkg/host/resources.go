@@ -123,8 +123,20 @@ func qdiscResources(file string, q *config.Qdisc) []reconcile.Resource {
 		}
 	}
 	at := q.At(file)
+	want := reconcile.State{}
+	for key, v := range q.Root {
+		scope, name := "", key
+		if i := strings.LastIndexByte(key, ' '); i >= 0 {
+			scope, name = key[:i], key[i+1:]
+		}
+		a := attr{scope: scope, name: name}
+		if parseAttr(key).kind != "" || scope == "" && name != kindKey && name != handleKey && name != classesKey {
+			a.kind = q.Root[attr{scope, "", kindKey}.key()]
+		}
+		want[a.key()] = v
+	}
 	return []reconcile.Resource{{
-		Kind: QdiscKind, Name: q.Name, Want: reconcile.State(q.Root), Rank: qdiscRank, Enforce: q.Enforce,
+		Kind: QdiscKind, Name: q.Name, Want: want, Rank: qdiscRank, Enforce: q.Enforce,
 		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
 	}}
 }

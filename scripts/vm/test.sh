@@ -20,6 +20,7 @@ verifier loader 25m -test.run=TestVerifier$ -loader.rulesets=../examples/*/*.nft
 log pkg/lab/diff 10m -test.run=TestLog
 examples pkg/lab/diff 25m -test.run=TestExamples -diff.packets=200 -diff.parallel=1
 qdisc pkg/host 15m -test.run=TestQdisc
+tcnl pkg/tcnl 5m -tcnl.all
 '
 
 usage() {
