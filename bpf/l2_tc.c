@@ -208,7 +208,7 @@ int l2_ingress(struct __sk_buff *skb)
 		p->reject = h.reject;
 		p->ct_state = h.ct_state;
 		if (is_tracked(p))
-			way_found(&w);
+			way_found(p, &w, &h);
 		if (h.hook == REJECT_FORWARD)
 			ttl_count(p);
 		return refuse(skb, p, &w, h.hook);
@@ -342,8 +342,10 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	forwarded = skb->ingress_ifindex && !answer && !rerouted;
 	/* Has its flow from the start, also before conntrack. */
 	related = answer && answer != TC_INDEX_ANSWER;
-	if (related)
-		track_answer(skb, p, &w, answer);
+	if (related) {
+		track_answer(skb, p, w.key, answer);
+		w.error = NULL;
+	}
 	related |= rerouted;
 	if (forwarded)
 		p->iif = skb->ingress_ifindex;
@@ -390,12 +392,15 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	/* A reset to a first packet finds its flow without a translation, and
 	 * meets the chains; what they ask for is not for it.
 	 */
-	if (is_answer_first(answer) && p->l4proto == IPPROTO_TCP &&
+	if (answer_kind(answer) == TC_INDEX_ANSWER_FIRST &&
+	    p->l4proto == IPPROTO_TCP &&
 	    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return drop(STAT_DROP_POLICY);
 	reason = to_src(skb, p, &w, 0);
 	if (reason)
 		return drop(reason);
+	if (answer)
+		answer_leaves(p, w.key);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
 		return refuse_late(&w);
 	if (write_headers(skb, p, w.key, w.error, 0) < 0)

@@ -17,6 +17,7 @@
 #include "lib/rewrite.h"
 #include "lib/scratch.h"
 #include "lib/tcp_window.h"
+#include "lib/vlan.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -36,7 +37,8 @@ static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 	if (policy_reevaluates && f->flags & FLOW_STALE)
 		return 0;
 	if (p->l4proto != IPPROTO_TCP)
-		return !flow_contradicts(f, p);
+		return !flow_contradicts(f, p) &&
+		       !flow_assures(f, p->l4proto, p->now);
 	return f->state == TCP_ESTABLISHED && f->flags & FLOW_ASSURED &&
 	       tcp_header_valid(p) && tcp_event(p) == EVENT_ACK;
 }
@@ -83,14 +85,13 @@ static __always_inline void track(const struct pkt *p, struct flow *f,
 				  struct flow *twin,
 				  const struct tcp_numbers *n)
 {
-	__u32 timeout, now = ns_to_ticks(p->now);
 	const struct settings *s;
 	struct tcp_last *last;
+	__u32 timeout;
 	__u8 dir;
 
 	if (!twin) {
-		flow_touch(&p->tuple, f, p, 0, 0,
-			   flow_timeout(f, p->l4proto, now));
+		flow_touch(&p->tuple, f, p, 0, 0, flow_timeout(f, p->l4proto));
 		return;
 	}
 	s = settings();
@@ -137,7 +138,7 @@ static __always_inline int policy_passes(struct ctx_buff *ctx, struct pkt *p,
  * that XDP may send by is remembered.
  */
 static __always_inline int find_hop(struct xdp_md *ctx, struct pkt *p,
-				    struct flow *f, struct hop *hop)
+				    struct flow *f, struct hop *hop, int tagged)
 {
 	__u32 now = ns_to_ticks(p->now);
 	struct bpf_fib_lookup fib;
@@ -149,6 +150,8 @@ static __always_inline int find_hop(struct xdp_md *ctx, struct pkt *p,
 	if (likely(hop->checked == now && READ_ONCE(f->hop.checked) == now))
 		return 0;
 
+	if (tagged && !vlan_is_up(ctx, p->iif))
+		return -1;
 	/* By the translated destination, as after prerouting. */
 	route_fill(&fib, p, p->len);
 	if (p->nfproto == NFPROTO_IPV4)
@@ -178,24 +181,26 @@ static __always_inline int find_hop(struct xdp_md *ctx, struct pkt *p,
 	return 0;
 }
 
-SEC("xdp")
-int l2_xdp(struct xdp_md *ctx)
+/*
+ * A frame that comes by an interface, a VLAN's with its tag. Until the packet is
+ * counted it stays as it came, for whatever the TC program does with it.
+ */
+static __always_inline int run(struct xdp_md *ctx, __u32 ifindex,
+			       __be16 protocol, int tagged)
 {
-	void *data = CTX_POINTER(ctx, data);
+	struct ethhdr *eth = CTX_POINTER(ctx, data);
 	void *data_end = CTX_POINTER(ctx, data_end);
-	__u32 ifindex = ctx->ingress_ifindex;
-	struct ethhdr *eth = data;
-	struct iface *iface;
 	struct flow *f, *twin = NULL;
 	struct tcp_numbers n = {};
+	struct iface *iface;
 	struct scratch *s;
 	struct hop hop;
 	struct pkt *p;
+	__u32 port;
 
-	if (!policy_xdp || (void *)(eth + 1) > data_end)
-		return XDP_PASS;
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	if (!iface || !(iface->flags & IFACE_MANAGED) ||
+	    (void *)(eth + 1) > data_end ||
 	    *(__u32 *)iface->mac != *(__u32 *)eth->h_dest ||
 	    *(__u16 *)&iface->mac[4] != *(__u16 *)&eth->h_dest[4])
 		return XDP_PASS;
@@ -207,21 +212,22 @@ int l2_xdp(struct xdp_md *ctx)
 	pkt_begin(p);
 	p->now = bpf_ktime_get_coarse_ns();
 	p->iif = ifindex;
-	p->l3_off = sizeof(*eth);
+	p->l3_off = tagged ? sizeof(struct vlan_ethhdr) : sizeof(*eth);
 	p->ll_len = sizeof(*eth);
-	p->protocol = eth->h_proto;
+	p->protocol = protocol;
 	if (parse(ctx, p, 0) != PARSE_OK)
 		return XDP_PASS; /* the TC program knows why, and counts it */
 
 	f = bpf_map_lookup_elem(&l2_flows, &p->tuple);
 	if (!f || ticks_after(ns_to_ticks(p->now), READ_ONCE(f->expires)) ||
 	    !is_steady(p, f) || ttl_expires(p) ||
-	    find_hop(ctx, p, f, &hop) < 0 || p->len > hop.mtu) {
+	    find_hop(ctx, p, f, &hop, tagged) < 0 || p->len > hop.mtu) {
 		count(STAT_XDP_PASSED);
 		return XDP_PASS;
 	}
 
-	if (policy_rejects && !handover_possible(ctx)) {
+	/* With its tag, a frame comes to the chains of its NIC first. */
+	if (policy_rejects && (tagged || !handover_possible(ctx))) {
 		count(STAT_XDP_PASSED);
 		return XDP_PASS;
 	}
@@ -234,9 +240,13 @@ int l2_xdp(struct xdp_md *ctx)
 		}
 	}
 	track(p, f, twin, &n);
+	if (tagged && vlan_untag(ctx, p) < 0) {
+		count(STAT_DROP_INTERNAL);
+		return XDP_DROP;
+	}
 	if (!policy_passes(ctx, p, f, hop.oif)) {
 		if (policy_rejects && REJECT_KIND(p))
-			return handover(ctx, p);
+			return handover(ctx, p, f);
 		count(STAT_DROP_POLICY);
 		return XDP_DROP;
 	}
@@ -244,13 +254,37 @@ int l2_xdp(struct xdp_md *ctx)
 		count(STAT_DROP_INTERNAL);
 		return XDP_DROP;
 	}
-	data = CTX_POINTER(ctx, data);
+	port = hop.oif;
+	if (xdp_vlans) {
+		port = vlan_leave(ctx, hop.oif);
+		if (!port) {
+			count(STAT_DROP_INTERNAL);
+			return XDP_DROP;
+		}
+	}
+	eth = CTX_POINTER(ctx, data);
 	data_end = CTX_POINTER(ctx, data_end);
-	eth = data;
 	if ((void *)(eth + 1) > data_end)
 		return XDP_DROP;
 	__builtin_memcpy(eth->h_dest, hop.dmac, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, hop.smac, ETH_ALEN);
 	count(STAT_XDP_FORWARDED);
-	return bpf_redirect_map(&l2_xdp_ports, hop.oif, XDP_DROP);
+	return bpf_redirect_map(&l2_xdp_ports, port, XDP_DROP);
+}
+
+SEC("xdp")
+int l2_xdp(struct xdp_md *ctx)
+{
+	void *data_end = CTX_POINTER(ctx, data_end);
+	struct ethhdr *eth = CTX_POINTER(ctx, data);
+	__be16 protocol;
+	__u32 ifindex;
+
+	if (!policy_xdp || (void *)(eth + 1) > data_end)
+		return XDP_PASS;
+	if (xdp_vlans && vlan_is_tag(eth->h_proto)) {
+		ifindex = vlan_device(ctx, &protocol);
+		return ifindex ? run(ctx, ifindex, protocol, 1) : XDP_PASS;
+	}
+	return run(ctx, ctx->ingress_ifindex, eth->h_proto, 0);
 }

@@ -16,7 +16,7 @@ import (
 var costs = map[string]uint32{
 	"l2_ingress":    54000,
 	"l2_egress":     31000,
-	"l2_xdp":        5000,
+	"l2_xdp":        5500,
 	"l2_gc_start":   5500,
 	"l2_reevaluate": 100,
 }

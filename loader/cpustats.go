@@ -4,6 +4,7 @@ package loader
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -86,6 +87,38 @@ func (s statistics) cpus() (out []CPUStatus) {
 		}
 		if c != (CPUStatus{}) {
 			c.CPU = cpu
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// FlowCPUStatus is what a CPU has done to flows since the dataplane was first
+// attached.
+type FlowCPUStatus struct {
+	CPU int `json:"cpu"`
+	// Stats are those of [Status.Stats] that are about flows and their translation.
+	Stats map[string]uint64 `json:"stats"`
+}
+
+// ofFlows are what the names of statistics about flows begin with.
+var ofFlows = regexp.MustCompile(`^(drop_)?(flow|nat|source|ct)_`)
+
+// flowCPUs are the statistics about flows of those CPUs that have any.
+func (s statistics) flowCPUs() (out []FlowCPUStatus) {
+	if len(s.perCPU) == 0 {
+		return nil
+	}
+	for cpu := range s.perCPU[0] {
+		c := FlowCPUStatus{CPU: cpu, Stats: map[string]uint64{}}
+		var any uint64
+		for i, name := range s.names {
+			if ofFlows.MatchString(name) {
+				c.Stats[name] = s.perCPU[i][cpu]
+				any |= s.perCPU[i][cpu]
+			}
+		}
+		if any != 0 {
 			out = append(out, c)
 		}
 	}

@@ -43,6 +43,18 @@ func TestCPUStats(t *testing.T) {
 	if got := s.sums()["local_out"]; got != index("local_out")+1 {
 		t.Errorf("%d packets of the router's own", got)
 	}
+	flows := s.flowCPUs()
+	if len(flows) != 2 || flows[0].CPU != 0 || flows[1].CPU != 2 {
+		t.Fatalf("%+v", flows)
+	}
+	for _, name := range []string{"flow_new", "flow_invalid", "nat_collision", "drop_nat_exhausted", "drop_flow_clash", "drop_ct_count_full", "source_table_full", "drop_source_limit"} {
+		if n, ok := flows[0].Stats[name]; n != index(name) || !ok || flows[1].Stats[name] != 1 {
+			t.Errorf("%s: %+v", name, flows)
+		}
+	}
+	if _, ok := flows[0].Stats["xdp_forwarded"]; ok || len(flows[0].Stats) > 20 {
+		t.Errorf("%+v", flows[0])
+	}
 	if n := want[1].Received(); n != 4 {
 		t.Errorf("received %d", n)
 	}

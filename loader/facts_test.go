@@ -19,6 +19,7 @@ const (
 	factReply  = 1 << 6
 	factThere  = 1 << 7
 	seenReply  = 1 << 1
+	assured    = 1 << 2
 	confirmed  = 1 << 3
 	sourceNAT  = 1 << 4
 	allOfFacts = 1 << 8
@@ -110,8 +111,8 @@ func TestFlowFacts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			const translated = factThere | confirmed | sourceNAT | seenReply
-			least := map[int]uint64{factThere: 1, translated: 4, translated | factReply: 4}
+			const answered = factThere | confirmed | sourceNAT | seenReply
+			least := map[int]uint64{factThere: 1, answered | factReply: 1, answered | assured: 4, answered | assured | factReply: 3}
 			for i := range counters {
 				n := counters[i].Packets - before[i].Packets
 				if want := least[i]; n < want || want == 0 && n != 0 {

@@ -66,21 +66,6 @@ func takesXDPFrames(ifindex int) (bool, error) {
 	return false, nil
 }
 
-// hasVLANs tells whether VLAN devices are on an interface. A NIC that strips
-// the tags shows XDP frames of a VLAN as its own, so XDP is not for it.
-func hasVLANs(ifindex int) (bool, error) {
-	links, err := netlink.LinkList()
-	if err != nil {
-		return false, fmt.Errorf("links: %w", err)
-	}
-	for _, l := range links {
-		if l.Type() == "vlan" && l.Attrs().ParentIndex == ifindex {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
 // queueManagers are the qdiscs that XDP must not send past.
 var queueManagers = map[string]bool{
 	"dualpi2": true, "cake": true, "cake_mq": true, "fq_codel": true, "codel": true,

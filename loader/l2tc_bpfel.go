@@ -19,6 +19,15 @@ type l2TCAnswerBucket struct {
 	Tokens uint64
 }
 
+type l2TCAnswered struct {
+	_     structs.HostLayout
+	Facts l2TCCtFacts
+	To    [16]uint8
+	From  [16]uint8
+	Port  uint16
+	_     [6]byte
+}
+
 type l2TCArrival struct {
 	_      structs.HostLayout
 	Key    l2TCFragKey
@@ -99,18 +108,12 @@ type l2TCCtFacts struct {
 	Direction uint8
 	There     uint8
 	Tracked   uint8
-	Assured   uint8
+	Unused    uint8
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
 	Counts    [3]l2TCCounter
 	Averages  [3]uint64
-}
-
-type l2TCFirstFlow struct {
-	_     structs.HostLayout
-	Facts l2TCCtFacts
-	To    [16]uint8
 }
 
 type l2TCFlow struct {
@@ -165,7 +168,7 @@ type l2TCFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	_ [4]byte
+	Began uint32
 }
 
 type l2TCFlowListen struct {
@@ -213,10 +216,13 @@ type l2TCGc struct {
 }
 
 type l2TCIface struct {
-	_      structs.HostLayout
-	Mac    [6]uint8
-	Flags  uint8
-	Unused uint8
+	_         structs.HostLayout
+	Mac       [6]uint8
+	Flags     uint8
+	Unused    uint8
+	Parent    uint32
+	VlanProto uint16
+	VlanTci   uint16
 }
 
 type l2TCLimit struct {
@@ -394,7 +400,8 @@ type l2TCScratch struct {
 		Stale    uint8
 		TcpFlags uint8
 		NewDst   uint8
-		_        [3]byte
+		Answer   uint8
+		_        [2]byte
 		Back     l2TCTuple
 		Change   struct {
 			_          structs.HostLayout
@@ -480,13 +487,14 @@ type l2TCScratch struct {
 		Mark uint32
 		Nh   [40]uint8
 	}
-	_      [4]byte
-	Route  [8]uint64
-	Answer l2TCTuple
-	Source [16]uint8
-	Member l2TCConnMemberKey
-	Buffer [256]uint8
-	L4     struct {
+	_          [4]byte
+	Route      [8]uint64
+	Answer     l2TCTuple
+	Source     [16]uint8
+	Member     l2TCConnMemberKey
+	SeenSource [16]uint8
+	Buffer     [256]uint8
+	L4         struct {
 		_       structs.HostLayout
 		Off     uint16
 		Nexthdr uint16
@@ -594,11 +602,19 @@ type l2TCTuple struct {
 	Zone    uint16
 }
 
+type l2TCVlanKey struct {
+	_      structs.HostLayout
+	Parent uint32
+	Proto  uint16
+	Id     uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	l2TCMapL2AnswerBuckets   = "l2_answer_buckets"
+	l2TCMapL2Answered        = "l2_answered"
 	l2TCMapL2Arrival         = "l2_arrival"
 	l2TCMapL2Awaited         = "l2_awaited"
 	l2TCMapL2Chunk           = "l2_chunk"
@@ -610,7 +626,6 @@ const (
 	l2TCMapL2Datagrams       = "l2_datagrams"
 	l2TCMapL2Events          = "l2_events"
 	l2TCMapL2Facts           = "l2_facts"
-	l2TCMapL2FirstFlows      = "l2_first_flows"
 	l2TCMapL2FlowEvents      = "l2_flow_events"
 	l2TCMapL2FlowListen      = "l2_flow_listen"
 	l2TCMapL2Flows           = "l2_flows"
@@ -630,6 +645,7 @@ const (
 	l2TCMapL2Settings        = "l2_settings"
 	l2TCMapL2Sources         = "l2_sources"
 	l2TCMapL2Stats           = "l2_stats"
+	l2TCMapL2Vlans           = "l2_vlans"
 	l2TCProgL2Egress         = "l2_egress"
 	l2TCProgL2GcStart        = "l2_gc_start"
 	l2TCProgL2Ingress        = "l2_ingress"
@@ -638,8 +654,8 @@ const (
 	l2TCVarAnswerInterval    = "answer_interval"
 	l2TCVarAnswerInterval6   = "answer_interval6"
 	l2TCVarAnswerTtl         = "answer_ttl"
+	l2TCVarAnsweredNext      = "answered_next"
 	l2TCVarCsumIpv6Flag      = "csum_ipv6_flag"
-	l2TCVarFirstFlowNext     = "first_flow_next"
 	l2TCVarHalfWayNext       = "half_way_next"
 	l2TCVarPolicyCountsConns = "policy_counts_conns"
 	l2TCVarPolicyFacts       = "policy_facts"
@@ -706,6 +722,7 @@ type l2TCProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2TCMapSpecs struct {
 	L2AnswerBuckets *ebpf.MapSpec `ebpf:"l2_answer_buckets"`
+	L2Answered      *ebpf.MapSpec `ebpf:"l2_answered"`
 	L2Arrival       *ebpf.MapSpec `ebpf:"l2_arrival"`
 	L2Awaited       *ebpf.MapSpec `ebpf:"l2_awaited"`
 	L2Chunk         *ebpf.MapSpec `ebpf:"l2_chunk"`
@@ -717,7 +734,6 @@ type l2TCMapSpecs struct {
 	L2Datagrams     *ebpf.MapSpec `ebpf:"l2_datagrams"`
 	L2Events        *ebpf.MapSpec `ebpf:"l2_events"`
 	L2Facts         *ebpf.MapSpec `ebpf:"l2_facts"`
-	L2FirstFlows    *ebpf.MapSpec `ebpf:"l2_first_flows"`
 	L2FlowEvents    *ebpf.MapSpec `ebpf:"l2_flow_events"`
 	L2FlowListen    *ebpf.MapSpec `ebpf:"l2_flow_listen"`
 	L2Flows         *ebpf.MapSpec `ebpf:"l2_flows"`
@@ -737,6 +753,7 @@ type l2TCMapSpecs struct {
 	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Sources       *ebpf.MapSpec `ebpf:"l2_sources"`
 	L2Stats         *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2Vlans         *ebpf.MapSpec `ebpf:"l2_vlans"`
 }
 
 // l2TCVariableSpecs contains global variables before they are loaded into the kernel.
@@ -747,8 +764,8 @@ type l2TCVariableSpecs struct {
 	AnswerInterval    *ebpf.VariableSpec `ebpf:"answer_interval"`
 	AnswerInterval6   *ebpf.VariableSpec `ebpf:"answer_interval6"`
 	AnswerTtl         *ebpf.VariableSpec `ebpf:"answer_ttl"`
+	AnsweredNext      *ebpf.VariableSpec `ebpf:"answered_next"`
 	CsumIpv6Flag      *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
-	FirstFlowNext     *ebpf.VariableSpec `ebpf:"first_flow_next"`
 	HalfWayNext       *ebpf.VariableSpec `ebpf:"half_way_next"`
 	PolicyCountsConns *ebpf.VariableSpec `ebpf:"policy_counts_conns"`
 	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
@@ -783,6 +800,7 @@ func (o *l2TCObjects) Close() error {
 // It can be passed to loadL2TCObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2TCMaps struct {
 	L2AnswerBuckets *ebpf.Map `ebpf:"l2_answer_buckets"`
+	L2Answered      *ebpf.Map `ebpf:"l2_answered"`
 	L2Arrival       *ebpf.Map `ebpf:"l2_arrival"`
 	L2Awaited       *ebpf.Map `ebpf:"l2_awaited"`
 	L2Chunk         *ebpf.Map `ebpf:"l2_chunk"`
@@ -794,7 +812,6 @@ type l2TCMaps struct {
 	L2Datagrams     *ebpf.Map `ebpf:"l2_datagrams"`
 	L2Events        *ebpf.Map `ebpf:"l2_events"`
 	L2Facts         *ebpf.Map `ebpf:"l2_facts"`
-	L2FirstFlows    *ebpf.Map `ebpf:"l2_first_flows"`
 	L2FlowEvents    *ebpf.Map `ebpf:"l2_flow_events"`
 	L2FlowListen    *ebpf.Map `ebpf:"l2_flow_listen"`
 	L2Flows         *ebpf.Map `ebpf:"l2_flows"`
@@ -814,11 +831,13 @@ type l2TCMaps struct {
 	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
 	L2Sources       *ebpf.Map `ebpf:"l2_sources"`
 	L2Stats         *ebpf.Map `ebpf:"l2_stats"`
+	L2Vlans         *ebpf.Map `ebpf:"l2_vlans"`
 }
 
 func (m *l2TCMaps) Close() error {
 	return _L2TCClose(
 		m.L2AnswerBuckets,
+		m.L2Answered,
 		m.L2Arrival,
 		m.L2Awaited,
 		m.L2Chunk,
@@ -830,7 +849,6 @@ func (m *l2TCMaps) Close() error {
 		m.L2Datagrams,
 		m.L2Events,
 		m.L2Facts,
-		m.L2FirstFlows,
 		m.L2FlowEvents,
 		m.L2FlowListen,
 		m.L2Flows,
@@ -850,6 +868,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Settings,
 		m.L2Sources,
 		m.L2Stats,
+		m.L2Vlans,
 	)
 }
 
@@ -861,8 +880,8 @@ type l2TCVariables struct {
 	AnswerInterval    *ebpf.Variable `ebpf:"answer_interval"`
 	AnswerInterval6   *ebpf.Variable `ebpf:"answer_interval6"`
 	AnswerTtl         *ebpf.Variable `ebpf:"answer_ttl"`
+	AnsweredNext      *ebpf.Variable `ebpf:"answered_next"`
 	CsumIpv6Flag      *ebpf.Variable `ebpf:"csum_ipv6_flag"`
-	FirstFlowNext     *ebpf.Variable `ebpf:"first_flow_next"`
 	HalfWayNext       *ebpf.Variable `ebpf:"half_way_next"`
 	PolicyCountsConns *ebpf.Variable `ebpf:"policy_counts_conns"`
 	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`

@@ -63,7 +63,7 @@ type l2XDPCtFacts struct {
 	Direction uint8
 	There     uint8
 	Tracked   uint8
-	Assured   uint8
+	Unused    uint8
 	Mark      uint32
 	Labels    [4]uint32
 	ZoneId    uint32
@@ -123,7 +123,7 @@ type l2XDPFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	_ [4]byte
+	Began uint32
 }
 
 type l2XDPFlowListen struct {
@@ -153,10 +153,13 @@ type l2XDPFragKey struct {
 }
 
 type l2XDPIface struct {
-	_      structs.HostLayout
-	Mac    [6]uint8
-	Flags  uint8
-	Unused uint8
+	_         structs.HostLayout
+	Mac       [6]uint8
+	Flags     uint8
+	Unused    uint8
+	Parent    uint32
+	VlanProto uint16
+	VlanTci   uint16
 }
 
 type l2XDPLimit struct {
@@ -280,7 +283,8 @@ type l2XDPScratch struct {
 		Stale    uint8
 		TcpFlags uint8
 		NewDst   uint8
-		_        [3]byte
+		Answer   uint8
+		_        [2]byte
 		Back     l2XDPTuple
 		Change   struct {
 			_          structs.HostLayout
@@ -366,13 +370,14 @@ type l2XDPScratch struct {
 		Mark uint32
 		Nh   [40]uint8
 	}
-	_      [4]byte
-	Route  [8]uint64
-	Answer l2XDPTuple
-	Source [16]uint8
-	Member l2XDPConnMemberKey
-	Buffer [256]uint8
-	L4     struct {
+	_          [4]byte
+	Route      [8]uint64
+	Answer     l2XDPTuple
+	Source     [16]uint8
+	Member     l2XDPConnMemberKey
+	SeenSource [16]uint8
+	Buffer     [256]uint8
+	L4         struct {
 		_       structs.HostLayout
 		Off     uint16
 		Nexthdr uint16
@@ -468,6 +473,13 @@ type l2XDPTuple struct {
 	Zone    uint16
 }
 
+type l2XDPVlanKey struct {
+	_      structs.HostLayout
+	Parent uint32
+	Proto  uint16
+	Id     uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -493,6 +505,7 @@ const (
 	l2XDPMapL2Settings        = "l2_settings"
 	l2XDPMapL2Sources         = "l2_sources"
 	l2XDPMapL2Stats           = "l2_stats"
+	l2XDPMapL2Vlans           = "l2_vlans"
 	l2XDPMapL2XdpPorts        = "l2_xdp_ports"
 	l2XDPProgL2Xdp            = "l2_xdp"
 	l2XDPVarPolicyFacts       = "policy_facts"
@@ -503,6 +516,7 @@ const (
 	l2XDPVarPolicyWrites      = "policy_writes"
 	l2XDPVarPolicyXdp         = "policy_xdp"
 	l2XDPVarSeenScale         = "seen_scale"
+	l2XDPVarXdpVlans          = "xdp_vlans"
 )
 
 // loadL2XDP returns the embedded CollectionSpec for l2XDP.
@@ -575,6 +589,7 @@ type l2XDPMapSpecs struct {
 	L2Settings    *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Sources     *ebpf.MapSpec `ebpf:"l2_sources"`
 	L2Stats       *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2Vlans       *ebpf.MapSpec `ebpf:"l2_vlans"`
 	L2XdpPorts    *ebpf.MapSpec `ebpf:"l2_xdp_ports"`
 }
 
@@ -590,6 +605,7 @@ type l2XDPVariableSpecs struct {
 	PolicyWrites      *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp         *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	SeenScale         *ebpf.VariableSpec `ebpf:"seen_scale"`
+	XdpVlans          *ebpf.VariableSpec `ebpf:"xdp_vlans"`
 }
 
 // l2XDPObjects contains all objects after they have been loaded into the kernel.
@@ -633,6 +649,7 @@ type l2XDPMaps struct {
 	L2Settings    *ebpf.Map `ebpf:"l2_settings"`
 	L2Sources     *ebpf.Map `ebpf:"l2_sources"`
 	L2Stats       *ebpf.Map `ebpf:"l2_stats"`
+	L2Vlans       *ebpf.Map `ebpf:"l2_vlans"`
 	L2XdpPorts    *ebpf.Map `ebpf:"l2_xdp_ports"`
 }
 
@@ -659,6 +676,7 @@ func (m *l2XDPMaps) Close() error {
 		m.L2Settings,
 		m.L2Sources,
 		m.L2Stats,
+		m.L2Vlans,
 		m.L2XdpPorts,
 	)
 }
@@ -675,6 +693,7 @@ type l2XDPVariables struct {
 	PolicyWrites      *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp         *ebpf.Variable `ebpf:"policy_xdp"`
 	SeenScale         *ebpf.Variable `ebpf:"seen_scale"`
+	XdpVlans          *ebpf.Variable `ebpf:"xdp_vlans"`
 }
 
 // l2XDPPrograms contains all programs after they have been loaded into the kernel.

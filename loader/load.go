@@ -17,7 +17,7 @@ import (
 // over by name from the pins of the running dataplane.
 var stateMaps = []string{
 	"l2_flows", "l2_half_open", "l2_frags", "l2_settings", "l2_ifaces",
-	"l2_stats", "l2_events", "l2_gc", "l2_xdp_ports", "l2_clock",
+	"l2_stats", "l2_events", "l2_gc", "l2_xdp_ports", "l2_vlans", "l2_clock",
 	"l2_half_way", "l2_datagrams", "l2_fragments", "l2_reasm",
 	"l2_flow_listen", "l2_flow_events",
 	"l2_mappings", "l2_nat_reserved", "l2_sources",
@@ -121,6 +121,17 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 	if v := spec.Variables["policy_reevaluates"]; v != nil && cfg.Reevaluate {
 		if err := v.Set(uint32(1)); err != nil {
 			return fmt.Errorf("policy_reevaluates: %w", err)
+		}
+	}
+	if v := spec.Variables["xdp_vlans"]; v != nil {
+		wanted, err := wantsVLANs(cfg.Interfaces)
+		if err != nil {
+			return err
+		}
+		if wanted {
+			if err := v.Set(uint32(1)); err != nil {
+				return fmt.Errorf("xdp_vlans: %w", err)
+			}
 		}
 	}
 	if v := spec.Variables["csum_ipv6_flag"]; v != nil {

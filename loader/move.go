@@ -60,7 +60,7 @@ func (r *replacement) makeLiberal() error {
 		return err
 	}
 	settings[offset] = 1
-	return r.put(old, 0, settings)
+	return r.put(old, uint32(0), settings)
 }
 
 // carryStatistics gives the new statistics what the old ones of the same name

@@ -17,6 +17,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -51,6 +52,9 @@ func newReplacement(cfg Config) (_ *replacement, err error) {
 			r.close()
 		}
 	}()
+	if r.cfg.Interfaces, err = behindNICs(cfg.Interfaces); err != nil {
+		return nil, err
+	}
 	if err := recoverPins(cfg.PinPath); err != nil {
 		return nil, err
 	}
@@ -145,17 +149,17 @@ func (r *replacement) run() error {
 			return fmt.Errorf("settings: %w", err)
 		}
 	}
-	if err := r.put(maps["l2_settings"], 0, meanwhile); err != nil {
+	if err := r.put(maps["l2_settings"], uint32(0), meanwhile); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
-	if err := r.put(maps["l2_nat_reserved"], 0, reservedOf(r.cfg.NAT.ReservedPorts)); err != nil {
+	if err := r.put(maps["l2_nat_reserved"], uint32(0), reservedOf(r.cfg.NAT.ReservedPorts)); err != nil {
 		return fmt.Errorf("reserved ports: %w", err)
 	}
 	clock, err := readClock()
 	if err != nil {
 		return err
 	}
-	if err := r.put(maps["l2_clock"], 0, clock); err != nil {
+	if err := r.put(maps["l2_clock"], uint32(0), clock); err != nil {
 		return fmt.Errorf("clock: %w", err)
 	}
 	if err := r.carrySets(); err != nil {
@@ -181,7 +185,7 @@ func (r *replacement) run() error {
 	}
 	r.took.end("attach")
 	if meanwhile != settings {
-		if err := r.put(maps["l2_settings"], 0, settings); err != nil {
+		if err := r.put(maps["l2_settings"], uint32(0), settings); err != nil {
 			return fmt.Errorf("settings: %w", err)
 		}
 	}
@@ -211,15 +215,15 @@ func (r *replacement) run() error {
 
 // put writes an entry of a map that the running programs read, remove deletes
 // it; both remember what was there.
-func (r *replacement) put(m *ebpf.Map, key uint32, value any) error {
+func (r *replacement) put(m *ebpf.Map, key, value any) error {
 	return r.changeEntry(m, key, func() error { return m.Update(key, value, ebpf.UpdateAny) })
 }
 
-func (r *replacement) remove(m *ebpf.Map, key uint32) error {
+func (r *replacement) remove(m *ebpf.Map, key any) error {
 	return r.changeEntry(m, key, func() error { return deleteEntry(m, key) })
 }
 
-func (r *replacement) changeEntry(m *ebpf.Map, key uint32, change func() error) error {
+func (r *replacement) changeEntry(m *ebpf.Map, key any, change func() error) error {
 	before, err := m.LookupBytes(key)
 	if err != nil {
 		return err
@@ -236,7 +240,7 @@ func (r *replacement) changeEntry(m *ebpf.Map, key uint32, change func() error) 
 	return nil
 }
 
-func deleteEntry(m *ebpf.Map, key uint32) error {
+func deleteEntry(m *ebpf.Map, key any) error {
 	if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return err
 	}
@@ -268,6 +272,13 @@ func (r *replacement) attach(i Interface) error {
 	if err != nil {
 		return err
 	}
+	v, err := vlanOf(i.Index)
+	if err != nil {
+		return err
+	}
+	if v != nil {
+		tag(&entry, v)
+	}
 	if err := r.put(maps["l2_ifaces"], uint32(i.Index), entry); err != nil {
 		return fmt.Errorf("interface %s: %w", i.Name, err)
 	}
@@ -279,10 +290,10 @@ func (r *replacement) attach(i Interface) error {
 		}
 		r.changed(c)
 	}
-	if err := r.attachXDP(i, &status); err != nil {
+	if err := r.attachXDP(i, v, &status); err != nil {
 		return err
 	}
-	if err := r.setPort(i, entry, &status); err != nil {
+	if err := r.setPort(i, v, entry, &status); err != nil {
 		return err
 	}
 	r.interfaces = append(r.interfaces, status)
@@ -295,21 +306,19 @@ func (r *replacement) changed(c *change) {
 }
 
 // attachXDP attaches the XDP program where it may be and can be.
-func (r *replacement) attachXDP(i Interface, status *InterfaceStatus) error {
+func (r *replacement) attachXDP(i Interface, v *netlink.Vlan, status *InterfaceStatus) error {
 	if i.XDP == XDPOff {
 		return nil
 	}
-	vlans, err := hasVLANs(i.Index)
-	if err == nil && vlans {
-		err = fmt.Errorf("interface %s: XDP cannot tell the frames of its VLAN devices from its own", i.Name)
+	var err error
+	if v != nil {
+		err = r.attachVLAN(i, v)
+	} else {
+		err = r.attachNIC(i)
 	}
 	if err == nil {
-		var c *change
-		if c, err = hookXDP.set(r.cfg.PinPath, i, r.loaded.programs[hookXDP.program]); err == nil {
-			r.changed(c)
-			status.XDP = XDPNative
-			return nil
-		}
+		status.XDP = XDPNative
+		return nil
 	}
 	if i.XDP == XDPNative {
 		return err
@@ -319,25 +328,45 @@ func (r *replacement) attachXDP(i Interface, status *InterfaceStatus) error {
 	return nil
 }
 
-// setPort decides whether XDP may send by an interface.
-func (r *replacement) setPort(i Interface, entry l2TCIface, status *InterfaceStatus) error {
+func (r *replacement) attachNIC(i Interface) error {
+	if err := leavesTags(i); err != nil {
+		return err
+	}
+	c, err := hookXDP.set(r.cfg.PinPath, i, r.loaded.programs[hookXDP.program])
+	if err != nil {
+		return err
+	}
+	r.changed(c)
+	return nil
+}
+
+// setPort decides whether XDP may send by an interface: by a VLAN's, if it may by
+// the NIC.
+func (r *replacement) setPort(i Interface, v *netlink.Vlan, entry l2TCIface, status *InterfaceStatus) error {
 	ports := r.loaded.maps["l2_xdp_ports"]
 	key := uint32(i.Index)
 	managed, err := hasQueueManager(i.Index)
 	if err != nil {
 		return err
 	}
-	takes, err := takesXDPFrames(i.Index)
+	takes := false
+	if v == nil {
+		takes, err = takesXDPFrames(i.Index)
+	} else if nic := r.attachedNIC(v); nic != nil {
+		takes = nic.XDPRedirect
+	}
 	if err != nil {
 		return err
 	}
 	status.AQM = i.AQM || managed
 	status.XDPRedirect = takes && status.XDP == XDPNative && !status.AQM
 	if status.XDPRedirect {
-		if err := r.put(ports, key, key); err != nil {
-			return fmt.Errorf("interface %s: XDP redirect: %w", i.Name, err)
-		}
 		entry.Flags |= ifaceXDPPort
+		if v == nil {
+			if err := r.put(ports, key, key); err != nil {
+				return fmt.Errorf("interface %s: XDP redirect: %w", i.Name, err)
+			}
+		}
 	}
 	if err := r.put(r.loaded.maps["l2_ifaces"], key, entry); err != nil {
 		return fmt.Errorf("interface %s: %w", i.Name, err)
@@ -427,7 +456,7 @@ func (r *replacement) forgetOthers() error {
 		}
 		r.closing = append(r.closing, key)
 	}
-	return detachOthers(r.cfg.PinPath, keep)
+	return errors.Join(r.forgetVLANs(), detachOthers(r.cfg.PinPath, keep))
 }
 
 // undo takes the changes back, newest first; a dataplane that was not there

@@ -38,6 +38,9 @@ type Status struct {
 	Stats map[string]uint64 `json:"stats"`
 	// CPUs are those that have handled a packet, in order.
 	CPUs []CPUStatus `json:"cpus"`
+	// FlowCPUs are what those CPUs have done to flows that have done anything, in
+	// order.
+	FlowCPUs []FlowCPUStatus `json:"flow_cpus"`
 }
 
 // FlowStatus is the fill of the flow tables, as the collector found it at its
@@ -83,7 +86,7 @@ func (d *Dataplane) Status() (Status, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Stats, s.CPUs = stats.sums(), stats.cpus()
+	s.Stats, s.CPUs, s.FlowCPUs = stats.sums(), stats.cpus(), stats.flowCPUs()
 	return s, nil
 }
 

@@ -29,7 +29,7 @@ func TestForeignMarks(t *testing.T) {
 			d := r.mustApply(cfg)
 			lan, wan := r.tap(t, "l"), r.tap(t, "w")
 			f := families[0]
-			for _, mark := range []int32{0, 0x12d0, 0x12d1, 0x12d2, 0x12d3, 0x12d5, 0x3000, 0x3800} { // TC_INDEX_* of bpf/l2_tc.c
+			for _, mark := range []int32{0, 0x12d0, 0x12d1, 0x12d2, 0x12d3, 0x3000, 0x3400, 0x3800} { // TC_INDEX_* of bpf/l2_tc.c
 				if mark != 0 {
 					markAll(t, r, mark)
 				}

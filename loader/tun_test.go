@@ -3,6 +3,8 @@
 package loader
 
 import (
+	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"os"
 	"testing"
@@ -97,4 +99,71 @@ func TestTunnel(t *testing.T) {
 			}
 		}
 	})
+}
+
+// mss is the value of the option of a SYN, 0 without it.
+func (p packet) mss() uint16 {
+	for o := p.l4[20 : p.l4[12]>>4*4]; len(o) > 1; {
+		switch {
+		case o[0] == 1:
+			o = o[1:]
+		case o[0] == 2 && len(o) >= 4:
+			return binary.BigEndian.Uint16(o[2:])
+		case o[0] == 0 || o[1] < 2 || int(o[1]) > len(o):
+			return 0
+		default:
+			o = o[o[1]:]
+		}
+	}
+	return 0
+}
+
+// TestClampMSS: a ruleset has TCP segments fit a WAN that is smaller than the
+// LAN, in both directions; and never makes them larger.
+func TestClampMSS(t *testing.T) {
+	t.Parallel()
+	const mtu = 1400
+	for _, c := range []struct {
+		rule string
+		want [2]uint16 // by family
+	}{
+		{"tcp option maxseg size set rt mtu", [2]uint16{mtu - 40, mtu - 60}},
+		{"tcp option maxseg size set 1300", [2]uint16{1300, 1300}},
+		{"tcp option maxseg size set 9000", [2]uint16{1460, 1440}},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			t.Parallel()
+			r := newRouter(t)
+			tun := r.tunnel(t, "tun0")
+			r.batch("r", "addr add 203.0.113.1/24 dev tun0", "addr add 2001:db8:71::1/64 dev tun0 nodad", fmt.Sprintf("link set tun0 mtu %d up", mtu))
+			cfg := r.config(compiled(t, "table inet t {\n\tchain forward {\n\t\ttype filter hook forward priority mangle;\n\t\ttcp flags syn / syn,rst "+c.rule+"\n\t}\n}\n"))
+			cfg.Interfaces = append(cfg.Interfaces, Interface{Name: "tun0", Index: r.index("tun0"), XDP: XDPOff})
+			r.mustApply(cfg)
+			lan := r.tap(t, "l")
+			inFamilies(t, func(t *testing.T, f family) {
+				want := pick(f, c.want[0], c.want[1])
+				client, server := at(f.lanless, 5401), at(pick(f, netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("2001:db8:71::2")), 80)
+				syn := func(src, dst netip.AddrPort, flags byte) []byte {
+					seg := tcpSegment(src, dst, flags)
+					seg[12] = 6 << 4
+					seg = binary.BigEndian.AppendUint16(append(seg, 2, 4), pick[uint16](f, 1460, 1440))
+					return ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_TCP, 64, withChecksum(src.Addr(), dst.Addr(), unix.IPPROTO_TCP, seg))
+				}
+				lan.send(syn(client, server, flagSYN))
+				out := next(t, tun, func(p packet) bool { return p.dst == server })
+				if _, err := tun.Write(syn(server, client, flagSYN|flagACK)); err != nil {
+					t.Fatal(err)
+				}
+				in := lan.receive("answer", func(p packet) bool { return p.dst == client })
+				for _, p := range []packet{out, in} {
+					if got := p.mss(); got != want {
+						t.Errorf("%v says %d, not %d", p.src, got, want)
+					}
+					if wrong := p.wrongChecksum(); wrong != "" {
+						t.Error(wrong)
+					}
+				}
+			})
+		})
+	}
 }

@@ -156,6 +156,7 @@ func TestUpgrade(t *testing.T) {
 	r := newRouter(t)
 	cfg := r.config(testPolicy{masquerade: true})
 	cfg.MaxFlows = uint32(2**upgradeFlows + 1024)
+	cfg.TCP.Loose = false // a connection whose flow is lost ends
 	r.mustApply(cfg).Close()
 	r.repinIfaces(t)
 	conns := r.streams(t, families[0], 9020, *upgradeFlows)
@@ -184,6 +185,7 @@ func TestUpgrade(t *testing.T) {
 	pause()
 
 	parsed = ours
+	upgraded := time.Now()
 	d := r.mustApply(cfg)
 	forwarded := stat(t, d, "tc_forwarded") + stat(t, d, "xdp_forwarded")
 	if int64(forwarded) < udp.received.Load()/2 {
@@ -206,8 +208,15 @@ func TestUpgrade(t *testing.T) {
 	if sent, received := udp.sent.Load(), udp.received.Load(); sent != received || sent == 0 {
 		t.Errorf("%d packets sent, %d received", sent, received)
 	}
-	if n := len(flows(t, d, flow.Filter{Protocol: "tcp"})); n != len(conns) {
-		t.Errorf("%d flows, not %d", n, len(conns))
+	since := time.Since(upgraded)
+	list := flows(t, d, flow.Filter{})
+	if n := len(list); n != len(conns)+1 {
+		t.Errorf("%d flows, not %d", n, len(conns)+1)
+	}
+	for _, f := range list {
+		if f.Age < since {
+			t.Errorf("begun anew: %v", &f)
+		}
 	}
 	for _, name := range []string{"drop_policy", "drop_internal", "drop_flow_clash"} {
 		if n := stat(t, d, name); n != 0 {

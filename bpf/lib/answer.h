@@ -103,38 +103,39 @@ static __always_inline int answer_lookup(struct ctx_buff *ctx,
 
 /* Whether the packet went to an address of the router: nobody is sent on. */
 static __always_inline int is_for_router(struct ctx_buff *ctx,
-					 const struct pkt *p, struct scratch *s)
+					 const struct pkt *p, struct scratch *s,
+					 const __u8 *to)
 {
 	struct bpf_fib_lookup *fib = route_of(s);
 
-	if (is_link_local(s->key.daddr))
+	if (is_link_local(to))
 		return 1;
 	route_fill(fib, p, 1);
-	__builtin_memcpy(fib->ipv6_dst, s->key.daddr, 16);
+	__builtin_memcpy(fib->ipv6_dst, to, 16);
 	return bpf_fib_lookup(ctx, fib, sizeof(*fib), FIB_LOOKUP_SKIP_NEIGH) ==
 	       BPF_FIB_LKUP_RET_NOT_FWDED;
 }
 
 /*
- * The route to the sender of the packet, in s->route. The answer comes from
- * where the packet went, if it is the same there, or if that was the router
- * (IPv4: as the input hook knows), else from the address of the way back:
- * s->source.
+ * The route to the sender of the packet, in s->route. The answer comes from where
+ * the packet is going to, if it is a reset or if that is the router (IPv4: as the
+ * input hook knows), else from the address of the way back: s->seen_source. It
+ * leaves from where a translated packet was sent to: s->source.
  */
 static __always_inline int answer_route(struct ctx_buff *ctx, struct pkt *p,
 					struct scratch *s, __u32 hook,
-					__u32 same)
+					__u32 translated)
 {
 	struct bpf_fib_lookup *fib = route_of(s);
+	const __u8 *to = translated ? p->tuple.daddr : s->key.daddr;
 	__u32 flags = 0;
-	int ret;
+	int same, ret;
 
-	if (hook == REJECT_INPUT)
-		same = 1;
+	same = hook == REJECT_INPUT || REJECT_KIND(p) == REJECT_RESET;
 	if (!same && p->nfproto == NFPROTO_IPV6 && hook == REJECT_PREROUTING)
-		same = is_for_router(ctx, p, s);
+		same = is_for_router(ctx, p, s, to);
 	if (same)
-		__builtin_memcpy(s->source, s->key.daddr, 16);
+		__builtin_memcpy(s->source, to, 16);
 	else
 		flags = FIB_LOOKUP_SRC;
 	if (p->nfproto == NFPROTO_IPV6 && is_link_local(s->key.saddr))
@@ -148,12 +149,13 @@ static __always_inline int answer_route(struct ctx_buff *ctx, struct pkt *p,
 	if (ret != BPF_FIB_LKUP_RET_SUCCESS)
 		return -1;
 	p->oif = fib->ifindex;
-	if (same)
-		return 0;
-	if (p->nfproto == NFPROTO_IPV4)
+	if (!same && p->nfproto == NFPROTO_IPV4)
 		__builtin_memcpy(s->source, &fib->ipv4_src, 4);
-	else
+	else if (!same)
 		__builtin_memcpy(s->source, fib->ipv6_src, 16);
+	__builtin_memcpy(s->seen_source, s->source, 16);
+	if (translated)
+		__builtin_memcpy(s->source, s->key.daddr, 16);
 	return 0;
 }
 

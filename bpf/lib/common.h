@@ -123,6 +123,14 @@ static __always_inline __u32 ns_to_ticks(__u64 ns)
 	return ns >> TICK_SHIFT;
 }
 
+/* For what is more exact: 2^20 ns, about 1 ms, comes round after 52 days. */
+#define MS_SHIFT 20
+
+static __always_inline __u32 ns_to_ms(__u64 ns)
+{
+	return ns >> MS_SHIFT;
+}
+
 static __always_inline int ticks_after(__u32 a, __u32 b)
 {
 	return (__s32)(a - b) > 0;

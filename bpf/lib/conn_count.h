@@ -288,14 +288,14 @@ static __always_inline int conn_tuple(const struct pkt *p, struct tuple *t)
 		return -1;
 	if (c->there) {
 		*t = c->original;
-		return !c->assured;
+		return !(c->status & FACT_STATUS_ASSURED);
 	}
 	if (conn_is_short(p))
 		return -1;
 	*t = p->tuple;
 	t->zone = 0;
 	f = conn_flow(t, p->now);
-	return !f || !conn_is_assured(t, f, f->flags, ns_to_ticks(p->now));
+	return !f || !(f->flags & FLOW_ASSURED);
 }
 
 /* Whether the packet's flow is one that nobody else sees yet. */

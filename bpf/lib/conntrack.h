@@ -50,6 +50,13 @@ static __always_inline int ct_is_icmp_error(const struct pkt *p)
 	return 0;
 }
 
+static __always_inline int ct_invalid(struct pkt *p)
+{
+	p->ct_state = CT_STATE_INVALID;
+	count(STAT_FLOW_INVALID);
+	return 0;
+}
+
 /* Whether the packet may begin a flow. */
 static __always_inline int ct_may_begin(struct ctx_buff *ctx,
 					const struct pkt *p, __u8 *state)
@@ -250,10 +257,8 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 		count(STAT_FLOW_EXPIRED);
 		f = NULL;
 	}
-	if (f && flow_contradicts(f, p)) {
-		p->ct_state = CT_STATE_INVALID;
-		return 0;
-	}
+	if (f && flow_contradicts(f, p))
+		return ct_invalid(p);
 	if (f) {
 		change->state = f->state;
 		change->flags = f->flags;
@@ -261,13 +266,12 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 		if (p->l4proto == IPPROTO_TCP) {
 			verdict = ct_tcp(ctx, p, key, f, half, ct);
 		} else {
-			change->timeout = flow_timeout(f, p->l4proto,
-						       ns_to_ticks(p->now));
+			if (flow_assures(f, p->l4proto, p->now))
+				WRITE_ONCE(f->flags, f->flags | FLOW_ASSURED);
+			change->timeout = flow_timeout(f, p->l4proto);
 		}
-		if (verdict == TCP_INVALID) {
-			p->ct_state = CT_STATE_INVALID;
-			return 0;
-		}
+		if (verdict == TCP_INVALID)
+			return ct_invalid(p);
 		if (verdict == TCP_REOPEN) {
 			flow_delete(key, f, FLOW_END_REOPENED);
 			f = NULL;
@@ -275,10 +279,8 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 	}
 	if (!f) {
 		key->zone = zone_of(p, ZONE_ORIGINAL);
-		if (!ct_may_begin(ctx, p, &ct->state)) {
-			p->ct_state = CT_STATE_INVALID;
-			return 0;
-		}
+		if (!ct_may_begin(ctx, p, &ct->state))
+			return ct_invalid(p);
 		p->ct_state = CT_STATE_NEW;
 		ct->first = 1;
 		facts_first(key, zone_of(p, ZONE_REPLY));
@@ -314,17 +316,18 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 	} else {
 		flow_touch(key, f, p, half, changed, change->timeout);
 	}
+	ct->found = 1;
+	ct->out = f->out;
+	ct->via = f->hop.via;
+	facts_flow(key, f, f->flags);
 	if (refused) {
 		/* A reset before any reply: there is no connection, and the
 		 * next packet is of none. This one still is of the flow.
 		 */
 		WRITE_ONCE(f->expires, ns_to_ticks(p->now) - 1);
 		flow_sync(key, f, half, FLOW_SAME);
+		facts_dying();
 	}
-	ct->found = 1;
-	ct->out = f->out;
-	ct->via = f->hop.via;
-	facts_flow(key, f, f->flags);
 	p->ct_state = flags & FLOW_SEEN_REPLY ? CT_STATE_ESTABLISHED :
 						CT_STATE_NEW;
 	return 0;

@@ -14,9 +14,6 @@
 #define FACTS_CT (1U << 0)
 #define FACTS_ACCT (1U << 1) /* what has been counted of it, too */
 
-/* A UDP exchange is a stream after this: nf_conntrack_proto_udp.c. */
-#define UDP_STREAM_AFTER (2 * TICKS_PER_SEC)
-
 volatile const __u32 policy_facts = 0;
 
 /* A flow's tuples as nf_conn has them. The compiler knows the offsets. */
@@ -27,7 +24,7 @@ struct ct_facts {
 	__u8 direction; /* 0: original, 1: reply */
 	__u8 there; /* 0: the packet has no flow */
 	__u8 tracked; /* the flow's entries exist, or those of the packet's own */
-	__u8 assured; /* nobody gives the flow up for room; for conn_count.h */
+	__u8 unused;
 	__u32 mark;
 	__u32 labels[4];
 	__u32 zone_id; /* without a direction; host order, as all of these */
@@ -38,9 +35,11 @@ struct ct_facts {
 
 /* enum ip_conntrack_status of linux/netfilter/nf_conntrack_common.h */
 #define FACT_STATUS_SEEN_REPLY (1U << 1)
+#define FACT_STATUS_ASSURED (1U << 2)
 #define FACT_STATUS_CONFIRMED (1U << 3)
 #define FACT_STATUS_SRC_NAT (1U << 4)
 #define FACT_STATUS_DST_NAT (1U << 5)
+#define FACT_STATUS_DYING (1U << 9)
 
 /* Of the packet in hand, and of one that is copied meanwhile. */
 struct {
@@ -106,6 +105,8 @@ __noinline int facts_fill(const struct tuple *key, const struct endpoints *out,
 	c->zone_id = key->zone ? key->zone : zone;
 	if (flags & FLOW_SEEN_REPLY)
 		status |= FACT_STATUS_SEEN_REPLY;
+	if (flags & FLOW_ASSURED)
+		status |= FACT_STATUS_ASSURED;
 	if (__builtin_memcmp(c->original.saddr, c->reply.daddr, 16) ||
 	    c->original.sport != c->reply.dport)
 		status |= FACT_STATUS_SRC_NAT;
@@ -113,26 +114,7 @@ __noinline int facts_fill(const struct tuple *key, const struct endpoints *out,
 	    c->original.dport != c->reply.sport)
 		status |= FACT_STATUS_DST_NAT;
 	c->status = status;
-	c->assured = 0;
 	c->there = 1;
-	return 0;
-}
-
-/* IPS_ASSURED: a TCP connection was established, a UDP exchange goes on. */
-static __always_inline int conn_is_assured(const struct tuple *key,
-					   const struct flow *f, __u32 flags,
-					   __u32 now)
-{
-	switch (key->l4proto) {
-	case IPPROTO_TCP:
-		return !!(flags & FLOW_ASSURED);
-	case IPPROTO_UDP:
-		return flags & FLOW_SEEN_REPLY &&
-		       now - f->created > UDP_STREAM_AFTER;
-	case IPPROTO_UDPLITE:
-	case IPPROTO_GRE:
-		return !!(flags & FLOW_SEEN_REPLY);
-	}
 	return 0;
 }
 
@@ -203,12 +185,22 @@ static __always_inline void facts_flow(const struct tuple *key,
 	if (!c)
 		return;
 	c->tracked = 1;
-	c->assured = conn_is_assured(key, f, flags,
-				     ns_to_ticks(bpf_ktime_get_coarse_ns()));
 	c->mark = READ_ONCE(f->mark);
 	__builtin_memcpy(c->labels, f->labels, sizeof(c->labels));
 	if (policy_facts & FACTS_ACCT)
 		facts_count(c);
+}
+
+/* The packet ends its flow. */
+static __always_inline void facts_dying(void)
+{
+	struct ct_facts *c;
+
+	if (!(policy_facts & FACTS_CT))
+		return;
+	c = facts();
+	if (c)
+		c->status |= FACT_STATUS_DYING;
 }
 
 /* The packet begins a flow, whose other direction is in a zone. */

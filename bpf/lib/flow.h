@@ -67,6 +67,7 @@ static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
 	r->out.dport = key->sport;
 	r->expires = f->expires;
 	r->created = f->created;
+	r->began = f->began;
 	r->state = f->state;
 	r->flags = f->flags ^ FLOW_REPLY;
 	r->zone = key->zone;
@@ -121,8 +122,28 @@ static __always_inline int flow_contradicts(const struct flow *f,
 	return icmp_is_query(p) == !!(f->flags & FLOW_REPLY);
 }
 
-static __always_inline __u32 flow_timeout(const struct flow *f, __u8 l4proto,
-					  __u32 now)
+/* A UDP exchange is a stream after this, in ms: nf_conntrack_proto_udp.c. */
+#define UDP_STREAM_AFTER 1907
+
+/* Whether a packet that comes now makes the flow an assured one. TCP sees for
+ * itself.
+ */
+static __always_inline int flow_assures(const struct flow *f, __u8 l4proto,
+					__u64 now)
+{
+	if (likely(f->flags & FLOW_ASSURED) || !(f->flags & FLOW_SEEN_REPLY))
+		return 0;
+	switch (l4proto) {
+	case IPPROTO_UDP:
+		return ns_to_ms(now) - f->began > UDP_STREAM_AFTER;
+	case IPPROTO_UDPLITE:
+	case IPPROTO_GRE:
+		return 1;
+	}
+	return 0;
+}
+
+static __always_inline __u32 flow_timeout(const struct flow *f, __u8 l4proto)
 {
 	const struct settings *s = settings();
 	__u32 t, state = f->state;
@@ -139,10 +160,8 @@ static __always_inline __u32 flow_timeout(const struct flow *f, __u8 l4proto,
 			t = s->tcp_unacknowledged;
 		return t;
 	case IPPROTO_UDP:
-		return f->flags & FLOW_SEEN_REPLY &&
-				       now - f->created > UDP_STREAM_AFTER ?
-			       s->udp_stream :
-			       s->udp_unreplied;
+		return f->flags & FLOW_ASSURED ? s->udp_stream :
+						 s->udp_unreplied;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		return s->icmp;

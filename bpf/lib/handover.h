@@ -15,6 +15,7 @@ struct handover {
 	__u32 reject; /* pkt.reject */
 	__u32 hook; /* REJECT_* */
 	__u32 ct_state;
+	__u32 translated; /* its destination was, by then */
 	__u32 unique; /* GRO puts packets together whose metadata is the same */
 };
 
@@ -30,7 +31,9 @@ static __always_inline int handover_possible(struct xdp_md *ctx)
 	return meta <= CTX_POINTER(ctx, data);
 }
 
-static __always_inline int handover(struct xdp_md *ctx, const struct pkt *p)
+/* Of a packet of the flow f. */
+static __always_inline int handover(struct xdp_md *ctx, const struct pkt *p,
+				    const struct flow *f)
 {
 	struct handover *h;
 
@@ -45,6 +48,8 @@ static __always_inline int handover(struct xdp_md *ctx, const struct pkt *p)
 	h->reject = p->reject;
 	h->hook = p->oif ? REJECT_FORWARD : REJECT_PREROUTING;
 	h->ct_state = p->ct_state;
+	h->translated = p->tuple.dport == f->out.dport &&
+			!__builtin_memcmp(p->tuple.daddr, f->out.daddr, 16);
 	h->unique = bpf_get_prandom_u32();
 	return XDP_PASS;
 }

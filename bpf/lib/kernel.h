@@ -88,6 +88,7 @@ typedef struct {
 
 struct net_device {
 	char name[16];
+	unsigned int flags;
 	unsigned int mtu;
 	unsigned short type;
 	int group;
@@ -142,6 +143,9 @@ struct xdp_buff {
 };
 
 #pragma clang attribute pop
+
+/* include/uapi/linux/if.h */
+#define IFF_UP 1
 
 /* include/uapi/linux/if_addr.h */
 #define IFA_F_OPTIMISTIC 0x04

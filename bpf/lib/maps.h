@@ -74,6 +74,15 @@ struct {
 	__type(value, struct iface);
 } l2_ifaces SEC(".maps");
 
+/* The devices of VLANs that XDP receives for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 8192);
+	__type(key, struct vlan_key);
+	__type(value, __u32);
+} l2_vlans SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, STAT_MAX);

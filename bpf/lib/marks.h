@@ -11,16 +11,16 @@
 #define TC_INDEX_DONE 0x12d0 /* forwarded: nothing left to do */
 /* Accepted, its source is still to translate: with a slot of half_way.h. */
 #define TC_INDEX_SNAT 0x2000
-/* The answer to a packet, and so the router's own: of a packet without
- * tracking, of one of a flow, and to the router itself.
+/* The answer to a packet, and so the router's own: to one without tracking, and
+ * to the router itself.
  */
 #define TC_INDEX_ANSWER 0x12d2
-#define TC_INDEX_ANSWER_RELATED 0x12d3
-#define TC_INDEX_ANSWER_LOCAL 0x12d5
-/* To a packet that would have begun a flow, before and after the NAT of its
- * source: with a slot of first_answer.h.
+#define TC_INDEX_ANSWER_LOCAL 0x12d3
+/* To a packet of a flow, and to one that would have begun a flow, before and after
+ * the NAT of its source: with a slot of answered.h.
  */
-#define TC_INDEX_ANSWER_FIRST 0x3000
+#define TC_INDEX_ANSWER_RELATED 0x3000
+#define TC_INDEX_ANSWER_FIRST 0x3400
 #define TC_INDEX_ANSWER_LATE 0x3800
 #define ANSWER_SLOTS_MASK 0xff
 /* A fragment of a datagram that is whole: with a slot of reasm.h. */
@@ -36,13 +36,11 @@ static __always_inline __u32 mark_of(struct __sk_buff *skb)
 	return skb->tc_index;
 }
 
-static __always_inline int is_answer_first(__u32 mark)
+/* Of what the answer is one: TC_INDEX_ANSWER_*. */
+static __always_inline __u32 answer_kind(__u32 mark)
 {
-	return (mark & ~ANSWER_SLOTS_MASK) == TC_INDEX_ANSWER_FIRST;
-}
-
-static __always_inline int is_answer_late(__u32 mark)
-{
-	return (mark & ~ANSWER_SLOTS_MASK) == TC_INDEX_ANSWER_LATE;
+	if (mark == TC_INDEX_ANSWER)
+		return mark;
+	return mark & ~ANSWER_SLOTS_MASK;
 }
 #endif

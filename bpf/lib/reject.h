@@ -15,7 +15,8 @@
  * an ICMP error, as nf_reject_ipv4.c and nf_reject_ipv6.c make them.
  *
  * The answer is to the packet as it came: of a translated flow it has the
- * addresses that the client knows, and needs no translation on its way out.
+ * addresses that the client knows. The chains before the source's translation are
+ * shown the one that it had without: answered.h.
  */
 
 /* Ends of the ICMP quote: RFC 1812 4.3.2.3, and IPv6's least MTU. */
@@ -214,7 +215,7 @@ static __always_inline void reject_close(const struct pkt *p,
 	if (!f)
 		return;
 	WRITE_ONCE(f->state, TCP_CLOSE);
-	WRITE_ONCE(f->expires, now + flow_timeout(f, IPPROTO_TCP, now));
+	WRITE_ONCE(f->expires, now + flow_timeout(f, IPPROTO_TCP));
 	flow_sync(key, f, half, FLOW_CHANGED);
 }
 
@@ -384,9 +385,10 @@ static __always_inline int reject_icmp(struct ctx_buff *ctx, struct pkt *p,
 
 /*
  * Makes the packet the answer that a reject statement has asked for at a hook,
- * and finds its route, s->route. To what a flow sends elsewhere, the answer
- * comes from where it was sent to: nf_nat_icmp_reply_translation(). Returns 0,
- * or less when the packet gets no answer.
+ * and finds its route, s->route, and its source before NAT, s->seen_source. To
+ * what a flow sends elsewhere, the answer comes from where it was sent to:
+ * nf_nat_icmp_reply_translation(). Returns 0, or less when the packet gets no
+ * answer.
  */
 __noinline int reject_make(struct ctx_buff *ctx, struct pkt *p, __u32 hook,
 			   __u32 translated)
@@ -400,8 +402,9 @@ __noinline int reject_make(struct ctx_buff *ctx, struct pkt *p, __u32 hook,
 	    is_multicast(p, &s->key) || p->pkt_type != PACKET_HOST)
 		return -1;
 	if (REJECT_KIND(p) == REJECT_RESET) {
+		__builtin_memset(s->source, 0, 16);
 		if (hook != REJECT_OUTPUT &&
-		    answer_route(ctx, p, s, hook, 1) < 0)
+		    answer_route(ctx, p, s, hook, translated) < 0)
 			return -1;
 		if (reject_reset(ctx, p, s))
 			return -1;

@@ -116,6 +116,7 @@ struct ct {
 	__u8 stale; /* the flow is judged anew: reevaluate.h */
 	__u8 tcp_flags; /* that its packet has */
 	__u8 new_dst; /* not found, and yet its destination is translated */
+	__u8 answer; /* has the source of before its translation: answered.h */
 	/* ct_in()'s own. */
 	struct tuple back; /* key of the other direction */
 	struct tcp_change change;
@@ -151,6 +152,7 @@ struct scratch {
 	struct tuple answer;
 	__u8 source[16];
 	struct conn_member_key member; /* conn_count.h */
+	__u8 seen_source[16]; /* before its translation */
 	__u8 buffer[SCRATCH_BUFFER];
 	/* Of fragments: release.h. */
 	struct l4_info l4; /* what the parser has found */

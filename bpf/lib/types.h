@@ -244,11 +244,12 @@ struct flow {
 	struct hop hop;
 	struct tcp_seen seen;
 	struct tcp_last last; /* of the original direction's entry */
+	__u32 began; /* as created, in ms */
 };
 
 #define FLOW_REPLY (1U << 0) /* this is the reply direction */
 #define FLOW_SEEN_REPLY (1U << 1) /* packets have been seen both ways */
-#define FLOW_ASSURED (1U << 2) /* IPS_ASSURED of TCP */
+#define FLOW_ASSURED (1U << 2) /* IPS_ASSURED */
 #define FLOW_STALE (1U << 4) /* begun under another ruleset: reevaluate.h */
 #define FLOW_MASQUERADED \
 	(1U << 5) /* its source is the address of an interface */
@@ -318,6 +319,7 @@ enum stat {
 	STAT_FLOW_CONFIRMED,
 	STAT_FLOW_EXPIRED,
 	STAT_FLOW_TABLE_FULL,
+	STAT_FLOW_INVALID, /* packets that are of no flow, and begin none */
 	STAT_NAT_COLLISION, /* the source port was taken, another was tried */
 	STAT_NAT_TRIES, /* ports that were tried, for all flows together */
 	STAT_NAT_TRIES_8, /* flows that had one after at most as many tries */
@@ -380,11 +382,22 @@ struct iface {
 	__u8 mac[6];
 	__u8 flags; /* IFACE_* */
 	__u8 unused;
+	__u32 parent; /* of a VLAN on the XDP path: its NIC; else 0 */
+	__be16 vlan_proto;
+	__be16 vlan_tci;
+};
+
+/* A VLAN on a NIC that runs XDP. */
+struct vlan_key {
+	__u32 parent;
+	__be16 proto;
+	__u16 id;
 };
 
 #define IFACE_MANAGED (1U << 0)
 #define IFACE_L3 (1U << 1) /* frames have no Ethernet header */
-#define IFACE_XDP_PORT (1U << 2) /* XDP may send by it; it is in l2_xdp_ports */
+#define IFACE_XDP_PORT \
+	(1U << 2) /* XDP may send by it; it, or its NIC, is in l2_xdp_ports */
 
 /* What the fragments of one datagram have in common. */
 struct frag_key {

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
+#include "answered.h"
 #include "common.h"
 #include "conntrack.h"
 #include "facts.h"
-#include "first_answer.h"
 #include "icmp_error.h"
 #include "mapping.h"
 #include "marks.h"
 #include "parse.h"
+#include "rewrite.h"
 #include "reevaluate.h"
 #include "scratch.h"
 #include "types.h"
@@ -104,35 +105,67 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 		return; /* a chain before said so */
 	facts_none();
 	if (ct_is_short(p)) {
-		p->ct_state = CT_STATE_INVALID;
+		ct_invalid(p);
 	} else if (ct_untracked(p)) {
 		p->ct_state = CT_STATE_UNTRACKED;
 	} else if (ct_is_icmp_error(p)) {
 		w->error = error;
 		icmp_error_track(skb, p, error);
+		if (p->ct_state == CT_STATE_INVALID)
+			count(STAT_FLOW_INVALID);
 	} else {
 		ct_in(skb, p, w->key, w->ct);
 		reevaluate_begin(p, w->ct, w->key);
 	}
 }
 
-/* nf_ct_attach(): the answer belongs to the flow of what it answers. */
-static __always_inline void track_answer(struct __sk_buff *skb, struct pkt *p,
-					 struct way *w, __u32 mark)
+/* nf_ct_attach(): the answer, whose tuple is key, belongs to the flow of what it
+ * answers. Where that translates its source, it has the one of before until it
+ * leaves. Global: verified once.
+ */
+__noinline int track_answer(struct __sk_buff *skb, struct pkt *p,
+			    struct tuple *key, __u32 mark)
 {
-	struct tuple *there = &w->error->quoted;
+	struct scratch *s = scratch();
+	const struct answered *a;
+	struct endpoints from;
+	struct tuple *there;
 
-	if (policy_facts && (mark == TC_INDEX_ANSWER_RELATED ||
-			     first_flow_facts(w->key, mark))) {
+	if (!p || !key || !s)
+		return 0;
+	a = answered_of(key, mark);
+	there = &s->error.quoted;
+	if (policy_facts & FACTS_CT && a &&
+	    answer_kind(mark) != TC_INDEX_ANSWER_RELATED) {
+		answered_facts(a);
+	} else if (policy_facts) {
 		if (ct_is_icmp_error(p))
-			icmp_parse_quoted(skb, p, w->error);
+			icmp_parse_quoted(skb, p, &s->error);
 		else
-			tuple_reverse(there, (struct endpoints *)w->key, w->key,
-				      0);
+			tuple_reverse(there, (struct endpoints *)key, key, 0);
 		facts_answer(there, p);
 	}
-	w->error = NULL;
 	p->ct_state = CT_STATE_RELATED;
+	if (!a)
+		return 0;
+	__builtin_memcpy(&from, key, sizeof(from));
+	__builtin_memcpy(from.saddr, a->from, sizeof(from.saddr));
+	if (p->l4proto == IPPROTO_TCP)
+		from.sport = a->port;
+	if (!__builtin_memcmp(&from, key, sizeof(from)))
+		return 0;
+	s->ct.answer = 1;
+	return translate_src(p, &from);
+}
+
+/* The source that the answer in hand leaves with. */
+__noinline int answer_leaves(struct pkt *p, struct tuple *key)
+{
+	struct scratch *s = scratch();
+
+	if (!p || !key || !s || !s->ct.answer)
+		return 0;
+	return translate_src(p, (struct endpoints *)key);
 }
 
 /* The first packet goes no further after all: there is no flow. */

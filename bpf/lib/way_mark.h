@@ -57,8 +57,12 @@ static __always_inline __u32 answer_mark(struct __sk_buff *skb)
 {
 	__u32 mark = mark_of(skb);
 
-	if (mark != TC_INDEX_ANSWER && mark != TC_INDEX_ANSWER_RELATED &&
-	    !is_answer_first(mark) && !is_answer_late(mark))
-		return 0;
-	return is_ours(skb) ? mark : 0;
+	switch (answer_kind(mark)) {
+	case TC_INDEX_ANSWER:
+	case TC_INDEX_ANSWER_RELATED:
+	case TC_INDEX_ANSWER_FIRST:
+	case TC_INDEX_ANSWER_LATE:
+		return is_ours(skb) ? mark : 0;
+	}
+	return 0;
 }

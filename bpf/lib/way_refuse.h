@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
+#include "answered.h"
 #include "common.h"
 #include "dup.h"
-#include "facts.h"
-#include "first_answer.h"
+#include "handover.h"
 #include "marks.h"
 #include "reject.h"
 #include "reject_local.h"
@@ -37,8 +37,9 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 		mark = first ? TC_INDEX_ANSWER_FIRST : TC_INDEX_ANSWER_RELATED;
 		if (first && p->reject & REJECT_AFTER_NAT)
 			mark = TC_INDEX_ANSWER_LATE;
-		if (first && policy_facts & FACTS_CT)
-			mark |= first_flow_keep(&s->key);
+		mark |= answered_keep(
+			&s->key, s->seen_source,
+			translated ? p->tuple.dport : s->key.dport, first);
 		if (REJECT_KIND(p) == REJECT_RESET)
 			reject_close(p, &s->key);
 	}
@@ -58,13 +59,16 @@ static __always_inline int is_translated_dst(const struct way *w)
 }
 
 /* What XDP has rejected is here without the flow that it had there. */
-static __always_inline void way_found(struct way *w)
+static __always_inline void way_found(struct pkt *p, struct way *w,
+				      const struct handover *h)
 {
 	struct flow *f = bpf_map_lookup_elem(&l2_flows, w->key);
 
-	if (f)
-		w->ct->new_dst =
-			!is_same_dst(&f->out, (struct endpoints *)w->key);
+	if (!f)
+		return;
+	w->ct->new_dst = !is_same_dst(&f->out, (struct endpoints *)w->key);
+	if (h->translated)
+		translate_dst(p, &f->out);
 }
 
 /* A rule or a policy has dropped the packet. */

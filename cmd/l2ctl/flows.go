@@ -3,10 +3,15 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
+	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/flow"
 )
@@ -15,6 +20,7 @@ type flowsCmd struct {
 	List   flowsListCmd   `cmd:"" default:"withargs" help:"List tracked flows."`
 	Delete flowsDeleteCmd `cmd:"" help:"End tracked flows."`
 	Events flowsEventsCmd `cmd:"" help:"Show what happens to flows while it happens."`
+	Stats  flowsStatsCmd  `cmd:"" help:"Show what each CPU has done to flows."`
 }
 
 // flowsFilter selects flows. The words are conntrack's where it has them.
@@ -169,4 +175,51 @@ func (c *flowsEventsCmd) Run(e *env) error {
 		return nil // it was told to end
 	}
 	return err
+}
+
+type flowsStatsCmd struct {
+	JSON bool `help:"Print one JSON object a line." name:"json"`
+}
+
+// Run implements the command.
+func (c *flowsStatsCmd) Run(e *env) error {
+	s, err := e.client.Status(e.ctx)
+	if err != nil {
+		return err
+	}
+	if !s.Attached {
+		return errors.New("detached: there are no flows")
+	}
+	enc := json.NewEncoder(e.out)
+	for _, cpu := range s.Dataplane.FlowCPUs {
+		if c.JSON {
+			err = enc.Encode(cpu)
+		} else {
+			_, err = fmt.Fprintln(e.out, flowStats(cpu))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flowStats are a CPU's statistics on one line, in conntrack's manner: those of
+// flows first, all in the order of their names.
+func flowStats(c loader.FlowCPUStatus) string {
+	names := slices.SortedFunc(maps.Keys(c.Stats), func(a, b string) int {
+		first := func(name string) int {
+			if strings.HasPrefix(name, "flow_") {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Or(first(a)-first(b), strings.Compare(a, b))
+	})
+	var b strings.Builder
+	fmt.Fprintf(&b, "cpu=%-3d", c.CPU)
+	for _, name := range names {
+		fmt.Fprintf(&b, " %s=%d", name, c.Stats[name])
+	}
+	return b.String()
 }

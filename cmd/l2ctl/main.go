@@ -17,6 +17,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/doctor"
 	"github.com/randomizedcoder/l2d/pkg/lab/diff"
 )
 
@@ -38,6 +39,7 @@ type cli struct {
 
 	Check     checkCmd     `cmd:"" help:"Check a configuration and its ruleset, up to the kernel's verifier. Changes nothing."`
 	Status    statusCmd    `cmd:"" help:"Show the daemon and its dataplane."`
+	Doctor    doctorCmd    `cmd:"" help:"Look at the host, and say what is not as it should be and what to do about it. Changes nothing."`
 	Flows     flowsCmd     `cmd:"" help:"List and delete tracked flows."`
 	Rules     rulesCmd     `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`
 	Set       setCmd       `cmd:"" help:"Change and list sets of the ruleset."`
@@ -72,7 +74,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&c,
 		kong.Name("l2ctl"),
 		kong.Description("Checks rulesets and controls a running l2d."),
-		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath, "interfaces": strings.Join(diff.DefaultInterfaces, ",")},
+		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath, "areas": strings.Join(doctor.Names(), ", "), "interfaces": strings.Join(diff.DefaultInterfaces, ",")},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
 	)

@@ -179,6 +179,8 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"flows", "delete", "--port", "53"}, 1, "no l2d is running"},
 		{[]string{"flows", "delete", "--all"}, 1, "no l2d is running"},
 		{[]string{"flows", "--port", "53"}, 1, "no l2d is running"},
+		{[]string{"flows", "stats", "--port", "53"}, 2, "unknown flag --port"},
+		{[]string{"flows", "stats"}, 1, "no l2d is running"},
 		{[]string{"flows", "events", "-e", "begin"}, 2, "want some of all, new"},
 		{[]string{"flows", "events", "--src", "x"}, 2, "want an address or a prefix"},
 		{[]string{"flows", "events", "-e", "NEW,DESTROY", "--json"}, 1, "no l2d is running"},

@@ -20,8 +20,14 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/revision"
 )
 
-// driftInterval is how often the host is compared with what is declared.
-const driftInterval = time.Minute
+const (
+	// driftInterval is how often the host is compared with what is declared, if the
+	// kernel tells of no change.
+	driftInterval = time.Minute
+	// driftSettle is the wait before it is compared after a change, and so how often
+	// that is at most.
+	driftSettle = time.Second
+)
 
 // hostState is the state of the host, with the dataplane in it.
 type hostState struct {
@@ -321,9 +327,40 @@ func (d *daemon) HostRollback(ctx context.Context, id string) error {
 	return hostError(d.host.engine.Rollback(ctx, id))
 }
 
-// followHost watches for drift until ctx ends.
+// followHost watches for drift until ctx ends: it looks when the kernel tells of a
+// change, and from time to time.
 func (d *daemon) followHost(ctx context.Context) {
-	every(ctx, driftInterval, "the host is not compared with what is declared", func() error { return d.checkDrift(ctx) })
+	changed := make(chan struct{}, 1)
+	go watchHost(ctx, func() {
+		select {
+		case changed <- struct{}{}:
+		default: // it is going to look anyway
+		}
+	})
+	poll := time.NewTicker(driftInterval)
+	defer poll.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+		case <-changed:
+			sleep(ctx, driftSettle) // others change several things in a row
+		}
+		if err := d.checkDrift(ctx); err != nil && ctx.Err() == nil {
+			slog.Warn("the host is not compared with what is declared", "err", err)
+		}
+	}
+}
+
+// watchHost has the kernel tell of changes until ctx ends.
+func watchHost(ctx context.Context, changed func()) {
+	for ctx.Err() == nil {
+		if err := hostkinds.Watch(ctx, changed); err != nil && ctx.Err() == nil {
+			slog.Warn("changes of the host are not watched for a moment", "err", err)
+			sleep(ctx, driftInterval)
+		}
+	}
 }
 
 // checkDrift compares the host with what is declared, and says what is new.

@@ -12,8 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -368,6 +370,30 @@ func TestLife(t *testing.T) {
 		h.expectLog(p)
 		if n, err := h.client().DeleteFlows(ctx, flow.Filter{}, true); n == 0 || err != nil {
 			t.Errorf("all: %d deleted, %v", n, err)
+		}
+	})
+
+	t.Run("statistics of flows", func(t *testing.T) {
+		for _, args := range [][]string{{"flows", "stats"}, {"flows", "stats", "--json"}} {
+			out, err := exec.CommandContext(ctx, h.path("l2ctl"), append([]string{"--socket", h.path("run/l2d.sock")}, args...)...).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			s, err := h.client().Status(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun := 0
+			for _, m := range regexp.MustCompile(`(?m)^(?:cpu=\d+ |{"cpu":\d+,).*\bflow_new"?[=:](\d+)`).FindAllSubmatch(out, -1) {
+				n, err := strconv.Atoi(string(m[1]))
+				if err != nil {
+					t.Fatal(err)
+				}
+				begun += n
+			}
+			if uint64(begun) != s.Dataplane.Stats["flow_new"] || begun == 0 {
+				t.Errorf("%q: %d flows, not %d: %s", args, begun, s.Dataplane.Stats["flow_new"], out)
+			}
 		}
 	})
 

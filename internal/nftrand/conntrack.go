@@ -12,7 +12,7 @@ func init() {
 	}
 	flow("", "", func(r *Generator) string { return "ct direction " + r.Op() + r.Pick("original", "reply") })
 	flow("", "", func(r *Generator) string {
-		return "ct status " + r.Pick("seen-reply", "confirmed", "snat", "dnat", "! seen-reply", "snat,seen-reply")
+		return "ct status " + r.Pick("seen-reply", "assured", "confirmed", "snat", "dnat", "dying", "! seen-reply", "! assured", "snat,seen-reply", "assured,dnat")
 	})
 	flow("", "l4", func(r *Generator) string {
 		return "ct protocol " + r.Op() + r.Pick("tcp", "udp", "icmp", "{ tcp, udp }")

@@ -32,8 +32,9 @@ func init() {
 		words("meta priority set 1:2", "meta priority set 0:1"),
 		words("ct event set new", "meta nftrace set 1"),
 	)
-	for _, text := range []string{"notrack", "ct zone set 1", "meta l4proto udp ct zone set 2"} {
-		f := words(text)
+	udp := words("meta l4proto udp ct zone set 2")
+	udp.Transport = "udp"
+	for _, f := range []Fragment{words("notrack"), words("ct zone set 1"), udp} {
 		f.Raw = true
 		RegisterStatements(f)
 	}

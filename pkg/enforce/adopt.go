@@ -122,6 +122,12 @@ func HasAdopted(runDir string) bool {
 	return err == nil
 }
 
+// Adopted returns what tells whether a table of the kernel's is noted as adopted.
+func Adopted(runDir string) (func(*nft.Table) bool, error) {
+	adopted, err := readAdopted(runDir)
+	return adopted.has, err
+}
+
 // adoptedTable is a table as it is noted.
 type adoptedTable struct {
 	family nft.Family

@@ -255,8 +255,7 @@ func (r *EventReader) decode(raw *rawEvent) Event {
 		f, twin = reverse, f
 	}
 	t := Table{Interface: r.Interface}
-	now := uint32(raw.Now >> tickShift)
-	fl := t.decode(&key, &f, twin, now)
+	fl := t.decode(&key, &f, twin, raw.Now)
 	fl.Confirmed = raw.Half == 0
 	e := Event{Kind: 1 << raw.Kind, Time: wallTime(raw.Now), Flow: &fl}
 	if int(raw.End) < len(endNames) {

@@ -28,7 +28,8 @@ type Flow struct {
 	Confirmed bool `json:"confirmed"`
 	// Replied: packets have been seen both ways.
 	Replied bool `json:"replied"`
-	// Assured TCP connections have been acknowledged both ways.
+	// Assured TCP connections have been acknowledged both ways; UDP exchanges
+	// went on for more than two seconds.
 	Assured bool `json:"assured"`
 	// Masqueraded: a masquerade statement has given it the address of the
 	// interface that it left by.

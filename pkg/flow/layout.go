@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/cilium/ebpf"
 )
@@ -29,9 +30,10 @@ type rawFlow struct {
 	Zone           uint16 // of the other direction's key
 	Mark           uint32
 	Labels         [4]uint32
-	_              [4 + 4 + 22]uint8  // what only the programs need
-	Via            uint16             // interface that packets left by
-	_              [20 + 20 + 4]uint8 // likewise
+	_              [4 + 4 + 22]uint8 // what only the programs need
+	Via            uint16            // interface that packets left by
+	_              [20 + 20]uint8    // likewise
+	Began          uint32            // Created, in units of 1<<msShift ns
 }
 
 const (
@@ -42,6 +44,25 @@ const (
 
 	nfprotoIPv4 = 2
 )
+
+// msShift is MS_SHIFT of bpf/lib/common.h.
+const msShift = 20
+
+// left are the ticks that a flow lives on, at a time of the dataplane's clock.
+func (f *rawFlow) left(now uint64) int32 { return int32(f.Expires - uint32(now>>tickShift)) }
+
+// age is how long a flow has been there at a time of the dataplane's clock, to the
+// millisecond; to the tick, if a build made it that did not know better.
+func (f *rawFlow) age(now uint64) time.Duration {
+	const around = 1 << (32 + msShift) // Began begins again
+	coarse := FromTicks(uint32(max(0, int32(uint32(now>>tickShift)-f.Created))))
+	fine := time.Duration(uint32(now>>msShift)-f.Began) << msShift
+	fine += (coarse - fine + around/2) / around * around
+	if (fine - coarse).Abs() > FromTicks(2) {
+		return coarse
+	}
+	return fine
+}
 
 // checkLayout refuses maps of another build's layout.
 func checkLayout(m *ebpf.Map) error {

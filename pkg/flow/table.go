@@ -39,7 +39,7 @@ func NewTable(confirmed, halfOpen *ebpf.Map) (*Table, error) {
 // List returns the living flows that a filter selects. Flows that change while
 // it reads may be missing or be there in an older state.
 func (t *Table) List(filter Filter) ([]Flow, error) {
-	now := nowTicks()
+	now := nowNS()
 	var flows []Flow
 	for _, tier := range []*ebpf.Map{t.confirmed, t.halfOpen} {
 		entries, err := readAll(tier)
@@ -47,7 +47,7 @@ func (t *Table) List(filter Filter) ([]Flow, error) {
 			return nil, err
 		}
 		for key, f := range entries {
-			if f.Flags&flagReply != 0 || int32(f.Expires-now) < 0 {
+			if f.Flags&flagReply != 0 || f.left(now) < 0 {
 				continue
 			}
 			fl := t.decode(&key, &f, entries[f.reverse(&key)], now)
@@ -66,7 +66,7 @@ func (t *Table) Delete(filter Filter) (int, error) { return t.DeleteIf(filter.Ma
 
 // DeleteIf is Delete of the flows that a function selects.
 func (t *Table) DeleteIf(selects func(*Flow) bool) (int, error) {
-	now := nowTicks()
+	now := nowNS()
 	deleted := 0
 	for _, tier := range []*ebpf.Map{t.confirmed, t.halfOpen} {
 		entries, err := readAll(tier)
@@ -88,7 +88,7 @@ func (t *Table) DeleteIf(selects func(*Flow) bool) (int, error) {
 					return deleted, fmt.Errorf("delete flow: %w", err)
 				}
 			}
-			if int32(f.Expires-now) >= 0 {
+			if f.left(now) >= 0 {
 				deleted++
 				if t.Deleted != nil {
 					t.Deleted(fl)
@@ -99,7 +99,7 @@ func (t *Table) DeleteIf(selects func(*Flow) bool) (int, error) {
 	return deleted, nil
 }
 
-func (t *Table) decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint32) Flow {
+func (t *Table) decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint64) Flow {
 	fl := Flow{
 		number:      key.L4proto,
 		out:         f.Via,
@@ -109,8 +109,8 @@ func (t *Table) decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint32) Flow
 		Masqueraded: f.Flags&flagMasquerade != 0,
 		Mark:        f.Mark,
 		Labels:      labels(f.Labels),
-		Expires:     FromTicks(uint32(max(0, int32(f.Expires-now)))),
-		Age:         FromTicks(now - f.Created),
+		Expires:     FromTicks(uint32(max(0, f.left(now)))),
+		Age:         f.age(now),
 		Original: Direction{
 			Src:     addrPort(key.Nfproto, key.Saddr, key.Sport),
 			Dst:     addrPort(key.Nfproto, key.Daddr, key.Dport),
@@ -184,6 +184,3 @@ func nowNS() uint64 {
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
 	return uint64(ts.Nano())
 }
-
-// nowTicks is the same in the unit of flow entries.
-func nowTicks() uint32 { return uint32(nowNS() >> tickShift) }

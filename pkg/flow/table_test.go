@@ -60,7 +60,7 @@ func (e entry) put(t *testing.T, m *ebpf.Map) {
 	if src.Addr().Is4() {
 		family = nfprotoIPv4
 	}
-	now := nowTicks()
+	now := uint32(nowNS() >> tickShift)
 	key := rawTuple{Saddr: addr16(src.Addr()), Daddr: addr16(dst.Addr()), Sport: port(src.Port()), Dport: port(dst.Port()), L4proto: e.proto, Nfproto: family}
 	f := rawFlow{
 		Saddr: addr16(out.Addr()), Daddr: key.Daddr, Sport: port(out.Port()), Dport: key.Dport,

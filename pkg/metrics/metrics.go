@@ -57,6 +57,8 @@ var (
 		"Flows that one address may have begun.", nil, nil)
 	descMappings = prometheus.NewDesc("l2d_nat_mappings",
 		"External ports that clients have, as the collector last counted them.", nil, nil)
+	descTries = prometheus.NewDesc("l2d_nat_port_tries",
+		"Ports that were tried for flows that could not keep theirs; those that got none are in the last bucket.", nil, nil)
 	descEvents = prometheus.NewDesc("l2d_events_total",
 		"Packets and events of the dataplane by name, drops without a rule among them.", []string{"event"}, nil)
 	descCPU = prometheus.NewDesc("l2d_cpu_packets_total",
@@ -100,7 +102,7 @@ func NewCollector(s Source, log *slog.Logger) *Collector { return &Collector{s, 
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descUp, descBuild, descApplied, descReload, descRulePackets, descRuleBytes, descFlows, descFlowsMax,
-		descCollected, descSources, descSourceMax, descMappings, descEvents, descInterface, descWaiting, descVerified, descCPU, descElsewhere,
+		descCollected, descSources, descSourceMax, descMappings, descTries, descEvents, descInterface, descWaiting, descVerified, descCPU, descElsewhere,
 		descHost, descDrift, descHostError, descPending,
 		descInSync, descSyncErrors, descSyncLag, descSyncChanges,
 	} {
@@ -156,6 +158,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descSources, float64(dp.Flows.Sources))
 		gauge(descSourceMax, float64(dp.Flows.MaxPerSource))
 	}
+	ch <- portTries(dp.Stats)
 	for name, n := range dp.Stats {
 		counter(descEvents, n, name)
 	}
@@ -221,4 +224,16 @@ func Serve(ctx context.Context, listen string, s Source, log *slog.Logger) error
 	}()
 	context.AfterFunc(ctx, func() { _ = srv.Close() })
 	return nil
+}
+
+// portTries is the histogram of the searches for ports: STAT_NAT_TRIES_* of
+// bpf/lib/types.h are its buckets.
+func portTries(stats map[string]uint64) prometheus.Metric {
+	found := uint64(0)
+	buckets := map[float64]uint64{}
+	for _, most := range []int{8, 64, 248} {
+		found += stats[fmt.Sprint("nat_tries_", most)]
+		buckets[float64(most)] = found
+	}
+	return prometheus.MustNewConstHistogram(descTries, found+stats["drop_nat_exhausted"], float64(stats["nat_tries"]), buckets)
 }

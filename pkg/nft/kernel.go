@@ -88,6 +88,17 @@ func ListTables(ctx context.Context) (*Ruleset, error) {
 	})
 }
 
+// ListChains is [ReadKernel] for the tables and their chains, without rules.
+func ListChains(ctx context.Context) (*Ruleset, error) {
+	return readAtOnce(ctx, func(conn *netlink.Conn) (*Ruleset, error) {
+		rs := new(Ruleset)
+		if err := readTables(conn, rs); err != nil {
+			return nil, err
+		}
+		return rs, readChains(conn, rs)
+	})
+}
+
 // readKernel reads the ruleset of conn's network namespace, which is the calling
 // thread's. The options are those of nft for its texts.
 func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ruleset, error) {

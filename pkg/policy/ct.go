@@ -157,8 +157,8 @@ func (l *lowerer) fact(reg nft.Register, o opFact) error {
 }
 
 // exactStatus are the bits of ct status that are known exactly, or never set:
-// expected, seen-reply, confirmed, snat, dnat, seq-adjust; dying.
-var exactStatus = [4]byte{0x7b, 0x02}
+// expected, seen-reply, assured, confirmed, snat, dnat, seq-adjust; dying.
+var exactStatus = [4]byte{0x7f, 0x02}
 
 // checkStatus refuses conditions on bits of ct status that are not known.
 func (l *lowerer) checkStatus(keys [][]sym) error {
@@ -167,7 +167,7 @@ func (l *lowerer) checkStatus(keys [][]sym) error {
 			continue
 		}
 		if at := int(s.index) % regSlot; s.and&^exactStatus[at] != 0 {
-			return refuse("expected, seen-reply, confirmed, snat, dnat, dying", "ct status assured, or all bits of ct status")
+			return refuse("expected, seen-reply, assured, confirmed, snat, dnat, dying", "bits of ct status without a name, or all of them")
 		}
 	}
 	return nil

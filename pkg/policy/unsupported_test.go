@@ -19,7 +19,8 @@ func TestUnsupportedRules(t *testing.T) {
 	tests := []struct {
 		rule, want string
 	}{
-		{"ct status assured accept", `"cmp": not supported: ct status assured, or all bits of ct status; supported: expected, seen-reply, confirmed, snat, dnat, dying`},
+		{"ct status & 0x80 == 0x80 accept", `"cmp": not supported: bits of ct status without a name, or all of them; supported: expected, seen-reply, assured, confirmed, snat, dnat, dying`},
+		{"ct status == 0x8 accept", `"cmp": not supported: bits of ct status without a name, or all of them; supported: expected, seen-reply, assured, confirmed, snat, dnat, dying`},
 		{"meta l4proto sctp ct original proto-dst 22 accept", `"ct": not supported: ct proto-dst of any protocol; supported: ct original and ct reply behind a match on tcp or udp`},
 		{"ct original protocol icmp ct expiration 5s accept", `"ct": not supported: ct expiration; supported: ` + supportedCt},
 		{"meta secmark set ct secmark", `"ct": not supported: ct secmark; supported: ` + supportedCt},

@@ -4,6 +4,7 @@ package diff
 
 import (
 	"fmt"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -36,10 +37,14 @@ func sendAll(fd int, frames [][]byte, index []int) error {
 			msgs[i].hdr.Namelen = unix.SizeofSockaddrLinklayer
 		}
 	}
+	end := time.Now().Add(settleTime)
 	for len(msgs) > 0 {
 		n, _, err := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), 0, 0, 0)
 		switch {
 		case err == unix.EINTR:
+		case err == unix.EAGAIN && time.Now().Before(end):
+			// What was sent before is still on its way.
+			time.Sleep(time.Millisecond)
 		case err != 0:
 			return fmt.Errorf("send: %w", err)
 		default:

@@ -42,6 +42,7 @@ var Differences = []Difference{
 	{"rules about a port that NAT chose", "the choice is free: where chains see it, clients have different ports"},
 	{"checksums of SCTP in what a translated ICMP error quotes", "the kernel makes them over the part that is quoted; l2d leaves them as they came"},
 	{"ICMPv6 errors of a reject statement to where another interface leads", "the kernel sends them from an address of the interface that the packet came by, l2d from one of the interface that they leave by"},
+	{"rules about what the error of a reject statement quotes", "of a translated flow, the kernel translates it behind the rules; to l2d's it is as it leaves"},
 	{"rejects of the router's own packets", "the kernel's answers go over lo, through its chains; l2d's come in by the interface"},
 	{"a maximum segment size at an odd offset that a rule writes", "the kernel's checksum is wrong then; l2d's is right"},
 	{"ports of UDP datagrams without a checksum that a rule writes", "the kernel makes a checksum of what is none; l2d leaves it out"},

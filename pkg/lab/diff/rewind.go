@@ -27,7 +27,7 @@ type entry struct {
 }
 
 // transient are maps that have timers, or nothing that outlives a packet.
-var transient = map[string]bool{"l2_gc": true, "l2_set_gc": true, "l2_clock": true, "l2_scratch": true, "l2_facts": true, "l2_half_way": true, "l2_first_flows": true, "l2_arrival": true, "l2_chunk": true}
+var transient = map[string]bool{"l2_gc": true, "l2_set_gc": true, "l2_clock": true, "l2_scratch": true, "l2_facts": true, "l2_half_way": true, "l2_answered": true, "l2_arrival": true, "l2_chunk": true}
 
 // remember opens the maps that are pinned below a path and copies them.
 func remember(pin string) (list []table, err error) {

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package doctor
+
+import (
+	"fmt"
+	"strings"
+)
+
+// debug is where debugfs shows radios.
+const debug = "sys/kernel/debug/ieee80211/"
+
+func checkWiFi(r *report) {
+	radios := r.glob("sys/class/ieee80211/phy*")
+	if len(radios) == 0 {
+		r.add(Note, "radios", "there is no radio", "/sys/class/ieee80211", "")
+		return
+	}
+	r.regulatory()
+	for _, path := range radios {
+		phy := path[strings.LastIndex(path, "/")+1:]
+		if !r.exists(debug + phy) {
+			r.add(Note, "aql", phy+": its queue limits cannot be seen", "no /"+debug+phy, "mount -t debugfs debugfs /sys/kernel/debug")
+			continue
+		}
+		r.aql(phy)
+		r.airtime(phy)
+	}
+}
+
+func (r *report) regulatory() {
+	switch v := r.read("sys/module/cfg80211/parameters/ieee80211_regdom"); v {
+	case "", "00":
+		r.add(Warning, "regdom", "no country is set: radios are kept to what all countries allow", "cfg80211.ieee80211_regdom = "+v, "cfg80211.ieee80211_regdom=COUNTRY on the kernel command line, or country_code of hostapd")
+	default:
+		r.good("regdom", "the country is %s", v)
+	}
+}
+
+// defaultAQL is how much airtime a station's queue may have in the device, in µs: low
+// while others wait, high else. IEEE80211_DEFAULT_AQL_TXQ_LIMIT_* of net/mac80211.h.
+const (
+	defaultAQLLow  = 5000
+	defaultAQLHigh = 12000
+)
+
+// aql looks at the airtime queue limits, which keep queues out of the device where
+// mac80211's fq_codel would not see them.
+func (r *report) aql(phy string) {
+	if r.read(debug+phy+"/aql_enable") == "0" {
+		r.add(Warning, "aql", phy+": queues grow in the device", "aql_enable = 0", "echo 1 >/"+debug+phy+"/aql_enable")
+		return
+	}
+	if !r.exists(debug + phy + "/aql_txq_limit") {
+		r.add(Note, "aql", phy+": the driver has no airtime queue limits", "no aql_txq_limit", "")
+		return
+	}
+	var large, pending []string
+	for _, line := range strings.Split(r.read(debug+phy+"/aql_txq_limit"), "\n") {
+		// AC	AQL limit low	AQL limit high
+		f := strings.Fields(line)
+		if len(f) != 3 || !isNumber(f[1]) || !isNumber(f[2]) {
+			continue
+		}
+		if number(f[1]) > defaultAQLLow || number(f[2]) > defaultAQLHigh {
+			large = append(large, fmt.Sprintf("%s %s/%s µs", f[0], f[1], f[2]))
+		}
+	}
+	for _, line := range strings.Split(r.read(debug+phy+"/aql_pending"), "\n") {
+		pending = append(pending, strings.Join(strings.Fields(line), " "))
+	}
+	if len(large) > 0 {
+		r.add(Warning, "aql", phy+": the device may hold more than is good for latency", "aql_txq_limit: "+strings.Join(large, ", "),
+			fmt.Sprintf("for ac in 0 1 2 3; do echo $ac %d %d >/%s/aql_txq_limit; done", defaultAQLLow, defaultAQLHigh, debug+phy))
+		return
+	}
+	r.add(Good, "aql", phy+": airtime queue limits are on", strings.Join(pending, ", "), "")
+}
+
+// airtime looks at the flags of airtime fairness: 1 counts what is sent, 2 what is received.
+func (r *report) airtime(phy string) {
+	v := r.read(debug + phy + "/airtime_flags")
+	switch flags := number(v); {
+	case v == "":
+		r.add(Note, "airtime", phy+": the driver knows no airtime", "no airtime_flags", "")
+	case flags&3 != 3:
+		r.add(Warning, "airtime", phy+": slow stations take the airtime of fast ones", "airtime_flags: "+v, "echo 3 >/"+debug+phy+"/airtime_flags")
+	default:
+		r.good("airtime", "%s: stations share the airtime", phy)
+	}
+}
