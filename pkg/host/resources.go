@@ -152,7 +152,7 @@ type sysctls struct {
 func (b *sysctls) add(name string, d *config.Sysctl, at config.Error, pattern bool) error {
 	if other := b.list[name]; other != nil {
 		switch by := b.pattern[name]; {
-		case pattern && by == "", other.Want[valueKey] == d.Value && other.Enforce == d.Enforce:
+		case pattern && by == "", other.Want[valueKey] == canonical(name, d.Value) && other.Enforce == d.Enforce:
 			return nil
 		case by == "":
 			at.Problem, at.Want = fmt.Sprintf("declared twice, first on line %d", other.At.Line), "each sysctl once"
@@ -162,7 +162,7 @@ func (b *sysctls) add(name string, d *config.Sysctl, at config.Error, pattern bo
 		return at
 	}
 	r := &reconcile.Resource{
-		Kind: SysctlKind, Name: name, Want: reconcile.State{valueKey: d.Value}, Rank: SysctlRank(name),
+		Kind: SysctlKind, Name: name, Want: reconcile.State{valueKey: canonical(name, d.Value)}, Rank: SysctlRank(name),
 		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column}, Enforce: d.Enforce,
 	}
 	b.list[name], b.order = r, append(b.order, name)
