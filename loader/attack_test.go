@@ -23,6 +23,9 @@ type attack struct {
 	name string
 	// packet is the nth.
 	packet func(f family, rnd *rand.Rand, n int) []byte
+	// limit is what one source may have, 0: anything.
+	limit uint32
+	least int // packets; 0: ten times what the table of half-open flows has room for
 }
 
 // anyone is a random address that nobody has.
@@ -47,20 +50,24 @@ func synFlood(to func(f family) netip.Addr) func(f family, rnd *rand.Rand, n int
 }
 
 var attacks = []attack{
-	{"SYNs from anywhere", synFlood(func(f family) netip.Addr { return f.wanless })},
-	{"SYNs from anywhere to the router", synFlood(func(f family) netip.Addr { return f.rlan })},
-	{"port scan", func(f family, _ *rand.Rand, n int) []byte {
+	{name: "SYNs from anywhere", packet: synFlood(func(f family) netip.Addr { return f.wanless })},
+	{name: "SYNs from anywhere to the router", packet: synFlood(func(f family) netip.Addr { return f.rlan })},
+	{name: "one client's flows", limit: 1000, least: 2 * 60000, packet: func(f family, _ *rand.Rand, n int) []byte {
+		src, dst := at(f.lanless, uint16(n%60000+5000)), at(f.wanless, 4202)
+		return ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil))
+	}},
+	{name: "port scan", packet: func(f family, _ *rand.Rand, n int) []byte {
 		src, dst := at(f.lanless, uint16(40000+n>>16)), at(f.wanless, uint16(n))
 		return ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil))
 	}},
-	{"echo requests", func(f family, rnd *rand.Rand, n int) []byte {
+	{name: "echo requests", packet: func(f family, rnd *rand.Rand, n int) []byte {
 		src, dst := anyone(f, rnd), f.wanless
 		if n%2 == 0 {
 			dst = f.rlan
 		}
 		return ipPacket(src, dst, icmpProto(src), 64, icmpMessage(src, dst, pick[uint8](f, 8, 128), 0, rnd.Uint32(), nil))
 	}},
-	{"fragments", func(f family, rnd *rand.Rand, _ int) []byte {
+	{name: "fragments", packet: func(f family, rnd *rand.Rand, _ int) []byte {
 		l4 := udpDatagram(at(f.lanless, 4200), at(f.wanless, 4201), make([]byte, 80))
 		start := 8 * rnd.IntN(8)
 		return fragmentOf(anyone(f, rnd), f.wanless, unix.IPPROTO_UDP, rnd.Uint32(), l4, piece{start, start + 16, true})
@@ -103,7 +110,7 @@ func TestAttacks(t *testing.T) {
 				for i := range cfg.Interfaces {
 					cfg.Interfaces[i].XDP = m.xdp
 				}
-				cfg.MaxHalfOpen = halfOpen
+				cfg.MaxHalfOpen, cfg.MaxFlowsPerSource = halfOpen, a.limit
 				d := r.mustApply(cfg)
 				var conns []stream
 				for _, f := range families {
@@ -112,7 +119,7 @@ func TestAttacks(t *testing.T) {
 					r.echoTCP(t, "r", at(f.rlan, 9403))
 				}
 				lan := r.tap(t, "l")
-				stop := lan.launch(a, 10*halfOpen)
+				stop := lan.launch(a, max(a.least, 10*halfOpen))
 				for round := range uint16(3) {
 					talkAll(t, conns)
 					if err := exchangeThrough(t, r, 9410+round); err != nil {
@@ -139,6 +146,12 @@ func TestAttacks(t *testing.T) {
 				if n := r.entries(t, "l2_flows"); n < 2*len(conns) || n > 2*100 {
 					t.Errorf("%d confirmed entries", n)
 				}
+				if n := stat(t, d, "drop_source_limit"); (n > 0) != (a.limit > 0) {
+					t.Errorf("%d of %d packets over the limit", n, sent)
+				}
+				if n := r.entriesOf(t, "l2_half_open", families[0].lanless); a.limit > 0 && n > 2*int(a.limit) {
+					t.Errorf("%d entries of a client that may have %d", n, 2*a.limit)
+				}
 				for _, name := range []string{"flow_table_full", "drop_internal", "drop_malformed"} {
 					if n := stat(t, d, name); n != 0 {
 						t.Errorf("%s: %d, of %d packets", name, n, sent)
@@ -146,6 +159,61 @@ func TestAttacks(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// entriesOf counts the entries of flows that an address has begun.
+func (r *router) entriesOf(t *testing.T, name string, client netip.Addr) (n int) {
+	t.Helper()
+	m, err := ebpf.LoadPinnedMap(filepath.Join(r.pin, dirState, name), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var key l2TCTuple
+	var value l2TCFlow
+	it := m.Iterate()
+	for it.Next(&key, &value) {
+		if string(key.Saddr[:]) == string(padded(client)) || string(value.Out.Daddr[:]) == string(padded(client)) {
+			n++
+		}
+	}
+	if err := it.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestSeeds: nobody can compute which keys share a bucket: each router's tables
+// have seeds of their own.
+func TestSeeds(t *testing.T) {
+	t.Parallel()
+	const zeroSeed = 1 << 6 // BPF_F_ZERO_SEED
+	seeds := map[uint64]bool{}
+	for range 2 {
+		r := newRouter(t)
+		d := r.mustApply(r.config(testPolicy{masquerade: true}))
+		pinned, err := openMaps(filepath.Join(r.pin, dirState))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, m := range pinned {
+			if m.Flags()&zeroSeed != 0 {
+				t.Errorf("%s has no seed", name)
+			}
+			m.Close()
+		}
+		f := families[0]
+		r.tap(t, "l").send(fragmentOf(f.lan, f.wanless, unix.IPPROTO_UDP, 1, make([]byte, 100), piece{0, 80, true}))
+		var reasm l2TCReasm
+		eventually(t, patience, "a seed", func() bool {
+			err := d.Map("l2_reasm", func(m *ebpf.Map) error { return m.Lookup(uint32(0), &reasm) })
+			return err == nil && reasm.Seed != 0
+		})
+		seeds[reasm.Seed] = true
+	}
+	if len(seeds) != 2 {
+		t.Errorf("the same seed twice: %v", seeds)
 	}
 }
 

@@ -101,19 +101,21 @@ type l2TCCounter struct {
 }
 
 type l2TCCtFacts struct {
-	_         structs.HostLayout
-	Original  l2TCTuple
-	Reply     l2TCTuple
-	Status    uint32
-	Direction uint8
-	There     uint8
-	Tracked   uint8
-	Unused    uint8
-	Mark      uint32
-	Labels    [4]uint32
-	ZoneId    uint32
-	Counts    [3]l2TCCounter
-	Averages  [3]uint64
+	_          structs.HostLayout
+	Original   l2TCTuple
+	Reply      l2TCTuple
+	Status     uint32
+	Direction  uint8
+	There      uint8
+	Tracked    uint8
+	Unused     uint8
+	Mark       uint32
+	Labels     [4]uint32
+	ZoneId     uint32
+	Counts     [3]l2TCCounter
+	Averages   [3]uint64
+	Expiration uint32
+	Unused2    uint32
 }
 
 type l2TCFlow struct {
@@ -168,7 +170,9 @@ type l2TCFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	Began uint32
+	Began  uint32
+	Until  uint32
+	Unused uint32
 }
 
 type l2TCFlowListen struct {
@@ -657,6 +661,7 @@ const (
 	l2TCVarAnsweredNext      = "answered_next"
 	l2TCVarCsumIpv6Flag      = "csum_ipv6_flag"
 	l2TCVarHalfWayNext       = "half_way_next"
+	l2TCVarPolicyAccounts    = "policy_accounts"
 	l2TCVarPolicyCountsConns = "policy_counts_conns"
 	l2TCVarPolicyFacts       = "policy_facts"
 	l2TCVarPolicyNat         = "policy_nat"
@@ -767,6 +772,7 @@ type l2TCVariableSpecs struct {
 	AnsweredNext      *ebpf.VariableSpec `ebpf:"answered_next"`
 	CsumIpv6Flag      *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
 	HalfWayNext       *ebpf.VariableSpec `ebpf:"half_way_next"`
+	PolicyAccounts    *ebpf.VariableSpec `ebpf:"policy_accounts"`
 	PolicyCountsConns *ebpf.VariableSpec `ebpf:"policy_counts_conns"`
 	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyNat         *ebpf.VariableSpec `ebpf:"policy_nat"`
@@ -883,6 +889,7 @@ type l2TCVariables struct {
 	AnsweredNext      *ebpf.Variable `ebpf:"answered_next"`
 	CsumIpv6Flag      *ebpf.Variable `ebpf:"csum_ipv6_flag"`
 	HalfWayNext       *ebpf.Variable `ebpf:"half_way_next"`
+	PolicyAccounts    *ebpf.Variable `ebpf:"policy_accounts"`
 	PolicyCountsConns *ebpf.Variable `ebpf:"policy_counts_conns"`
 	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyNat         *ebpf.Variable `ebpf:"policy_nat"`

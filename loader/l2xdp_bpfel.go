@@ -56,19 +56,21 @@ type l2XDPCounter struct {
 }
 
 type l2XDPCtFacts struct {
-	_         structs.HostLayout
-	Original  l2XDPTuple
-	Reply     l2XDPTuple
-	Status    uint32
-	Direction uint8
-	There     uint8
-	Tracked   uint8
-	Unused    uint8
-	Mark      uint32
-	Labels    [4]uint32
-	ZoneId    uint32
-	Counts    [3]l2XDPCounter
-	Averages  [3]uint64
+	_          structs.HostLayout
+	Original   l2XDPTuple
+	Reply      l2XDPTuple
+	Status     uint32
+	Direction  uint8
+	There      uint8
+	Tracked    uint8
+	Unused     uint8
+	Mark       uint32
+	Labels     [4]uint32
+	ZoneId     uint32
+	Counts     [3]l2XDPCounter
+	Averages   [3]uint64
+	Expiration uint32
+	Unused2    uint32
 }
 
 type l2XDPFlow struct {
@@ -123,7 +125,9 @@ type l2XDPFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	Began uint32
+	Began  uint32
+	Until  uint32
+	Unused uint32
 }
 
 type l2XDPFlowListen struct {
@@ -508,6 +512,7 @@ const (
 	l2XDPMapL2Vlans           = "l2_vlans"
 	l2XDPMapL2XdpPorts        = "l2_xdp_ports"
 	l2XDPProgL2Xdp            = "l2_xdp"
+	l2XDPVarPolicyAccounts    = "policy_accounts"
 	l2XDPVarPolicyFacts       = "policy_facts"
 	l2XDPVarPolicyPhases      = "policy_phases"
 	l2XDPVarPolicyReevaluates = "policy_reevaluates"
@@ -597,6 +602,7 @@ type l2XDPMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPVariableSpecs struct {
+	PolicyAccounts    *ebpf.VariableSpec `ebpf:"policy_accounts"`
 	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases      *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyReevaluates *ebpf.VariableSpec `ebpf:"policy_reevaluates"`
@@ -685,6 +691,7 @@ func (m *l2XDPMaps) Close() error {
 //
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPVariables struct {
+	PolicyAccounts    *ebpf.Variable `ebpf:"policy_accounts"`
 	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases      *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyReevaluates *ebpf.Variable `ebpf:"policy_reevaluates"`

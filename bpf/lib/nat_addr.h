@@ -2,9 +2,11 @@
 #pragma once
 
 #include "common.h"
+#include "forward.h"
 #include "iter.h"
 #include "kernel.h"
 #include "types.h"
+#include "written.h"
 
 /* Which address a NAT statement means. */
 
@@ -142,32 +144,42 @@ static __always_inline int nat_one_address(struct pkt *p, const __u8 *addr,
 	return 0;
 }
 
+/* Asks for the route of a packet that comes in by iif, or of one that leaves by oif. */
+static __always_inline int source_lookup(struct ctx_buff *ctx,
+					 const struct pkt *p,
+					 struct bpf_fib_lookup *fib, __u32 iif,
+					 __u32 mark)
+{
+	__u32 flags = FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_SRC | FIB_LOOKUP_MARK;
+
+	route_fill(fib, p, 1); /* of any length: the MTU is no matter here */
+	if (policy_writes)
+		route_fill_written(fib, p);
+	__builtin_memcpy(fib->smac, &mark, sizeof(mark));
+	if (!iif) {
+		flags |= BPF_FIB_LOOKUP_OUTPUT;
+		fib->ifindex = p->oif;
+	}
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib), flags) ||
+	       fib->ifindex != p->oif;
+}
+
 /*
- * The address that the interface p->oif sends with towards the packet's
- * destination: what masquerade means. Asked of the routing table for each new
- * flow, so that a new address is used at once.
+ * The address that the interface p->oif sends with towards the packet's next hop:
+ * what masquerade means. Asked of the routing table for each new flow, so that a new
+ * address is used at once: as the packet was routed, by the interface that it came
+ * by and the mark of then, or, of the router's own, the one that a rule has given it.
  */
 __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
 {
-	struct bpf_fib_lookup fib = {};
+	struct bpf_fib_lookup fib;
+	__u32 mark;
 
 	if (!p)
 		return -1;
-	fib.ifindex = p->oif;
-	fib.l4_protocol = p->l4proto;
-	fib.tot_len = 1; /* of any length: the MTU is no matter here */
-	if (p->nfproto == NFPROTO_IPV4) {
-		fib.family = AF_INET;
-		__builtin_memcpy(&fib.ipv4_dst,
-				 p->nh + offsetof(struct iphdr, daddr), 4);
-	} else {
-		fib.family = AF_INET6;
-		__builtin_memcpy(fib.ipv6_dst,
-				 p->nh + offsetof(struct ipv6hdr, daddr), 16);
-	}
-	if (bpf_fib_lookup(ctx, &fib, sizeof(fib),
-			   BPF_FIB_LOOKUP_OUTPUT | FIB_LOOKUP_SKIP_NEIGH |
-				   FIB_LOOKUP_SRC) != BPF_FIB_LKUP_RET_SUCCESS)
+	mark = ctx_mark(ctx);
+	if (source_lookup(ctx, p, &fib, p->iif, p->iif ? mark : p->mark) &&
+	    source_lookup(ctx, p, &fib, 0, mark))
 		return -1;
 	if (p->nfproto != NFPROTO_IPV4)
 		return nat_one_address(p, (__u8 *)fib.ipv6_src, 16);

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/doctor"
 )
 
 // syn is a frame with the SYN of a connection to port 22.
@@ -96,7 +98,7 @@ func TestPacketCPUs(t *testing.T) {
 	h := newHost(t)
 	h.sysfs = true
 	const count = 100
-	config := strings.Replace(h.config(), "  pin_path", "  cpus: 1\n  pin_path", 1) + fmt.Sprintf("host:\n  state_dir: %s\n", h.path("state"))
+	config := strings.Replace(h.config(), "  pin_path", "  cpus: 1\n  pin_path", 1)
 	h.write("l2d.yaml", config)
 	h.start()
 	h.expect("READY=1")
@@ -121,6 +123,15 @@ func TestPacketCPUs(t *testing.T) {
 	if n, list := s.Elsewhere(); n != count || len(list) != 1 || list[0] != 0 {
 		t.Errorf("without steering: %d packets on %v: %+v", n, list, s.Dataplane.CPUs)
 	}
+	// That is what the doctor sees of it, too.
+	seen := func(severity doctor.Severity) {
+		t.Helper()
+		list, err := doctor.Examine(doctor.Gather(t.Context(), "", h.client(), time.Millisecond), "cpu")
+		if i := slices.IndexFunc(list, func(f doctor.Finding) bool { return f.Check == "elsewhere" }); err != nil || i < 0 || list[i].Severity != severity {
+			t.Errorf("%v, %+v", err, list)
+		}
+	}
+	seen(doctor.Note)
 	h.write("l2d.yaml", config+"  nics: {wan0: {rps: dataplane}}\n")
 	if a, err := h.client().HostApply(t.Context(), api.HostOptions{}); err != nil || len(a.Plan.Changes) != 1 {
 		t.Fatalf("%+v, %v", a.Plan, err)

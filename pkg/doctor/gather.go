@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/ethnl"
+	"github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
@@ -32,6 +34,7 @@ func Gather(ctx context.Context, file string, client *api.Client, interval time.
 	}
 	h.Config, h.ConfigError = config.Load(cmp.Or(file, config.DefaultPath))
 	h.Links = links()
+	h.Qdiscs = qdiscs()
 	h.Tables = tables(ctx, h.Config)
 	h.FileSystems = fileSystems(h.Config)
 	h.Clock = clock()
@@ -76,6 +79,7 @@ func links() (out []Link) {
 			}
 		}
 	}
+	xdp, _ := host.XDPFeatures() // none before Linux 6.3
 	client, err := ethnl.Dial()
 	if err == nil {
 		defer func() { _ = client.Close() }()
@@ -88,6 +92,9 @@ func links() (out []Link) {
 		link := Link{Name: a.Name, Up: a.RawFlags&unix.IFF_UP != 0, Qdisc: root[a.Index], Master: names[a.MasterIndex]}
 		if t := l.Type(); t != "device" {
 			link.Kind = t
+		}
+		if bits, ok := xdp[a.Index]; ok {
+			link.XDP = &bits
 		}
 		if client != nil {
 			link.Features = features(client, a.Name)
@@ -105,7 +112,23 @@ func features(client *ethnl.Client, link string) map[string]bool {
 	}
 	out := map[string]bool{}
 	for name, f := range list {
-		out[name] = f.Active
+		if f.Active || !f.Fixed { // else the driver does not have it
+			out[name] = f.Active
+		}
+	}
+	return out
+}
+
+// qdiscs tries kinds that there may be none of.
+func qdiscs() map[string]bool {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	out := map[string]bool{}
+	kinds := []string{"dualpi2"}
+	lacks := host.LacksQdiscs(kinds...)
+	for _, kind := range kinds {
+		out[kind] = !slices.Contains(lacks, kind)
 	}
 	return out
 }

@@ -36,6 +36,9 @@ type Host struct {
 type Facts struct {
 	// Links by name.
 	Links []Link
+	// Qdiscs tells of some kinds whether the kernel has them; without those that could not
+	// be tried.
+	Qdiscs map[string]bool
 	// Tables of nftables.
 	Tables []Table
 	// FileSystems are those of some paths.
@@ -57,7 +60,9 @@ type Link struct {
 	Kind string
 	// Qdisc is the kind at the root; empty if it is not known.
 	Qdisc string
-	// Features by the kernel's names.
+	// XDP has bits of what the driver can do for it; nil if that is not known.
+	XDP *uint64
+	// Features by the kernel's names, without those that the driver does not have.
 	Features map[string]bool
 	// Master is the bridge or bond that it is of.
 	Master string

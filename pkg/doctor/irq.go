@@ -20,6 +20,7 @@ func checkIRQ(r *report) {
 			r.placement(l, list)
 		}
 		r.steering(l)
+		r.threads(l)
 	}
 	r.flows()
 	r.backlog()
@@ -42,14 +43,16 @@ func (r *report) irqbalance() {
 	r.good("irqbalance", "irqbalance does not run")
 }
 
-// affinity are the CPUs that serve an interrupt: those in effect, or those that may.
+// affinity are the CPUs that serve an interrupt: that of those which may that does. Until the
+// next interrupt after a change it is still another one.
 func (r *report) affinity(number int) []int {
 	dir := fmt.Sprintf("proc/irq/%d/", number)
-	list, _ := cpus.Parse(r.read(dir + "effective_affinity_list"))
-	if len(list) == 0 {
-		list, _ = cpus.Parse(r.read(dir + "smp_affinity_list"))
+	may, _ := cpus.Parse(r.read(dir + "smp_affinity_list"))
+	does, _ := cpus.Parse(r.read(dir + "effective_affinity_list"))
+	if both := cpus.Both(does, may); len(both) > 0 {
+		return both
 	}
-	return list
+	return may
 }
 
 // placement looks where the queues of a link are served.
@@ -108,6 +111,34 @@ func (r *report) steering(l Link) {
 		}
 	}
 	r.good("rps", "%s: steers no packets astray", l.Name)
+}
+
+// threads looks where threads that poll a link's queues may run.
+func (r *report) threads(l Link) {
+	packet := r.packetCPUs()
+	if r.read("sys/class/net/"+l.Name+"/threaded") != "1" || len(packet) == 0 || !r.routes(l.Name) {
+		return
+	}
+	var astray []string
+	for _, path := range r.glob("proc/[0-9]*/comm") {
+		name := r.read(path)
+		if !strings.HasPrefix(name, "napi/"+l.Name+"-") {
+			continue
+		}
+		dir := strings.TrimSuffix(path, "/comm")
+		for _, line := range strings.Split(r.read(dir+"/status"), "\n") {
+			text, ok := strings.CutPrefix(line, "Cpus_allowed_list:")
+			if may, err := cpus.Parse(text); ok && err == nil && len(cpus.Without(may, packet)) > 0 {
+				astray = append(astray, fmt.Sprintf("%s (process %s) on CPUs %s", name, strings.TrimPrefix(dir, "proc/"), cpus.Format(may)))
+			}
+		}
+	}
+	if len(astray) > 0 {
+		r.add(Warning, "threads", l.Name+": threads that poll its queues may run on other CPUs than those that are to handle packets", strings.Join(astray, ", "),
+			"taskset -cp "+cpus.Format(packet)+" PROCESS, or host.nics."+l.Name+".threaded: false")
+		return
+	}
+	r.good("threads", "%s: threads that poll its queues run on the packet CPUs", l.Name)
 }
 
 // flows looks whether tables of flows have what they need.

@@ -18,40 +18,20 @@ func checkQdisc(r *report) {
 	r.congestion()
 }
 
-// module tells whether the running kernel has a module, in it or to be loaded, and
-// whether that is known.
-func (h *Host) module(name string) (has, known bool) {
-	if h.exists("sys/module/" + name) {
-		return true, true
-	}
-	dir := "lib/modules/" + h.read("proc/sys/kernel/osrelease") + "/"
-	for _, list := range []string{"modules.builtin", "modules.dep"} {
-		text := h.read(dir + list)
-		known = known || text != ""
-		for _, line := range strings.Split(text, "\n") {
-			file, _, _ := strings.Cut(line, ":")
-			base := file[strings.LastIndex(file, "/")+1:]
-			if base, _, _ = strings.Cut(base, "."); base == name {
-				return true, true
-			}
-		}
-	}
-	return false, known
-}
-
 // uses tells whether a link has a queue manager of a kind at its root.
 func (h *Host) uses(kind string) bool {
 	return slices.ContainsFunc(h.Links, func(l Link) bool { return l.Qdisc == kind })
 }
 
 func (r *report) dualpi2() {
-	switch has, known := r.module("sch_dualpi2"); {
+	switch has, known := r.Qdiscs["dualpi2"]; {
 	case has, r.uses("dualpi2"):
 		r.good("dualpi2", "the kernel has DualPI2")
 	case known:
-		r.add(Warning, "dualpi2", "the kernel has no DualPI2, which L4S wants", "no sch_dualpi2 in /lib/modules/"+r.read("proc/sys/kernel/osrelease"), "Linux 6.17 or newer, with CONFIG_NET_SCH_DUALPI2")
+		r.add(Warning, "dualpi2", "the kernel has no DualPI2, which L4S wants", "it makes none in a network namespace of its own; Linux "+r.read("proc/sys/kernel/osrelease"),
+			"Linux 6.17 or newer, with CONFIG_NET_SCH_DUALPI2")
 	default:
-		r.add(Note, "dualpi2", "it is not known whether the kernel has DualPI2", "no list of modules in /lib/modules", "tc qdisc add dev lo root dualpi2, in a network namespace")
+		r.add(Note, "dualpi2", "it is not known whether the kernel has DualPI2", "it cannot be tried", "l2ctl doctor as root")
 	}
 }
 

@@ -52,7 +52,7 @@ func (r *report) aql(phy string) {
 		return
 	}
 	if !r.exists(debug + phy + "/aql_txq_limit") {
-		r.add(Note, "aql", phy+": the driver has no airtime queue limits", "no aql_txq_limit", "")
+		r.add(Note, "aql", phy+": its queue limits cannot be seen", "no /"+debug+phy+"/aql_txq_limit", "a kernel with CONFIG_MAC80211_DEBUGFS")
 		return
 	}
 	var large, pending []string
@@ -77,14 +77,16 @@ func (r *report) aql(phy string) {
 	r.add(Good, "aql", phy+": airtime queue limits are on", strings.Join(pending, ", "), "")
 }
 
-// airtime looks at the flags of airtime fairness: 1 counts what is sent, 2 what is received.
+// airtime looks at which airtime counts in the turns that stations get: that of what is
+// sent, and of what is received. The file is empty if neither does.
 func (r *report) airtime(phy string) {
-	v := r.read(debug + phy + "/airtime_flags")
-	switch flags := number(v); {
-	case v == "":
-		r.add(Note, "airtime", phy+": the driver knows no airtime", "no airtime_flags", "")
-	case flags&3 != 3:
-		r.add(Warning, "airtime", phy+": slow stations take the airtime of fast ones", "airtime_flags: "+v, "echo 3 >/"+debug+phy+"/airtime_flags")
+	path := debug + phy + "/airtime_flags"
+	v := r.read(path)
+	switch {
+	case !r.exists(path):
+		r.add(Note, "airtime", phy+": it cannot be seen whether stations share the airtime", "no /"+path, "a kernel with CONFIG_MAC80211_DEBUGFS")
+	case !strings.Contains(v, "AIRTIME_TX") || !strings.Contains(v, "AIRTIME_RX"):
+		r.add(Warning, "airtime", phy+": slow stations take the airtime of fast ones", "airtime_flags: "+strings.Join(strings.Fields(v), " "), "echo 3 >/"+path)
 	default:
 		r.good("airtime", "%s: stations share the airtime", phy)
 	}

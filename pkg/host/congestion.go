@@ -22,8 +22,8 @@ const (
 	allowedCongestionControl = "net.ipv4.tcp_allowed_congestion_control"
 )
 
-// tried are sysctls of a network namespace with values that the kernel may not know.
-var tried = []string{congestionControl, allowedCongestionControl, "net.ipv4.tcp_ecn", "net.ipv4.tcp_ecn_option", "net.ipv4.tcp_ecn_option_beacon"}
+// newValues are sysctls of a network namespace with values that the kernel may not know.
+var newValues = []string{congestionControl, allowedCongestionControl, "net.ipv4.tcp_ecn", "net.ipv4.tcp_ecn_option", "net.ipv4.tcp_ecn_option_beacon"}
 
 // trials are values of such sysctls that the kernel takes.
 type trials struct {
@@ -61,7 +61,7 @@ func (t *trials) try(name, value string) error {
 
 // refused are problems with values that the kernel does not take.
 func (s *Sysctl) refused(r *reconcile.Resource) (out []reconcile.Problem) {
-	if s.trials == nil || !slices.Contains(tried, r.Name) {
+	if s.trials == nil || !slices.Contains(newValues, r.Name) {
 		return nil
 	}
 	problem := func(what, want string) {

@@ -25,7 +25,9 @@ type machine struct {
 	accel        string
 	console      string
 	memory, cpus int
-	timeout      time.Duration
+	// nics are models of network interfaces, more are arguments of the kernel.
+	nics, more []string
+	timeout    time.Duration
 }
 
 // command is what the first process of the machine is to run.
@@ -188,7 +190,7 @@ func (m *machine) arguments(dir string) []string {
 		"-machine", "q35", "-accel", m.accel, "-cpu", "max",
 		"-smp", strconv.Itoa(m.cpus), "-m", strconv.Itoa(m.memory),
 		"-kernel", filepath.Join(m.kit, m.kernel, "vmlinux"), "-initrd", filepath.Join(dir, "initrd"),
-		"-append", strings.Join(kernelArguments, " "),
+		"-append", strings.Join(append(kernelArguments, m.more...), " "),
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
 		"-device", "virtio-serial-pci,id=serial",
@@ -197,6 +199,14 @@ func (m *machine) arguments(dir string) []string {
 		// The first file that a child is given besides the standard ones is 3.
 		args = append(args, "-chardev", fmt.Sprintf("file,id=%s,path=/proc/self/fd/%d", port, 3+i),
 			"-device", fmt.Sprintf("virtserialport,bus=serial.0,chardev=%s,name=%s", port, port))
+	}
+	for i, model := range m.nics {
+		backend, device := fmt.Sprintf("tap,id=nic%d,script=no,downscript=no", i), fmt.Sprintf("%s,netdev=nic%d", model, i)
+		if strings.HasPrefix(model, "virtio-net") {
+			// Vectors are two for each queue, and one for its configuration.
+			backend, device = fmt.Sprintf("%s,queues=%d", backend, m.cpus), fmt.Sprintf("%s,mq=on,vectors=%d", device, 2*m.cpus+2)
+		}
+		args = append(args, "-netdev", backend, "-device", device)
 	}
 	disks := []string{filepath.Join(m.kit, "root.ext4")}
 	if m.tree != "" {
@@ -214,6 +224,9 @@ func (m *machine) start(dir string, console *os.File) (exit string, late bool, e
 	cmd := exec.Command("qemu-system-x86_64", m.arguments(dir)...)
 	// Without it nobody would end the machine when this process is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if len(m.nics) > 0 { // their other ends are in a namespace of their own
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET
+	}
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	cmd.Stdout, cmd.Stderr = console, console
 	readers := make([]*os.File, len(ports))

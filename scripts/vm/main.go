@@ -44,6 +44,11 @@ func main() {
 	flag.StringVar(&m.console, "console", "", "file for what the kernel writes to its console")
 	flag.IntVar(&m.memory, "memory", 2048, "MiB")
 	flag.IntVar(&m.cpus, "cpus", 2, "processors")
+	more := func(to *[]string) func(string) error {
+		return func(s string) error { *to = append(*to, s); return nil }
+	}
+	flag.Func("nic", "a network interface of this model of qemu's, connected to nothing (repeatable)", more(&m.nics))
+	flag.Func("append", "an argument of the kernel (repeatable)", more(&m.more))
 	flag.DurationVar(&m.timeout, "timeout", 10*time.Minute, "how long the machine may run")
 	unpack := flag.Bool("unpack", false, "instead: unpack the kernel image of the first argument into the second")
 	flag.Parse()

@@ -23,7 +23,16 @@ examples pkg/lab/diff 25m -test.run=TestExamples -diff.packets=200 -diff.paralle
 qdisc pkg/host 15m -test.run=TestQdisc
 congestion pkg/host 5m -test.run=TestCongestion|TestAllowed -host.machine
 tcnl pkg/tcnl 5m -tcnl.all
+nics pkg/host 10m -test.run=TestMachine|TestIsolated
 '
+
+# What the machine of a suite has besides.
+options() {
+	case $1 in
+	nics) echo "-cpus 4 -nic virtio-net-pci -nic e1000e -nic vmxnet3" \
+		"-append isolcpus=domain,managed_irq,2-3 -append nohz_full=2-3 -append rcu_nocbs=2-3" ;;
+	esac
+}
 
 usage() {
 	echo "usage: $0 [-k KERNEL] [SUITE...]; kernels: $(tr '\n' ' ' <"$KIT/kernels"); suites:" \
@@ -57,8 +66,8 @@ while read -r name package timeout arguments; do
 	for kernel in $kernels; do
 		begin=$SECONDS
 		echo "== vm: $name on Linux $kernel"
-		# shellcheck disable=SC2016,SC2086 # the machine's shell expands it; a list
-		"$KIT/vm" -kit "$KIT" -kernel "$kernel" -tree "$tree" -timeout "$timeout" -- bash -c '
+		# shellcheck disable=SC2016,SC2046,SC2086 # the machine's shell expands it; lists
+		"$KIT/vm" -kit "$KIT" -kernel "$kernel" $(options "$name") -tree "$tree" -timeout "$timeout" -- bash -c '
 			ip link set lo up && echo 1 >/proc/sys/net/netfilter/nf_log_all_netns && cd "$1" && shift && exec ./vm.test -test.v "$@"' vm "$package" $arguments </dev/null ||
 			failed="$failed $name:$kernel"
 		echo "== vm: $name on Linux $kernel took $((SECONDS - begin)) s"
