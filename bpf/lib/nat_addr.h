@@ -144,14 +144,76 @@ static __always_inline int nat_one_address(struct pkt *p, const __u8 *addr,
 	return 0;
 }
 
-/* The source that the routing table gives what leaves by p->oif; whether it has
- * one.
+#pragma clang attribute push(__attribute__((preserve_access_index)), \
+			     apply_to = record)
+
+struct in_ifaddr {
+	struct in_ifaddr *ifa_next;
+	__be32 ifa_local;
+	__be32 ifa_address;
+	__be32 ifa_mask;
+	__u32 ifa_flags;
+	unsigned char ifa_scope; /* RT_SCOPE_* */
+};
+
+struct in_device {
+	struct in_ifaddr *ifa_list;
+};
+
+#pragma clang attribute pop
+
+#define MASQUERADE_ADDRS 64 /* of an interface that are looked at */
+/* include/uapi/linux/if_addr.h */
+#define IFA_F_SECONDARY 0x01
+
+/*
+ * inet_select_addr(): the first address in the network of the next hop, or the
+ * first of the interface at all, if it is one of the whole world and no secondary
+ * one. What source a route prefers is no matter. Returns 0 without one.
  */
-static __always_inline int nat_route_source(struct ctx_buff *ctx,
-					    const struct pkt *p,
-					    struct bpf_fib_lookup *fib,
-					    __u32 flags)
+static __always_inline __be32 nat_select_ipv4(struct ctx_buff *ctx,
+					      const struct pkt *p, __be32 hop)
 {
+	struct net_device *dev = device_by_index(ctx_net(ctx), p->oif);
+	struct in_ifaddr *ifa;
+	struct in_device *in;
+	__be32 first = 0;
+	__u64 e;
+
+	if (!dev)
+		return 0;
+	in = kernel_cast(struct in_device,
+			 kernel_u64(kernel_address(dev, ip_ptr)));
+	e = kernel_u64(kernel_address(in, ifa_list));
+	repeat(MASQUERADE_ADDRS)
+	{
+		if (!e)
+			break;
+		ifa = kernel_cast(struct in_ifaddr, e);
+		e = kernel_u64(kernel_address(ifa, ifa_next));
+		if (ifa->ifa_flags & IFA_F_SECONDARY || ifa->ifa_scope)
+			continue;
+		if (!((hop ^ ifa->ifa_address) & ifa->ifa_mask)) {
+			first = ifa->ifa_local;
+			break;
+		}
+		if (!first)
+			first = ifa->ifa_local;
+	}
+	return first;
+}
+
+/* Asks the routing table about what leaves by p->oif; whether it knows a way. */
+static __always_inline int nat_route(struct ctx_buff *ctx, const struct pkt *p,
+				     struct bpf_fib_lookup *fib, __u32 ifindex,
+				     __u32 flags)
+{
+	route_fill(fib, p, 1); /* of any length: the MTU is no matter here */
+	if (policy_writes)
+		route_fill_written(fib, p);
+	fib->ifindex = ifindex;
+	/* As in lookup_route(). */
+	__builtin_memcpy(fib->smac, &p->mark, sizeof(p->mark));
 	return bpf_fib_lookup(ctx, fib, sizeof(*fib),
 			      flags | FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_SRC) ==
 		       BPF_FIB_LKUP_RET_SUCCESS &&
@@ -160,51 +222,33 @@ static __always_inline int nat_route_source(struct ctx_buff *ctx,
 
 /*
  * The address that the interface p->oif sends with towards the packet's
- * destination: what masquerade means. Asked of the routing table for each new
- * flow, so that a new address is used at once. The question is that by which the
- * packet was routed, marks and all, or else only how one gets there by p->oif.
+ * destination: what masquerade means. Asked of the kernel for each new flow, so
+ * that a new address is used at once. The question is that by which the packet was
+ * routed, marks and all, or else only how one gets there by p->oif.
  */
 __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
 {
 	struct bpf_fib_lookup fib;
+	__be32 addr = 0, hop;
+	int known;
 
 	if (!p)
 		return -1;
-	route_fill(&fib, p, 1); /* of any length: the MTU is no matter here */
-	if (policy_writes)
-		route_fill_written(&fib, p);
-	fib.ifindex = p->iif ? p->iif : p->oif;
-	/* As in lookup_route(). */
-	__builtin_memcpy(fib.smac, &p->mark, sizeof(p->mark));
-	if (!nat_route_source(ctx, p, &fib,
-			      FIB_LOOKUP_MARK |
-				      (p->iif ? 0 : BPF_FIB_LOOKUP_OUTPUT))) {
-		route_fill(&fib, p, 1);
-		if (policy_writes)
-			route_fill_written(&fib, p);
-		fib.ifindex = p->oif;
-		if (!nat_route_source(ctx, p, &fib, BPF_FIB_LOOKUP_OUTPUT))
-			return -1;
-	}
+	known = nat_route(ctx, p, &fib, p->iif ? p->iif : p->oif,
+			  FIB_LOOKUP_MARK |
+				  (p->iif ? 0 : BPF_FIB_LOOKUP_OUTPUT)) ||
+		nat_route(ctx, p, &fib, p->oif, BPF_FIB_LOOKUP_OUTPUT);
 	if (p->nfproto != NFPROTO_IPV4)
-		return nat_one_address(p, (__u8 *)fib.ipv6_src, 16);
-	if (!fib.ipv4_src)
-		return -1;
-	return nat_one_address(p, (__u8 *)&fib.ipv4_src, 4);
+		return known ? nat_one_address(p, (__u8 *)fib.ipv6_src, 16) :
+			       -1;
+	hop = *(__be32 *)(p->nh + offsetof(struct iphdr, daddr));
+	if (known && fib.family == AF_INET)
+		hop = fib.ipv4_dst; /* the gateway, if there is one */
+	addr = nat_select_ipv4(ctx, p, hop);
+	if (!addr && known) /* of another interface */
+		addr = fib.ipv4_src;
+	return addr ? nat_one_address(p, (__u8 *)&addr, 4) : -1;
 }
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), \
-			     apply_to = record)
-
-struct in_ifaddr {
-	__be32 ifa_local;
-};
-
-struct in_device {
-	struct in_ifaddr *ifa_list;
-};
-
-#pragma clang attribute pop
 
 /* The scope of an address, 0 for those of the whole world. */
 static __always_inline int addr_scope(const __u8 *addr)
