@@ -101,19 +101,21 @@ type l2TCCounter struct {
 }
 
 type l2TCCtFacts struct {
-	_         structs.HostLayout
-	Original  l2TCTuple
-	Reply     l2TCTuple
-	Status    uint32
-	Direction uint8
-	There     uint8
-	Tracked   uint8
-	Unused    uint8
-	Mark      uint32
-	Labels    [4]uint32
-	ZoneId    uint32
-	Counts    [3]l2TCCounter
-	Averages  [3]uint64
+	_          structs.HostLayout
+	Original   l2TCTuple
+	Reply      l2TCTuple
+	Status     uint32
+	Direction  uint8
+	There      uint8
+	Tracked    uint8
+	Unused     uint8
+	Mark       uint32
+	Labels     [4]uint32
+	ZoneId     uint32
+	Counts     [3]l2TCCounter
+	Averages   [3]uint64
+	Expiration uint32
+	Unused2    uint32
 }
 
 type l2TCFlow struct {
@@ -168,7 +170,9 @@ type l2TCFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	Began uint32
+	Began  uint32
+	Until  uint32
+	Unused uint32
 }
 
 type l2TCFlowListen struct {

@@ -56,19 +56,21 @@ type l2XDPCounter struct {
 }
 
 type l2XDPCtFacts struct {
-	_         structs.HostLayout
-	Original  l2XDPTuple
-	Reply     l2XDPTuple
-	Status    uint32
-	Direction uint8
-	There     uint8
-	Tracked   uint8
-	Unused    uint8
-	Mark      uint32
-	Labels    [4]uint32
-	ZoneId    uint32
-	Counts    [3]l2XDPCounter
-	Averages  [3]uint64
+	_          structs.HostLayout
+	Original   l2XDPTuple
+	Reply      l2XDPTuple
+	Status     uint32
+	Direction  uint8
+	There      uint8
+	Tracked    uint8
+	Unused     uint8
+	Mark       uint32
+	Labels     [4]uint32
+	ZoneId     uint32
+	Counts     [3]l2XDPCounter
+	Averages   [3]uint64
+	Expiration uint32
+	Unused2    uint32
 }
 
 type l2XDPFlow struct {
@@ -123,7 +125,9 @@ type l2XDPFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	Began uint32
+	Began  uint32
+	Until  uint32
+	Unused uint32
 }
 
 type l2XDPFlowListen struct {

@@ -131,6 +131,12 @@ static __always_inline __u32 ns_to_ms(__u64 ns)
 	return ns >> MS_SHIFT;
 }
 
+/* Comes round after 49 days. */
+static __always_inline __u32 nsecs_to_msecs(__u64 ns)
+{
+	return ns / 1000000;
+}
+
 static __always_inline int ticks_after(__u32 a, __u32 b)
 {
 	return (__s32)(a - b) > 0;

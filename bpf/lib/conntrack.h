@@ -313,6 +313,8 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 	if (verdict == TCP_IGNORE || change->keep_expiry) {
 		if (changed)
 			flow_sync(key, f, half, changed);
+	} else if (refused) {
+		flow_count(f, p);
 	} else {
 		flow_touch(key, f, p, half, changed, change->timeout);
 	}
@@ -325,7 +327,7 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 		 * next packet is of none. This one still is of the flow.
 		 */
 		WRITE_ONCE(f->expires, ns_to_ticks(p->now) - 1);
-		flow_sync(key, f, half, FLOW_SAME);
+		flow_sync(key, f, half, changed);
 		facts_dying();
 	}
 	p->ct_state = flags & FLOW_SEEN_REPLY ? CT_STATE_ESTABLISHED :

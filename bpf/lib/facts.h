@@ -13,6 +13,7 @@
 
 #define FACTS_CT (1U << 0)
 #define FACTS_ACCT (1U << 1) /* what has been counted of it, too */
+#define FACTS_EXPIRATION (1U << 2) /* and when it ends, to the millisecond */
 
 volatile const __u32 policy_facts = 0;
 
@@ -31,6 +32,9 @@ struct ct_facts {
 	/* With FACTS_ACCT. By direction, and of both. */
 	struct counter counts[3];
 	__u64 averages[3]; /* bytes of a packet */
+	/* With FACTS_EXPIRATION. */
+	__u32 expiration; /* ms */
+	__u32 unused2;
 };
 
 /* enum ip_conntrack_status of linux/netfilter/nf_conntrack_common.h */
@@ -172,6 +176,27 @@ static __always_inline void facts_count_first(__u32 len)
 	facts_average(c);
 }
 
+/* The end of flows from before rules asked is known to the tick only, and up to
+ * this too early: flow_touch().
+ */
+#define UNTIL_LAG 2000
+
+/* When the flow ends, in ms from now on: nf_ct_expires(). */
+static __always_inline __u32 flow_left(const struct flow *f)
+{
+	__u64 now = bpf_ktime_get_coarse_ns();
+	__s32 ticks = READ_ONCE(f->expires) - ns_to_ticks(now);
+	__u32 left = READ_ONCE(f->until) - nsecs_to_msecs(now);
+	__u32 coarse;
+
+	if (ticks < 0)
+		return 0;
+	coarse = nsecs_to_msecs((__u64)ticks << TICK_SHIFT);
+	if (left - coarse + UNTIL_LAG > 2 * UNTIL_LAG)
+		return coarse;
+	return (__s32)left < 0 ? 0 : left;
+}
+
 /* The packet is one of a flow. */
 static __always_inline void facts_flow(const struct tuple *key,
 				       const struct flow *f, __u32 flags)
@@ -189,6 +214,8 @@ static __always_inline void facts_flow(const struct tuple *key,
 	__builtin_memcpy(c->labels, f->labels, sizeof(c->labels));
 	if (policy_facts & FACTS_ACCT)
 		facts_count(c);
+	if (policy_facts & FACTS_EXPIRATION)
+		c->expiration = flow_left(f);
 }
 
 /* The packet ends its flow. */
@@ -216,6 +243,7 @@ static __always_inline void facts_first(const struct tuple *key, __u16 zone)
 		return;
 	c->tracked = 0;
 	c->mark = 0;
+	c->expiration = 0; /* nor does the kernel's run yet */
 	__builtin_memset(c->labels, 0, sizeof(c->labels));
 }
 

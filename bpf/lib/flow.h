@@ -68,6 +68,7 @@ static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
 	r->expires = f->expires;
 	r->created = f->created;
 	r->began = f->began;
+	r->until = f->until;
 	r->state = f->state;
 	r->flags = f->flags ^ FLOW_REPLY;
 	r->zone = key->zone;
@@ -209,6 +210,8 @@ __noinline int flow_sync(const struct tuple *key, struct flow *f, int half,
 	twin = flow_entry(&rkey, half);
 	if (twin) {
 		WRITE_ONCE(twin->expires, f->expires);
+		if (policy_facts & FACTS_EXPIRATION)
+			WRITE_ONCE(twin->until, f->until);
 		WRITE_ONCE(twin->state, f->state);
 		WRITE_ONCE(twin->flags,
 			   twin->flags | (f->flags &
@@ -227,16 +230,20 @@ __noinline int flow_sync(const struct tuple *key, struct flow *f, int half,
 					  BPF_NOEXIST);
 }
 
-/* Counts the packet; writes the expiry, in both entries, once a second, for
- * short timeouts more often: a flow in use does not expire.
+/* The entry lives for a timeout from now on. Those that users give are whole
+ * seconds before they are rounded up to ticks.
  */
-static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
-				       const struct pkt *p, int half,
-				       enum flow_change change, __u32 timeout)
+static __always_inline void flow_live(struct flow *f, __u64 now, __u32 timeout)
 {
-	__u32 expires = ns_to_ticks(p->now) + timeout;
-	__s32 lag = timeout / 4, longer = expires - f->expires;
+	__u64 ms = (((__u64)timeout << TICK_SHIFT) / 1000000000) * 1000;
 
+	WRITE_ONCE(f->expires, ns_to_ticks(now) + timeout);
+	if (policy_facts & FACTS_EXPIRATION)
+		WRITE_ONCE(f->until, nsecs_to_msecs(now) + (__u32)ms);
+}
+
+static __always_inline void flow_count(struct flow *f, const struct pkt *p)
+{
 	if (policy_facts & FACTS_ACCT) {
 		/* Rules ask: no packet that another CPU counts may be lost. */
 		__sync_fetch_and_add(&f->packets, 1);
@@ -245,11 +252,26 @@ static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
 		f->packets++;
 		f->bytes += p->len;
 	}
+}
+
+/* Counts the packet; writes the expiry, in both entries, once a second, for
+ * short timeouts more often: a flow in use does not expire. Rules that ask for
+ * it have it written for each packet.
+ */
+static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
+				       const struct pkt *p, int half,
+				       enum flow_change change, __u32 timeout)
+{
+	__u32 expires = ns_to_ticks(p->now) + timeout;
+	__s32 lag = timeout / 4, longer = expires - f->expires;
+
+	flow_count(f, p);
 	if (lag > TICKS_PER_SEC)
 		lag = TICKS_PER_SEC;
 	/* A timeout that is another one now is written at once. */
-	if (!change && longer < lag && longer > -2 * TICKS_PER_SEC)
+	if (!(policy_facts & FACTS_EXPIRATION) && !change && longer < lag &&
+	    longer > -2 * TICKS_PER_SEC)
 		return;
-	WRITE_ONCE(f->expires, expires);
+	flow_live(f, p->now, timeout);
 	flow_sync(key, f, half, change);
 }

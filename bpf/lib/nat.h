@@ -473,9 +473,9 @@ __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 	}
 	fwd->created = s->now;
 	fwd->began = ns_to_ms(p->now);
-	fwd->expires = s->now + (p->l4proto == IPPROTO_TCP ?
-					 tcp_first_timeout(fwd) :
-					 flow_timeout(fwd, p->l4proto));
+	flow_live(fwd, p->now,
+		  p->l4proto == IPPROTO_TCP ? tcp_first_timeout(fwd) :
+					      flow_timeout(fwd, p->l4proto));
 	flow_reverse(&sc->rev, fwd, key);
 	/* Answers, as far as one can tell, go where the packet came from. */
 	flow_goes_by(fwd, p->oif);

@@ -208,14 +208,13 @@ static __always_inline void reject_close(const struct pkt *p,
 {
 	struct flow *f = bpf_map_lookup_elem(&l2_flows, key);
 	int half = !f;
-	__u32 now = ns_to_ticks(p->now);
 
 	if (!f)
 		f = bpf_map_lookup_elem(&l2_half_open, key);
 	if (!f)
 		return;
 	WRITE_ONCE(f->state, TCP_CLOSE);
-	WRITE_ONCE(f->expires, now + flow_timeout(f, IPPROTO_TCP));
+	flow_live(f, p->now, flow_timeout(f, IPPROTO_TCP));
 	flow_sync(key, f, half, FLOW_CHANGED);
 }
 

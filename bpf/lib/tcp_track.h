@@ -108,8 +108,8 @@ static __always_inline void tcp_note_invalid(const struct pkt *p,
 	}
 	if (left < 120 * TICKS_PER_SEC || left <= s->tcp_unacknowledged)
 		return;
-	WRITE_ONCE(f->expires, now + s->tcp_unacknowledged);
-	WRITE_ONCE(twin->expires, now + s->tcp_unacknowledged);
+	flow_live(f, p->now, s->tcp_unacknowledged);
+	flow_live(twin, p->now, s->tcp_unacknowledged);
 }
 
 __noinline int tcp_packet(struct ctx_buff *ctx, const struct pkt *p,

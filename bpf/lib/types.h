@@ -244,7 +244,9 @@ struct flow {
 	struct hop hop;
 	struct tcp_seen seen;
 	struct tcp_last last; /* of the original direction's entry */
-	__u32 began; /* as created, in ms */
+	__u32 began; /* as created: ns_to_ms() */
+	__u32 until; /* as expires, in ms, for rules that ask: flow_live() */
+	__u32 unused;
 };
 
 #define FLOW_REPLY (1U << 0) /* this is the reply direction */

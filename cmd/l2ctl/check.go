@@ -133,11 +133,8 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 // checkHost says what of the host's declared state is not possible here.
 func checkHost(ctx context.Context, cfg *config.Config) error {
 	list, err := host.Resources(cfg)
-	if err != nil {
-		return err
-	}
-	_, err = reconcile.New(cfg.Host.StateDir, slog.Default(), host.Kinds()...).Plan(ctx, list)
-	return err
+	_, err2 := reconcile.New(cfg.Host.StateDir, slog.Default(), host.Kinds()...).Plan(ctx, list)
+	return errors.Join(err, err2)
 }
 
 func printCheck(e *env, res *checkResult) error {

@@ -144,6 +144,29 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestCheckHost: all that is wrong with what a file declares of the host is told together,
+// each with its place.
+func TestCheckHost(t *testing.T) {
+	dir := files(t, map[string]string{"firewall.nft": goodRuleset, "l2d.yaml": goodConfig +
+		"  cpus: 0,8000\nhost:\n  sysctl: {net.ipv4.ip_froward: 1}\n  nics:\n    nosuch7: {rps: 0}\n    nosuch8: {irqs: 0-1, mtu: 1400}\n"})
+	code, out, _ := run(t, "check", "--json", "--config", filepath.Join(dir, "l2d.yaml"))
+	var res checkResult
+	if err := json.Unmarshal([]byte(out), &res); err != nil || code != exitInput || len(res.Errors) != 5 {
+		t.Fatalf("%v, exit code %d, %s", err, code, out)
+	}
+	for i, want := range []struct {
+		line, column int
+		text         string
+	}{
+		{4, 9, "the machine has no CPU 8000"}, {6, 12, "no such sysctl"}, {9, 5, "mtu nosuch8: no such interface"},
+		{9, 21, "irq nosuch8: no such interface"}, {8, 20, "rps nosuch7: no such interface"},
+	} {
+		if e := res.Errors[i]; e.Line != want.line || e.Column != want.column || !strings.Contains(e.Message, want.text) {
+			t.Errorf("%+v, not %+v", e, want)
+		}
+	}
+}
+
 func TestCheckRuleset(t *testing.T) {
 	dir := files(t, map[string]string{"good.nft": goodRuleset, "bad.nft": "table inet x {\n"})
 	if code, out, errs := run(t, "check", "--ruleset", filepath.Join(dir, "good.nft")); code != 0 || !strings.Contains(out, "l2_ingress") {

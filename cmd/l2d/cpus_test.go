@@ -96,7 +96,7 @@ func TestPacketCPUs(t *testing.T) {
 	h := newHost(t)
 	h.sysfs = true
 	const count = 100
-	config := strings.Replace(h.config(), "  pin_path", "  cpus: 1\n  pin_path", 1) + fmt.Sprintf("host:\n  state_dir: %s\n", h.path("state"))
+	config := strings.Replace(h.config(), "  pin_path", "  cpus: 1\n  pin_path", 1)
 	h.write("l2d.yaml", config)
 	h.start()
 	h.expect("READY=1")

@@ -200,13 +200,13 @@ func (d *daemon) applyHost(ctx context.Context, list []reconcile.Resource, confi
 	return p, pending, err
 }
 
-// wanted is all that a configuration declares.
-func (d *daemon) wanted(p *enforce.Plan) ([]reconcile.Resource, error) {
+// planHost is all that a configuration declares, and the changes that this takes. All that
+// is wrong with it is in one error.
+func (d *daemon) planHost(ctx context.Context, p *enforce.Plan) ([]reconcile.Resource, *reconcile.Plan, error) {
 	list, err := hostkinds.Resources(p.Config)
-	if err != nil {
-		return nil, err
-	}
-	return append(list, d.host.dataplane.resource(p)), nil
+	list = append(list, d.host.dataplane.resource(p))
+	plan, err2 := d.host.engine.Plan(ctx, list)
+	return list, plan, errors.Join(err, err2)
 }
 
 // HostPlan implements api.Service.
@@ -217,11 +217,7 @@ func (d *daemon) HostPlan(ctx context.Context) (*reconcile.Plan, error) {
 	if err != nil {
 		return nil, api.BadInput(err)
 	}
-	list, err := d.wanted(p)
-	if err != nil {
-		return nil, api.BadInput(err)
-	}
-	plan, err := d.host.engine.Plan(ctx, list)
+	_, plan, err := d.planHost(ctx, p)
 	return plan, api.BadInput(err)
 }
 
@@ -244,11 +240,8 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (api.HostAp
 	if err != nil {
 		return api.HostApplied{}, api.BadInput(err)
 	}
-	list, err := d.wanted(p)
+	list, _, err := d.planHost(ctx, p)
 	if err != nil {
-		return api.HostApplied{}, api.BadInput(err)
-	}
-	if _, err := d.host.engine.Plan(ctx, list); err != nil {
 		return api.HostApplied{}, api.BadInput(err)
 	}
 	same, err := d.host.inForce(p)

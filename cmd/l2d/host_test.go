@@ -134,6 +134,18 @@ func TestHost(t *testing.T) {
 	}
 }
 
+// TestMadeInterface: an interface that the file has made is one of the dataplane's.
+func TestMadeInterface(t *testing.T) {
+	h := newHost(t)
+	h.write("l2d.yaml", strings.Replace(h.config(), "{name: br0}", "{name: br7, xdp: \"off\"}", 1)+"  links: {br7: {kind: bridge, members: [far0], addresses: [198.51.100.1/24]}}\n")
+	h.start()
+	h.expect("READY=1")
+	h.settles("attached", func() bool { return slices.Contains(h.attached(), "br7") })
+	if s := h.status(); s.Host.Error != "" || len(s.Host.Drift) != 0 || s.Host.Resources != 2 {
+		t.Errorf("%+v", s.Host)
+	}
+}
+
 // TestDrift: what something else changes is seen, and set again if it is to be.
 func TestDrift(t *testing.T) {
 	if os.Geteuid() != 0 {

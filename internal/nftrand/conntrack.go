@@ -27,6 +27,10 @@ func init() {
 	flow("", "", func(r *Generator) string {
 		return "ct " + r.Pick("", "original ", "reply ") + r.Pick("bytes ", "avgpkt ") + r.Pick("> ", "< ", ">= ") + fmt.Sprint(r.IntN(400))
 	})
+	flow("", "", func(r *Generator) string {
+		// Before it is confirmed, the kernel's runs since the host has.
+		return "ct status confirmed ct expiration " + r.Pick("< ", "> ", ">= ") + r.Pick("1s", "59m50s", "30m", "2h")
+	})
 	for _, net := range []string{"4", "6"} {
 		word, prefix, one := "ip", (*Generator).prefix4, func(r *Generator) string { return r.IP4() }
 		if net == "6" {

@@ -5,11 +5,12 @@ package config
 import "fmt"
 
 // MissingInterfaces returns an error for each interface that the
-// file demands and present does not have; nil when there is none. The error is
+// file demands, present does not have and the section host does not make; nil when
+// there is none. The error is
 // a List that names the interfaces of the host.
 func (c *Config) MissingInterfaces(present []string) error {
 	have := make(map[string]bool, len(present))
-	for _, name := range present {
+	for _, name := range append(c.Host.Made(), present...) {
 		have[name] = true
 	}
 	var errs List

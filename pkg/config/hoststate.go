@@ -22,6 +22,8 @@ type Host struct {
 	StateDir string `json:"state_dir"`
 	// Sysctls are in the order of the file.
 	Sysctls []Sysctl `json:"sysctl,omitempty"`
+	// Links are network interfaces that are made, or have addresses, each once.
+	Links []Link `json:"links,omitempty"`
 	// NICs are network interfaces, each once.
 	NICs []NIC `json:"nics,omitempty"`
 	// Qdiscs are those of network interfaces, each once.
@@ -82,6 +84,7 @@ func (d *decoder) host(v node, c *Host) {
 	v.mapping(map[string]field{
 		"state_dir": func(v node) { v.str(&c.StateDir, "an absolute path, such as "+DefaultStateDir, isCleanAbs) },
 		"sysctl":    func(v node) { d.sysctls(v, c) },
+		"links":     func(v node) { d.links(v, c) },
 		"nics":      func(v node) { d.nics(v, c) },
 		"qdiscs":    func(v node) { d.qdiscs(v, c) },
 		"governor":  func(v node) { d.governor(v, c) },

@@ -34,6 +34,7 @@ type rawFlow struct {
 	Via            uint16            // interface that packets left by
 	_              [20 + 20]uint8    // likewise
 	Began          uint32            // Created, in units of 1<<msShift ns
+	_              [8]uint8          // what only the programs need
 }
 
 const (

@@ -36,6 +36,8 @@ type placer struct {
 	radios map[string][]string
 	// placed is what places a device's interrupts, by the device.
 	placed map[string]string
+	// refused says that the dataplane's CPUs are: what is placed on them is not looked at.
+	refused bool
 }
 
 // cpuResources are those of a configuration that are about CPUs: who serves the interrupts
@@ -50,7 +52,7 @@ func cpuResources(root string, c *config.Config) ([]reconcile.Resource, error) {
 			p.nic(n)
 		}
 	}
-	if len(c.Dataplane.CPUs) > 0 {
+	if len(c.Dataplane.CPUs) > 0 && !p.refused {
 		p.dataplane(named)
 	}
 	return p.out, errors.Join(p.errs...)
@@ -70,7 +72,7 @@ func (p *placer) machine() {
 	if problem, want := m.Refuses(p.c.Dataplane.CPUs); problem != "" {
 		e := p.c.Dataplane.CPUsAt(p.c.Path)
 		e.Problem, e.Want = problem, want
-		p.errs = append(p.errs, e)
+		p.errs, p.refused = append(p.errs, e), true
 	}
 	for i := range p.c.Host.Governors {
 		g := &p.c.Host.Governors[i]
@@ -92,15 +94,16 @@ func (p *placer) add(kind, name string, rank int, enforce bool, at config.Error,
 }
 
 func (p *placer) nic(n *config.NIC) {
-	if n.IRQs != nil && !n.IRQs.Keep {
+	good := func(q *config.Queues) bool { return q != nil && !q.Keep && !(q.Dataplane && p.refused) }
+	if good(n.IRQs) {
 		p.interrupts(n.Name, n.Enforce, n.IRQs.At(p.c.Path, n.Name, "irqs"), p.spread(n.IRQs))
 	}
 	if n.Threaded != nil {
 		p.add(ThreadedKind, n.Name, threadedRank, n.Enforce, n.At(p.c.Path), reconcile.State{valueKey: onOff(*n.Threaded)})
 	}
-	if n.RPS != nil || n.Flows != nil {
+	if good(n.RPS) || n.Flows != nil {
 		at, want := n.At(p.c.Path), reconcile.State{}
-		if n.RPS != nil {
+		if good(n.RPS) {
 			at, want[cpusKey] = n.RPS.At(p.c.Path, n.Name, "rps"), p.spread(n.RPS).String()
 		}
 		if n.Flows != nil {
@@ -108,7 +111,7 @@ func (p *placer) nic(n *config.NIC) {
 		}
 		p.add(RPSKind, n.Name, rpsRank, n.Enforce, at, want)
 	}
-	if n.XPS != nil {
+	if good(n.XPS) {
 		p.add(XPSKind, n.Name, xpsRank, n.Enforce, n.XPS.At(p.c.Path, n.Name, "xps"), reconcile.State{cpusKey: p.spread(n.XPS).String()})
 	}
 }

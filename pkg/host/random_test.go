@@ -8,11 +8,17 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
@@ -107,12 +113,21 @@ func (r *rig) state(t *testing.T) map[string]string {
 			out[g.Name+" "+link] = fmt.Sprint(s, err)
 		}
 	}
+	for _, args := range []string{"-o -d link", "-o -4 address", "-o -4 route"} {
+		b, err := exec.Command("ip", strings.Fields(args)...).Output()
+		lines := strings.Split(numbers.ReplaceAllString(string(b), ""), "\n")
+		slices.Sort(lines) // of addresses of one network, the first to come is the first
+		out["ip "+args] = fmt.Sprint(strings.Join(lines, "\n"), err)
+	}
 	for _, name := range []string{"net.ipv4.ip_forward", "net.ipv4.conf.veth0.forwarding", "net.ipv4.tcp_ecn"} {
 		s, err := NewSysctl().Observe(t.Context(), name, []string{valueKey})
 		out[name] = fmt.Sprint(s, err)
 	}
 	return out
 }
+
+// numbers are those that count up or down, or are made by chance.
+var numbers = regexp.MustCompile(`^[0-9]+:|\n[0-9]+:|[a-z_]*timer +[0-9.]+|(valid|preferred)_lft [0-9a-z]+|(id|root_id|designated_root) [0-9a-f.:]+|@if[0-9]+`)
 
 // randomWants are resources of all kinds, each of them or not.
 func randomWants(r *rand.Rand) (out []reconcile.Resource) {
@@ -143,9 +158,41 @@ func randomWants(r *rand.Rand) (out []reconcile.Resource) {
 	for _, cpu := range []string{"cpu0", "cpu1", "cpu7"} {
 		add(GovernorKind, cpu, governorRank, reconcile.State{valueKey: pick("performance", "powersave", "schedutil")})
 	}
+	out = append(out, randomLinks(r)...)
 	add(SysctlKind, "net.ipv4.ip_forward", 0, reconcile.State{valueKey: pick("0", "1")})
 	add(SysctlKind, "net.ipv4.conf.veth0.forwarding", 1, reconcile.State{valueKey: pick("0", "1")})
 	add(SysctlKind, "net.ipv4.tcp_ecn", 1, reconcile.State{valueKey: pick("0", "1", "2")})
+	return out
+}
+
+// randomLinks are links that are there or have to be made, and what is of them.
+func randomLinks(r *rand.Rand) (out []reconcile.Resource) {
+	for _, l := range []config.Link{
+		{Name: "br7", Kind: config.LinkBridge, Options: map[string]bool{"stp": r.IntN(2) == 0, "multicast_snooping": r.IntN(2) == 0}},
+		{Name: "d7", Kind: config.LinkDummy},
+		{Name: "v7", Kind: config.LinkVLAN, Parent: "veth2", ID: 7, Protocol: config.VLAN8021Q},
+		{Name: "veth0"},
+	} {
+		if r.IntN(2) == 0 || l.Kind != "" && tryLink(kindOf(wantedIs(&l))).err != nil {
+			continue
+		}
+		l.Addresses = []netip.Prefix{}
+		for _, a := range []string{"192.0.2.1/24", "192.0.2.2/24", "198.51.100.1/24", "2001:db8::1/64"} {
+			if r.IntN(2) == 0 {
+				l.Addresses = append(l.Addresses, netip.MustParsePrefix(a))
+			}
+		}
+		of := LinkKind + " " + l.Name
+		out = append(out, reconcile.Resource{Kind: LinkKind, Name: l.Name, Want: wantedLink(&l), Rank: linkRank})
+		if l.Kind == "" {
+			continue
+		}
+		out = append(out,
+			reconcile.Resource{Kind: SysctlKind, Name: "net.ipv4.conf." + l.Name + ".rp_filter", Want: reconcile.State{valueKey: "2"}, Of: of})
+		if l.Kind == config.LinkBridge {
+			out = append(out, reconcile.Resource{Kind: PortKind, Name: "veth2", Want: reconcile.State{bridgeKey: "br7", upKey: onOff(true)}, Rank: portRank})
+		}
+	}
 	return out
 }
 

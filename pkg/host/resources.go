@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,7 +18,7 @@ import (
 func Kinds() []reconcile.Kind {
 	dial := dialOnce()
 	kinds := []reconcile.Kind{
-		NewSysctl(), &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"},
+		NewSysctl(), &Link{"/"}, Port{}, &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"},
 		&Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
 	}
 	for _, g := range nicGroups {
@@ -62,7 +63,10 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 		out = append(out, qdiscResources(c.Path, &c.Host.Qdiscs[i])...)
 	}
 	work, err := cpuResources("/", c)
-	return append(out, work...), errors.Join(append(errs, err)...)
+	links, linkErrs := linkResources(c)
+	out = slices.Concat(links, out, work)
+	makers(c, out)
+	return out, errors.Join(append(append(errs, linkErrs...), err)...)
 }
 
 // nicRank is behind those of sysctls.

@@ -67,27 +67,28 @@ type CtKey uint32
 
 // The keys that have a use here.
 const (
-	CtState     CtKey = 0
-	CtDirection CtKey = 1
-	CtStatus    CtKey = 2
-	CtMark      CtKey = 3
-	CtHelper    CtKey = 6
-	CtL3proto   CtKey = 7
-	CtSrc       CtKey = 8 // of the length of the table's family
-	CtDst       CtKey = 9
-	CtProtocol  CtKey = 10
-	CtProtoSrc  CtKey = 11
-	CtProtoDst  CtKey = 12
-	CtLabels    CtKey = 13
-	CtPackets   CtKey = 14
-	CtBytes     CtKey = 15
-	CtAvgpkt    CtKey = 16
-	CtZone      CtKey = 17
-	CtEvent     CtKey = 18
-	CtSrcIP     CtKey = 19
-	CtDstIP     CtKey = 20
-	CtSrcIP6    CtKey = 21
-	CtDstIP6    CtKey = 22
+	CtState      CtKey = 0
+	CtDirection  CtKey = 1
+	CtStatus     CtKey = 2
+	CtMark       CtKey = 3
+	CtExpiration CtKey = 5
+	CtHelper     CtKey = 6
+	CtL3proto    CtKey = 7
+	CtSrc        CtKey = 8 // of the length of the table's family
+	CtDst        CtKey = 9
+	CtProtocol   CtKey = 10
+	CtProtoSrc   CtKey = 11
+	CtProtoDst   CtKey = 12
+	CtLabels     CtKey = 13
+	CtPackets    CtKey = 14
+	CtBytes      CtKey = 15
+	CtAvgpkt     CtKey = 16
+	CtZone       CtKey = 17
+	CtEvent      CtKey = 18
+	CtSrcIP      CtKey = 19
+	CtDstIP      CtKey = 20
+	CtSrcIP6     CtKey = 21
+	CtDstIP6     CtKey = 22
 )
 
 var ctNames = []string{

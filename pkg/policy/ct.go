@@ -21,6 +21,7 @@ const (
 	factZone      = 108
 	factCounts    = 112 // struct counter, of both directions and of their sum
 	factAverages  = 160
+	factExpires   = 184
 
 	tupleSrc      = 0
 	tupleDst      = 16
@@ -31,10 +32,11 @@ const (
 	tupleZone     = 38
 )
 
-// FACTS_CT and FACTS_ACCT of bpf/lib/facts.h.
+// FACTS_* of bpf/lib/facts.h.
 const (
-	factsCt   = 1 << 0
-	factsAcct = 1 << 1
+	factsCt         = 1 << 0
+	factsAcct       = 1 << 1
+	factsExpiration = 1 << 2
 )
 
 // opFact puts a property of the packet's flow into slots of p->regs. Without
@@ -47,7 +49,7 @@ type opFact struct {
 
 func (*opFact) isOp() {}
 
-const supportedCt = "ct state, direction, status, mark, label, protocol, l3proto, zone, packets, bytes, avgpkt; original and reply saddr, daddr, proto-src, proto-dst"
+const supportedCt = "ct state, direction, status, mark, label, protocol, l3proto, zone, packets, bytes, avgpkt, expiration; original and reply saddr, daddr, proto-src, proto-dst"
 
 func (l *lowerer) ct(e *nft.ExprCt) error {
 	if e.Set {
@@ -96,6 +98,9 @@ func (l *lowerer) ct(e *nft.ExprCt) error {
 		return l.accounted(e, factCounts+8, 16)
 	case nft.CtAvgpkt:
 		return l.accounted(e, factAverages, 8)
+	case nft.CtExpiration:
+		l.p.facts |= factsExpiration
+		return l.fact(e.Reg, opFact{from: factExpires, n: 4})
 	case nft.CtSrc:
 		return address(tupleSrc, family)
 	case nft.CtDst:

@@ -21,6 +21,7 @@ type flowFacts struct {
 	zone            uint16
 	counts          [3][2]uint64 // packets and bytes
 	averages        [3]uint64
+	expiration      uint32 // ms
 }
 
 type flowTuple struct {
@@ -43,6 +44,7 @@ func (f *flowFacts) write(b []byte) {
 		binary.NativeEndian.PutUint64(b[factCounts+16*i+8:], c[1])
 		binary.NativeEndian.PutUint64(b[factAverages+8*i:], f.averages[i])
 	}
+	binary.NativeEndian.PutUint32(b[factExpires:], f.expiration)
 }
 
 func (t flowTuple) write(b []byte) {
@@ -66,6 +68,8 @@ var (
 		direction: 1,
 		counts:    [3][2]uint64{{3, 1 << 33}, {5, 600}, {8, 1<<33 + 600}},
 		averages:  [3]uint64{1 << 33 / 3, 120, (1<<33 + 600) / 8},
+
+		expiration: 30_000,
 	}
 	natReply = packet{src: "203.0.113.9", dst: "192.168.1.7", proto: protoTCP, th: tcp(443, 40000, 0x10), iif: "wan0", ct: ctEstablished, len: 60, flow: natFlow}
 	flow6    = packet{src: "fd00::7", dst: "2001:db8::1", proto: protoTCP, th: tcp(40000, 443, 2), iif: "br0", ct: ctNew, len: 80, flow: &flowFacts{
@@ -156,6 +160,24 @@ func TestCtCounts(t *testing.T) {
 	}
 }
 
+func TestCtExpiration(t *testing.T) {
+	for rule, want := range map[string]bool{
+		"ct expiration 30s": true, "ct expiration 29s": false, "ct expiration > 29s": true, "ct expiration < 30s": false, "ct expiration 10s-1m": true, "ct expiration { 1s, 30s }": true,
+		"ct expiration >= 0s": true,
+	} {
+		p := compile(t, inInput(rule+" accept"))
+		if p.facts != factsCt|factsExpiration {
+			t.Errorf("%s: facts %#x", rule, p.facts)
+		}
+		if r := newHarness(t, p).run("policy_input", &natReply); r.accept != want {
+			t.Errorf("%s: accepted %v", rule, r.accept)
+		}
+	}
+	if r := newHarness(t, compile(t, inInput("ct expiration >= 0s accept"))).run("policy_input", &lanSSH); r.accept {
+		t.Error("accepted without a flow")
+	}
+}
+
 // The offsets are those of the C struct.
 func TestCtFactsLayout(t *testing.T) {
 	spec, err := ebpf.LoadCollectionSpec("testdata/harness.o")
@@ -163,7 +185,7 @@ func TestCtFactsLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]uint32{
-		"original": 0, "reply": factReply, "status": factStatus, "direction": factDirection, "there": factThere, "mark": factMark, "labels": factLabels, "zone_id": factZone, "counts": factCounts, "averages": factAverages,
+		"original": 0, "reply": factReply, "status": factStatus, "direction": factDirection, "there": factThere, "mark": factMark, "labels": factLabels, "zone_id": factZone, "counts": factCounts, "averages": factAverages, "expiration": factExpires,
 		"saddr": tupleSrc, "daddr": tupleDst, "sport": tupleSrcPort, "dport": tupleDstPort,
 		"l4proto": tupleProtocol, "nfproto": tupleFamily, "zone": tupleZone,
 	}

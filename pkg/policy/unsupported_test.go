@@ -22,7 +22,7 @@ func TestUnsupportedRules(t *testing.T) {
 		{"ct status & 0x80 == 0x80 accept", `"cmp": not supported: bits of ct status without a name, or all of them; supported: expected, seen-reply, assured, confirmed, snat, dnat, dying`},
 		{"ct status == 0x8 accept", `"cmp": not supported: bits of ct status without a name, or all of them; supported: expected, seen-reply, assured, confirmed, snat, dnat, dying`},
 		{"meta l4proto sctp ct original proto-dst 22 accept", `"ct": not supported: ct proto-dst of any protocol; supported: ct original and ct reply behind a match on tcp or udp`},
-		{"ct original protocol icmp ct expiration 5s accept", `"ct": not supported: ct expiration; supported: ` + supportedCt},
+		{"ct original protocol icmp ct id 5 accept", `"ct": not supported: ct id; supported: ` + supportedCt},
 		{"meta secmark set ct secmark", `"ct": not supported: ct secmark; supported: ` + supportedCt},
 		{"ct zone set 7", `"ct": not supported: setting ct zone behind connection tracking; supported: at prerouting and output, with a priority below -200`},
 		{"meta skuid 0 accept", `"meta": not supported: the socket of a packet that arrives at the hook input; supported: output, postrouting`},
@@ -88,7 +88,7 @@ func TestUnsupportedChains(t *testing.T) {
 
 // All that is refused is reported, in order.
 func TestUnsupportedAll(t *testing.T) {
-	_, err := Compile(readRuleset(t, inInput("socket wildcard 0 accept\naccept\nct expiration 5s accept")), Options{Links: testLinks})
+	_, err := Compile(readRuleset(t, inInput("socket wildcard 0 accept\naccept\nct id 5 accept")), Options{Links: testLinks})
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		t.Fatalf("error %v is not a joined one", err)

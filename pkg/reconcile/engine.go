@@ -167,6 +167,14 @@ func (e *Engine) end() error {
 func (e *Engine) make(ctx context.Context, changes []Change) ([]Change, error) {
 	for i := range changes {
 		c := &changes[i]
+		if c.Later {
+			if err := e.see(ctx, c); err != nil {
+				return changes[:i+1], err
+			}
+			if len(c.To) == 0 {
+				continue
+			}
+		}
 		if err := e.set(ctx, c, c.To); err != nil {
 			return changes[:i+1], err
 		}
@@ -175,9 +183,36 @@ func (e *Engine) make(ctx context.Context, changes []Change) ([]Change, error) {
 	return changes, nil
 }
 
+// see finds what differs of a resource whose thing is there by now.
+func (e *Engine) see(ctx context.Context, c *Change) error {
+	k, ok := e.kinds[c.Kind]
+	if !ok {
+		return fmt.Errorf("%s: no such kind of resource", c.ID())
+	}
+	r := &Resource{Kind: c.Kind, Name: c.Name, Want: c.To}
+	var p Plan
+	var errs []error
+	good := check(ctx, k, r, &p, &errs)
+	for _, note := range append(p.Notes, p.Warnings...) {
+		e.log.Warn("change", "resource", c.ID(), "note", note)
+	}
+	c.To = State{}
+	if !good {
+		return errors.Join(errs...)
+	}
+	differs, err := e.change(ctx, k, r, "")
+	if err == nil && differs != nil {
+		c.From, c.To = differs.From, differs.To
+	}
+	return err
+}
+
 // set gives attributes of a change's resource their values, and reads them back.
 // What is not there is an error.
 func (e *Engine) set(ctx context.Context, c *Change, to State) error {
+	if len(to) == 0 {
+		return nil
+	}
 	k, ok := e.kinds[c.Kind]
 	if !ok {
 		return fmt.Errorf("%s: no such kind of resource", c.ID())

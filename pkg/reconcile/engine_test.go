@@ -32,6 +32,8 @@ type table struct {
 	// written; nil if there is none.
 	shadow *table
 	name   string
+	// makes has a row that is there while the attribute x of "maker" is not 0.
+	makes map[string]State
 }
 
 func (t *table) Name() string { return cmp.Or(t.name, "table") }
@@ -66,10 +68,12 @@ func (t *table) Observe(_ context.Context, name string, keys []string) (State, e
 
 func (*table) Same(_, want, have string) bool { return want == have || want == "~"+have }
 
-func (*table) Effect(name string, _ State) Effect {
+func (t *table) Effect(name string, _ State) Effect {
 	switch name[0] {
 	case 'd':
-		return Effect{Disruptive, "the link goes down"}
+		return Effect{Impact: Disruptive, Why: "the link goes down"}
+	case 'm':
+		return Effect{Impact: InPlace, Makes: t.makes[name] != nil}
 	case 'n':
 		return Effect{Impact: NotRevertable}
 	}
@@ -102,6 +106,11 @@ func (t *table) Set(_ context.Context, name string, to State) error {
 			}
 		}
 		row[k] = to[k]
+		if t.makes[name] != nil && to[k] == "0" {
+			delete(t.rows, "made")
+		} else if t.makes[name] != nil {
+			t.rows["made"] = maps.Clone(t.makes[name])
+		}
 		if (k == "x" || k == "all") && t.shadow != nil {
 			for other := range t.shadow.rows[name] {
 				t.shadow.rows[name][other] = "lost"
@@ -129,6 +138,48 @@ func newEngine(t *testing.T, dir string, k *table) (*Engine, *bytes.Buffer) {
 		kinds = append(kinds, k.shadow)
 	}
 	return New(dir, slog.New(slog.NewTextHandler(&log, nil)), kinds...), &log
+}
+
+// TestLater: what is of something that is made in the same plan is checked and
+// compared when that is there, and needs no undoing.
+func TestLater(t *testing.T) {
+	rows := map[string]State{"maker": {"x": "0"}}
+	k := newTable(rows)
+	k.makes = map[string]State{"maker": {"x": "1", "y": "2"}}
+	e, _ := newEngine(t, t.TempDir(), k)
+	of := func(want State) []Resource {
+		return []Resource{
+			{Kind: "table", Name: "maker", Want: State{"x": "7"}},
+			{Kind: "table", Name: "made", Want: want, Rank: 1, Of: "table maker"},
+		}
+	}
+	p := mustPlan(t, e, of(State{"x": "1", "y": "3"})...)
+	if len(p.Changes) != 2 || !p.Changes[1].Later || len(p.Changes[1].Undo) != 0 {
+		t.Fatalf("%+v", p)
+	}
+	failing := []Gate{{"fail", func(context.Context) error {
+		if got := k.rows["made"]["y"]; got != "3" {
+			t.Errorf("not set: %v", k.rows)
+		}
+		return errors.New("for a test")
+	}}}
+	if _, err := e.Apply(t.Context(), p, Options{Gates: failing}); err == nil || k.rows["made"] != nil || k.rows["maker"]["x"] != "0" {
+		t.Errorf("%v, %v", k.rows, err)
+	}
+	p = mustPlan(t, e, of(State{"x": "bad"})...)
+	if _, err := e.Apply(t.Context(), p, Options{}); err == nil || !strings.Contains(err.Error(), "not a value") || k.rows["made"] != nil {
+		t.Errorf("%v, %v", k.rows, err)
+	}
+	p = mustPlan(t, e, of(State{"x": "1", "y": "3"})...)
+	if _, err := e.Apply(t.Context(), p, Options{}); err != nil || p.Changes[1].From["y"] != "2" || len(p.Changes[1].To) != 1 {
+		t.Errorf("%+v, %v", p.Changes[1], err)
+	}
+	// Of what cannot be made nothing is told twice.
+	list := of(State{"x": "bad"})
+	list[0].Want["x"] = "bad"
+	if _, err := e.Plan(t.Context(), list); err == nil || strings.Count(err.Error(), "not a value") != 1 {
+		t.Error(err)
+	}
 }
 
 func mustPlan(t *testing.T, e *Engine, list ...Resource) *Plan {

@@ -57,6 +57,8 @@ const (
 
 // Effect is the impact of a change, and why it has it.
 type Effect struct {
+	// Makes says that the change makes what other resources may be of.
+	Makes  bool   `json:"makes,omitempty"`
 	Impact Impact `json:"impact"`
 	Why    string `json:"why,omitempty"`
 }
@@ -72,6 +74,10 @@ type Resource struct {
 	// Rank orders changes: lower ones are made first. Those of the same rank are
 	// made in the order they are given in.
 	Rank int
+	// Of is the identifier of the resource that makes what this one is of; empty if
+	// that is there anyway. Until it is made, this one can be neither checked nor
+	// observed.
+	Of string
 	// At is the place of the declaration.
 	At Place
 	// Enforce has a drift corrected when it is seen, and not just reported.

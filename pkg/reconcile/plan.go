@@ -30,6 +30,9 @@ type Change struct {
 	// undone.
 	Restore []Restore `json:"restore,omitempty"`
 	Effect  Effect    `json:"effect"`
+	// Later: the resource is of something that an earlier change makes, and which
+	// takes it along when it is undone. What differs is known then.
+	Later bool `json:"later,omitempty"`
 	// Enforce is the resource's.
 	Enforce bool `json:"enforce,omitempty"`
 }
@@ -106,6 +109,10 @@ func (p *Plan) Write(w io.Writer) error {
 				}
 				continue
 			}
+			if c.Later && c.From[key] == "" {
+				printf("    %s: %s, when it is there\n", key, c.To[key])
+				continue
+			}
 			printf("    %s: %s -> %s\n", key, c.From[key], c.To[key])
 		}
 	}
@@ -139,7 +146,7 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 	sorted := slices.Clone(resources)
 	slices.SortStableFunc(sorted, func(a, b Resource) int { return cmp.Compare(a.Rank, b.Rank) })
 	p := &Plan{Resources: len(sorted)}
-	seen, touched := map[string]bool{}, map[string]string{}
+	seen, made, failed, touched := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]string{}
 	var errs []error
 	for i := range sorted {
 		r := &sorted[i]
@@ -153,7 +160,19 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 			continue
 		}
 		seen[r.ID()] = true
+		if failed[r.Of] {
+			continue // that is told already
+		}
+		if made[r.Of] {
+			p.Changes = append(p.Changes, Change{
+				Kind: r.Kind, Name: r.Name, From: State{}, To: maps.Clone(r.Want), Undo: State{}, Later: true,
+				Effect: Effect{Impact: InPlace}, Enforce: r.Enforce,
+			})
+			continue
+		}
+		before := len(errs)
 		if !check(ctx, k, r, p, &errs) {
+			failed[r.ID()] = len(errs) > before
 			continue
 		}
 		c, err := e.change(ctx, k, r, touched[r.ID()])
@@ -164,6 +183,7 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 			continue
 		}
 		p.Changes = append(p.Changes, *c)
+		made[c.ID()] = c.Effect.Makes
 		for key := range c.Undo {
 			if _, own := c.To[key]; !own {
 				touched[c.Kind+" "+key] = c.ID()

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+)
+
+const (
+	// linkRank is before all that is of links: one that is of another one comes a rank
+	// behind it.
+	linkRank = -100
+	// portRank is behind all links.
+	portRank = linkRank + 50
+)
+
+// linkResources are the links that a configuration declares, and the ports of its
+// bridges.
+func linkResources(c *config.Config) (out []reconcile.Resource, errs []error) {
+	made := c.Host.Made()
+	for i := range c.Host.Links {
+		l := &c.Host.Links[i]
+		for _, other := range append(slices.Clone(l.Members), l.Parent) {
+			if other == "" || slices.Contains(made, other) {
+				continue
+			}
+			if _, err := link(other); errors.Is(err, fs.ErrNotExist) {
+				e := l.At(c.Path)
+				e.Problem, e.Want = other+": no such interface", "one of "+linkNames()+", or one that is declared here with a kind"
+				errs = append(errs, e)
+			} else if err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if l.Optional {
+			if _, err := link(l.Name); errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+		}
+		depth, err := depthOf(c, l)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		at := l.At(c.Path)
+		place := reconcile.Place{File: at.File, Line: at.Line, Column: at.Column}
+		out = append(out, reconcile.Resource{Kind: LinkKind, Name: l.Name, Want: wantedLink(l), Rank: linkRank + depth, Of: makerOf(made, l.Parent), At: place, Enforce: l.Enforce})
+		for _, member := range l.Members {
+			out = append(out, reconcile.Resource{
+				Kind: PortKind, Name: member, Want: reconcile.State{bridgeKey: l.Name, upKey: onOff(true)}, Rank: portRank, At: place, Enforce: l.Enforce,
+				Of: makerOf(made, member),
+			})
+		}
+	}
+	return out, errs
+}
+
+func wantedLink(l *config.Link) reconcile.State {
+	want := reconcile.State{upKey: onOff(true)}
+	if is := wantedIs(l); is != "" {
+		want[isKey] = is
+	}
+	if l.Force {
+		want[forceKey] = "true"
+	}
+	for name, on := range l.Options {
+		want[name] = onOff(on)
+	}
+	if l.Addresses != nil {
+		var list []string
+		for _, a := range l.Addresses {
+			list = append(list, a.String())
+		}
+		want[addressesKey] = strings.Join(list, " ")
+	}
+	return want
+}
+
+// depthOf is how many declared links a link is on top of.
+func depthOf(c *config.Config, l *config.Link) (int, error) {
+	depth := 0
+	for at := l; at.Parent != ""; depth++ {
+		if depth > len(c.Host.Links) {
+			e := l.At(c.Path)
+			e.Problem, e.Want = "it is on top of itself", "a parent that is not on top of it"
+			return 0, e
+		}
+		i := slices.IndexFunc(c.Host.Links, func(o config.Link) bool { return o.Name == at.Parent })
+		if i < 0 {
+			break
+		}
+		at = &c.Host.Links[i]
+	}
+	return depth, nil
+}
+
+// makerOf is the resource that makes an interface; empty if none does.
+func makerOf(made []string, name string) string {
+	if !slices.Contains(made, name) {
+		return ""
+	}
+	r := reconcile.Resource{Kind: LinkKind, Name: name}
+	return r.ID()
+}
+
+// makers says of each resource of an interface which one makes that.
+func makers(c *config.Config, list []reconcile.Resource) {
+	made := c.Host.Made()
+	for i := range list {
+		r := &list[i]
+		switch r.Kind {
+		case LinkKind, PortKind:
+		case SysctlKind:
+			for _, name := range made {
+				if ofLink(r.Name, name) {
+					r.Of = makerOf(made, name)
+				}
+			}
+		default:
+			r.Of = makerOf(made, r.Name)
+		}
+	}
+}
+
+// ofLink tells whether a sysctl is one of an interface's.
+func ofLink(sysctl, name string) bool {
+	for _, family := range []string{"ipv4", "ipv6"} {
+		for _, group := range []string{"conf", "neigh"} {
+			if strings.HasPrefix(sysctl, CanonicalSysctl(fmt.Sprintf("net/%s/%s/%s/", family, group, name))) {
+				return true
+			}
+		}
+	}
+	return false
+}
