@@ -203,41 +203,44 @@ static __always_inline __be32 nat_select_ipv4(struct ctx_buff *ctx,
 	return first;
 }
 
-/* Asks the routing table about what leaves by p->oif; whether it knows a way. */
-static __always_inline int nat_route(struct ctx_buff *ctx, const struct pkt *p,
-				     struct bpf_fib_lookup *fib, __u32 ifindex,
-				     __u32 flags)
+/* Asks for the route of a packet that comes in by iif, or of one that leaves by oif. */
+static __always_inline int source_lookup(struct ctx_buff *ctx,
+					 const struct pkt *p,
+					 struct bpf_fib_lookup *fib, __u32 iif,
+					 __u32 mark)
 {
+	__u32 flags = FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_SRC | FIB_LOOKUP_MARK;
+
 	route_fill(fib, p, 1); /* of any length: the MTU is no matter here */
 	if (policy_writes)
 		route_fill_written(fib, p);
-	fib->ifindex = ifindex;
-	/* As in lookup_route(). */
-	__builtin_memcpy(fib->smac, &p->mark, sizeof(p->mark));
-	return bpf_fib_lookup(ctx, fib, sizeof(*fib),
-			      flags | FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_SRC) ==
-		       BPF_FIB_LKUP_RET_SUCCESS &&
-	       fib->ifindex == p->oif;
+	__builtin_memcpy(fib->smac, &mark, sizeof(mark));
+	if (!iif) {
+		flags |= BPF_FIB_LOOKUP_OUTPUT;
+		fib->ifindex = p->oif;
+	}
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib), flags) ||
+	       fib->ifindex != p->oif;
 }
 
 /*
- * The address that the interface p->oif sends with towards the packet's
- * destination: what masquerade means. Asked of the kernel for each new flow, so
- * that a new address is used at once. The question is that by which the packet was
- * routed, marks and all, or else only how one gets there by p->oif.
+ * The address that the interface p->oif sends with towards the packet's next hop:
+ * what masquerade means. Asked of the routing table for each new flow, so that a new
+ * address is used at once: as the packet was routed, by the interface that it came
+ * by and the mark of then, or, of the router's own, the one that a rule has given it.
  */
 __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
 {
 	struct bpf_fib_lookup fib;
-	__be32 addr = 0, hop;
+	__be32 addr, hop;
+	__u32 mark;
 	int known;
 
 	if (!p)
 		return -1;
-	known = nat_route(ctx, p, &fib, p->iif ? p->iif : p->oif,
-			  FIB_LOOKUP_MARK |
-				  (p->iif ? 0 : BPF_FIB_LOOKUP_OUTPUT)) ||
-		nat_route(ctx, p, &fib, p->oif, BPF_FIB_LOOKUP_OUTPUT);
+	mark = ctx_mark(ctx);
+	known = !source_lookup(ctx, p, &fib, p->iif, p->iif ? mark : p->mark) ||
+		!source_lookup(ctx, p, &fib, 0, mark);
 	if (p->nfproto != NFPROTO_IPV4)
 		return known ? nat_one_address(p, (__u8 *)fib.ipv6_src, 16) :
 			       -1;

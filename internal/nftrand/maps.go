@@ -50,10 +50,10 @@ func init() {
 		}) + " { ip " + r.Pick("saddr", "daddr") + " }"
 	})
 	statement("4", "", func(r *Generator, s *Scope) string {
-		return r.Pick("delete ", "add ") + s.Set("gone4", func() string { return "type ipv4_addr; size 100; flags dynamic;" }) + " { ip saddr }"
+		return r.Pick("delete ", "add ") + s.Set("gone4", func() string { return "type ipv4_addr; size 65535; flags dynamic;" }) + " { ip saddr }"
 	})
 	match("4", "", func(r *Generator, s *Scope) string {
-		return "ip daddr " + r.Op() + s.Set("gone4", func() string { return "type ipv4_addr; size 100; flags dynamic;" })
+		return "ip daddr " + r.Op() + s.Set("gone4", func() string { return "type ipv4_addr; size 65535; flags dynamic;" })
 	})
 	statement("6", "", func(r *Generator, s *Scope) string {
 		return "update " + s.Set("timed6", func() string {

@@ -54,6 +54,7 @@ var Differences = []Difference{
 	{"traffic over lo", "l2d does not filter it"},
 	{"the policies' own counters", "nftables has none"},
 	{"fib of an interface at input", "of a packet whose socket it has found, the kernel takes the interface that the connection came by last"},
+	{"rules that add to a full set what they have deleted", "the kernel's elements go when its collector runs"},
 	{"limits per second, minute and hour", "the verdict would depend on the moment; the rig makes them limits per day, with the same burst"},
 }
 

@@ -109,7 +109,7 @@ func (t *trial) disturb(list []piece) []piece {
 	if odd == 1 { // a missing one
 		list = list[1:]
 	}
-	if from := t.IntN(3); odd == 2 || odd == 4 || from == 0 {
+	if from := t.IntN(3); odd >= 2 && odd <= 4 || from == 0 {
 		from = 1 // the first one comes first
 		t.Shuffle(len(list)-from, func(i, j int) { list[from+i], list[from+j] = list[from+j], list[from+i] })
 	} else if from == 1 {
