@@ -57,6 +57,9 @@ type Config struct {
 	// Reevaluate has flows judged by the policy when it takes the place of
 	// another: their next packets in the direction that began them.
 	Reevaluate bool
+	// Accounting has no packet of a flow missing in its counters where several
+	// CPUs handle one direction of it at the same time.
+	Accounting bool
 	// Carry gives the map of a set of a new policy what it is to have of the
 	// map of the same name and layout of the policy before, while that one is
 	// in force. Without it these are the elements that expire.

@@ -661,6 +661,7 @@ const (
 	l2TCVarAnsweredNext      = "answered_next"
 	l2TCVarCsumIpv6Flag      = "csum_ipv6_flag"
 	l2TCVarHalfWayNext       = "half_way_next"
+	l2TCVarPolicyAccounts    = "policy_accounts"
 	l2TCVarPolicyCountsConns = "policy_counts_conns"
 	l2TCVarPolicyFacts       = "policy_facts"
 	l2TCVarPolicyNat         = "policy_nat"
@@ -771,6 +772,7 @@ type l2TCVariableSpecs struct {
 	AnsweredNext      *ebpf.VariableSpec `ebpf:"answered_next"`
 	CsumIpv6Flag      *ebpf.VariableSpec `ebpf:"csum_ipv6_flag"`
 	HalfWayNext       *ebpf.VariableSpec `ebpf:"half_way_next"`
+	PolicyAccounts    *ebpf.VariableSpec `ebpf:"policy_accounts"`
 	PolicyCountsConns *ebpf.VariableSpec `ebpf:"policy_counts_conns"`
 	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyNat         *ebpf.VariableSpec `ebpf:"policy_nat"`
@@ -887,6 +889,7 @@ type l2TCVariables struct {
 	AnsweredNext      *ebpf.Variable `ebpf:"answered_next"`
 	CsumIpv6Flag      *ebpf.Variable `ebpf:"csum_ipv6_flag"`
 	HalfWayNext       *ebpf.Variable `ebpf:"half_way_next"`
+	PolicyAccounts    *ebpf.Variable `ebpf:"policy_accounts"`
 	PolicyCountsConns *ebpf.Variable `ebpf:"policy_counts_conns"`
 	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyNat         *ebpf.Variable `ebpf:"policy_nat"`

@@ -512,6 +512,7 @@ const (
 	l2XDPMapL2Vlans           = "l2_vlans"
 	l2XDPMapL2XdpPorts        = "l2_xdp_ports"
 	l2XDPProgL2Xdp            = "l2_xdp"
+	l2XDPVarPolicyAccounts    = "policy_accounts"
 	l2XDPVarPolicyFacts       = "policy_facts"
 	l2XDPVarPolicyPhases      = "policy_phases"
 	l2XDPVarPolicyReevaluates = "policy_reevaluates"
@@ -601,6 +602,7 @@ type l2XDPMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPVariableSpecs struct {
+	PolicyAccounts    *ebpf.VariableSpec `ebpf:"policy_accounts"`
 	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases      *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyReevaluates *ebpf.VariableSpec `ebpf:"policy_reevaluates"`
@@ -689,6 +691,7 @@ func (m *l2XDPMaps) Close() error {
 //
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPVariables struct {
+	PolicyAccounts    *ebpf.Variable `ebpf:"policy_accounts"`
 	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases      *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyReevaluates *ebpf.Variable `ebpf:"policy_reevaluates"`

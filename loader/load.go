@@ -118,9 +118,11 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 			m.MaxEntries = entries
 		}
 	}
-	if v := spec.Variables["policy_reevaluates"]; v != nil && cfg.Reevaluate {
-		if err := v.Set(uint32(1)); err != nil {
-			return fmt.Errorf("policy_reevaluates: %w", err)
+	for name, wanted := range map[string]bool{"policy_reevaluates": cfg.Reevaluate, "policy_accounts": cfg.Accounting} {
+		if v := spec.Variables[name]; v != nil && wanted {
+			if err := v.Set(uint32(1)); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
 		}
 	}
 	if v := spec.Variables["xdp_vlans"]; v != nil {

@@ -27,6 +27,9 @@
 /* 1: the configuration has flows judged by a new ruleset: reevaluate.h. */
 volatile const __u32 policy_reevaluates = 0;
 
+/* 1: it has what CPUs count of a flow at the same time counted exactly. */
+volatile const __u32 policy_accounts = 0;
+
 static __always_inline struct settings *settings(void)
 {
 	__u32 zero = 0;
@@ -244,8 +247,8 @@ static __always_inline void flow_live(struct flow *f, __u64 now, __u32 timeout)
 
 static __always_inline void flow_count(struct flow *f, const struct pkt *p)
 {
-	if (policy_facts & FACTS_ACCT) {
-		/* Rules ask: no packet that another CPU counts may be lost. */
+	if (policy_facts & FACTS_ACCT || policy_accounts) {
+		/* Somebody relies on it: what another CPU counts is not lost. */
 		__sync_fetch_and_add(&f->packets, 1);
 		__sync_fetch_and_add(&f->bytes, p->len);
 	} else {

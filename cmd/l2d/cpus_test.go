@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/doctor"
 )
 
 // syn is a frame with the SYN of a connection to port 22.
@@ -121,6 +123,15 @@ func TestPacketCPUs(t *testing.T) {
 	if n, list := s.Elsewhere(); n != count || len(list) != 1 || list[0] != 0 {
 		t.Errorf("without steering: %d packets on %v: %+v", n, list, s.Dataplane.CPUs)
 	}
+	// That is what the doctor sees of it, too.
+	seen := func(severity doctor.Severity) {
+		t.Helper()
+		list, err := doctor.Examine(doctor.Gather(t.Context(), "", h.client(), time.Millisecond), "cpu")
+		if i := slices.IndexFunc(list, func(f doctor.Finding) bool { return f.Check == "elsewhere" }); err != nil || i < 0 || list[i].Severity != severity {
+			t.Errorf("%v, %+v", err, list)
+		}
+	}
+	seen(doctor.Note)
 	h.write("l2d.yaml", config+"  nics: {wan0: {rps: dataplane}}\n")
 	if a, err := h.client().HostApply(t.Context(), api.HostOptions{}); err != nil || len(a.Plan.Changes) != 1 {
 		t.Fatalf("%+v, %v", a.Plan, err)

@@ -123,6 +123,9 @@ type Conntrack struct {
 	// MaxFlowsPerSource is the number of flows that one address may have begun,
 	// 0 for as many as there is room for.
 	MaxFlowsPerSource uint32 `json:"max_flows_per_source"`
+	// Accounting has no packet missing in the counters of flows, where CPUs
+	// count at the same time.
+	Accounting bool `json:"accounting"`
 	// Timeouts are in whole seconds.
 	Timeouts flow.Timeouts `json:"timeouts"`
 	flow.TCP

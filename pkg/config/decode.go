@@ -24,6 +24,8 @@ type decoder struct {
 	errs List
 	// needCPUs are values that mean dataplane.cpus.
 	needCPUs []node
+	// anchors are the values that a name was given to.
+	anchors map[string]ast.Node
 }
 
 func (d *decoder) add(e Error) {
@@ -177,6 +179,7 @@ func (d *decoder) conntrack(v node, c *Conntrack) {
 	v.mapping(map[string]field{
 		"max_flows":     func(v node) { v.number(&c.MaxFlows, MinFlows, MaxFlows) },
 		"max_half_open": func(v node) { v.number(&c.MaxHalfOpen, MinFlows, MaxFlows) },
+		"accounting":    func(v node) { v.boolean(&c.Accounting) },
 		"timeouts":      func(v node) { d.timeouts(v, &c.Timeouts) },
 
 		"max_flows_per_source": func(v node) { v.number(&c.MaxFlowsPerSource, MinFlows, MaxFlows) },

@@ -79,6 +79,7 @@ func links() (out []Link) {
 			}
 		}
 	}
+	xdp, _ := host.XDPFeatures() // none before Linux 6.3
 	client, err := ethnl.Dial()
 	if err == nil {
 		defer func() { _ = client.Close() }()
@@ -91,6 +92,9 @@ func links() (out []Link) {
 		link := Link{Name: a.Name, Up: a.RawFlags&unix.IFF_UP != 0, Qdisc: root[a.Index], Master: names[a.MasterIndex]}
 		if t := l.Type(); t != "device" {
 			link.Kind = t
+		}
+		if bits, ok := xdp[a.Index]; ok {
+			link.XDP = &bits
 		}
 		if client != nil {
 			link.Features = features(client, a.Name)

@@ -60,6 +60,8 @@ type Link struct {
 	Kind string
 	// Qdisc is the kind at the root; empty if it is not known.
 	Qdisc string
+	// XDP has bits of what the driver can do for it; nil if that is not known.
+	XDP *uint64
 	// Features by the kernel's names, without those that the driver does not have.
 	Features map[string]bool
 	// Master is the bridge or bond that it is of.

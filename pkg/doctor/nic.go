@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/cpus"
+	"github.com/randomizedcoder/l2d/pkg/host"
 )
 
 func checkNIC(r *report) {
@@ -15,6 +17,7 @@ func checkNIC(r *report) {
 		if !r.routes(l.Name) && r.driver(l.Name) == "" {
 			continue
 		}
+		r.xdp(l)
 		r.offloads(l)
 		r.queueCount(l)
 		r.duplex(l)
@@ -38,6 +41,34 @@ func (r *report) missing() {
 		return
 	}
 	r.good("missing", "all interfaces of the dataplane are there that must be")
+}
+
+// xdp looks whether the driver can run the dataplane's short way.
+func (r *report) xdp(l Link) {
+	if l.XDP == nil || !r.routes(l.Name) {
+		return
+	}
+	wants := config.XDPAuto
+	for _, i := range r.Config.Dataplane.Interfaces {
+		if i.Name == l.Name {
+			wants = i.XDP
+		}
+	}
+	evidence := fmt.Sprintf("XDP features %#x", *l.XDP)
+	if driver := r.driver(l.Name); driver != "" {
+		evidence += ", driver " + driver
+	}
+	switch {
+	case wants == config.XDPOff:
+	case *l.XDP&host.XDPBasic == 0 && wants == config.XDPNative:
+		r.add(Failure, "xdp", l.Name+": its driver has no XDP, which the configuration demands", evidence, "xdp: auto, or another NIC")
+	case *l.XDP&host.XDPBasic == 0:
+		r.add(Note, "xdp", l.Name+": its driver has no XDP: packets go by TC alone", evidence, "")
+	case *l.XDP&host.XDPSendsBy == 0:
+		r.add(Note, "xdp", l.Name+": XDP cannot send by it now: packets to it go by TC", evidence, "")
+	default:
+		r.good("xdp", "%s: its driver has XDP, and sends what is redirected", l.Name)
+	}
 }
 
 // forwards tells whether the host forwards what comes in by a link.

@@ -190,6 +190,7 @@ func (p *Plan) compile() error {
 		NAT:               cfg.NAT.NATSettings,
 		Policy:            p.Program,
 		Reevaluate:        cfg.Dataplane.Reevaluate,
+		Accounting:        cfg.Conntrack.Accounting,
 		CarryAll:          p.Program.Carry,
 	}
 	return nil

@@ -22,7 +22,7 @@ import (
 
 // nicGroups are the groups of settings that are kinds of resources, in the order
 // that they are set in: a change of channels makes rings anew.
-var nicGroups = []*ethnl.Group{ethnl.Channels, ethnl.Rings, ethnl.Coalesce, ethnl.Pause}
+var nicGroups = []*ethnl.Group{ethnl.Channels, ethnl.Rings, ethnl.Coalesce, ethnl.Pause, ethnl.EEE}
 
 // Settings is the kind of a group of a network interface's settings. A resource has
 // the interface's name; its attributes are the group's settings, as numbers.
@@ -155,19 +155,6 @@ func (s *Settings) Effect(name string, _ reconcile.State) reconcile.Effect {
 // Before implements [reconcile.Kind].
 func (s *Settings) Before(ctx context.Context, name string, to reconcile.State) (reconcile.State, error) {
 	return s.Observe(ctx, name, to.Keys())
-}
-
-// Resets implements [reconcile.Resetter]: what is made anew has lost what was said of
-// its queues and their interrupts.
-func (s *Settings) Resets(name string, _ reconcile.State) []reconcile.Ref {
-	if s.group != ethnl.Channels && s.group != ethnl.Rings {
-		return nil
-	}
-	return []reconcile.Ref{
-		{Kind: IRQKind, Name: name, Keys: []string{cpusKey}},
-		{Kind: RPSKind, Name: name, Keys: []string{cpusKey, flowsKey}},
-		{Kind: XPSKind, Name: name, Keys: []string{cpusKey}},
-	}
 }
 
 // Set implements [reconcile.Kind].

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/ethioctl"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
@@ -19,6 +19,7 @@ func Kinds() []reconcile.Kind {
 	dial := dialOnce()
 	kinds := []reconcile.Kind{
 		NewSysctl(), &Link{"/"}, Port{}, &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"},
+		newWoL(dial), &PrivateFlags{dial}, newFEC(dial), &RSS{ethioctl.Kernel{}},
 		&Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
 	}
 	for _, g := range nicGroups {
@@ -57,7 +58,8 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 		out = append(out, *b.list[n])
 	}
 	for i := range c.Host.NICs {
-		out = append(out, nicResources(c.Path, &c.Host.NICs[i])...)
+		list, err := nicResources(c.Path, &c.Host.NICs[i])
+		out, errs = append(out, list...), append(errs, err)
 	}
 	for i := range c.Host.Qdiscs {
 		out = append(out, qdiscResources(c.Path, &c.Host.Qdiscs[i])...)
@@ -67,43 +69,6 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 	out = slices.Concat(links, out, work)
 	makers(c, out)
 	return out, errors.Join(append(append(errs, linkErrs...), err)...)
-}
-
-// nicRank is behind those of sysctls.
-const nicRank = 10
-
-// nicResources are those of an interface: the groups of its settings, its features
-// and its MTU, in this order. There are none of an optional interface that is not
-// there.
-func nicResources(file string, n *config.NIC) (out []reconcile.Resource) {
-	if absent(n) {
-		return nil
-	}
-	add := func(kind string, rank int, want reconcile.State) {
-		if len(want) > 0 {
-			at := n.At(file)
-			out = append(out, reconcile.Resource{
-				Kind: kind, Name: n.Name, Want: want, Rank: nicRank + rank, Enforce: n.Enforce,
-				At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
-			})
-		}
-	}
-	for i, g := range nicGroups {
-		want := reconcile.State{}
-		for key, v := range n.Settings[g.Name] {
-			want[key] = strconv.FormatUint(uint64(v), 10)
-		}
-		add(g.Name, i, want)
-	}
-	features := reconcile.State{}
-	for key, on := range n.Features {
-		features[key] = onOff(on)
-	}
-	add(FeaturesKind, len(nicGroups), features)
-	if n.MTU != 0 {
-		add(MTUKind, len(nicGroups)+1, reconcile.State{valueKey: strconv.FormatUint(uint64(n.MTU), 10)})
-	}
-	return out
 }
 
 // absent tells whether an interface is not there, and need not be.
