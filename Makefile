@@ -86,15 +86,15 @@ docker-generate: ## rebuild the eBPF objects in the pinned container
 
 .PHONY: bench-quick
 bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 64-byte packets
-	$(GO) run ./bench/cmd/l2bench quick
+	$(GO) run ./bench/cmd/l2bench quick $(ARGS)
 
 .PHONY: bench-flows
 bench-flows: setup-run build ## how fast flows begin, and what many of them cost, l2d and nftables
-	$(GO) run ./bench/cmd/l2bench flows
+	$(GO) run ./bench/cmd/l2bench flows $(ARGS)
 
 .PHONY: bench-rules
 bench-rules: setup-run build ## what a rule, a set and a map cost for a packet, l2d and nftables
-	$(GO) run ./bench/cmd/l2bench rules
+	$(GO) run ./bench/cmd/l2bench rules $(ARGS)
 
 .PHONY: docs
 docs: setup-test ## write the table of docs/nftables.md anew
