@@ -15,7 +15,7 @@ import (
 // the ruleset of examples/l2: about a tenth more than on Linux 6.18.
 var costs = map[string]uint32{
 	"l2_ingress":    54000,
-	"l2_egress":     32000,
+	"l2_egress":     33000,
 	"l2_xdp":        5500,
 	"l2_gc_start":   5500,
 	"l2_reevaluate": 100,
