@@ -24,6 +24,8 @@ type decoder struct {
 	errs List
 	// needCPUs are values that mean dataplane.cpus.
 	needCPUs []node
+	// anchors are the values that a name was given to.
+	anchors map[string]ast.Node
 }
 
 func (d *decoder) add(e Error) {
