@@ -24,6 +24,7 @@ func exampleReport() *Report {
 	r.Samples = append(r.Samples, rounds(L2dName+" <b>&x", 2e6, 2e6)...)
 	r.Samples = append(r.Samples, rounds(L2dName, 3e6, 3e6)...)
 	r.Samples = append(r.Samples, rounds("idle", 0, 0)...)
+	r.Micros = micros("XDP", 100, 110)
 	return r
 }
 
@@ -73,8 +74,8 @@ func TestHTML(t *testing.T) {
 	for _, e := range wellFormed(t, body) {
 		count[e]++
 	}
-	if count["svg"] != 8 || count["section"] != 3 {
-		t.Errorf("%d charts in %d sections, not 8 in 3", count["svg"], count["section"])
+	if count["svg"] != 10 || count["section"] != 3 {
+		t.Errorf("%d charts in %d sections, not 10 in 3", count["svg"], count["section"])
 	}
 }
 
@@ -133,7 +134,7 @@ func TestReportCmd(t *testing.T) {
 		t.Errorf("page: %v", err)
 	}
 	charts, err := filepath.Glob(filepath.Join(svg, "quick-*.svg"))
-	if err != nil || len(charts) != 4 {
+	if err != nil || len(charts) != 5 {
 		t.Errorf("charts %v, %v", charts, err)
 	}
 	for _, name := range charts {
