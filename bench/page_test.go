@@ -93,8 +93,8 @@ func TestChart(t *testing.T) {
 	text := c.svg(true)
 	wellFormed(t, text)
 	for _, want := range []string{
-		`class="bar" x="180" y="29" width="450.0"`, `class="doubt" x="180" y="55" width="225.0"`,
-		`class="range" x1="292.5" y1="63" x2="517.5"`, "<style>", "a &amp; b",
+		`class="bar" x="240" y="29" width="450.0"`, `class="doubt" x="240" y="55" width="225.0"`,
+		`class="range" x1="352.5" y1="63" x2="577.5"`, "<style>", "a &amp; b",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
