@@ -86,15 +86,23 @@ docker-generate: ## rebuild the eBPF objects in the pinned container
 
 .PHONY: bench-quick
 bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 64-byte packets
-	$(GO) run ./bench/cmd/l2bench quick
+	$(GO) run ./bench/cmd/l2bench quick $(ARGS)
 
 .PHONY: bench-flows
 bench-flows: setup-run build ## how fast flows begin, and what many of them cost, l2d and nftables
-	$(GO) run ./bench/cmd/l2bench flows
+	$(GO) run ./bench/cmd/l2bench flows $(ARGS)
 
 .PHONY: bench-rules
 bench-rules: setup-run build ## what a rule, a set and a map cost for a packet, l2d and nftables
-	$(GO) run ./bench/cmd/l2bench rules
+	$(GO) run ./bench/cmd/l2bench rules $(ARGS)
+
+.PHONY: bench-micro
+bench-micro: setup-run build ## how long the programs take for a packet on each of their paths
+	$(GO) run ./bench/cmd/l2bench micro $(ARGS)
+
+.PHONY: costs
+costs: setup-test ## accept what the programs cost on this kernel: instructions verified, bytes of native code
+	$(GO) test -count=1 -run TestVerifierCost ./loader -loader.costs
 
 .PHONY: docs
 docs: setup-test ## write the table of docs/nftables.md anew

@@ -54,16 +54,14 @@ func (c *FlowsCmd) Run() error {
 		return err
 	}
 	r, err := Run(ctx, c.cases(ruleset), Options{
-		Repetitions: c.Repetitions, Warmup: freshWarmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
+		Command: "flows", Repetitions: c.Repetitions, Warmup: freshWarmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
 	}, func(s string) { fmt.Fprintln(os.Stderr, s) })
 	if err != nil {
 		return err
 	}
 	summaries := r.Summarize()
-	if c.JSON != "" {
-		if err := writeFile(c.JSON, func(w io.Writer) error { return r.WriteJSON(w, summaries) }); err != nil {
-			return err
-		}
+	if err := r.save(c.JSON, summaries); err != nil {
+		return err
 	}
 	if err := WriteTable(os.Stdout, r, summaries); err != nil {
 		return err
@@ -109,15 +107,4 @@ func (c *FlowsCmd) writeRatios(w io.Writer, r *Report) error {
 		}
 	}
 	return t.Flush()
-}
-
-// rates are those of a device's samples, by round.
-func (r *Report) rates(device string) []float64 {
-	var out []float64
-	for _, s := range r.Samples {
-		if s.Device == device {
-			out = append(out, s.Rate())
-		}
-	}
-	return out
 }

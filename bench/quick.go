@@ -5,7 +5,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -45,6 +44,7 @@ func (c *QuickCmd) Run() error {
 		cases = append(cases, Case{Device: d, Flows: c.Flows})
 	}
 	r, err := Run(ctx, cases, Options{
+		Command:     "quick",
 		Repetitions: c.Repetitions,
 		Warmup:      warmup,
 		Duration:    c.Duration,
@@ -55,11 +55,8 @@ func (c *QuickCmd) Run() error {
 		return err
 	}
 	summaries := r.Summarize(references...)
-	if c.JSON != "" {
-		err := writeFile(c.JSON, func(w io.Writer) error { return r.WriteJSON(w, summaries) })
-		if err != nil {
-			return err
-		}
+	if err := r.save(c.JSON, summaries); err != nil {
+		return err
 	}
 	return WriteTable(os.Stdout, r, summaries, references...)
 }
@@ -78,15 +75,4 @@ func (c *QuickCmd) device(name string) (Device, error) {
 		return &NFTables{Ruleset: c.Ruleset}, nil
 	}
 	return nil, fmt.Errorf("no device %q", name)
-}
-
-func writeFile(name string, write func(io.Writer) error) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	if err := write(f); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return f.Close()
 }

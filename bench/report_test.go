@@ -4,7 +4,10 @@ package bench
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,14 +106,15 @@ func TestJSON(t *testing.T) {
 			Options:     Options{Duration: time.Second},
 		},
 		Samples: rounds("d", 3, 4),
+		Micros:  []Micro{{Path: "p", Runs: 1, Nanoseconds: 2}},
 		Figures: []Figure{{"d", "load time", 1.5, "ms"}},
 	}
 	var b bytes.Buffer
 	if err := r.WriteJSON(&b, r.Summarize()); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(b.String(), "\n"); n != 5 {
-		t.Errorf("%d lines instead of 5:\n%s", n, &b)
+	if n := strings.Count(b.String(), "\n"); n != 7 {
+		t.Errorf("%d lines instead of 7:\n%s", n, &b)
 	}
 	got, err := ReadJSON(&b)
 	if err != nil {
@@ -121,17 +125,99 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// results is a file of a run, as lines.
+func results(t *testing.T, samples ...Sample) []string {
+	t.Helper()
+	r := &Report{Environment: Environment{Kernel: "6.18"}, Samples: samples}
+	var b bytes.Buffer
+	if err := r.WriteJSON(&b, nil); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+}
+
 func TestReadJSONRefuses(t *testing.T) {
-	for name, text := range map[string]string{
-		"unknown record": `{"weather":{}}`,
-		"empty record":   `{"sample":{"device":"d"}}` + "\n{}",
-		"torn line":      `{"sample":{"device":"d"}`,
+	good := results(t, rounds("d", 3, 4)...)
+	sample := good[1]
+	with := func(i int, text ...string) []string { return slices.Replace(slices.Clone(good), i, i+1, text...) }
+	for _, c := range []struct {
+		name  string
+		lines []string
+		line  int
+	}{
+		{"nothing", nil, 1},
+		{"torn between lines", good[:3], 4},
+		{"torn within a line", append(good[:2:2], good[2][:20]), 3},
+		{"a line is missing", with(2), 3},
+		{"a line too many", append(slices.Clone(good), sample), 5},
+		{"no environment", good[1:], 1},
+		{"two environments", with(1, good[0]), 2},
+		{"control characters", with(0, `{"environment":{"kernel":"6\u001b[2J"}}`), 1},
+		{"unknown record", with(1, `{"weather":{}}`), 2},
+		{"unknown field", with(1, `{"sample":{"device":"d","seconds":1,"colour":1}}`), 2},
+		{"empty record", with(2, "{}"), 3},
+		{"empty line", with(2, ""), 3},
+		{"two in a record", with(1, `{"sample":{"device":"d","seconds":1},"end":{"lines":1}}`), 2},
+		{"two records", with(1, sample+sample), 2},
+		{"not an object", with(1, `[]`), 2},
+		{"null", with(1, `null`), 2},
+		{"no name", with(1, strings.Replace(sample, `"d"`, `""`, 1)), 2},
+		{"lines in a name", with(1, strings.Replace(sample, `"d"`, `"d\n"`, 1)), 2},
+		{"a long name", with(1, strings.Replace(sample, `"d"`, `"`+strings.Repeat("d", 200)+`"`, 1)), 2},
+		{"no time", with(1, strings.Replace(sample, `"seconds":1`, `"seconds":0`, 1)), 2},
+		{"endless time", with(1, strings.Replace(sample, `"seconds":1`, `"seconds":1e400`, 1)), 2},
+		{"negative packets", with(1, strings.Replace(sample, `"received":3`, `"received":-3`, 1)), 2},
+		{"negative work", with(1, strings.Replace(sample, `"busy":1`, `"busy":-1`, 1)), 2},
+		{"a round twice", with(2, sample), 3},
+		{"a path without runs", with(1, `{"micro":{"path":"p","round":0,"runs":0,"ns":1}}`), 2},
+		{"a path of no time", with(1, `{"micro":{"path":"p","round":0,"runs":1,"ns":-1}}`), 2},
+		{"a path like a device", with(2, `{"micro":{"path":"d","round":0,"runs":1,"ns":1}}`), 3},
+		{"deep", with(1, strings.Repeat("[", 100000)), 2},
+		{"too long", with(1, `{"sample":{"device":"`+strings.Repeat("d", maxLine)+`"}}`), 2},
 	} {
-		_, err := ReadJSON(strings.NewReader(text))
-		if err == nil || !strings.Contains(err.Error(), "line ") {
-			t.Errorf("%s: error %v names no line", name, err)
+		_, err := ReadJSON(strings.NewReader(strings.Join(c.lines, "\n")))
+		if err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("line %d: ", c.line)) {
+			t.Errorf("%s: error %.200v does not name line %d", c.name, err, c.line)
 		}
 	}
+	if _, err := ReadJSON(strings.NewReader(strings.Join(good, "\n"))); err != nil {
+		t.Errorf("a good file: %v", err)
+	}
+}
+
+// FuzzReadJSON: what is read can be summed up, compared, exported and written.
+func FuzzReadJSON(f *testing.F) {
+	var b bytes.Buffer
+	r := &Report{Samples: rounds("d", 3, 4), Micros: []Micro{{Path: "p", Runs: 1, Nanoseconds: 2}}, Figures: []Figure{{"d", "load time", 1.5, "ms"}}}
+	if err := r.WriteJSON(&b, r.Summarize()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Fuzz(func(t *testing.T, file []byte) {
+		r, err := ReadJSON(bytes.NewReader(file))
+		if err != nil {
+			return
+		}
+		all, err := Compare(r, r, 0, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range all {
+			if c.Verdict != Same && c.Verdict != Inconclusive {
+				t.Errorf("compared with itself: %+v", c)
+			}
+		}
+		if err := WriteBenchstat(io.Discard, r); err != nil {
+			t.Error(err)
+		}
+		var b bytes.Buffer
+		if err := r.WriteJSON(&b, r.Summarize()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadJSON(&b); err != nil {
+			t.Errorf("what was read and written is refused: %v", err)
+		}
+	})
 }
 
 func TestTable(t *testing.T) {

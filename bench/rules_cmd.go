@@ -57,16 +57,14 @@ func (c *RulesCmd) Run() error {
 		}
 	}
 	r, err := Run(ctx, cases, Options{
-		Repetitions: c.Repetitions, Warmup: warmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
+		Command: "rules", Repetitions: c.Repetitions, Warmup: warmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
 	}, func(s string) { fmt.Fprintln(os.Stderr, s) })
 	if err != nil {
 		return err
 	}
 	summaries := r.Summarize()
-	if c.JSON != "" {
-		if err := writeFile(c.JSON, func(w io.Writer) error { return r.WriteJSON(w, summaries) }); err != nil {
-			return err
-		}
+	if err := r.save(c.JSON, summaries); err != nil {
+		return err
 	}
 	if err := WriteTable(os.Stdout, r, summaries); err != nil {
 		return err

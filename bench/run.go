@@ -12,6 +12,7 @@ import (
 
 // Options of a run.
 type Options struct {
+	Command     string        `json:"-"` // of l2bench, for the environment
 	Repetitions int           `json:"repetitions"`
 	Warmup      time.Duration `json:"warmup_ns"`   // before each repetition
 	Duration    time.Duration `json:"duration_ns"` // of each repetition
@@ -39,6 +40,11 @@ func Run(ctx context.Context, cases []Case, o Options, progress func(string)) (r
 			return nil, err
 		}
 		lanes = append(lanes, l)
+		if len(lanes) == 1 {
+			if err := r.Environment.observeOffloads(l.topology); err != nil {
+				return nil, err
+			}
+		}
 		if d, ok := c.Device.(Describer); ok {
 			figures, err := d.Describe(ctx)
 			if err != nil {

@@ -2,7 +2,10 @@
 
 package bench
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Sample is one repetition of one device.
 type Sample struct {
@@ -31,6 +34,22 @@ func newSample(c Case, a, b reading) Sample {
 		Received: b.received - a.received,
 		Busy:     (b.busy - a.busy).Seconds() / d.Seconds(),
 	}
+}
+
+// check refuses what no run can have measured.
+func (s Sample) check() error {
+	if err := checkName(s.Device); err != nil {
+		return err
+	}
+	switch {
+	case s.Round < 0 || s.Flows < 0:
+		return errors.New("a negative number")
+	case s.Seconds < 1e-6 || s.Seconds > 1e6:
+		return fmt.Errorf("%g seconds", s.Seconds)
+	case s.Busy != 0 && (s.Busy < 1e-6 || s.Busy > 1e3):
+		return fmt.Errorf("the packet core was busy %g of the time", s.Busy)
+	}
+	return nil
 }
 
 // Rate is packets received per second of the packet core: what the router would

@@ -51,14 +51,18 @@ type Ratio struct {
 // disturbance that lasts hits both and leaves their ratio alone. Rounds where b
 // is zero say nothing. The same values give the same interval.
 func ratio(to string, a, b []float64) Ratio {
-	var ratios []float64
+	i := medianInterval(paired(a, b))
+	return Ratio{To: to, Mid: i.Mid, Low: i.Low, High: i.High}
+}
+
+// paired are the ratios of a to b, round by round.
+func paired(a, b []float64) (ratios []float64) {
 	for i := range min(len(a), len(b)) {
 		if b[i] > 0 {
 			ratios = append(ratios, a[i]/b[i])
 		}
 	}
-	i := medianInterval(ratios)
-	return Ratio{To: to, Mid: i.Mid, Low: i.Low, High: i.High}
+	return ratios
 }
 
 // Interval is a median, and where 95 % of the medians lie when values are drawn
@@ -71,19 +75,42 @@ func medianInterval(values []float64) Interval {
 	if n == 0 {
 		return Interval{}
 	}
-	random := rand.New(rand.NewPCG(1, uint64(n)))
-	medians := make([]float64, resamples)
 	drawn := make([]float64, n)
-	for i := range medians {
-		for j := range drawn {
-			drawn[j] = values[random.IntN(n)]
-		}
-		medians[i] = median(drawn)
+	low, high := bootstrap(n, func(random *rand.Rand) float64 {
+		return median(redraw(random, drawn, values))
+	})
+	return Interval{Mid: median(values), Low: low, High: high}
+}
+
+// change compares the medians of two runs, a's with b's, which share no round:
+// the values of each are drawn again by themselves. It is zero where there is
+// nothing to compare with.
+func change(a, b []float64) Interval {
+	if len(a) == 0 || len(b) == 0 || slices.Min(b) <= 0 {
+		return Interval{}
 	}
-	slices.Sort(medians)
-	return Interval{
-		Mid:  median(values),
-		Low:  quantile(medians, (1-confidence)/2),
-		High: quantile(medians, (1+confidence)/2),
+	drawnA, drawnB := make([]float64, len(a)), make([]float64, len(b))
+	low, high := bootstrap(len(a)+len(b), func(random *rand.Rand) float64 {
+		return median(redraw(random, drawnA, a)) / median(redraw(random, drawnB, b))
+	})
+	return Interval{Mid: median(a) / median(b), Low: low, High: high}
+}
+
+// bootstrap is where 95 % of the estimates lie. The same seed gives the same.
+func bootstrap(seed int, estimate func(*rand.Rand) float64) (low, high float64) {
+	random := rand.New(rand.NewPCG(1, uint64(seed)))
+	estimates := make([]float64, resamples)
+	for i := range estimates {
+		estimates[i] = estimate(random)
 	}
+	slices.Sort(estimates)
+	return quantile(estimates, (1-confidence)/2), quantile(estimates, (1+confidence)/2)
+}
+
+// redraw fills to with values drawn from those of from, with replacement.
+func redraw(random *rand.Rand, to, from []float64) []float64 {
+	for i := range to {
+		to[i] = from[random.IntN(len(from))]
+	}
+	return to
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,11 @@ host:
     eth1:
       channels: {combined: 8}
       coalesce: {adaptive-rx: false, rx-usecs: 0}
+      eee: {enabled: false, tx-timer: 17}
+      private_flags: {disable-fw-lldp: true}
+      fec: [rs, baser]
+      wol: off
+      rss: {key: "6d:5A:00", queues: "0-2,5"}
 control: {socket: /tmp/x.sock}
 metrics: {listen: "[::1]:9465"}
 log: {level: debug, format: json}
@@ -122,7 +128,9 @@ log: {level: debug, format: json}
 	if n := cfg.Host.NICs; len(n) != 2 || n[0].Name != "eth0" || n[0].MTU != 9000 || !n[0].Enforce || !n[0].Optional || n[1].Optional ||
 		!reflect.DeepEqual(n[0].Settings, map[string]map[string]uint32{"rings": {"rx": 8184, "tx-push": 1}}) ||
 		!reflect.DeepEqual(n[0].Features, map[string]bool{"rx-lro": false, "rx-gro": true}) ||
-		!reflect.DeepEqual(n[1].Settings, map[string]map[string]uint32{"channels": {"combined": 8}, "coalesce": {"adaptive-rx": 0, "rx-usecs": 0}}) {
+		!reflect.DeepEqual(n[1].Settings, map[string]map[string]uint32{"channels": {"combined": 8}, "coalesce": {"adaptive-rx": 0, "rx-usecs": 0}, "eee": {"enabled": 0, "tx-timer": 17}}) ||
+		!n[1].PrivateFlags["disable-fw-lldp"] || !slices.Equal(n[1].FEC, []string{"rs", "baser"}) || !slices.Equal(n[1].WoL, []string{"off"}) ||
+		n[1].RSS.Key != "6d:5A:00" || !slices.Equal(n[1].RSS.Queues, []uint32{0, 1, 2, 5}) || n[0].WoL != nil || n[0].RSS != nil {
 		t.Errorf("NICs %+v", n)
 	}
 	i := cfg.Dataplane.Interfaces
@@ -151,7 +159,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown key at the top", least + "conntrak: {}\n",
 			[]problem{{6, 1, "conntrak", "unknown key: want one of conntrack, control, dataplane, host, log, metrics"}}},
 		{"unknown key in a section", "dataplane:\n  rulset: x\n",
-			[]problem{{2, 3, "dataplane.rulset", "want one of cpus, interfaces, mirror, pin_path, reevaluate, ruleset"}}},
+			[]problem{{2, 3, "dataplane.rulset", "want one of cpus, interfaces, mirror, ntuple, pin_path, reevaluate, ruleset"}}},
 		{"unknown key of an interface", "dataplane:\n  ruleset: x\n  interfaces:\n    - name: a\n      speed: 10\n",
 			[]problem{{5, 7, "dataplane.interfaces[0].speed", "want one of aqm, name, optional, xdp"}}},
 		{"filtering wider than mapping", least + "nat:\n  mapping: address-dependent\n  filtering: endpoint-independent\n",
@@ -249,13 +257,25 @@ func TestBadInput(t *testing.T) {
 		{"sysctl out of its directory", least + "host: {sysctl: {net/../x: 1}}\n",
 			[]problem{{6, 17, "host.sysctl", "want a name"}}},
 		{"setting of a NIC that does not exist", least + "host: {nics: {eth0: {rings: {rz: 1}, speed: 10}}}\n",
-			[]problem{{6, 30, "host.nics.eth0.rings.rz", "unknown key: want one of cqe-size, hds-thresh, rx,"}, {6, 38, "host.nics.eth0.speed", "want one of channels, coalesce, enforce, features, irqs, mtu, optional, pause, rings, rps, threaded, xps"}}},
+			[]problem{{6, 30, "host.nics.eth0.rings.rz", "unknown key: want one of cqe-size, hds-thresh, rx,"}, {6, 38, "host.nics.eth0.speed", "want one of channels, coalesce, eee, enforce, features, fec, irqs, mtu, optional, pause, private_flags, rings, rps, rss, threaded, wol, xps"}}},
 		{"ring that is none", least + "host: {nics: {eth0: {rings: {rx: many, tx-push: 1}}}}\n",
 			[]problem{{6, 34, "host.nics.eth0.rings.rx", `"many": want a whole number from 0`}, {6, 49, "host.nics.eth0.rings.tx-push", `"1": want true or false`}}},
 		{"feature that is neither on nor off", least + "host: {nics: {eth0: {features: {rx-lro: 1}}}}\n",
 			[]problem{{6, 41, "host.nics.eth0.features.rx-lro", `"1": want true or false`}}},
 		{"MTU below IPv4's", least + "host: {nics: {eth0: {mtu: 67}}}\n",
 			[]problem{{6, 27, "host.nics.eth0.mtu", `"67": want a whole number from 68 to 65535`}}},
+		{"modes that are none", least + "host: {nics: {eth0: {wol: [magic, sleep], fec: [off, rs], private_flags: {legacy-rx: 1}, eee: {enabled: 1}}}}\n",
+			[]problem{{6, 35, "host.nics.eth0.wol[1]", `"sleep": want off, or some of arp, bcast`}, {6, 48, "host.nics.eth0.fec", `want off, or some of auto, baser, llrs, rs`},
+				{6, 86, "host.nics.eth0.private_flags.legacy-rx", "want true or false"}, {6, 105, "host.nics.eth0.eee.enabled", "want true or false"}}},
+		{"hash table that is none", least + "host: {nics: {eth0: {rss: {key: 6d5a, queues: 3-1}}}}\n",
+			[]problem{{6, 33, "host.nics.eth0.rss.key", `"6d5a": want bytes in hexadecimal`}, {6, 47, "host.nics.eth0.rss.queues", `"3-1": 1 is before 3: want queues, such as 0-7`}}},
+		{"rules of ntuple that are none", "dataplane:\n  ruleset: x\n  interfaces: [{name: a}]\n  ntuple:\n    - {match: {proto: tcpx, dport: 0}, action: accept}\n    - {match: {dport: 5}, action: drop}\n    - {match: {proto: tcp4, src: \"::1\"}, action: drop}\n    - {match: {src: 10.0.0.1/8, vlan: 4095}, action: queue x}\n    - {match: {}, action: drop}\n    - {match: {proto: udp}}\n",
+			[]problem{{5, 23, "dataplane.ntuple[0].match.proto", `"tcpx": want tcp, udp, sctp, with a 4 or 6`}, {5, 36, "dataplane.ntuple[0].match.dport", "from 1 to 65535"}, {5, 48, "dataplane.ntuple[0].action", `"accept": want drop, queue N, or cpu N`},
+				{6, 23, "dataplane.ntuple[1].match.dport", "a port of no protocol that has them"}, {7, 23, "dataplane.ntuple[2].match.proto", "addresses of another family"},
+				{8, 21, "dataplane.ntuple[3].match.src", "want an address or a prefix"}, {8, 39, "dataplane.ntuple[3].match.vlan", "from 1 to 4094"}, {8, 54, "dataplane.ntuple[3].action", `"x" is no whole number`},
+				{9, 7, "dataplane.ntuple[4]", "drops all packets"}, {10, 7, "dataplane.ntuple[5].action", "is missing"}}},
+		{"rules of ntuple of the same packets", "dataplane:\n  ruleset: x\n  interfaces: [{name: a}]\n  ntuple:\n    - {match: {proto: tcp, dport: 5}, action: drop}\n    - {match: {proto: tcp6, dport: 5}, action: cpu 1}\n    - {match: {proto: udp}, action: drop, interfaces: [b]}\n",
+			[]problem{{6, 7, "dataplane.ntuple[1]", "matches tcp6 dport 5 of a, as the rule on line 5 does"}, {7, 7, "dataplane.ntuple[2].interfaces", `"b": want some of dataplane.interfaces: a`}}},
 		{"NIC twice", least + "host:\n  nics:\n    eth0: {mtu: 1500}\n    eth0: {mtu: 1500}\n",
 			[]problem{{9, 5, "", ""}}},
 		{"link of which nothing is said", least + "host: {links: {eth0: {enforce: true}}}\n",
@@ -268,6 +288,8 @@ func TestBadInput(t *testing.T) {
 			[]problem{{6, 32, "host.links.e.addresses[0]", `"10.0.0.1": want an address and the length`}, {6, 54, "host.links.e.addresses[2]", "given twice"}, {6, 66, "host.links.e.addresses[3]", "want an address"}}},
 		{"option of a bridge that does not exist", least + "host: {links: {b: {kind: bridge, options: {spt: true}}}}\n",
 			[]problem{{6, 44, "host.links.b.options.spt", "want one of multicast_snooping, stp, vlan_filtering"}}},
+		{"value of an anchor that is not there", least + "host: {nics: {a: *x, b: &x {mtu: 67}, c: *x}}\n",
+			[]problem{{6, 18, "host.nics.a", `"*x": no such anchor: want one that stands before it`}, {6, 34, "host.nics.b.mtu", "want a whole number"}, {6, 34, "host.nics.c.mtu", "want a whole number"}}},
 		{"relative socket", least + "control:\n  socket: l2d.sock\n",
 			[]problem{{7, 11, "control.socket", "want an absolute path"}}},
 		{"socket path too long", least + "control:\n  socket: /" + strings.Repeat("a", 107) + "\n",
@@ -279,7 +301,7 @@ func TestBadInput(t *testing.T) {
 		{"log format", least + "log:\n  format: xml\n",
 			[]problem{{7, 11, "log.format", `"xml": want text or json`}}},
 		{"alias", least + "log: &a {level: info}\nmetrics: *a\n",
-			[]problem{{6, 6, "log", "want a mapping"}, {7, 10, "metrics", "want a mapping"}}},
+			[]problem{{6, 10, "metrics.level", "unknown key: want one of listen"}}},
 		{"second document", least + "---\n" + least,
 			[]problem{{7, 1, "", "a second document"}}},
 		{"empty file", "",

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -46,6 +47,7 @@ type NIC struct {
 	Settings map[string]map[string]uint32 `json:"settings,omitempty"`
 	// Features by the kernel's name.
 	Features map[string]bool `json:"features,omitempty"`
+	NICModes
 	// IRQs is which CPUs serve the interrupts of its queues, RPS and XPS which ones its
 	// packets are handed to and sent by; nil leaves that alone.
 	IRQs *Queues `json:"irqs,omitempty"`
@@ -72,12 +74,17 @@ type Sysctl struct {
 	// Enforce has it set again when something else has changed it.
 	Enforce bool `json:"enforce,omitempty"`
 
-	at position
+	at  position
+	key string // of a section that stands for it; empty: it is named itself
 }
 
 // At is an error with the place of the setting in a file.
 func (s *Sysctl) At(file string) Error {
-	return Error{File: file, Line: s.at.line, Column: s.at.column, Key: "host.sysctl." + s.Name}
+	key := s.key
+	if key == "" {
+		key = "host.sysctl." + s.Name
+	}
+	return Error{File: file, Line: s.at.line, Column: s.at.column, Key: key}
 }
 
 func (d *decoder) host(v node, c *Host) {
@@ -87,12 +94,14 @@ func (d *decoder) host(v node, c *Host) {
 		"links":     func(v node) { d.links(v, c) },
 		"nics":      func(v node) { d.nics(v, c) },
 		"qdiscs":    func(v node) { d.qdiscs(v, c) },
-		"governor":  func(v node) { d.governor(v, c) },
+
+		"congestion_control": func(v node) { d.congestionControl(v, c) },
+		"governor":           func(v node) { d.governor(v, c) },
 	})
 }
 
 // nicGroups are the groups of a NIC's settings.
-var nicGroups = []*ethnl.Group{ethnl.Channels, ethnl.Rings, ethnl.Coalesce, ethnl.Pause}
+var nicGroups = []*ethnl.Group{ethnl.Channels, ethnl.Rings, ethnl.Coalesce, ethnl.Pause, ethnl.EEE}
 
 func (d *decoder) nics(v node, c *Host) {
 	v.entries("interfaces by name, such as {eth0: {rings: {rx: 4096}}}", func(name, v node) {
@@ -104,11 +113,12 @@ func (d *decoder) nics(v node, c *Host) {
 			name.fail("an interface name of 1 to 15 characters without spaces, / or :, other than lo")
 			return
 		}
-		fields := map[string]field{
+		fields := d.nicModes(&n.NICModes)
+		maps.Copy(fields, map[string]field{
 			"optional": func(v node) { v.boolean(&n.Optional) },
 			"enforce":  func(v node) { v.boolean(&n.Enforce) },
 			"mtu":      func(v node) { v.number(&n.MTU, minMTU, maxMTU) },
-			"features": func(v node) { v.features(n.Features) },
+			"features": func(v node) { v.switches("features, such as {rx-lro: false}", n.Features) },
 			"irqs":     func(v node) { d.queues(v, &n.IRQs, true, wordDataplane, wordKeep) },
 			"rps":      func(v node) { d.rps(v, &n) },
 			"xps":      func(v node) { d.queues(v, &n.XPS, true, wordDataplane, wordNone) },
@@ -116,7 +126,7 @@ func (d *decoder) nics(v node, c *Host) {
 				n.Threaded = new(bool)
 				v.boolean(n.Threaded)
 			},
-		}
+		})
 		for _, g := range nicGroups {
 			fields[g.Name] = func(v node) {
 				n.Settings[g.Name] = map[string]uint32{}
@@ -158,9 +168,9 @@ func (v node) settings(g *ethnl.Group, to map[string]uint32) {
 	v.mapping(fields)
 }
 
-// features reads truth values by any name: the kernel knows which there are.
-func (v node) features(to map[string]bool) {
-	v.entries("features, such as {rx-lro: false}", func(name, v node) {
+// switches reads truth values by any name: the kernel knows which there are.
+func (v node) switches(what string, to map[string]bool) {
+	v.entries(what, func(name, v node) {
 		var on bool
 		if !v.given(name) {
 			return

@@ -125,9 +125,34 @@ func (v node) entries(what string, read func(name, value node)) bool {
 			continue
 		}
 		seen[name] = at
-		read(node{v.d, e.Key, v.key}, node{v.d, e.Value, path})
+		if value, ok := v.d.resolve(node{v.d, e.Value, path}); ok {
+			read(node{v.d, e.Key, v.key}, value)
+		}
 	}
 	return true
+}
+
+// resolve is the value itself where it has an anchor (&name), or is said to be that of
+// one further up (*name).
+func (d *decoder) resolve(v node) (_ node, ok bool) {
+	switch n := v.n.(type) {
+	case *ast.AnchorNode:
+		if d.anchors == nil {
+			d.anchors = map[string]ast.Node{}
+		}
+		d.anchors[n.Name.GetToken().Value] = n.Value
+		v.n = n.Value
+	case *ast.AliasNode:
+		name := n.Value.GetToken().Value
+		value, ok := d.anchors[name]
+		if !ok {
+			at := positionOf(n)
+			d.add(Error{Line: at.line, Column: at.column, Key: v.key, Value: "*" + name, Problem: "no such anchor", Want: "one that stands before it, as &" + name})
+			return v, false
+		}
+		v.n = value
+	}
+	return v, true
 }
 
 // list reads a list, giving each element to read.
@@ -138,7 +163,9 @@ func (v node) list(what string, read func(int, node)) bool {
 		return false
 	}
 	for i, e := range s.Values {
-		read(i, node{v.d, e, fmt.Sprintf("%s[%d]", v.key, i)})
+		if value, ok := v.d.resolve(node{v.d, e, fmt.Sprintf("%s[%d]", v.key, i)}); ok {
+			read(i, value)
+		}
 	}
 	return true
 }

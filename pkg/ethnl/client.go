@@ -27,6 +27,11 @@ func Dial() (*Client, error) {
 	}
 	// The driver's own words; kernels without them still answer.
 	_ = conn.SetOption(netlink.ExtendedAcknowledge, true)
+	return New(conn)
+}
+
+// New returns a client that uses a connection, and closes it.
+func New(conn *genetlink.Conn) (*Client, error) {
 	family, err := conn.GetFamily(unix.ETHTOOL_GENL_NAME)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("ethtool netlink: %w", err), conn.Close())

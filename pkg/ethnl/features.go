@@ -4,8 +4,6 @@ package ethnl
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -90,18 +88,7 @@ func (c *Client) SetFeatures(link string, to map[string]bool) error {
 	// The request has an answer, and no acknowledgement then.
 	_, err := c.call(unix.ETHTOOL_MSG_FEATURES_SET, link, 0, func(ae *netlink.AttributeEncoder) {
 		ae.Nested(unix.ETHTOOL_A_FEATURES_WANTED, func(set *netlink.AttributeEncoder) error {
-			set.Nested(unix.ETHTOOL_A_BITSET_BITS, func(bits *netlink.AttributeEncoder) error {
-				for _, name := range slices.Sorted(maps.Keys(to)) {
-					bits.Nested(unix.ETHTOOL_A_BITSET_BITS_BIT, func(b *netlink.AttributeEncoder) error {
-						b.String(unix.ETHTOOL_A_BITSET_BIT_NAME, name)
-						if to[name] {
-							b.Flag(unix.ETHTOOL_A_BITSET_BIT_VALUE, true)
-						}
-						return nil
-					})
-				}
-				return nil
-			})
+			putBits(set, to)
 			return nil
 		})
 	})

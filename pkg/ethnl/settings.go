@@ -79,6 +79,12 @@ var (
 		{name: "rx", attr: unix.ETHTOOL_A_PAUSE_RX, flag: true},
 		{name: "tx", attr: unix.ETHTOOL_A_PAUSE_TX, flag: true},
 	}}
+	// EEE is Energy-Efficient Ethernet, IEEE 802.3az; the timer is in microseconds.
+	EEE = &Group{"eee", unix.ETHTOOL_MSG_EEE_GET, unix.ETHTOOL_MSG_EEE_SET, []field{
+		{name: "enabled", attr: unix.ETHTOOL_A_EEE_ENABLED, flag: true},
+		{name: "tx-lpi", attr: unix.ETHTOOL_A_EEE_TX_LPI_ENABLED, flag: true},
+		{name: "tx-timer", attr: unix.ETHTOOL_A_EEE_TX_LPI_TIMER},
+	}}
 )
 
 // Names are the settings that a group can have, whether or not a device does.
@@ -140,7 +146,7 @@ func (c *Client) Get(g *Group, link string) (Settings, error) {
 
 // value is an attribute of one or four bytes.
 func value(ad *netlink.AttributeDecoder) uint32 {
-	if ad.Len() == 1 {
+	if len(ad.Bytes()) == 1 {
 		return uint32(ad.Uint8())
 	}
 	return ad.Uint32()

@@ -2,6 +2,8 @@
 
 package host
 
+import "github.com/randomizedcoder/l2d/pkg/reconcile"
+
 // hint is what is known of a driver that the kernel does not tell. What it does tell,
 // such as the limits of rings, is not here. Linux 7.3.
 type hint struct {
@@ -20,13 +22,18 @@ var hints = []hint{
 	{driver: "atlantic", kind: "coalesce", key: "tx-frames", never: true, why: "it counts microseconds only"},
 	{driver: "atlantic", kind: "rings", why: "the interface is closed and opened again"},
 	{driver: "atlantic", kind: "mtu", why: "the interface is closed and opened again"},
+	{driver: "atlantic", kind: PrivateFlagsKind, why: "they are loopbacks for tests, and the interface is closed and opened again"},
+	{driver: "atlantic", kind: "eee", why: "the link is negotiated anew"},
 	// drivers/net/ethernet/intel/i40e: i40e_ethtool.c, i40e_main.c
+	{driver: "i40e", kind: PrivateFlagsKind, why: "most of its flags reset the port, the link goes down for seconds"},
 	{driver: "i40e", kind: "rings", why: "the rings are made anew"},
 	{driver: "i40e", kind: "channels", why: "the whole port is reset, the link goes down for seconds"},
 	// drivers/net/ethernet/intel/ixgbe: ixgbe_ethtool.c, ixgbe_main.c
 	{driver: "ixgbe", kind: "rings", why: "the interface is closed and opened again"},
 	{driver: "ixgbe", kind: "channels", why: "the interface is closed and opened again"},
 	{driver: "ixgbe", kind: FeaturesKind, key: "rx-ntuple-filter", why: "the port is reset, and Flow Director no longer follows flows by itself"},
+	{driver: "ixgbe", kind: PrivateFlagsKind, why: "the interface is closed and opened again"},
+	{driver: "ixgbe", kind: "eee", why: "the interface is closed and opened again"},
 	{driver: "ixgbe", kind: FeaturesKind, key: "rx-lro", why: "the port is reset"},
 	// drivers/net/ethernet/broadcom/bnxt: bnxt_ethtool.c
 	{driver: "bnxt_en", kind: "rings", why: "the interface is closed and opened again"},
@@ -41,4 +48,13 @@ func hintOf(driver, kind, key string) hint {
 		}
 	}
 	return hint{}
+}
+
+// effectOf is the effect of a change of a kind that disturbs nothing unless a
+// driver is known to.
+func effectOf(driver, kind string) reconcile.Effect {
+	if h := hintOf(driver, kind, ""); h.why != "" {
+		return reconcile.Effect{Impact: reconcile.Disruptive, Why: h.why}
+	}
+	return reconcile.Effect{Impact: reconcile.InPlace}
 }

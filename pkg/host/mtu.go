@@ -54,10 +54,7 @@ func (MTU) Same(_, want, have string) bool { return want == have }
 
 // Effect implements [reconcile.Kind].
 func (MTU) Effect(name string, _ reconcile.State) reconcile.Effect {
-	if h := hintOf(driver(name), MTUKind, ""); h.why != "" {
-		return reconcile.Effect{Impact: reconcile.Disruptive, Why: h.why}
-	}
-	return reconcile.Effect{Impact: reconcile.InPlace}
+	return effectOf(driver(name), MTUKind)
 }
 
 // Before implements [reconcile.Kind].

@@ -22,7 +22,7 @@ import (
 
 // nicGroups are the groups of settings that are kinds of resources, in the order
 // that they are set in: a change of channels makes rings anew.
-var nicGroups = []*ethnl.Group{ethnl.Channels, ethnl.Rings, ethnl.Coalesce, ethnl.Pause}
+var nicGroups = []*ethnl.Group{ethnl.Channels, ethnl.Rings, ethnl.Coalesce, ethnl.Pause, ethnl.EEE}
 
 // Settings is the kind of a group of a network interface's settings. A resource has
 // the interface's name; its attributes are the group's settings, as numbers.

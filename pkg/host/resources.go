@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/ethioctl"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
@@ -19,6 +19,7 @@ func Kinds() []reconcile.Kind {
 	dial := dialOnce()
 	kinds := []reconcile.Kind{
 		NewSysctl(), &Link{"/"}, Port{}, &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"},
+		newWoL(dial), &PrivateFlags{dial}, newFEC(dial), &RSS{ethioctl.Kernel{}}, &NTuple{ethioctl.Kernel{}},
 		&Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
 	}
 	for _, g := range nicGroups {
@@ -57,53 +58,22 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 		out = append(out, *b.list[n])
 	}
 	for i := range c.Host.NICs {
-		out = append(out, nicResources(c.Path, &c.Host.NICs[i])...)
+		list, err := nicResources(c.Path, &c.Host.NICs[i])
+		out, errs = append(out, list...), append(errs, err)
 	}
 	for i := range c.Host.Qdiscs {
 		out = append(out, qdiscResources(c.Path, &c.Host.Qdiscs[i])...)
+	}
+	// What is wrong with these is told by who prepares the dataplane.
+	placed, err := PlaceNTuples(c)
+	if err == nil {
+		out = append(out, ntupleResources(c, ethioctl.Kernel{}, placed)...)
 	}
 	work, err := cpuResources("/", c)
 	links, linkErrs := linkResources(c)
 	out = slices.Concat(links, out, work)
 	makers(c, out)
 	return out, errors.Join(append(append(errs, linkErrs...), err)...)
-}
-
-// nicRank is behind those of sysctls.
-const nicRank = 10
-
-// nicResources are those of an interface: the groups of its settings, its features
-// and its MTU, in this order. There are none of an optional interface that is not
-// there.
-func nicResources(file string, n *config.NIC) (out []reconcile.Resource) {
-	if absent(n) {
-		return nil
-	}
-	add := func(kind string, rank int, want reconcile.State) {
-		if len(want) > 0 {
-			at := n.At(file)
-			out = append(out, reconcile.Resource{
-				Kind: kind, Name: n.Name, Want: want, Rank: nicRank + rank, Enforce: n.Enforce,
-				At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
-			})
-		}
-	}
-	for i, g := range nicGroups {
-		want := reconcile.State{}
-		for key, v := range n.Settings[g.Name] {
-			want[key] = strconv.FormatUint(uint64(v), 10)
-		}
-		add(g.Name, i, want)
-	}
-	features := reconcile.State{}
-	for key, on := range n.Features {
-		features[key] = onOff(on)
-	}
-	add(FeaturesKind, len(nicGroups), features)
-	if n.MTU != 0 {
-		add(MTUKind, len(nicGroups)+1, reconcile.State{valueKey: strconv.FormatUint(uint64(n.MTU), 10)})
-	}
-	return out
 }
 
 // absent tells whether an interface is not there, and need not be.
@@ -127,8 +97,20 @@ func qdiscResources(file string, q *config.Qdisc) []reconcile.Resource {
 		}
 	}
 	at := q.At(file)
+	want := reconcile.State{}
+	for key, v := range q.Root {
+		scope, name := "", key
+		if i := strings.LastIndexByte(key, ' '); i >= 0 {
+			scope, name = key[:i], key[i+1:]
+		}
+		a := attr{scope: scope, name: name}
+		if parseAttr(key).kind != "" || scope == "" && name != kindKey && name != handleKey && name != classesKey {
+			a.kind = q.Root[attr{scope, "", kindKey}.key()]
+		}
+		want[a.key()] = v
+	}
 	return []reconcile.Resource{{
-		Kind: QdiscKind, Name: q.Name, Want: reconcile.State(q.Root), Rank: qdiscRank, Enforce: q.Enforce,
+		Kind: QdiscKind, Name: q.Name, Want: want, Rank: qdiscRank, Enforce: q.Enforce,
 		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
 	}}
 }
@@ -144,7 +126,7 @@ type sysctls struct {
 func (b *sysctls) add(name string, d *config.Sysctl, at config.Error, pattern bool) error {
 	if other := b.list[name]; other != nil {
 		switch by := b.pattern[name]; {
-		case pattern && by == "", other.Want[valueKey] == d.Value && other.Enforce == d.Enforce:
+		case pattern && by == "", other.Want[valueKey] == canonical(name, d.Value) && other.Enforce == d.Enforce:
 			return nil
 		case by == "":
 			at.Problem, at.Want = fmt.Sprintf("declared twice, first on line %d", other.At.Line), "each sysctl once"
@@ -154,7 +136,7 @@ func (b *sysctls) add(name string, d *config.Sysctl, at config.Error, pattern bo
 		return at
 	}
 	r := &reconcile.Resource{
-		Kind: SysctlKind, Name: name, Want: reconcile.State{valueKey: d.Value}, Rank: SysctlRank(name),
+		Kind: SysctlKind, Name: name, Want: reconcile.State{valueKey: canonical(name, d.Value)}, Rank: SysctlRank(name),
 		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column}, Enforce: d.Enforce,
 	}
 	b.list[name], b.order = r, append(b.order, name)

@@ -65,3 +65,19 @@ func TestResourceProblems(t *testing.T) {
 		}
 	}
 }
+
+func TestQueuesThatDoNotExist(t *testing.T) {
+	ns(t)
+	c := parse(t, `    vm.swappiness: 1
+  nics:
+    eth0: {channels: {combined: 4}, rss: {queues: 0-3}}
+    eth1:
+      channels: {combined: 4}
+      rss: {queues: 0-4}
+`)
+	_, err := Resources(c)
+	const want = "/x/l2d.yaml:9:21: host.nics.eth1.rss.queues: eth1 has no receive queue 4: want queues from 0 to 3, or more of channels"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, not %s", err, want)
+	}
+}

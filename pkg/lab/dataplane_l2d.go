@@ -38,7 +38,7 @@ type L2D struct {
 // NewL2D returns a dataplane that runs the binary daemon on a copy of a
 // configuration file and its ruleset, and asks it with the binary control
 // (l2ctl). The copy differs in what a second l2d on the same machine must not
-// share: the pins, the socket and the state directory.
+// share: the pins, the socket and the state of the host.
 func NewL2D(l *Lab, daemon, control, config string) (*L2D, error) {
 	d := &L2D{lab: l, daemon: daemon, control: control, dir: filepath.Join(l.dir, "l2d"), socket: filepath.Join(l.dir, "l2d", "l2d.sock")}
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
@@ -68,7 +68,7 @@ func (d *L2D) copyConfig(config string) error {
 	if err := yaml.UnmarshalWithOptions(text, &tree, yaml.UseOrderedMap()); err != nil {
 		return err
 	}
-	dataplane, control, host := section(tree, "dataplane"), section(tree, "control"), section(tree, "host")
+	dataplane, control := section(tree, "dataplane"), section(tree, "control")
 	name, ok := value(dataplane, "ruleset").(string)
 	if !ok {
 		return errors.New("no dataplane.ruleset")
@@ -81,7 +81,9 @@ func (d *L2D) copyConfig(config string) error {
 	dataplane = set(dataplane, "ruleset", filepath.Base(d.ruleset))
 	dataplane = set(dataplane, "pin_path", d.lab.PinPath())
 	control = set(control, "socket", d.socket)
-	host = set(host, "state_dir", filepath.Join(d.dir, "state"))
+	// What is declared of a host is of no router in a namespace, and in part of the
+	// machine that the lab is on.
+	host := yaml.MapSlice{{Key: "state_dir", Value: filepath.Join(d.dir, "state")}}
 	tree = set(set(set(tree, "dataplane", dataplane), "control", control), "host", host)
 	out, err := yaml.Marshal(tree)
 	if err != nil {

@@ -248,8 +248,29 @@ func (e *Engine) ask(ctx context.Context, gates []Gate) error {
 	return errors.Join(errs...)
 }
 
-// undo undoes changes, the last one first, as far as it gets.
+// undoPasses is how often undoing is tried.
+const undoPasses = 3
+
+// undo undoes changes, the last one first, as far as it gets. What cannot be undone
+// yet, or not for long, may depend on what is undone after it, as a table of queues
+// does on their number: it is undone again.
 func (e *Engine) undo(ctx context.Context, changes []Change) error {
+	var err error
+	left := changes
+	for range undoPasses {
+		err = e.undoOnce(ctx, left)
+		if left = e.notUndone(ctx, changes); len(left) == 0 {
+			return e.end()
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("undo: %s: changed again by what is undone after it", left[0].ID())
+	}
+	e.pending.Phase, e.pending.Error = Stuck, err.Error()
+	return errors.Join(err, e.keep())
+}
+
+func (e *Engine) undoOnce(ctx context.Context, changes []Change) error {
 	var errs []error
 	for i := range slices.Backward(changes) {
 		c := &changes[i]
@@ -258,12 +279,39 @@ func (e *Engine) undo(ctx context.Context, changes []Change) error {
 			errs = append(errs, e.putBack(ctx, &Change{Kind: lost.Kind, Name: lost.Name, From: lost.State}, lost.State))
 		}
 	}
-	err := errors.Join(errs...)
-	if err == nil {
-		return e.end()
+	return errors.Join(errs...)
+}
+
+// notUndone are the changes of which not all is as it was.
+func (e *Engine) notUndone(ctx context.Context, changes []Change) (left []Change) {
+	for _, c := range changes {
+		as := e.isAs(ctx, c.Kind, c.Name, c.Undo)
+		for _, lost := range c.Restore {
+			as = as && e.isAs(ctx, lost.Kind, lost.Name, lost.State)
+		}
+		if !as {
+			left = append(left, c)
+		}
 	}
-	e.pending.Phase, e.pending.Error = Stuck, err.Error()
-	return errors.Join(err, e.keep())
+	return left
+}
+
+// isAs tells whether a resource is in a state, as far as it is there.
+func (e *Engine) isAs(ctx context.Context, kind, name string, want State) bool {
+	k, ok := e.kinds[kind]
+	if !ok {
+		return false
+	}
+	have, err := k.Observe(ctx, name, want.Keys())
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	for key, v := range have {
+		if !k.Same(key, want[key], v) {
+			return false
+		}
+	}
+	return true
 }
 
 // putBack sets what was before a change, if it is still there.
