@@ -91,3 +91,37 @@ func write(t *testing.T, f *os.File, ip []byte) {
 		t.Fatal(err)
 	}
 }
+
+// TestMasqueradeAddress: of several addresses that an interface has, masquerade
+// takes the first in the next hop's network, as nf_nat_masquerade does, and not the
+// one that a route prefers, nor a secondary one.
+func TestMasqueradeAddress(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t)
+	r.batch("r",
+		"addr add 198.51.7.9/24 dev wan0",           // secondary
+		"addr add 198.51.100.1/24 dev wan0",         // of another network
+		"addr add 192.0.2.1/24 dev wan0 scope link", // not of the whole world
+		"route add 203.0.113.0/25 via 198.51.7.50 src 198.51.100.1",
+		"route add 203.0.113.128/25 dev wan0 src 198.51.100.1",
+		"neigh add 198.51.100.50 lladdr "+r.mac["w/eth0"].String()+" dev wan0",
+		"neigh add 192.0.2.50 lladdr "+r.mac["w/eth0"].String()+" dev wan0",
+		"neigh add 203.0.113.130 lladdr "+r.mac["w/eth0"].String()+" dev wan0")
+	r.mustApply(r.config(testPolicy{masquerade: true}))
+	lan, wan := r.tap(t, "l"), r.tap(t, "w")
+	f := families[0]
+	for _, c := range []struct{ dst, want string }{
+		{"198.51.7.50", "198.51.7.1"},
+		{"198.51.100.50", "198.51.100.1"},
+		{"203.0.113.1", "198.51.7.1"},
+		{"203.0.113.130", "198.51.7.1"},
+		{"192.0.2.50", "198.51.7.1"},
+	} {
+		src, dst := at(f.lanless, 5810), at(netip.MustParseAddr(c.dst), 80)
+		lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
+		p := wan.receive("datagram to "+c.dst, func(p packet) bool { return p.dst == dst })
+		if p.src.Addr().String() != c.want || p.wrongChecksum() != "" {
+			t.Errorf("to %s from %v, not %s; wrong checksum: %q", c.dst, p.src, c.want, p.wrongChecksum())
+		}
+	}
+}

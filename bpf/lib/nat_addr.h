@@ -144,6 +144,65 @@ static __always_inline int nat_one_address(struct pkt *p, const __u8 *addr,
 	return 0;
 }
 
+#pragma clang attribute push(__attribute__((preserve_access_index)), \
+			     apply_to = record)
+
+struct in_ifaddr {
+	struct in_ifaddr *ifa_next;
+	__be32 ifa_local;
+	__be32 ifa_address;
+	__be32 ifa_mask;
+	__u32 ifa_flags;
+	unsigned char ifa_scope; /* RT_SCOPE_* */
+};
+
+struct in_device {
+	struct in_ifaddr *ifa_list;
+};
+
+#pragma clang attribute pop
+
+#define MASQUERADE_ADDRS 64 /* of an interface that are looked at */
+/* include/uapi/linux/if_addr.h */
+#define IFA_F_SECONDARY 0x01
+
+/*
+ * inet_select_addr(): the first address in the network of the next hop, or the
+ * first of the interface at all, if it is one of the whole world and no secondary
+ * one. What source a route prefers is no matter. Returns 0 without one.
+ */
+static __always_inline __be32 nat_select_ipv4(struct ctx_buff *ctx,
+					      const struct pkt *p, __be32 hop)
+{
+	struct net_device *dev = device_by_index(ctx_net(ctx), p->oif);
+	struct in_ifaddr *ifa;
+	struct in_device *in;
+	__be32 first = 0;
+	__u64 e;
+
+	if (!dev)
+		return 0;
+	in = kernel_cast(struct in_device,
+			 kernel_u64(kernel_address(dev, ip_ptr)));
+	e = kernel_u64(kernel_address(in, ifa_list));
+	repeat(MASQUERADE_ADDRS)
+	{
+		if (!e)
+			break;
+		ifa = kernel_cast(struct in_ifaddr, e);
+		e = kernel_u64(kernel_address(ifa, ifa_next));
+		if (ifa->ifa_flags & IFA_F_SECONDARY || ifa->ifa_scope)
+			continue;
+		if (!((hop ^ ifa->ifa_address) & ifa->ifa_mask)) {
+			first = ifa->ifa_local;
+			break;
+		}
+		if (!first)
+			first = ifa->ifa_local;
+	}
+	return first;
+}
+
 /* Asks for the route of a packet that comes in by iif, or of one that leaves by oif. */
 static __always_inline int source_lookup(struct ctx_buff *ctx,
 					 const struct pkt *p,
@@ -173,33 +232,26 @@ static __always_inline int source_lookup(struct ctx_buff *ctx,
 __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
 {
 	struct bpf_fib_lookup fib;
+	__be32 addr, hop;
 	__u32 mark;
+	int known;
 
 	if (!p)
 		return -1;
 	mark = ctx_mark(ctx);
-	if (source_lookup(ctx, p, &fib, p->iif, p->iif ? mark : p->mark) &&
-	    source_lookup(ctx, p, &fib, 0, mark))
-		return -1;
+	known = !source_lookup(ctx, p, &fib, p->iif, p->iif ? mark : p->mark) ||
+		!source_lookup(ctx, p, &fib, 0, mark);
 	if (p->nfproto != NFPROTO_IPV4)
-		return nat_one_address(p, (__u8 *)fib.ipv6_src, 16);
-	if (!fib.ipv4_src)
-		return -1;
-	return nat_one_address(p, (__u8 *)&fib.ipv4_src, 4);
+		return known ? nat_one_address(p, (__u8 *)fib.ipv6_src, 16) :
+			       -1;
+	hop = *(__be32 *)(p->nh + offsetof(struct iphdr, daddr));
+	if (known && fib.family == AF_INET)
+		hop = fib.ipv4_dst; /* the gateway, if there is one */
+	addr = nat_select_ipv4(ctx, p, hop);
+	if (!addr && known) /* of another interface */
+		addr = fib.ipv4_src;
+	return addr ? nat_one_address(p, (__u8 *)&addr, 4) : -1;
 }
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), \
-			     apply_to = record)
-
-struct in_ifaddr {
-	__be32 ifa_local;
-};
-
-struct in_device {
-	struct in_ifaddr *ifa_list;
-};
-
-#pragma clang attribute pop
 
 /* The scope of an address, 0 for those of the whole world. */
 static __always_inline int addr_scope(const __u8 *addr)

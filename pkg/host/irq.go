@@ -35,6 +35,9 @@ func (*IRQ) Name() string { return IRQKind }
 
 // Check implements [reconcile.Kind].
 func (k *IRQ) Check(_ context.Context, r *reconcile.Resource) []reconcile.Problem {
+	if isForeign(k.Root, r.Name) {
+		return foreignProblem(r)
+	}
 	list, err := Interrupts(k.Root, r.Name)
 	if err != nil {
 		return []reconcile.Problem{queueProblem(k.Root, r, IRQKind, err)}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -20,6 +22,7 @@ func TestInterrupts(t *testing.T) {
 		"enp35s0": "40=0 41=0 42=1",
 		"wlan_2g": "50=0 55=1",
 		"eth0":    "70=0 71=0 72=0 73=1 74=1",
+		"rx-1":    "80=0 81=1",
 		"br0":     "",
 		"nosuch":  "",
 	} {
@@ -34,7 +37,7 @@ func TestInterrupts(t *testing.T) {
 	}
 	for action, queue := range map[string]string{
 		"eth0-TxRx-3": "3", "i40e-eth0-TxRx-12": "12", "eth0-rx-1": "1", "virtio2-input.3": "3", "eth0-Tx-Rx-7": "7", "mlx5_comp5@pci:0000:01:00.0": "5",
-		"eth0-rxtx-3": "3", "ice-eth0-TxRx-9": "9", "eth0": "", "enp1s0": "", "mt7915e": "", "i40e-0000:23:00.0:misc": "", "virtio2-config": "",
+		"eth0-rxtx-3": "3", "ice-eth0-TxRx-9": "9", "eth0": "", "enp1s0": "", "mt7915e": "", "i40e-0000:23:00.0:misc": "", "virtio2-config": "", "sfp1": "", "enp4sfp0": "", "gve-rx.2": "2",
 	} {
 		got := ""
 		if m := queueName.FindStringSubmatch(action); m != nil {
@@ -219,6 +222,28 @@ func TestNewQueues(t *testing.T) {
 	} {
 		if k.Same(cpusKey, c.want, c.have) != c.same {
 			t.Errorf("%q and %q", c.want, c.have)
+		}
+	}
+}
+
+// TestForeign: what /sys shows of another network namespace is not taken for ours.
+func TestForeign(t *testing.T) {
+	ns(t)
+	run(t, "ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1")
+	if isForeign("/", "veth0") || isForeign("/", "nosuch") {
+		t.Error("foreign in its own /sys")
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil { // and /sys is that of before
+		t.Fatal(err)
+	}
+	e := engine(t, t.TempDir(), Kinds()...)
+	run(t, "ip", "link", "add", "veth7", "type", "veth", "peer", "name", "veth0")
+	for _, name := range []string{"veth0", "veth1", "veth7"} {
+		for _, kind := range []string{IRQKind, RPSKind, XPSKind} {
+			_, err := e.Plan(t.Context(), []reconcile.Resource{{Kind: kind, Name: name, Want: reconcile.State{cpusKey: "0"}}})
+			if err == nil || !strings.Contains(err.Error(), "/sys does not show this network namespace: want sysfs mounted in it") {
+				t.Errorf("%s of %s: %v", kind, name, err)
+			}
 		}
 	}
 }

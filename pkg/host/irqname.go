@@ -26,7 +26,7 @@ type Interrupt struct {
 // queueName is how drivers name the interrupts of queues: eth0-TxRx-3 (igb, ixgbe,
 // bnxt), i40e-eth0-TxRx-3, eth0-rx-3 (e1000e), virtio2-input.3, eth0-Tx-Rx-3 (ena),
 // mlx5_comp3@pci:..., eth0-rxtx-3 (vmxnet3).
-var queueName = regexp.MustCompile(`(?i)(?:tx-?rx|rx-?tx|rx|tx|input|output|comp|fp|queue|q)[-._]?(\d+)(?:@.*)?$`)
+var queueName = regexp.MustCompile(`(?i)(?:^|[-._:@])(?:tx-?rx|rx-?tx|rx|tx|input|output|comp|fp|queue|q)[-._]?(\d+)(?:@.*)?$`)
 
 // Interrupts are those of a network interface's device below a root, by queue; nil if the device has
 // none of its own, or its driver has not asked for one. What is no queue's comes first. The drivers
@@ -49,7 +49,7 @@ func Interrupts(root, link string) ([]Interrupt, error) {
 			continue
 		}
 		i := Interrupt{Number: n, Action: action}
-		if m := queueName.FindStringSubmatch(action); m != nil {
+		if m := queueName.FindStringSubmatch(action); m != nil && action != link {
 			i.Queue, _ = strconv.Atoi(m[1])
 			named = true
 		}

@@ -137,8 +137,8 @@ func (p *placer) spread(q *config.Queues) spread {
 func (p *placer) dataplane(named map[string]bool) {
 	for i := range p.c.Dataplane.Interfaces {
 		name := p.c.Dataplane.Interfaces[i].Name
-		if list, err := Interrupts(p.root, name); named[name] || err == nil && len(list) == 0 {
-			continue // those of a virtual interface are others'
+		if list, err := Interrupts(p.root, name); named[name] || err == nil && len(list) == 0 || isForeign(p.root, name) {
+			continue // a virtual interface has none, and those of another namespace are not ours
 		}
 		p.interrupts(name, true, p.c.Dataplane.CPUsAt(p.c.Path), p.spread(&config.Queues{Dataplane: true, Each: true}))
 	}

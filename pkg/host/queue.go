@@ -81,6 +81,9 @@ func (k *Queues) queues(link string) ([]string, error) {
 
 // Check implements [reconcile.Kind].
 func (k *Queues) Check(ctx context.Context, r *reconcile.Resource) (out []reconcile.Problem) {
+	if isForeign(k.Root, r.Name) {
+		return foreignProblem(r)
+	}
 	if _, err := k.Observe(ctx, r.Name, r.Want.Keys()); err != nil {
 		return []reconcile.Problem{queueProblem(k.Root, r, k.name, err)}
 	}
@@ -113,13 +116,32 @@ func checkSpread(root string, r *reconcile.Resource, refuses func(cpus.Machine, 
 	return p
 }
 
+// isForeign tells whether /sys shows another interface of that name than there is: it can
+// be that of another network namespace.
+func isForeign(root, name string) bool {
+	if root != "/" {
+		return false
+	}
+	read := func(file string) string {
+		b, _ := os.ReadFile(filepath.Join(root, "sys/class/net", name, file))
+		return strings.TrimSpace(string(b))
+	}
+	index := read("ifindex")
+	l, err := link(name)
+	if err != nil {
+		return index != "" && errors.Is(err, fs.ErrNotExist)
+	}
+	return index != strconv.Itoa(l.Attrs().Index) || l.Attrs().HardwareAddr != nil && read("address") != l.Attrs().HardwareAddr.String()
+}
+
+func foreignProblem(r *reconcile.Resource) []reconcile.Problem {
+	return []reconcile.Problem{{Resource: r, Problem: "/sys does not show this network namespace", Want: "sysfs mounted in it"}}
+}
+
 // queueProblem is what is wrong if something of an interface's queues cannot be read.
 func queueProblem(root string, r *reconcile.Resource, what string, err error) reconcile.Problem {
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, e := os.Stat(filepath.Join(root, "sys/class/net", r.Name)); e != nil {
-			if _, e = link(r.Name); e == nil {
-				return reconcile.Problem{Resource: r, Problem: "/sys does not show this network namespace", Want: "sysfs mounted in it"}
-			}
 			return linkProblem(r, what, err)
 		}
 		err = errors.ErrUnsupported

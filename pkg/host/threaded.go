@@ -37,6 +37,9 @@ func (k *Threaded) path(link string) string {
 
 // Check implements [reconcile.Kind].
 func (k *Threaded) Check(ctx context.Context, r *reconcile.Resource) []reconcile.Problem {
+	if isForeign(k.Root, r.Name) {
+		return foreignProblem(r)
+	}
 	have, err := k.Observe(ctx, r.Name, r.Want.Keys())
 	if err != nil {
 		return []reconcile.Problem{queueProblem(k.Root, r, "threaded NAPI", err)}

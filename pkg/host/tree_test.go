@@ -109,6 +109,8 @@ func nicTree() map[string]string {
 	for _, radio := range []string{"0000:42:00.0/net/wlan_2g", "0000:42:00.0/net/wlan_5g", "0000:43:00.0/net/wlan_6g"} {
 		files["sys/devices/pci0000:00/"+radio+"/phy80211/index"] = "0\n"
 	}
+	// The name of the interface looks like that of a queue.
+	device(files, "0000:06:00.0", 80, []string{"rx-1", "rx-1"}, "rx-1")
 	// A virtio device is below the one with the interrupts.
 	device(files, "0000:05:00.0", 70, []string{"virtio2-config", "virtio2-input.0", "virtio2-output.0", "virtio2-input.1", "virtio2-output.1"})
 	files["sys/devices/pci0000:00/0000:05:00.0/virtio2/net/eth0/device"] = "-> ../.."
