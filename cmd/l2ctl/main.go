@@ -43,11 +43,13 @@ type cli struct {
 	Flows     flowsCmd     `cmd:"" help:"List and delete tracked flows."`
 	Rules     rulesCmd     `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`
 	Set       setCmd       `cmd:"" help:"Change and list sets of the ruleset."`
+	NTuple    ntupleCmd    `cmd:"" name:"ntuple" help:"Show and try rules that sort packets before all else."`
 	Plan      planCmd      `cmd:"" help:"Compare the host with what the configuration declares. Changes nothing."`
 	Apply     applyCmd     `cmd:"" help:"Bring the host into the declared state, or leave it as it is."`
 	Confirm   confirmCmd   `cmd:"" help:"Keep a change of the host that waits for this."`
 	Rollback  rollbackCmd  `cmd:"" help:"Undo a change of the host that waits for its confirmation, or go back to a revision."`
 	Revisions revisionsCmd `cmd:"" help:"List what was applied to the host, or show one and how it differs."`
+	Qdisc     qdiscCmd     `cmd:"" help:"Show the qdiscs of interfaces with what they have counted."`
 	Reload    reloadCmd    `cmd:"" help:"Have the daemon read its files again. Bad files change nothing."`
 	Detach    detachCmd    `cmd:"" help:"Load the ruleset into nftables and remove the dataplane."`
 	Lab       LabCmd       `cmd:"" help:"Try it: a router and its surroundings as network namespaces."`

@@ -213,6 +213,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"check", "--config", "a", "--ruleset", "b"}, 2, "can't be used together"},
 		{[]string{"detach", "--config", "/nonexistent/l2d.yaml"}, 2, "/nonexistent/l2d.yaml"},
 		{[]string{"detach", "--no-fallback", "--pin-path", "/sys/fs/bpf/l2d-test-none"}, 2, "nothing to detach"},
+		{[]string{"qdisc", "nosuch0"}, 2, "nosuch0: no such interface"},
 		{[]string{"frobnicate"}, 2, "frobnicate"},
 		{nil, 2, "expected one of"},
 	} {
@@ -225,6 +226,10 @@ func TestCommandLine(t *testing.T) {
 		if strings.Count(errs.String(), "\n") != 1 {
 			t.Errorf("%q: not one line: %q", c.args, errs.String())
 		}
+	}
+	var qdiscs []interfaceQdiscs
+	if code, out, errs := run(t, "qdisc", "lo", "--json"); code != 0 || json.Unmarshal([]byte(out), &qdiscs) != nil || len(qdiscs) != 1 || qdiscs[0].Interface != "lo" {
+		t.Errorf("qdisc: exit code %d: %s%s", code, out, errs)
 	}
 	var out, errs bytes.Buffer
 	if code := execute(t.Context(), []string{"--help"}, &out, &errs); code != 0 || !strings.Contains(out.String(), "l2ctl <command>") {

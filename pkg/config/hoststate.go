@@ -74,12 +74,17 @@ type Sysctl struct {
 	// Enforce has it set again when something else has changed it.
 	Enforce bool `json:"enforce,omitempty"`
 
-	at position
+	at  position
+	key string // of a section that stands for it; empty: it is named itself
 }
 
 // At is an error with the place of the setting in a file.
 func (s *Sysctl) At(file string) Error {
-	return Error{File: file, Line: s.at.line, Column: s.at.column, Key: "host.sysctl." + s.Name}
+	key := s.key
+	if key == "" {
+		key = "host.sysctl." + s.Name
+	}
+	return Error{File: file, Line: s.at.line, Column: s.at.column, Key: key}
 }
 
 func (d *decoder) host(v node, c *Host) {
@@ -89,7 +94,9 @@ func (d *decoder) host(v node, c *Host) {
 		"links":     func(v node) { d.links(v, c) },
 		"nics":      func(v node) { d.nics(v, c) },
 		"qdiscs":    func(v node) { d.qdiscs(v, c) },
-		"governor":  func(v node) { d.governor(v, c) },
+
+		"congestion_control": func(v node) { d.congestionControl(v, c) },
+		"governor":           func(v node) { d.governor(v, c) },
 	})
 }
 

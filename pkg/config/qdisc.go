@@ -73,7 +73,9 @@ func isLeafKind(k *tcnl.Kind) bool { return k.Classless }
 // prefix.
 func (v node) qdisc(to map[string]string, prefix string, may func(*tcnl.Kind) bool) {
 	if _, word := v.n.(*ast.StringNode); word {
-		v.qdiscKind(to, prefix, may)
+		if k := v.qdiscKind(to, prefix, may); k != nil && k.Classful {
+			v.failf("needs classes", "a mapping with its kind, its default and its classes")
+		}
 		return
 	}
 	var kind *tcnl.Kind
@@ -90,20 +92,50 @@ func (v node) qdisc(to map[string]string, prefix string, may func(*tcnl.Kind) bo
 	if kind == nil {
 		return // what its options are is not known
 	}
+	var classes node
 	short, at := map[string]string{}, map[string]node{}
 	v.entries("options", func(name, v node) {
 		switch key := name.text(); {
 		case key == "kind" || !v.given(name):
 		case key == "queues" && kind.Name == "mq":
 			v.qdisc(to, prefix+"queues ", isLeafKind)
+		case key == "classes" && kind.Classful:
+			classes = v
 		case kind.IsShort(key, v.text()):
 			short[key], at[key] = v.text(), v
+		case key == "default" && kind.Classful:
+			// 1:20 and 20 are the same class.
+			d := map[string]string{}
+			if text, ok := strings.CutPrefix(v.text(), htbHandle); ok {
+				d["default"], ok = kind.Option(key).Parse(text)
+				if !ok {
+					v.fail("the name of a class, such as 1:20")
+					return
+				}
+			} else {
+				v.option(kind.Option(key), d, "")
+			}
+			to[prefix+key] = d["default"]
 		case kind.Option(key) != nil:
-			v.option(kind.Option(key), to, prefix)
+			o := kind.Option(key)
+			if _, both := to[prefix+o.Instead()]; both && o.Instead() != "" {
+				v.failf("cannot be set together with "+o.Instead(), "one of them")
+				return
+			}
+			v.option(o, to, prefix)
 		default:
 			name.unknown(v.key, "an option of "+kind.Name, qdiscOptions(kind))
 		}
 	})
+	if kind.Classful {
+		to[prefix+"handle"] = htbHandle
+		if classes.n == nil {
+			here := positionOf(v.n)
+			v.d.add(Error{Line: here.line, Column: here.column, Key: v.key + ".classes", Problem: "is missing", Want: `at least one, such as {"1:10": {rate: 100mbit}}`})
+			return
+		}
+		classes.classes(to) // behind the default, which is one of them
+	}
 	long, bad, want := kind.Long(short)
 	if bad != "" {
 		at[bad].fail(want)
@@ -125,8 +157,11 @@ func (v node) qdisc(to map[string]string, prefix string, may func(*tcnl.Kind) bo
 func qdiscOptions(k *tcnl.Kind) []string {
 	names := append([]string{"kind"}, k.Names()...)
 	names = append(names, k.Shorts()...)
-	if k.Name == "mq" {
+	switch {
+	case k.Name == "mq":
 		names = append(names, "queues")
+	case k.Classful:
+		names = append(names, "classes")
 	}
 	return names
 }

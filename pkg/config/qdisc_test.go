@@ -23,6 +23,14 @@ func TestQdiscs(t *testing.T) {
     f: {root: {kind: cake, bandwidth: 100mbit, link: docsis, rtt: regional, nat: true, ack_filter: aggressive}}
     g: {root: {kind: dualpi2, max_rtt: 100ms, typical_rtt: 15ms, ecn: any}}
     h: {root: {kind: cake_mq, rtt: 20ms, overhead: -14}}
+    i:
+      root:
+        kind: htb
+        default: "1:20"
+        classes:
+          "1:20": {parent: 1:1, rate: 10mbit, ceil: 90mbit, prio: 1, leaf: {kind: fq_codel, ecn: false}}
+          1:1: {rate: 90mbit}
+          "1:A": {parent: 1:1, rate: 80mbit, burst: 15KiB}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +52,10 @@ func TestQdiscs(t *testing.T) {
 			"kind": "dualpi2", "target": "15ms", "tupdate": "15ms", "alpha": "0.1484375", "beta": "3", "ecn": "any",
 		}},
 		{Name: "h", Root: map[string]string{"kind": "cake_mq", "rtt": "20ms", "target": "1ms", "overhead": "-14", "raw": "off"}},
+		{Name: "i", Root: map[string]string{
+			"kind": "htb", "handle": "1:", "default": "20", "classes": "1:1 1:1>1:a 1:1>1:20", "class 1:1 rate": "90mbit", "class 1:a rate": "80mbit", "class 1:a burst": "15KiB",
+			"class 1:20 rate": "10mbit", "class 1:20 ceil": "90mbit", "class 1:20 prio": "1", "leaf 1:20 kind": "fq_codel", "leaf 1:20 ecn": "off",
+		}},
 	}
 	if len(c.Host.Qdiscs) != len(want) {
 		t.Fatalf("%+v", c.Host.Qdiscs)
@@ -71,6 +83,19 @@ func TestQdiscProblems(t *testing.T) {
     i: {root: {kind: cake, link: docsys, rtt: moon, overhead: 300}}
     j: {root: {kind: dualpi2, max_rtt: 10ms, typical_rtt: 15ms, c_protection: 3, coupling: 0}}
     k: {root: {kind: dualpi2, max_rtt: 100s}}
+    m:
+      root:
+        kind: htb
+        default: 5
+        classes:
+          1:1: {prio: 1, rate: 5mbit}
+          1:2: {parent: 1:1, rte: 5mbit}
+          1:3: {parent: 1:9, rate: 1mbit, leaf: htb}
+          2:4: {rate: 1mbit}
+          1:5: {parent: 1:5, rate: 1}
+          1:6: {ceil: 1mbit}
+    n: {root: htb}
+    l: {root: {kind: dualpi2, step_thresh: 1ms, step_packets: 5}}
 `))
 	if err == nil {
 		t.Fatal("no error")
@@ -99,6 +124,17 @@ func TestQdiscProblems(t *testing.T) {
 		`host.qdiscs.j.root.c_protection: is not an option of dualpi2: want classic_protection`,
 		`host.qdiscs.j.root.coupling: "0": want a whole number from 1 to 255`,
 		`host.qdiscs.k.root.max_rtt: "100s": want a time that alpha can be computed from`,
+		`host.qdiscs.m.root.classes: "a mapping": the default 1:5 is not among the classes`,
+		`host.qdiscs.m.root.classes.1:1.prio: "1": has no effect at a class that has others below it`,
+		`host.qdiscs.m.root.classes.1:2.rte: is not an option of a class: want rate`,
+		`host.qdiscs.m.root.classes.1:3.parent: "1:9": no such class: want one of 1:1, 1:2, 1:3, 1:5, 1:6`,
+		`host.qdiscs.m.root.classes.1:3.leaf: "htb": cannot be below another qdisc`,
+		`host.qdiscs.m.root.classes: "2:4": want the name of a class`,
+		`host.qdiscs.m.root.classes.1:5.parent: "1:5": is too far below others, or below itself`,
+		`host.qdiscs.m.root.classes.1:5.rate: "1": want a rate from 8bit to `,
+		`host.qdiscs.m.root.classes.1:6.rate: is missing`,
+		`host.qdiscs.n.root: "htb": needs classes: want a mapping`,
+		`host.qdiscs.l.root.step_packets: "5": cannot be set together with step_thresh: want one of them`,
 		`host.qdiscs.h.root.queues: is not an option of fq`,
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -5,9 +5,8 @@ package host
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -19,28 +18,8 @@ import (
 // QdiscKind is the name of [Qdisc].
 const QdiscKind = "qdisc"
 
-// Attributes of a qdisc beside its options.
-const (
-	kindKey   = "kind"
-	handleKey = "handle"
-	// queuesPrefix is before the attributes of the qdiscs of all queues of an mq, and
-	// queuePrefix and the queue's number before those of one.
-	queuesPrefix = "queues "
-	queuePrefix  = "queue "
-)
-
-// byDefault is after the kind of a qdisc that the kernel has put there by itself.
-// It is what undoes that something else was put there.
-const byDefault = " (default)"
-
-// nothing is the value of an attribute that the qdisc does not have.
-const nothing = "-"
-
-// AnyDefault as a kind is whatever the kernel has by itself.
-const AnyDefault = "default"
-
-// Qdisc is the kind of the root qdisc of an interface, with what is attached to it.
-// A resource has the interface's name.
+// Qdisc is the kind of the root qdisc of an interface, with what is below it. A
+// resource has the interface's name.
 type Qdisc struct {
 	dial   func() (*tcnl.Client, error)
 	kernel *kernelQdiscs
@@ -48,6 +27,9 @@ type Qdisc struct {
 
 // Name implements [reconcile.Kind].
 func (*Qdisc) Name() string { return QdiscKind }
+
+// Whole implements [reconcile.Whole]: what a kind or a rate is decides about options.
+func (*Qdisc) Whole() {}
 
 // root reads the qdisc of an interface.
 func (k *Qdisc) root(name string) (*tcnl.Client, netlink.Link, *tcnl.Qdisc, error) {
@@ -63,50 +45,22 @@ func (k *Qdisc) root(name string) (*tcnl.Client, netlink.Link, *tcnl.Qdisc, erro
 	return c, l, q, err
 }
 
-// attributes are those of a qdisc and of its queues.
-func attributes(q *tcnl.Qdisc) reconcile.State {
-	out := reconcile.State{}
-	add := func(prefix string, q *tcnl.Qdisc) {
-		out[prefix+kindKey] = kindText(q)
-		if !q.Default() {
-			out[prefix+handleKey] = tcnl.HandleText(q.Handle)
-		}
-		for name, v := range q.Options {
-			out[prefix+name] = v
-		}
-	}
-	add("", q)
-	for i := range q.Queues {
-		add(ofQueue(&q.Queues[i]), &q.Queues[i])
-	}
-	return out
-}
-
-func kindText(q *tcnl.Qdisc) string {
-	if q.Default() {
-		return q.Kind + byDefault
-	}
-	return q.Kind
-}
-
-// ofQueue is the prefix of the attributes of a queue's qdisc.
-func ofQueue(q *tcnl.Qdisc) string { return queuePrefix + strconv.Itoa(int(q.Parent&0xffff)) + " " }
-
 // Observe implements [reconcile.Kind].
 func (k *Qdisc) Observe(_ context.Context, name string, keys []string) (reconcile.State, error) {
 	_, _, q, err := k.root(name)
 	if err != nil {
 		return nil, err
 	}
-	all := attributes(q)
+	all := attributes(q, true)
+	out := reconcile.State{}
 	for _, key := range keys {
-		if option, ok := strings.CutPrefix(key, queuesPrefix); ok && len(q.Queues) > 0 {
-			all[key] = ofQueues(q, all, option)
-		}
-	}
-	out := all.Pick(keys)
-	for _, key := range keys {
-		if _, ok := out[key]; !ok {
+		a := parseAttr(key)
+		switch v, ok := all[key]; {
+		case a.scope == queuesScope && q.Kind == "mq" && len(q.Children) > 0:
+			out[key] = ofQueues(q, all, a)
+		case ok:
+			out[key] = v
+		default:
 			out[key] = nothing
 		}
 	}
@@ -115,16 +69,16 @@ func (k *Qdisc) Observe(_ context.Context, name string, keys []string) (reconcil
 
 // ofQueues is the value of an attribute that the qdiscs of all queues have, or the
 // different ones.
-func ofQueues(q *tcnl.Qdisc, all reconcile.State, option string) string {
+func ofQueues(root *tcnl.Qdisc, all reconcile.State, a attr) string {
 	var values []string
-	seen := map[string]bool{}
-	for i := range q.Queues {
-		v, ok := all[ofQueue(&q.Queues[i])+option]
+	for _, q := range children(root) {
+		a.scope = scopeOf(root, q)
+		v, ok := all[a.key()]
 		if !ok {
 			v = nothing
 		}
-		if !seen[v] {
-			seen[v], values = true, append(values, v)
+		if !slices.Contains(values, v) {
+			values = append(values, v)
 		}
 	}
 	return strings.Join(values, ", ")
@@ -132,36 +86,15 @@ func ofQueues(q *tcnl.Qdisc, all reconcile.State, option string) string {
 
 // Same implements [reconcile.Kind].
 func (*Qdisc) Same(key, want, have string) bool {
-	_, option := splitKey(key)
-	switch kind, def := strings.CutSuffix(have, byDefault); {
-	case option == kindKey && def:
+	a := parseAttr(key)
+	if o := a.option(); o != nil {
+		return want == have || o.Same(want, have)
+	}
+	kind, def := strings.CutSuffix(have, byDefault)
+	if a.name == kindKey && def {
 		return want == AnyDefault || want == kind || strings.HasSuffix(want, byDefault)
-	case option == kindKey, option == handleKey:
-		return want == have
 	}
-	return sameOption(option, want, have)
-}
-
-// sameOption compares the values of an option. All kinds that have an option of some
-// name have it round in the same way, or not at all.
-func sameOption(name, want, have string) bool {
-	if want == have {
-		return true
-	}
-	for i := range tcnl.Kinds {
-		if o := tcnl.Kinds[i].Option(name); o != nil && o.Same(want, have) {
-			return true
-		}
-	}
-	return false
-}
-
-// splitKey returns the prefix of an attribute and what is behind it.
-func splitKey(key string) (prefix, option string) {
-	if i := strings.LastIndexByte(key, ' '); i >= 0 {
-		return key[:i+1], key[i+1:]
-	}
-	return "", key
+	return want == have
 }
 
 // Before implements [reconcile.Kind].
@@ -170,135 +103,7 @@ func (k *Qdisc) Before(_ context.Context, name string, _ reconcile.State) (recon
 	if err != nil {
 		return nil, err
 	}
-	all := attributes(q)
-	for prefix, queue := range queues(q) {
-		if queue.Default() {
-			maps.DeleteFunc(all, func(key, _ string) bool { p, o := splitKey(key); return p == prefix && o != kindKey })
-		}
-	}
-	return all, nil
-}
-
-// queues are a qdisc, and the qdiscs of its queues, by the prefix of their attributes.
-func queues(q *tcnl.Qdisc) map[string]*tcnl.Qdisc {
-	out := map[string]*tcnl.Qdisc{"": q}
-	for i := range q.Queues {
-		out[ofQueue(&q.Queues[i])] = &q.Queues[i]
-	}
-	return out
-}
-
-// target is what a resource is to have: all attributes that matter, those that stay
-// as they are among them.
-func target(have *tcnl.Qdisc, to reconcile.State) reconcile.State {
-	out := reconcile.State{}
-	if kind, ok := to[kindKey]; !ok || kind == have.Kind && !have.Default() {
-		out = attributes(have)
-		if !ok {
-			out[kindKey] = have.Kind
-		}
-		keepQueues(have, out, to)
-	}
-	for key, v := range to {
-		out[key] = v
-		prefix, option := splitKey(key)
-		for i := range tcnl.Kinds {
-			if o := tcnl.Kinds[i].Option(option); o != nil && o.Instead() != "" && to[prefix+o.Instead()] == "" {
-				delete(out, prefix+o.Instead())
-			}
-		}
-	}
-	return out
-}
-
-// keepQueues leaves of the attributes of queues what is not to be changed, and no
-// handles: what is replaced gets another one, so that nothing is missing for a moment.
-func keepQueues(have *tcnl.Qdisc, out, to reconcile.State) {
-	for prefix, q := range queues(have) {
-		delete(out, prefix+handleKey)
-		if prefix == "" {
-			continue
-		}
-		kind, ok := to[prefix+kindKey]
-		if !ok {
-			kind, ok = to[queuesPrefix+kindKey]
-		}
-		changes := false
-		for name := range q.Options {
-			_, all := to[queuesPrefix+name]
-			_, one := to[prefix+name]
-			if changes = changes || all || one; all || ok && kind != kindText(q) {
-				delete(out, prefix+name)
-			}
-		}
-		switch {
-		case ok:
-			delete(out, prefix+kindKey)
-		case changes:
-			out[prefix+kindKey] = q.Kind // and not by default
-		}
-	}
-}
-
-// described is the qdisc that attributes with a prefix, or another one that has less of
-// a say, describe; where have is now.
-func described(state reconcile.State, have *tcnl.Qdisc, less, prefix string) (*tcnl.Qdisc, error) {
-	q := &tcnl.Qdisc{Kind: have.Kind, Parent: have.Parent, Options: map[string]string{}}
-	for _, p := range []string{less, prefix} {
-		for key, v := range state {
-			at, option := splitKey(key)
-			var err error
-			switch {
-			case at != p:
-			case option == kindKey:
-				q.Kind = v
-			case option == handleKey:
-				q.Handle, err = tcnl.ParseHandle(v)
-			default:
-				q.Options[option] = v
-			}
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", key, err)
-			}
-		}
-	}
-	return q, nil
-}
-
-func isDefault(q *tcnl.Qdisc) bool {
-	return q.Kind == AnyDefault || strings.HasSuffix(q.Kind, byDefault)
-}
-
-// step is a qdisc and what becomes of it.
-type step struct{ have, want *tcnl.Qdisc }
-
-// inPlace tells whether nothing is replaced.
-func (s step) inPlace() bool {
-	if isDefault(s.want) {
-		return s.have.Default()
-	}
-	return s.want.InPlace(s.have)
-}
-
-// steps are those for a state: the root, and its queues if they are there by now.
-func steps(have *tcnl.Qdisc, state reconcile.State) ([]step, error) {
-	root, err := described(state, have, "", "")
-	if err != nil {
-		return nil, err
-	}
-	out := []step{{have, root}}
-	for i := range have.Queues {
-		q := &have.Queues[i]
-		w, err := described(state, q, queuesPrefix, ofQueue(q))
-		if err != nil {
-			return nil, err
-		}
-		if q.Default() && w.Kind == q.Kind && w.Handle == 0 && len(w.Options) == 0 {
-			w.Kind = q.Kind + byDefault
-		}
-		out = append(out, step{q, w})
-	}
-	return out, nil
+	return attributes(q, false), nil
 }
 
 // Set implements [reconcile.Kind].
@@ -313,57 +118,105 @@ func (k *Qdisc) Set(_ context.Context, name string, to reconcile.State) error {
 	if err != nil {
 		return err
 	}
-	if isDefault(todo[0].want) {
+	switch {
+	case isDefault(todo[0].want):
 		if have.Default() {
 			return nil
 		}
 		return c.Remove(index, have)
-	}
-	for _, s := range todo[1:] {
-		if isDefault(s.want) && !s.have.Default() {
-			// A queue without a qdisc takes no packet: all of the mq is made anew.
-			if state[handleKey] == "" {
-				state[handleKey] = tcnl.HandleText(have.Handle)
-			}
-			if err := c.Remove(index, have); err != nil {
-				return err
-			}
-			break
+	case have.Kind == "mq" && slices.ContainsFunc(todo[1:], func(s step) bool { return isDefault(s.want) && !s.have.Default() }):
+		// A queue without a qdisc takes no packet: all of the mq is made anew.
+		if state[handleKey] == "" {
+			state[handleKey] = tcnl.HandleText(have.Handle)
+		}
+		if err := c.Remove(index, have); err != nil {
+			return err
+		}
+		if have, err = c.Root(index); err != nil {
+			return err
+		}
+		if todo, err = steps(have, state); err != nil {
+			return err
 		}
 	}
-	if have, err = c.Root(index); err != nil {
+	if err := c.Put(index, have, todo[0].want); err != nil {
 		return err
 	}
-	if todo, err = steps(have, state); err != nil {
+	return setBelow(c, index, state)
+}
+
+// setBelow sets what is below a root: its classes, then the qdiscs.
+func setBelow(c *tcnl.Client, index int, state reconcile.State) error {
+	have, err := c.Root(index)
+	if err != nil {
 		return err
 	}
-	if err := c.Put(index, have, todo[0].want); err != nil || !hasQueues(state) {
-		return err
+	if have.Kind == "htb" {
+		if err := setClasses(c, index, have, state); err != nil {
+			return err
+		}
+		if have, err = c.Root(index); err != nil {
+			return err
+		}
 	}
-	if have, err = c.Root(index); err != nil {
-		return err
-	}
-	if todo, err = steps(have, state); err != nil {
+	todo, err := steps(have, state)
+	if err != nil {
 		return err
 	}
 	for _, s := range todo[1:] {
-		if isDefault(s.want) {
-			continue
+		switch {
+		case !isDefault(s.want):
+			err = c.Put(index, s.have, s.want)
+		case !s.have.Default():
+			err = c.Remove(index, s.have)
 		}
-		if err := c.Put(index, s.have, s.want); err != nil {
-			return fmt.Errorf("%s: %w", ofQueue(s.have), err)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.scope, err)
 		}
 	}
 	return nil
 }
 
-func hasQueues(state reconcile.State) bool {
-	for key := range state {
-		if strings.HasPrefix(key, queuePrefix) || strings.HasPrefix(key, queuesPrefix) {
-			return true
+// setClasses has the classes that are wanted, and no others.
+func setClasses(c *tcnl.Client, index int, have *tcnl.Qdisc, state reconcile.State) error {
+	want, err := classesOf(state)
+	if err != nil {
+		return err
+	}
+	gone := goneClasses(have.Classes, want)
+	for _, class := range slices.Backward(gone) { // children first
+		if err := c.RemoveClass(index, class); err != nil {
+			return fmt.Errorf("%s%s: %w", classScope, tcnl.ClassText(class.ID), err)
 		}
 	}
-	return false
+	for _, class := range want {
+		var is *tcnl.Class
+		if i := slices.IndexFunc(have.Classes, func(h tcnl.Class) bool { return h.ID == class.ID }); i >= 0 && !contains(gone, class.ID) {
+			is = &have.Classes[i]
+		}
+		if err := c.PutClass(index, is, class); err != nil {
+			return fmt.Errorf("%s%s: %w", classScope, tcnl.ClassText(class.ID), err)
+		}
+	}
+	return nil
+}
+
+func contains(list []tcnl.Class, id uint32) bool {
+	return slices.ContainsFunc(list, func(c tcnl.Class) bool { return c.ID == id })
+}
+
+// goneClasses are those that are not wanted, or not where they are, and what is below
+// them. Parents come before their children, as in have.
+func goneClasses(have, want []tcnl.Class) (gone []tcnl.Class) {
+	for _, h := range have {
+		stays := slices.ContainsFunc(want, func(w tcnl.Class) bool {
+			return w.ID == h.ID && (w.Parent == h.Parent || w.Top() && h.Top())
+		})
+		if !stays || contains(gone, h.Parent) {
+			gone = append(gone, h)
+		}
+	}
+	return gone
 }
 
 // defaultQdisc is the sysctl with the kind that new queues get.
@@ -375,11 +228,15 @@ func (k *Qdisc) Effect(name string, to reconcile.State) reconcile.Effect {
 	if err != nil {
 		return reconcile.Effect{Impact: reconcile.InPlace}
 	}
-	todo, err := steps(have, target(have, to))
+	state := target(have, to)
+	todo, err := steps(have, state)
 	if err != nil {
 		return reconcile.Effect{Impact: reconcile.InPlace}
 	}
-	var lost bool
+	lost := false
+	if classes, err := classesOf(state); err == nil && todo[0].inPlace() {
+		lost = len(goneClasses(have.Classes, classes)) > 0
+	}
 	for i, s := range todo {
 		if s.inPlace() {
 			continue
@@ -405,13 +262,13 @@ func (k *Qdisc) strange(c *tcnl.Client, l netlink.Link, q *tcnl.Qdisc, root bool
 	case q.Strange != "":
 		return "the qdisc " + q.Kind + " " + q.Strange
 	}
-	for i := range q.Queues {
-		if why := k.strange(c, l, &q.Queues[i], false); why != "" {
+	for i := range q.Children {
+		if why := k.strange(c, l, &q.Children[i], false); why != "" {
 			return why
 		}
 	}
 	b, err := os.ReadFile("/proc/sys/net/core/default_qdisc")
-	if now := strings.TrimSpace(string(b)); err == nil && root && q.Default() && len(q.Queues) == 0 &&
+	if now := strings.TrimSpace(string(b)); err == nil && root && q.Default() && len(q.Children) == 0 &&
 		q.Kind != "noqueue" && q.Kind != "mq" && q.Kind != tcnl.NoQdisc && q.Kind != now {
 		return "the kernel put " + q.Kind + " there by itself, and would put " + now + " there now (" + defaultQdisc + ")"
 	}

@@ -67,9 +67,9 @@ func (k *Qdisc) Check(_ context.Context, r *reconcile.Resource) (out []reconcile
 		return []reconcile.Problem{linkProblem(r, QdiscKind, err)}
 	}
 	for _, key := range r.Want.Keys() {
-		prefix, option := splitKey(key)
+		a := parseAttr(key)
 		kind := r.Want[key]
-		if option != kindKey || kind == AnyDefault {
+		if a.name != kindKey || kind == AnyDefault {
 			continue
 		}
 		p := reconcile.Problem{Resource: r, Key: key}
@@ -79,7 +79,7 @@ func (k *Qdisc) Check(_ context.Context, r *reconcile.Resource) (out []reconcile
 			p.Problem, p.Want = "no such kind of qdiscs", k.kernel.all()
 		case len(k.kernel.lacks(kind)) > 0:
 			p.Problem, p.Want = "this kernel does not have it (CONFIG_"+known.Config+")", "one of "+k.kernel.all()
-		case prefix == "" && known.Multiqueue && l.Attrs().NumTxQueues < 2:
+		case a.scope == "" && known.Multiqueue && l.Attrs().NumTxQueues < 2:
 			p.Problem, p.Want = "the interface has one queue", "another kind"
 		default:
 			continue
@@ -96,7 +96,7 @@ func (k *Qdisc) Check(_ context.Context, r *reconcile.Resource) (out []reconcile
 
 // shapes tells whether a qdisc holds packets back by itself.
 func shapes(want reconcile.State) bool {
-	bandwidth := want["bandwidth"]
+	bandwidth := want[attr{"", want[kindKey], "bandwidth"}.key()]
 	return want[kindKey] == "htb" || bandwidth != "" && bandwidth != "unlimited"
 }
 

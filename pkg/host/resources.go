@@ -19,7 +19,7 @@ func Kinds() []reconcile.Kind {
 	dial := dialOnce()
 	kinds := []reconcile.Kind{
 		NewSysctl(), &Link{"/"}, Port{}, &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"},
-		newWoL(dial), &PrivateFlags{dial}, newFEC(dial), &RSS{ethioctl.Kernel{}},
+		newWoL(dial), &PrivateFlags{dial}, newFEC(dial), &RSS{ethioctl.Kernel{}}, &NTuple{ethioctl.Kernel{}},
 		&Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
 	}
 	for _, g := range nicGroups {
@@ -64,6 +64,11 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 	for i := range c.Host.Qdiscs {
 		out = append(out, qdiscResources(c.Path, &c.Host.Qdiscs[i])...)
 	}
+	// What is wrong with these is told by who prepares the dataplane.
+	placed, err := PlaceNTuples(c)
+	if err == nil {
+		out = append(out, ntupleResources(c, ethioctl.Kernel{}, placed)...)
+	}
 	work, err := cpuResources("/", c)
 	links, linkErrs := linkResources(c)
 	out = slices.Concat(links, out, work)
@@ -92,8 +97,20 @@ func qdiscResources(file string, q *config.Qdisc) []reconcile.Resource {
 		}
 	}
 	at := q.At(file)
+	want := reconcile.State{}
+	for key, v := range q.Root {
+		scope, name := "", key
+		if i := strings.LastIndexByte(key, ' '); i >= 0 {
+			scope, name = key[:i], key[i+1:]
+		}
+		a := attr{scope: scope, name: name}
+		if parseAttr(key).kind != "" || scope == "" && name != kindKey && name != handleKey && name != classesKey {
+			a.kind = q.Root[attr{scope, "", kindKey}.key()]
+		}
+		want[a.key()] = v
+	}
 	return []reconcile.Resource{{
-		Kind: QdiscKind, Name: q.Name, Want: reconcile.State(q.Root), Rank: qdiscRank, Enforce: q.Enforce,
+		Kind: QdiscKind, Name: q.Name, Want: want, Rank: qdiscRank, Enforce: q.Enforce,
 		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
 	}}
 }
@@ -109,7 +126,7 @@ type sysctls struct {
 func (b *sysctls) add(name string, d *config.Sysctl, at config.Error, pattern bool) error {
 	if other := b.list[name]; other != nil {
 		switch by := b.pattern[name]; {
-		case pattern && by == "", other.Want[valueKey] == d.Value && other.Enforce == d.Enforce:
+		case pattern && by == "", other.Want[valueKey] == canonical(name, d.Value) && other.Enforce == d.Enforce:
 			return nil
 		case by == "":
 			at.Problem, at.Want = fmt.Sprintf("declared twice, first on line %d", other.At.Line), "each sysctl once"
@@ -119,7 +136,7 @@ func (b *sysctls) add(name string, d *config.Sysctl, at config.Error, pattern bo
 		return at
 	}
 	r := &reconcile.Resource{
-		Kind: SysctlKind, Name: name, Want: reconcile.State{valueKey: d.Value}, Rank: SysctlRank(name),
+		Kind: SysctlKind, Name: name, Want: reconcile.State{valueKey: canonical(name, d.Value)}, Rank: SysctlRank(name),
 		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column}, Enforce: d.Enforce,
 	}
 	b.list[name], b.order = r, append(b.order, name)

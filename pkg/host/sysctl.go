@@ -28,10 +28,14 @@ const valueKey = "value"
 type Sysctl struct {
 	// Root is /proc/sys but in tests.
 	Root string
+
+	trials *trials
 }
 
 // NewSysctl returns the kind for the running kernel.
-func NewSysctl() *Sysctl { return &Sysctl{Root: "/proc/sys"} }
+func NewSysctl() *Sysctl {
+	return &Sysctl{Root: "/proc/sys", trials: &trials{takes: map[string]bool{}}}
+}
 
 // Name implements [reconcile.Kind].
 func (*Sysctl) Name() string { return SysctlKind }
@@ -116,7 +120,7 @@ func (s *Sysctl) Check(_ context.Context, r *reconcile.Resource) []reconcile.Pro
 	case info.Mode()&0o400 == 0:
 		return problem("cannot be read back: writing it is an action and not a state", "a sysctl that has a value")
 	}
-	return nil
+	return s.refused(r)
 }
 
 // nearest is the sysctl whose name is most like another; empty if none is alike.
@@ -147,7 +151,7 @@ func (s *Sysctl) Observe(_ context.Context, name string, keys []string) (reconci
 		if err != nil {
 			return nil, err
 		}
-		out[key] = words(string(b))
+		out[key] = canonical(attribute(name, key), string(b))
 	}
 	return out, nil
 }
@@ -188,10 +192,11 @@ func (*Sysctl) Effect(name string, to reconcile.State) reconcile.Effect {
 
 // dependents are the sysctls that change along with some, as patterns of [Expand]:
 // inet_forward_change of net/ipv4/devinet.c, addrconf_fixup_forwarding of
-// net/ipv6/addrconf.c.
+// net/ipv6/addrconf.c; what is the default congestion control is allowed by that.
 var dependents = map[string][]string{
 	"net.ipv4.ip_forward":                           {"net.ipv4.conf.*.forwarding", "net.ipv4.conf.all.accept_redirects"},
 	"net.ipv4.conf.all.forwarding":                  {"net.ipv4.conf.*.forwarding", "net.ipv4.conf.all.accept_redirects"},
+	congestionControl:                               {allowedCongestionControl},
 	"net.ipv6.conf.all.forwarding":                  {"net.ipv6.conf.*.forwarding"},
 	"net.ipv6.conf.all.proxy_ndp":                   {"net.ipv6.conf.*.proxy_ndp"},
 	"net.ipv6.conf.all.ignore_routes_with_linkdown": {"net.ipv6.conf.*.ignore_routes_with_linkdown"},
@@ -218,9 +223,16 @@ func (s *Sysctl) Before(ctx context.Context, name string, to reconcile.State) (r
 		if err != nil {
 			continue // a kernel without it
 		}
-		keys = append(keys, slices.DeleteFunc(names, func(n string) bool { return n == name })...)
+		keys = append(keys, slices.DeleteFunc(names, func(n string) bool { return n == name || !s.writable(n) })...)
 	}
 	return s.Observe(ctx, name, keys)
+}
+
+// writable tells whether a sysctl can be set: some cannot in other namespaces than the
+// first.
+func (s *Sysctl) writable(name string) bool {
+	info, err := os.Stat(s.path(name))
+	return err == nil && info.Mode()&0o200 != 0
 }
 
 // Set implements [reconcile.Kind].

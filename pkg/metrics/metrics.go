@@ -209,7 +209,7 @@ func truth(b bool) float64 {
 // It returns when it listens; a later failure is logged.
 func Serve(ctx context.Context, listen string, s Source, log *slog.Logger) error {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(NewCollector(s, log), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(NewCollector(s, log), NewQdiscCollector(log), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)

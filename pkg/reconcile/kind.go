@@ -31,6 +31,12 @@ type Kind interface {
 	Set(ctx context.Context, name string, to State) error
 }
 
+// Whole is a kind that sets the attributes of a resource together: a change has all that
+// are wanted, also those that are the same, as others depend on them.
+type Whole interface {
+	Whole()
+}
+
 // Resetter is a kind whose changes make resources of other kinds lose their state.
 type Resetter interface {
 	// Resets names these resources, and the attributes that are lost. What is not

@@ -26,6 +26,8 @@ type Change struct {
 	// Undo is what is set to undo it: From, and what changes along with it.
 	Undo  State  `json:"undo"`
 	Again string `json:"again,omitempty"`
+	// Along are attributes of To that are as they shall be, and set along with the rest.
+	Along []string `json:"along,omitempty"`
 	// Restore is what the change resets of other resources, and is set when it has been
 	// undone.
 	Restore []Restore `json:"restore,omitempty"`
@@ -98,6 +100,9 @@ func (p *Plan) Write(w io.Writer) error {
 		}
 		printf("\n")
 		for _, key := range c.To.Keys() {
+			if slices.Contains(c.Along, key) {
+				continue
+			}
 			if c.From[key] == c.To[key] && c.Again != "" {
 				printf("    %s: %s, again, as %s changes it\n", key, c.To[key], c.Again)
 				continue
@@ -237,6 +242,13 @@ func (e *Engine) change(ctx context.Context, k Kind, r *Resource, by string) (*C
 	}
 	if len(c.To) == 0 {
 		return nil, nil
+	}
+	if _, whole := k.(Whole); whole {
+		for key, want := range r.Want {
+			if _, differs := c.To[key]; !differs {
+				c.From[key], c.To[key], c.Along = have[key], want, append(c.Along, key)
+			}
+		}
 	}
 	c.Effect = k.Effect(r.Name, c.To)
 	if c.Undo, err = k.Before(ctx, r.Name, c.To); err != nil {

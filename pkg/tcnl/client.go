@@ -119,7 +119,7 @@ func (c *Client) do(command uint16, flags netlink.HeaderFlags, m *message) error
 	return err
 }
 
-// dump asks for all that there is of an interface.
+// dump asks for all that there is of an interface, or of all with the index 0.
 func (c *Client) dump(command uint16, m *message) ([]message, error) {
 	answer, err := c.execute(command, netlink.Dump, m)
 	if err != nil {
@@ -132,7 +132,7 @@ func (c *Client) dump(command uint16, m *message) ([]message, error) {
 			return nil, err
 		}
 		// Kernels before 7 dump those of all interfaces.
-		if r.index == m.index {
+		if m.index == 0 || r.index == m.index {
 			out = append(out, r)
 		}
 	}

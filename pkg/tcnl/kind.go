@@ -29,6 +29,11 @@ type Kind struct {
 	Multiqueue bool
 	// header is a struct with the first of the options in the place of attributes.
 	header bool
+	// Classful ones have classes, with qdiscs at those that have no class below them.
+	Classful bool
+	// pack and unpack take the place of attributes for the options.
+	pack   func(*Kind, map[string]string) ([]byte, error)
+	unpack func(*Kind, []byte) (map[string]string, bool)
 	// ignored are attributes that say nothing.
 	ignored []uint16
 }
@@ -57,7 +62,8 @@ func (o *Option) Parse(text string) (string, bool) { return o.parse(text) }
 // Same tells whether the kernel has what was wanted of it.
 func (o *Option) Same(want, have string) bool { return o.same(want, have) }
 
-// Instead is the option that it takes the place of; empty if there is none.
+// Instead is the option that it takes the place of, and that cannot be set together
+// with it; empty if there is none.
 func (o *Option) Instead() string { return o.instead }
 
 // Bool tells whether it is on or off.
@@ -174,8 +180,8 @@ func cakeOptions() []Option {
 		{Name: "diffserv", attr: 3, unit: words{4, []string{"diffserv3", "diffserv4", "diffserv8", "besteffort", "precedence"}}},
 		{Name: "atm", attr: 4, unit: words{4, []string{"noatm", "atm", "ptm"}}},
 		{Name: "flows", attr: 5, unit: words{4, []string{"flowblind", "srchost", "dsthost", "hosts", "flows", "dual-srchost", "dual-dsthost", "triple-isolate"}}},
-		// An overhead is the end of raw, and raw comes behind it in the kernel.
-		{Name: "overhead", attr: 6, unit: signed(-64, 256), with: "raw", instead: "raw"},
+		// An overhead is the end of raw, but for a raw that comes with it.
+		{Name: "overhead", attr: 6, unit: signed(-64, 256), with: "raw"},
 		{Name: "rtt", attr: 7, unit: span(4, 1, most).as(micros)},
 		{Name: "target", attr: 8, unit: span(4, 1, most).as(micros)},
 		{Name: "memlimit", attr: 10, unit: span(4, 0, most).as(bytes)},
@@ -198,7 +204,7 @@ var Kinds = []Kind{
 	{Name: "cake_mq", Config: "NET_SCH_CAKE, Linux 7", Multiqueue: true, ignored: []uint16{cakeAutorate}, Options: cakeOptions()},
 	{Name: "dualpi2", Config: "NET_SCH_DUALPI2, Linux 6.17", Classless: true, Options: []Option{
 		// A new limit brings a memory limit with it.
-		{Name: "limit", attr: 1, unit: span(4, 1, most), with: "memory_limit", instead: "memory_limit"},
+		{Name: "limit", attr: 1, unit: span(4, 1, most), with: "memory_limit"},
 		{Name: "memory_limit", attr: 2, unit: span(4, 1, most).as(bytes)},
 		{Name: "target", attr: 3, unit: span(4, 0, most).as(micros)},
 		{Name: "tupdate", attr: 4, unit: span(4, 1, most/1000).as(micros)},
@@ -246,6 +252,7 @@ var Kinds = []Kind{
 		{Name: "ce_threshold_selector", attr: 10, unit: span(1, 0, 255), absent: "0"},
 		{Name: "ce_threshold_mask", attr: 11, unit: span(1, 0, 255), absent: "0"},
 	}},
+	htb(),
 	{Name: "mq", Config: "NET_SCHED", fixed: true, Multiqueue: true},
 	{Name: "noqueue", Config: "NET_SCHED", fixed: true},
 	{Name: "pfifo", Config: "NET_SCHED", Classless: true, header: true, Options: []Option{{Name: "limit", unit: span(4, 1, most)}}},
@@ -254,7 +261,10 @@ var Kinds = []Kind{
 
 // encode returns the value of TCA_OPTIONS for options; empty if there are none.
 func (k *Kind) encode(options map[string]string) ([]byte, error) {
-	if len(options) == 0 {
+	switch {
+	case k.pack != nil:
+		return k.pack(k, options)
+	case len(options) == 0:
 		return nil, nil
 	}
 	ae := netlink.NewAttributeEncoder()
@@ -295,6 +305,8 @@ func (k *Kind) decode(b []byte) (map[string]string, bool) {
 		out[o.Name] = text
 	}
 	switch {
+	case k.unpack != nil:
+		return k.unpack(k, b)
 	case k.header:
 		put(&k.Options[0], b)
 		return out, known

@@ -27,8 +27,11 @@ type Qdisc struct {
 	Options map[string]string
 	// Strange says what is not known of it; empty if all is.
 	Strange string
-	// Queues are the qdiscs of the queues of an mq that was put there.
-	Queues []Qdisc
+	// Children are the qdiscs of the queues of an mq that was put there, or of the
+	// classes of an htb that are leaves and have one that was put there.
+	Children []Qdisc
+	// Classes are those of an htb, parents before their children.
+	Classes []Class
 }
 
 // Default tells whether the kernel has put it there by itself.
@@ -55,15 +58,25 @@ func (c *Client) Root(index int) (*Qdisc, error) {
 			continue
 		}
 		switch {
-		case root.Kind == "mq" && m.parent&^0xffff == root.Handle:
-			root.Queues = append(root.Queues, *qdiscOf(m))
+		case (root.Kind == "mq" || root.Kind == "htb") && m.parent&^0xffff == root.Handle:
+			root.Children = append(root.Children, *qdiscOf(m))
 		case root.Kind == "cake_mq":
 			// They are as it is.
 		default:
 			root.Strange = "has a qdisc " + m.kind + " below it"
 		}
 	}
-	slices.SortFunc(root.Queues, func(a, b Qdisc) int { return int(a.Parent) - int(b.Parent) })
+	slices.SortFunc(root.Children, func(a, b Qdisc) int { return int(a.Parent) - int(b.Parent) })
+	if root.Kind == "htb" && !root.Default() {
+		if root.Classes, err = c.classes(index); err != nil {
+			return nil, err
+		}
+		for i := range root.Classes {
+			if root.Classes[i].Strange != "" {
+				root.Strange = root.Classes[i].Strange
+			}
+		}
+	}
 	return root, nil
 }
 
@@ -204,6 +217,20 @@ func ParseHandle(text string) (uint32, error) {
 		return 0, fmt.Errorf("%q: want a handle such as 1: here", text)
 	}
 	return uint32(n) << 16, nil
+}
+
+// TopParent is the parent of a class at the top.
+const TopParent = rootParent
+
+// ParseClass reads the identifier of a class, such as 1:10.
+func ParseClass(text string) (uint32, error) {
+	major, minor, ok := strings.Cut(text, ":")
+	a, err := strconv.ParseUint(major, 16, 16)
+	b, err2 := strconv.ParseUint(minor, 16, 16)
+	if !ok || err != nil || err2 != nil || a == 0 || a == 0xffff || b == 0 {
+		return 0, fmt.Errorf("%q: want the identifier of a class, such as 1:10", text)
+	}
+	return uint32(a<<16 | b), nil
 }
 
 // Lacks are those of some kinds that the kernel does not have. It tries them on the

@@ -33,6 +33,9 @@ SUITES='trixie trixie-backports'
 PACKAGES='base-files bash coreutils findutils grep sed mawk util-linux procps kmod netbase libc-bin
 iproute2 nftables iputils-ping ethtool tcpdump traceroute curl ca-certificates iperf3 conntrack'
 
+# What modules are built with.
+BUILD_PACKAGES='base-files bash dash coreutils findutils grep sed mawk make binutils perl-base'
+
 # The modules that the root file system is found by.
 EARLY='virtio_pci virtio_blk virtio_console virtio_rng ext4'
 
@@ -146,6 +149,35 @@ with_dependencies() {
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }'
 }
 
+# dualpi2 builds a module that Debian's kernels leave out, in a root file system of
+# its own with the compiler that they were built with.
+dualpi2() {
+	local suite=$1 kernel=$2 to=$3 build=$KIT/build files source
+	rm -rf "$build"
+	merge_usr "$build"
+	source=linux-source-$(cut -d . -f 1-2 <<<"$kernel")
+	# shellcheck disable=SC2086 # a list of packages
+	files=$(packages $BUILD_PACKAGES "linux-headers-amd64/$suite")
+	files=$(download <<<"$files")
+	# shellcheck disable=SC2086 # a list of files
+	unpack "$build" $files
+	source=$(packages "$source/$suite" | grep "^$source ")
+	source=$(download <<<"$source")
+	mkdir -p "$build"/{dev,proc,tmp,module}
+	mknod -m 666 "$build/dev/null" c 1 3
+	ln -sfn dash "$build/usr/bin/sh"
+	ln -sfn mawk "$build/usr/bin/awk"
+	dpkg-deb --fsys-tarfile "$source" | tar -x -O --wildcards './usr/src/linux-source-*.tar.xz' |
+		tar -x -J -C "$build/module" --strip-components=3 --wildcards '*/net/sched/sch_dualpi2.c'
+	echo 'obj-m += sch_dualpi2.o' >"$build/module/Makefile"
+	# objtool reads /proc; the mount ends with its namespace.
+	# shellcheck disable=SC2016 # the inner shell expands it
+	unshare -m bash -c 'mount -t proc proc "$1/proc" &&
+		chroot "$1" make -s -C "/usr/src/linux-headers-$2" M=/module modules' dualpi2 "$build" "$kernel" >&2
+	cp "$build/module/sch_dualpi2.ko" "$to/"
+	rm -rf "$build"
+}
+
 kernel() {
 	local suite=$1 full=$KIT/full kernel dir n=0 file files
 	rm -rf "$full"
@@ -164,6 +196,9 @@ kernel() {
 	done
 
 	find "$dir" -name '*.ko.xz' -exec xz -d --threads=2 {} +
+	if grep -qx '# CONFIG_NET_SCH_DUALPI2 is not set' "$full/boot/config-$kernel" "$dir/config" 2>/dev/null; then
+		dualpi2 "$suite" "$kernel" "$dir/kernel/net/sched"
+	fi
 	depmod -b "$full" "$kernel"
 	# shellcheck disable=SC2086 # a list of names
 	with_dependencies "$full" "$kernel" $EARLY | while read -r file; do

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package host
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/internal/nearest"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+)
+
+const (
+	congestionControl        = "net.ipv4.tcp_congestion_control"
+	allowedCongestionControl = "net.ipv4.tcp_allowed_congestion_control"
+)
+
+// newValues are sysctls of a network namespace with values that the kernel may not know.
+var newValues = []string{congestionControl, allowedCongestionControl, "net.ipv4.tcp_ecn", "net.ipv4.tcp_ecn_option", "net.ipv4.tcp_ecn_option_beacon"}
+
+// trials are values of such sysctls that the kernel takes.
+type trials struct {
+	mu    sync.Mutex
+	takes map[string]bool
+}
+
+// try tells whether the kernel takes a value. It writes it in a network namespace that
+// is made for that: the kernel loads what it needs for it, and nothing else changes.
+func (t *trials) try(name, value string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.takes[name+" "+value] { // what it does not take now may be installed later
+		return nil
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlock: the namespace ends with the thread
+		if unix.Unshare(unix.CLONE_NEWNET) != nil {
+			done <- nil // applying it will tell
+			return
+		}
+		done <- write(NewSysctl().path(name), value)
+	}()
+	err := <-done
+	// Other namespaces may not have what is restricted: it is there.
+	if errors.Is(err, fs.ErrPermission) {
+		err = nil
+	}
+	if err == nil {
+		t.takes[name+" "+value] = true
+	}
+	return err
+}
+
+// refused are problems with values that the kernel does not take.
+func (s *Sysctl) refused(r *reconcile.Resource) (out []reconcile.Problem) {
+	if s.trials == nil || !slices.Contains(newValues, r.Name) {
+		return nil
+	}
+	problem := func(what, want string) {
+		out = append(out, reconcile.Problem{Resource: r, Key: valueKey, Problem: what, Want: want})
+	}
+	value := r.Want[valueKey]
+	switch r.Name {
+	case congestionControl, allowedCongestionControl:
+		for _, algorithm := range strings.Fields(value) {
+			if s.trials.try(congestionControl, algorithm) == nil {
+				continue
+			}
+			has := s.algorithms()
+			want := "one of " + strings.Join(has, ", ")
+			if near := nearest.Of(algorithm, has); near != "" {
+				want = near + ", or " + want
+			}
+			problem("this kernel has no congestion control "+algorithm, want)
+		}
+	default:
+		if s.trials.try(r.Name, value) != nil {
+			problem("this kernel does not take it", "a value that it knows: AccECN is in Linux 7")
+		}
+	}
+	return out
+}
+
+// algorithms are the congestion controls that the kernel has, as far as they are loaded.
+func (s *Sysctl) algorithms() []string {
+	b, _ := os.ReadFile(s.path("net.ipv4.tcp_available_congestion_control"))
+	has := strings.Fields(string(b))
+	slices.Sort(has)
+	return has
+}
+
+// canonical is the value of a sysctl as it is compared: in a list that is a set, the
+// order is the kernel's.
+func canonical(name, value string) string {
+	if name != allowedCongestionControl {
+		return words(value)
+	}
+	list := strings.Fields(value)
+	slices.Sort(list)
+	return strings.Join(slices.Compact(list), " ")
+}
