@@ -20,6 +20,7 @@ import (
 type Record struct {
 	Environment *Environment `json:"environment,omitempty"`
 	Sample      *Sample      `json:"sample,omitempty"`
+	Micro       *Micro       `json:"micro,omitempty"`
 	Figure      *Figure      `json:"figure,omitempty"`
 	Summary     *Summary     `json:"summary,omitempty"`
 	End         *End         `json:"end,omitempty"`
@@ -28,6 +29,9 @@ type Record struct {
 // End is the last line of a file.
 type End struct {
 	Lines int `json:"lines"` // before it
+	// Failure is why the run did not come to its end; what was measured until then
+	// is kept, for people.
+	Failure string `json:"failure,omitempty"`
 }
 
 // Limits of a file that is read.
@@ -40,9 +44,16 @@ const (
 // WriteJSON writes the report as JSON lines. Summaries are for the reader's
 // convenience: all that is in them follows from the samples.
 func (r *Report) WriteJSON(w io.Writer, summaries []Summary) error {
+	return r.write(w, summaries, "")
+}
+
+func (r *Report) write(w io.Writer, summaries []Summary, failure string) error {
 	records := []Record{{Environment: &r.Environment}}
 	for i := range r.Samples {
 		records = append(records, Record{Sample: &r.Samples[i]})
+	}
+	for i := range r.Micros {
+		records = append(records, Record{Micro: &r.Micros[i]})
 	}
 	for i := range r.Figures {
 		records = append(records, Record{Figure: &r.Figures[i]})
@@ -50,7 +61,7 @@ func (r *Report) WriteJSON(w io.Writer, summaries []Summary) error {
 	for i := range summaries {
 		records = append(records, Record{Summary: &summaries[i]})
 	}
-	records = append(records, Record{End: &End{Lines: len(records)}})
+	records = append(records, Record{End: &End{Lines: len(records), Failure: failure}})
 	e := json.NewEncoder(w)
 	for _, record := range records {
 		if err := e.Encode(record); err != nil {
@@ -130,6 +141,12 @@ func (r *reader) line(b []byte) error {
 		}
 		r.report.Samples = append(r.report.Samples, *record.Sample)
 		return record.Sample.check()
+	case record.Micro != nil:
+		if err := r.once(record.Micro.Path, record.Micro.Round); err != nil {
+			return err
+		}
+		r.report.Micros = append(r.report.Micros, *record.Micro)
+		return record.Micro.check()
 	case record.Figure != nil:
 		r.report.Figures = append(r.report.Figures, *record.Figure)
 		return errors.Join(checkName(record.Figure.Device), checkName(record.Figure.Name), checkName(record.Figure.Unit))
@@ -137,6 +154,9 @@ func (r *reader) line(b []byte) error {
 		r.ended = true
 		if record.End.Lines != r.lines {
 			return fmt.Errorf("%d lines before the end, which has counted %d", r.lines, record.End.Lines)
+		}
+		if record.End.Failure != "" {
+			return fmt.Errorf("the run failed: %.200q", record.End.Failure)
 		}
 	}
 	return nil
@@ -207,6 +227,15 @@ func (r *Report) save(name string, summaries []Summary) error {
 		return nil
 	}
 	return writeFile(name, func(w io.Writer) error { return r.WriteJSON(w, summaries) })
+}
+
+// saveFailed keeps what was measured until a run failed, if anything was. It returns
+// the error that the run failed with.
+func (r *Report) saveFailed(name string, failure error) error {
+	if name == "" || r == nil || len(r.Samples)+len(r.Micros) == 0 {
+		return failure
+	}
+	return errors.Join(failure, writeFile(name, func(w io.Writer) error { return r.write(w, nil, failure.Error()) }))
 }
 
 func writeFile(name string, write func(io.Writer) error) error {

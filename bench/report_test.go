@@ -4,8 +4,12 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -106,14 +110,15 @@ func TestJSON(t *testing.T) {
 			Options:     Options{Duration: time.Second},
 		},
 		Samples: rounds("d", 3, 4),
+		Micros:  []Micro{{Path: "p", Runs: 1, Nanoseconds: 2}},
 		Figures: []Figure{{"d", "load time", 1.5, "ms"}},
 	}
 	var b bytes.Buffer
 	if err := r.WriteJSON(&b, r.Summarize()); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(b.String(), "\n"); n != 6 {
-		t.Errorf("%d lines instead of 6:\n%s", n, &b)
+	if n := strings.Count(b.String(), "\n"); n != 7 {
+		t.Errorf("%d lines instead of 7:\n%s", n, &b)
 	}
 	got, err := ReadJSON(&b)
 	if err != nil {
@@ -168,6 +173,9 @@ func TestReadJSONRefuses(t *testing.T) {
 		{"negative packets", with(1, strings.Replace(sample, `"received":3`, `"received":-3`, 1)), 2},
 		{"negative work", with(1, strings.Replace(sample, `"busy":1`, `"busy":-1`, 1)), 2},
 		{"a round twice", with(2, sample), 3},
+		{"a path without runs", with(1, `{"micro":{"path":"p","round":0,"runs":0,"ns":1}}`), 2},
+		{"a path of no time", with(1, `{"micro":{"path":"p","round":0,"runs":1,"ns":-1}}`), 2},
+		{"a path like a device", with(2, `{"micro":{"path":"d","round":0,"runs":1,"ns":1}}`), 3},
 		{"deep", with(1, strings.Repeat("[", 100000)), 2},
 		{"too long", with(1, `{"sample":{"device":"`+strings.Repeat("d", maxLine)+`"}}`), 2},
 	} {
@@ -181,10 +189,35 @@ func TestReadJSONRefuses(t *testing.T) {
 	}
 }
 
+// TestSaveFailed: what was measured before a failure is kept, and no result.
+func TestSaveFailed(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "run.json")
+	failure := errors.New("the generator is out of frames")
+	if err := (*Report)(nil).saveFailed(name, failure); err != failure {
+		t.Errorf("without a report: %v", err)
+	}
+	if err := (&Report{}).saveFailed(name, failure); err != failure {
+		t.Errorf("without a sample: %v", err)
+	}
+	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nothing was measured, and there is a file: %v", err)
+	}
+	if err := (&Report{Samples: rounds("d", 3, 4)}).saveFailed(name, failure); !errors.Is(err, failure) {
+		t.Error(err)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil || !bytes.Contains(text, []byte(`"received":4`)) {
+		t.Errorf("%v: the samples are not in\n%s", err, text)
+	}
+	if _, err := ReadFile(name); err == nil || !strings.Contains(err.Error(), "line 4: the run failed") {
+		t.Errorf("a failed run passes for a whole one: %v", err)
+	}
+}
+
 // FuzzReadJSON: what is read can be summed up, compared, exported and written.
 func FuzzReadJSON(f *testing.F) {
 	var b bytes.Buffer
-	r := &Report{Samples: rounds("d", 3, 4), Figures: []Figure{{"d", "load time", 1.5, "ms"}}}
+	r := &Report{Samples: rounds("d", 3, 4), Micros: []Micro{{Path: "p", Runs: 1, Nanoseconds: 2}}, Figures: []Figure{{"d", "load time", 1.5, "ms"}}}
 	if err := r.WriteJSON(&b, r.Summarize()); err != nil {
 		f.Fatal(err)
 	}
