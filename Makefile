@@ -96,6 +96,14 @@ bench-flows: setup-run build ## how fast flows begin, and what many of them cost
 bench-rules: setup-run build ## what a rule, a set and a map cost for a packet, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench rules $(ARGS)
 
+.PHONY: bench-micro
+bench-micro: setup-run build ## how long the programs take for a packet on each of their paths
+	$(GO) run ./bench/cmd/l2bench micro $(ARGS)
+
+.PHONY: costs
+costs: setup-test ## accept what the programs cost on this kernel: instructions verified, bytes of native code
+	$(GO) test -count=1 -run TestVerifierCost ./loader -loader.costs
+
 .PHONY: docs
 docs: setup-test ## write the table of docs/nftables.md anew
 	$(GO) test -count=1 -run TestSupport ./pkg/policy -policy.update

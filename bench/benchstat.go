@@ -44,16 +44,19 @@ func WriteBenchstat(w io.Writer, r *Report) error {
 	for _, s := range r.Samples {
 		if s.Rate() > 0 {
 			fmt.Fprintf(b, "Benchmark%s\t%d\t%.6g ns/packet\t%.6g %s\n",
-				benchmarkName(s.Device), max(s.Received, 1), 1e9/s.Rate(), s.Rate(), unitRate)
+				benchmarkName("Forward/device=", s.Device), max(s.Received, 1), 1e9/s.Rate(), s.Rate(), unitRate)
 		}
+	}
+	for _, m := range r.Micros {
+		fmt.Fprintf(b, "Benchmark%s\t%d\t%.6g %s\n", benchmarkName("Micro/path=", m.Path), m.Runs, m.Nanoseconds, unitMicro)
 	}
 	return b.Flush()
 }
 
 // benchmarkName makes a name without spaces, which does not end in what looks like
 // a number of processors.
-func benchmarkName(name string) string {
-	return "Forward/device=" + strings.Map(func(r rune) rune {
+func benchmarkName(prefix, name string) string {
+	return prefix + strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || r == '-' || r == '/' {
 			return '_'
 		}

@@ -41,7 +41,7 @@ type Comparison struct {
 // if that has a name: it is what both runs are measured by.
 func Compare(was, is *Report, tolerance float64, relativeTo string) ([]Comparison, error) {
 	for _, r := range []*Report{was, is} {
-		if relativeTo != "" && len(r.of(relativeTo)) == 0 {
+		if _, ok := find(r.series(""), relativeTo); !ok && relativeTo != "" {
 			return nil, fmt.Errorf("there is no %q in both runs", relativeTo)
 		}
 	}

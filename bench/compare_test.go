@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,6 +50,30 @@ func TestCompare(t *testing.T) {
 		}
 		if code != c.code {
 			t.Errorf("%s: exit code %d, want %d", c.name, code, c.code)
+		}
+	}
+}
+
+// TestCompareTimes: less is better, and what is of another unit is not relative.
+func TestCompareTimes(t *testing.T) {
+	was := &Report{Micros: append(micros("XDP", 100, 101, 100, 99), micros("limit", 50, 50, 50, 50)...), Samples: rounds("d", 9, 9, 9, 9)}
+	is := &Report{Micros: append(micros("XDP", 120, 121, 120, 119), micros("limit", 50, 50, 50, 50)...), Samples: rounds("d", 9, 9, 9, 9)}
+	for _, relative := range []string{"", "limit"} {
+		for _, c := range []struct {
+			was, is *Report
+			want    Verdict
+		}{{was, is, Slower}, {is, was, Faster}, {was, was, Same}} {
+			all, err := Compare(c.was, c.is, 0.02, relative)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(all, func(c Comparison) bool { return c.Name == "XDP" })
+			if i < 0 || all[i].Verdict != c.want {
+				t.Errorf("relative to %q: got %+v, want %s", relative, all, c.want)
+			}
+			if _, ok := find(c.was.series(relative), "d"); ok == (relative != "") {
+				t.Errorf("relative to %q: rates are there: %t", relative, ok)
+			}
 		}
 	}
 }
@@ -121,6 +146,7 @@ func TestBenchstat(t *testing.T) {
 	r := &Report{
 		Environment: Environment{CPU: "a CPU", Arch: "amd64"},
 		Samples:     append(rounds("l2d-tc new", 4, 5), rounds("idle", 0)...),
+		Micros:      micros("TC new", 7),
 	}
 	var b bytes.Buffer
 	if err := WriteBenchstat(&b, r); err != nil {
@@ -133,6 +159,7 @@ cpu: a CPU
 Unit packets/core-s better=higher
 BenchmarkForward/device=l2d_tc_new	4	2.5e+08 ns/packet	4 packets/core-s
 BenchmarkForward/device=l2d_tc_new	5	2e+08 ns/packet	5 packets/core-s
+BenchmarkMicro/path=TC_new	1	7 ns/run
 `
 	if b.String() != want {
 		t.Errorf("got\n%s", &b)

@@ -20,6 +20,7 @@ import (
 type Record struct {
 	Environment *Environment `json:"environment,omitempty"`
 	Sample      *Sample      `json:"sample,omitempty"`
+	Micro       *Micro       `json:"micro,omitempty"`
 	Figure      *Figure      `json:"figure,omitempty"`
 	Summary     *Summary     `json:"summary,omitempty"`
 	End         *End         `json:"end,omitempty"`
@@ -43,6 +44,9 @@ func (r *Report) WriteJSON(w io.Writer, summaries []Summary) error {
 	records := []Record{{Environment: &r.Environment}}
 	for i := range r.Samples {
 		records = append(records, Record{Sample: &r.Samples[i]})
+	}
+	for i := range r.Micros {
+		records = append(records, Record{Micro: &r.Micros[i]})
 	}
 	for i := range r.Figures {
 		records = append(records, Record{Figure: &r.Figures[i]})
@@ -130,6 +134,12 @@ func (r *reader) line(b []byte) error {
 		}
 		r.report.Samples = append(r.report.Samples, *record.Sample)
 		return record.Sample.check()
+	case record.Micro != nil:
+		if err := r.once(record.Micro.Path, record.Micro.Round); err != nil {
+			return err
+		}
+		r.report.Micros = append(r.report.Micros, *record.Micro)
+		return record.Micro.check()
 	case record.Figure != nil:
 		r.report.Figures = append(r.report.Figures, *record.Figure)
 		return errors.Join(checkName(record.Figure.Device), checkName(record.Figure.Name), checkName(record.Figure.Unit))

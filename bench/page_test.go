@@ -24,6 +24,7 @@ func exampleReport() *Report {
 	r.Samples = append(r.Samples, rounds(L2dName+" <b>&x", 2e6, 2e6)...)
 	r.Samples = append(r.Samples, rounds(L2dName, 3e6, 3e6)...)
 	r.Samples = append(r.Samples, rounds("idle", 0, 0)...)
+	r.Micros = micros("XDP", 100, 110)
 	return r
 }
 
@@ -73,8 +74,8 @@ func TestHTML(t *testing.T) {
 	for _, e := range wellFormed(t, body) {
 		count[e]++
 	}
-	if count["svg"] != 8 || count["section"] != 3 {
-		t.Errorf("%d charts in %d sections, not 8 in 3", count["svg"], count["section"])
+	if count["svg"] != 10 || count["section"] != 3 {
+		t.Errorf("%d charts in %d sections, not 10 in 3", count["svg"], count["section"])
 	}
 }
 
@@ -92,8 +93,8 @@ func TestChart(t *testing.T) {
 	text := c.svg(true)
 	wellFormed(t, text)
 	for _, want := range []string{
-		`class="bar" x="180" y="29" width="450.0"`, `class="doubt" x="180" y="55" width="225.0"`,
-		`class="range" x1="292.5" y1="63" x2="517.5"`, "<style>", "a &amp; b",
+		`class="bar" x="240" y="29" width="450.0"`, `class="doubt" x="240" y="55" width="225.0"`,
+		`class="range" x1="352.5" y1="63" x2="577.5"`, "<style>", "a &amp; b",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -133,7 +134,7 @@ func TestReportCmd(t *testing.T) {
 		t.Errorf("page: %v", err)
 	}
 	charts, err := filepath.Glob(filepath.Join(svg, "quick-*.svg"))
-	if err != nil || len(charts) != 4 {
+	if err != nil || len(charts) != 5 {
 		t.Errorf("charts %v, %v", charts, err)
 	}
 	for _, name := range charts {

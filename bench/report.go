@@ -18,6 +18,7 @@ const (
 type Report struct {
 	Environment Environment
 	Samples     []Sample
+	Micros      []Micro
 	Figures     []Figure
 }
 

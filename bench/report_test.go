@@ -106,14 +106,15 @@ func TestJSON(t *testing.T) {
 			Options:     Options{Duration: time.Second},
 		},
 		Samples: rounds("d", 3, 4),
+		Micros:  []Micro{{Path: "p", Runs: 1, Nanoseconds: 2}},
 		Figures: []Figure{{"d", "load time", 1.5, "ms"}},
 	}
 	var b bytes.Buffer
 	if err := r.WriteJSON(&b, r.Summarize()); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(b.String(), "\n"); n != 6 {
-		t.Errorf("%d lines instead of 6:\n%s", n, &b)
+	if n := strings.Count(b.String(), "\n"); n != 7 {
+		t.Errorf("%d lines instead of 7:\n%s", n, &b)
 	}
 	got, err := ReadJSON(&b)
 	if err != nil {
@@ -168,6 +169,9 @@ func TestReadJSONRefuses(t *testing.T) {
 		{"negative packets", with(1, strings.Replace(sample, `"received":3`, `"received":-3`, 1)), 2},
 		{"negative work", with(1, strings.Replace(sample, `"busy":1`, `"busy":-1`, 1)), 2},
 		{"a round twice", with(2, sample), 3},
+		{"a path without runs", with(1, `{"micro":{"path":"p","round":0,"runs":0,"ns":1}}`), 2},
+		{"a path of no time", with(1, `{"micro":{"path":"p","round":0,"runs":1,"ns":-1}}`), 2},
+		{"a path like a device", with(2, `{"micro":{"path":"d","round":0,"runs":1,"ns":1}}`), 3},
 		{"deep", with(1, strings.Repeat("[", 100000)), 2},
 		{"too long", with(1, `{"sample":{"device":"`+strings.Repeat("d", maxLine)+`"}}`), 2},
 	} {
@@ -184,7 +188,7 @@ func TestReadJSONRefuses(t *testing.T) {
 // FuzzReadJSON: what is read can be summed up, compared, exported and written.
 func FuzzReadJSON(f *testing.F) {
 	var b bytes.Buffer
-	r := &Report{Samples: rounds("d", 3, 4), Figures: []Figure{{"d", "load time", 1.5, "ms"}}}
+	r := &Report{Samples: rounds("d", 3, 4), Micros: []Micro{{Path: "p", Runs: 1, Nanoseconds: 2}}, Figures: []Figure{{"d", "load time", 1.5, "ms"}}}
 	if err := r.WriteJSON(&b, r.Summarize()); err != nil {
 		f.Fatal(err)
 	}

@@ -20,7 +20,9 @@ type ruleLoad struct {
 }
 
 // ruleset is the load with what all have: a policy and masquerading.
-func (l ruleLoad) ruleset() string {
+func (l ruleLoad) ruleset() string { return l.filter() + masquerade("ip") }
+
+func (l ruleLoad) filter() string {
 	return fmt.Sprintf(`table inet load {
 %s
 	chain forward {
@@ -28,13 +30,18 @@ func (l ruleLoad) ruleset() string {
 %s
 	}
 }
-table ip nat {
+`, l.sets, l.rules)
+}
+
+// masquerade is for a family: ip or ip6.
+func masquerade(family string) string {
+	return fmt.Sprintf(`table %s nat {
 	chain postrouting {
 		type nat hook postrouting priority srcnat; policy accept;
 		oifname "%s" masquerade
 	}
 }
-`, l.sets, l.rules, EgressName)
+`, family, EgressName)
 }
 
 // baseLoad has no rules: what the others cost is on top of it.

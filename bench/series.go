@@ -2,6 +2,8 @@
 
 package bench
 
+import "fmt"
+
 // series is one figure of one device over the rounds of a run: what two runs are
 // compared by.
 type series struct {
@@ -14,25 +16,61 @@ type series struct {
 }
 
 // Units of series.
-const unitRate = "packets/core-s"
+const (
+	unitRate  = "packets/core-s"
+	unitMicro = "ns/run"
+)
 
 // series of a report, in the order in which they were first measured. Relative to
-// a device, if that has a name: each value is a part of that device's of the same
-// round.
+// one of them, if that has a name: each value is a part of that one's of the same
+// round, and what has another unit is left out.
 func (r *Report) series(relativeTo string) []series {
+	all := append(r.rateSeries(), r.microSeries()...)
+	if relativeTo == "" {
+		return all
+	}
+	base, ok := find(all, relativeTo)
+	if !ok {
+		return nil
+	}
 	var out []series
-	base := r.rates(relativeTo)
+	for _, s := range all {
+		if s.unit == base.unit {
+			s.unit, s.values = "of "+relativeTo, paired(s.values, base.values)
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// rateSeries are the rates of devices.
+func (r *Report) rateSeries() (out []series) {
 	for _, s := range r.Summarize() {
 		samples := r.of(s.Device)
-		one := series{
+		out = append(out, series{
 			name: s.Device, unit: unitRate, higher: true, flows: samples[0].Flows,
 			values: each(samples, Sample.Rate), doubts: s.Doubts,
+		})
+	}
+	return out
+}
+
+// microSeries are the times of paths.
+func (r *Report) microSeries() (out []series) {
+	at := map[string]int{}
+	for _, m := range r.Micros {
+		i, ok := at[m.Path]
+		if !ok {
+			i = len(out)
+			at[m.Path] = i
+			out = append(out, series{name: m.Path, unit: unitMicro})
 		}
-		if relativeTo != "" {
-			one.unit = "of " + relativeTo
-			one.values = paired(one.values, base)
+		out[i].values = append(out[i].values, m.Nanoseconds)
+	}
+	for i, s := range out {
+		if p := spread(s.values); p > maxSpread {
+			out[i].doubts = []string{fmt.Sprintf("spread %.0f %%", 100*p)}
 		}
-		out = append(out, one)
 	}
 	return out
 }

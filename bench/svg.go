@@ -11,12 +11,12 @@ import (
 
 // Sizes of a chart, in pixels.
 const (
-	chartWidth = 760
-	labelWidth = 180
+	chartWidth = 820
+	labelWidth = 240
 	valueWidth = 130
 	rowHeight  = 26
 	axisHeight = 40
-	maxLabel   = 26 // characters
+	maxLabel   = 34 // characters
 )
 
 // chart has a row for each device, and an axis of values from left to right.

@@ -16,6 +16,7 @@
 #include "lib/policy.h"
 #include "lib/rewrite.h"
 #include "lib/scratch.h"
+#include "lib/steer.h"
 #include "lib/tcp_window.h"
 #include "lib/vlan.h"
 
@@ -279,7 +280,15 @@ int l2_xdp(struct xdp_md *ctx)
 	struct ethhdr *eth = CTX_POINTER(ctx, data);
 	__be16 protocol;
 	__u32 ifindex;
+	int action;
 
+	if (steer_masks) {
+		action = steer(ctx);
+		if (action >= 0)
+			return action;
+		eth = CTX_POINTER(ctx, data);
+		data_end = CTX_POINTER(ctx, data_end);
+	}
 	if (!policy_xdp || (void *)(eth + 1) > data_end)
 		return XDP_PASS;
 	if (xdp_vlans && vlan_is_tag(eth->h_proto)) {

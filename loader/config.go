@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/ntuple"
 )
 
 // XDP modes of an interface.
@@ -26,6 +27,10 @@ type Interface struct {
 	// AQM keeps XDP from sending by the interface, past its qdisc. A queue
 	// manager at the interface's root is found without it.
 	AQM bool
+	// Rules are for every frame that comes in, before all else: the first one that
+	// matches decides. They need XDP. Those for a queue leave to the NIC what it
+	// has decided.
+	Rules []ntuple.Rule
 }
 
 // Policy is what the compiler makes of a ruleset.
@@ -69,6 +74,8 @@ type Config struct {
 	// Counted has the counters of the policy that go on from those of the
 	// policy before: indexes of the latter by those of the former.
 	Counted map[uint32]uint32
+
+	steering *steering // what the programs have of Rules
 }
 
 // maxIfindex is the size of l2_ifaces in bpf/lib/maps.h.

@@ -13,6 +13,15 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type l2XDPBpfCpumapVal struct {
+	_       structs.HostLayout
+	Qsize   uint32
+	BpfProg struct {
+		_  structs.HostLayout
+		Fd int32
+	}
+}
+
 type l2XDPClock struct {
 	_           structs.HostLayout
 	TaiOffset   int32
@@ -466,6 +475,27 @@ type l2XDPSourceKey struct {
 	Unused  [5]uint8
 }
 
+type l2XDPSteerKey struct {
+	_       structs.HostLayout
+	Saddr   [16]uint8
+	Daddr   [16]uint8
+	Sport   uint16
+	Dport   uint16
+	Nfproto uint8
+	L4proto uint8
+	Vlan    uint16
+	Ifindex uint32
+	Mask    uint32
+}
+
+type l2XDPSteerRule struct {
+	_      structs.HostLayout
+	Order  uint32
+	Action uint32
+	Cpus   uint32
+	Cpu    [64]uint32
+}
+
 type l2XDPTuple struct {
 	_       structs.HostLayout
 	Saddr   [16]uint8
@@ -509,6 +539,11 @@ const (
 	l2XDPMapL2Settings        = "l2_settings"
 	l2XDPMapL2Sources         = "l2_sources"
 	l2XDPMapL2Stats           = "l2_stats"
+	l2XDPMapL2Steer           = "l2_steer"
+	l2XDPMapL2SteerCpus       = "l2_steer_cpus"
+	l2XDPMapL2SteerHits       = "l2_steer_hits"
+	l2XDPMapL2SteerMasks      = "l2_steer_masks"
+	l2XDPMapL2SteerNow        = "l2_steer_now"
 	l2XDPMapL2Vlans           = "l2_vlans"
 	l2XDPMapL2XdpPorts        = "l2_xdp_ports"
 	l2XDPProgL2Xdp            = "l2_xdp"
@@ -521,6 +556,8 @@ const (
 	l2XDPVarPolicyWrites      = "policy_writes"
 	l2XDPVarPolicyXdp         = "policy_xdp"
 	l2XDPVarSeenScale         = "seen_scale"
+	l2XDPVarSteerMasks        = "steer_masks"
+	l2XDPVarSteerTable        = "steer_table"
 	l2XDPVarXdpVlans          = "xdp_vlans"
 )
 
@@ -594,6 +631,11 @@ type l2XDPMapSpecs struct {
 	L2Settings    *ebpf.MapSpec `ebpf:"l2_settings"`
 	L2Sources     *ebpf.MapSpec `ebpf:"l2_sources"`
 	L2Stats       *ebpf.MapSpec `ebpf:"l2_stats"`
+	L2Steer       *ebpf.MapSpec `ebpf:"l2_steer"`
+	L2SteerCpus   *ebpf.MapSpec `ebpf:"l2_steer_cpus"`
+	L2SteerHits   *ebpf.MapSpec `ebpf:"l2_steer_hits"`
+	L2SteerMasks  *ebpf.MapSpec `ebpf:"l2_steer_masks"`
+	L2SteerNow    *ebpf.MapSpec `ebpf:"l2_steer_now"`
 	L2Vlans       *ebpf.MapSpec `ebpf:"l2_vlans"`
 	L2XdpPorts    *ebpf.MapSpec `ebpf:"l2_xdp_ports"`
 }
@@ -611,6 +653,8 @@ type l2XDPVariableSpecs struct {
 	PolicyWrites      *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp         *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	SeenScale         *ebpf.VariableSpec `ebpf:"seen_scale"`
+	SteerMasks        *ebpf.VariableSpec `ebpf:"steer_masks"`
+	SteerTable        *ebpf.VariableSpec `ebpf:"steer_table"`
 	XdpVlans          *ebpf.VariableSpec `ebpf:"xdp_vlans"`
 }
 
@@ -655,6 +699,11 @@ type l2XDPMaps struct {
 	L2Settings    *ebpf.Map `ebpf:"l2_settings"`
 	L2Sources     *ebpf.Map `ebpf:"l2_sources"`
 	L2Stats       *ebpf.Map `ebpf:"l2_stats"`
+	L2Steer       *ebpf.Map `ebpf:"l2_steer"`
+	L2SteerCpus   *ebpf.Map `ebpf:"l2_steer_cpus"`
+	L2SteerHits   *ebpf.Map `ebpf:"l2_steer_hits"`
+	L2SteerMasks  *ebpf.Map `ebpf:"l2_steer_masks"`
+	L2SteerNow    *ebpf.Map `ebpf:"l2_steer_now"`
 	L2Vlans       *ebpf.Map `ebpf:"l2_vlans"`
 	L2XdpPorts    *ebpf.Map `ebpf:"l2_xdp_ports"`
 }
@@ -682,6 +731,11 @@ func (m *l2XDPMaps) Close() error {
 		m.L2Settings,
 		m.L2Sources,
 		m.L2Stats,
+		m.L2Steer,
+		m.L2SteerCpus,
+		m.L2SteerHits,
+		m.L2SteerMasks,
+		m.L2SteerNow,
 		m.L2Vlans,
 		m.L2XdpPorts,
 	)
@@ -700,6 +754,8 @@ type l2XDPVariables struct {
 	PolicyWrites      *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp         *ebpf.Variable `ebpf:"policy_xdp"`
 	SeenScale         *ebpf.Variable `ebpf:"seen_scale"`
+	SteerMasks        *ebpf.Variable `ebpf:"steer_masks"`
+	SteerTable        *ebpf.Variable `ebpf:"steer_table"`
 	XdpVlans          *ebpf.Variable `ebpf:"xdp_vlans"`
 }
 

@@ -113,6 +113,9 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 	if err := setAnswers(spec); err != nil {
 		return err
 	}
+	if err := cfg.steering.set(spec); err != nil {
+		return err
+	}
 	for name, entries := range cfg.sizes() {
 		if m := spec.Maps[name]; m != nil {
 			m.MaxEntries = entries
@@ -272,6 +275,10 @@ func describeLoadError(err error) error {
 // Check loads and verifies the dataplane of cfg. It attaches and pins nothing.
 func Check(cfg Config) ([]Program, error) {
 	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	var err error
+	if cfg.steering, err = newSteering(cfg.Interfaces, 0); err != nil {
 		return nil, err
 	}
 	l, err := load(&cfg, nil, nil, &phases{})

@@ -88,7 +88,10 @@ func newReplacement(cfg Config) (_ *replacement, err error) {
 		}
 	}
 	r.took.end("pins")
-	if r.loaded, err = load(&cfg, keep, r.running, &r.took); err != nil {
+	if err := r.planSteering(); err != nil {
+		return nil, err
+	}
+	if r.loaded, err = load(&r.cfg, keep, r.running, &r.took); err != nil {
 		return nil, err
 	}
 	if !r.same {
@@ -177,6 +180,9 @@ func (r *replacement) run() error {
 	if err := r.announce(); err != nil {
 		return err
 	}
+	if err := r.fillSteering(); err != nil {
+		return err
+	}
 	r.took.end("contents")
 	for _, i := range r.cfg.Interfaces {
 		if err := r.attach(i); err != nil {
@@ -194,6 +200,9 @@ func (r *replacement) run() error {
 		return err
 	}
 	if err := r.fillCounted(); err != nil {
+		return err
+	}
+	if err := r.noteSteering(); err != nil {
 		return err
 	}
 	if err := r.startCollector(); err != nil {
@@ -308,10 +317,13 @@ func (r *replacement) changed(c *change) {
 // attachXDP attaches the XDP program where it may be and can be.
 func (r *replacement) attachXDP(i Interface, v *netlink.Vlan, status *InterfaceStatus) error {
 	if i.XDP == XDPOff {
-		return nil
+		return withoutRules(i, "XDP is off")
 	}
 	var err error
 	if v != nil {
+		if err := withoutRules(i, "it is the device of a VLAN: they belong to its NIC, with the VLAN's number"); err != nil {
+			return err
+		}
 		err = r.attachVLAN(i, v)
 	} else {
 		err = r.attachNIC(i)
@@ -320,7 +332,7 @@ func (r *replacement) attachXDP(i Interface, v *netlink.Vlan, status *InterfaceS
 		status.XDP = XDPNative
 		return nil
 	}
-	if i.XDP == XDPNative {
+	if i.XDP == XDPNative || len(i.Rules) > 0 {
 		return err
 	}
 	status.Note = "TC alone: " + err.Error()

@@ -11,12 +11,27 @@ import (
 
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/ntuple"
 )
 
 var rulesets = flag.String("loader.rulesets", "../examples/*/*.nft", "files of TestVerifier, as patterns with commas")
 
-// TestVerifier loads the dataplane with each ruleset: what one kernel's verifier
-// follows another's does not.
+// sorted is an interface with rules of ntuple of each kind.
+func sorted(t *testing.T) loader.Interface {
+	t.Helper()
+	i := loader.Interface{Name: "lo", Index: 1, XDP: loader.XDPOff}
+	for _, text := range []string{"tcp dport 135 drop", "udp6 src 2001:db8::/32 queue 1", "vlan 7 drop", "icmp cpu 0", "all cpu 0-1"} {
+		r, err := ntuple.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.Rules = append(i.Rules, r)
+	}
+	return i
+}
+
+// TestVerifier loads the dataplane with each ruleset, and with rules of ntuple: what
+// one kernel's verifier follows another's does not.
 func TestVerifier(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: BPF")
@@ -32,6 +47,7 @@ func TestVerifier(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				plan.Loader.Interfaces = []loader.Interface{sorted(t)}
 				if _, err := loader.Check(plan.Loader); err != nil {
 					t.Error(err)
 				}

@@ -348,6 +348,7 @@ enum stat {
 	STAT_DROP_SOURCE_LIMIT, /* its sender has begun enough flows */
 	STAT_SOURCE_TABLE_FULL, /* a flow whose sender is not counted */
 	STAT_NAT_MAPPING_FULL, /* a flow has a source of its own for want of room */
+	STAT_DROP_STEER, /* a rule of ntuple */
 	STAT_MAX,
 };
 

@@ -43,6 +43,7 @@ type cli struct {
 	Flows     flowsCmd     `cmd:"" help:"List and delete tracked flows."`
 	Rules     rulesCmd     `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`
 	Set       setCmd       `cmd:"" help:"Change and list sets of the ruleset."`
+	NTuple    ntupleCmd    `cmd:"" name:"ntuple" help:"Show and try rules that sort packets before all else."`
 	Plan      planCmd      `cmd:"" help:"Compare the host with what the configuration declares. Changes nothing."`
 	Apply     applyCmd     `cmd:"" help:"Bring the host into the declared state, or leave it as it is."`
 	Confirm   confirmCmd   `cmd:"" help:"Keep a change of the host that waits for this."`

@@ -45,6 +45,9 @@ func (m *memory) Status(context.Context) (Status, error) {
 func (m *memory) Rules(context.Context) (Rules, error) {
 	return Rules{Text: "table ip x {\n}\n", Rules: []Rule{{Family: "ip", Table: "x", Chain: "c", Handle: 4, Text: "drop", Packets: 1 << 60}}}, m.note("rules")
 }
+func (m *memory) NTuples(context.Context) ([]NTuple, error) {
+	return []NTuple{{Interface: "eth0", Rule: "tcp4 dport 9 drop", Place: PlaceXDP, Hits: new(uint64)}}, m.note("ntuple")
+}
 func (m *memory) Flows(_ context.Context, f flow.Filter) ([]flow.Flow, error) {
 	return m.flows, m.note("flows %v %d %s %s%s", f.Prefix, f.Port, f.Protocol, f.State, marks(f))
 }
@@ -144,6 +147,7 @@ func TestCalls(t *testing.T) {
 		}, "delete flows 10.0.0.0/8 53 udp CLOSE", 12},
 		{func() (any, error) { return c.DeleteFlows(ctx, flow.Filter{}, true) }, "delete flows invalid Prefix 0  ", 12},
 		{func() (any, error) { r, err := c.Rules(ctx); return r.Rules[0].Packets, err }, "rules", uint64(1 << 60)},
+		{func() (any, error) { r, err := c.NTuples(ctx); return r[0].Rule, err }, "ntuple", "tcp4 dport 9 drop"},
 	} {
 		got, err := call.do()
 		if err != nil {

@@ -5,6 +5,7 @@
 //
 //	GET    /v1/status                              Status
 //	GET    /v1/rules                               Rules
+//	GET    /v1/ntuple                              []NTuple
 //	GET    /v1/flows?addr=&port=&proto=&state=     one flow a line
 //	GET    /v1/flows/count?...                     Count
 //	GET    /v1/sets/FAMILY/TABLE/SET               []Element

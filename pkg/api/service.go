@@ -24,6 +24,8 @@ type SetName struct {
 type Service interface {
 	Status(ctx context.Context) (Status, error)
 	Rules(ctx context.Context) (Rules, error)
+	// NTuples returns the rules that sort packets before all else, and where they are.
+	NTuples(ctx context.Context) ([]NTuple, error)
 	Flows(ctx context.Context, f flow.Filter) ([]flow.Flow, error)
 	// DeleteFlows ends the flows that pass the filter, and returns how many
 	// were living. A zero filter ends all.

@@ -76,6 +76,9 @@ type Dataplane struct {
 	PinPath string `json:"pin_path"`
 	// Interfaces are the network interfaces that the dataplane attaches to.
 	Interfaces []Interface `json:"interfaces"`
+	// NTuple are rules for packets that come in, in their order; nil leaves what
+	// NICs have of them alone.
+	NTuple []NTuple `json:"ntuple,omitempty"`
 	// CPUs are those that handle packets, in the order in which queues get them; without any
 	// it is not said.
 	CPUs []int `json:"cpus,omitempty"`
@@ -233,4 +236,9 @@ func unwrapPath(err error) string {
 		return pe.Err.Error()
 	}
 	return err.Error()
+}
+
+// At is an error with the place of the interface in a file.
+func (i *Interface) At(file string) Error {
+	return Error{File: file, Line: i.at.line, Column: i.at.column, Key: "dataplane.interfaces." + i.Name}
 }

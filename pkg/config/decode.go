@@ -140,11 +140,13 @@ func (d *decoder) dataplane(v node, c *Dataplane) {
 		"reevaluate": func(v node) { v.boolean(&c.Reevaluate) },
 		"pin_path":   func(v node) { v.str(&c.PinPath, "an absolute path on a bpffs, such as "+DefaultPinPath, isCleanAbs) },
 		"interfaces": func(v node) { d.interfaces(v, c) },
+		"ntuple":     func(v node) { d.ntuples(v, c) },
 		"cpus":       func(v node) { v.cpuList(&c.CPUs); c.cpusAt = positionOf(v.n) },
 	})
 	if c.Mirror && c.Kernel() {
 		mirror.failf("the kernel's ruleset needs no mirror", "false, or the path of a file as the ruleset")
 	}
+	d.bindNTuples(c)
 }
 
 func (d *decoder) interfaces(v node, c *Dataplane) {

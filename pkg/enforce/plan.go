@@ -11,6 +11,7 @@ import (
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/nft"
+	"github.com/randomizedcoder/l2d/pkg/ntuple"
 	"github.com/randomizedcoder/l2d/pkg/policy"
 )
 
@@ -28,6 +29,8 @@ type Plan struct {
 	// Read is when the ruleset was read, Took what that and compiling it took.
 	Read time.Time
 	Took time.Duration
+	// NTuples are where the rules of each interface are.
+	NTuples map[string][]ntuple.Placed
 	// Waiting are optional interfaces that the host does not have.
 	Waiting []string
 
@@ -82,6 +85,9 @@ func (p *Plan) attachTo(links Links) error {
 			continue
 		}
 		p.Loader.Interfaces = append(p.Loader.Interfaces, loader.Interface{Name: i.Name, Index: index, XDP: i.XDP, AQM: i.AQM})
+	}
+	if err := p.placeNTuples(); err != nil {
+		return err
 	}
 	if !p.Config.Dataplane.Kernel() {
 		return nil

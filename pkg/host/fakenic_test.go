@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/internal/fakenic"
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/cpus"
+	"github.com/randomizedcoder/l2d/pkg/ethioctl"
 	"github.com/randomizedcoder/l2d/pkg/ethnl"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -20,7 +23,7 @@ import (
 func fakeKinds(n *fakenic.NIC) []reconcile.Kind {
 	return []reconcile.Kind{
 		&Settings{ethnl.Channels, n.Client}, &Settings{ethnl.EEE, n.Client},
-		newFEC(n.Client), newWoL(n.Client), &PrivateFlags{n.Client}, &RSS{n},
+		newFEC(n.Client), newWoL(n.Client), &PrivateFlags{n.Client}, &RSS{n}, &NTuple{n},
 	}
 }
 
@@ -105,6 +108,7 @@ func randomFake(r *rand.Rand) (list []reconcile.Resource) {
 	maybe(WoLKind, 3, reconcile.State{valueKey: oneOf("off", "magic", "magic ucast")})
 	maybe(PrivateFlagsKind, 4, reconcile.State{"legacy-rx": oneOf("", "on", "off"), "vf-ipsec": oneOf("", "on", "off")})
 	maybe(RSSKind, 5, reconcile.State{rssQueues: oneOf("", "0", "0 1", "0 1 2 3", "0 1 2 3 4 5 6 7", "1 1 0"), rssKey: oneOf("", strings.Repeat("01:", 39)+"02")})
+	maybe(NTupleKind, 6, reconcile.State{valueKey: oneOf("none", "tcp4 dport 135 drop", "tcp4 dport 135 drop; udp4 dport 137 queue 1; tcp4 dport 139 drop", "tcp4 src 192.0.2.0/24 drop; udp4 src 198.51.0.0/24 queue 3")})
 	return list
 }
 
@@ -125,6 +129,9 @@ func TestFakeNICRollback(t *testing.T) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		n := fakenic.New("fake0")
+		if random.IntN(2) == 0 {
+			foreignRule(t, n)
+		}
 		// It begins with some of another plan.
 		_, _ = applyAll(t.Context(), engine(t, t.TempDir(), fakeKinds(n)...), randomFake(random))
 		list, before := randomFake(random), visible(n)
@@ -173,4 +180,123 @@ func applyAll(ctx context.Context, e *reconcile.Engine, list []reconcile.Resourc
 		return 0, err
 	}
 	return len(plan.Changes), applyOrDie(ctx, e, plan)
+}
+
+// foreignRule is one that something else has put into the interface, of fields that no
+// rule of l2d's has.
+func foreignRule(t *testing.T, n *fakenic.NIC) {
+	t.Helper()
+	var s ethioctl.Spec
+	s.SetType(ethioctl.TCPv4)
+	copy(s.Header()[10:], []byte{0, 22, 4}) // a port and a type of service
+	copy(s.Mask()[10:], []byte{0xff, 0xff, 0xff})
+	s.SetCookie(2)
+	s.SetLocation(1900)
+	if _, err := ethioctl.Insert(n, "fake0", s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNTuple: rules that stay are not touched, others take their place, and what was
+// somebody else's comes back where it was.
+func TestNTuple(t *testing.T) {
+	n := fakenic.New("fake0")
+	foreignRule(t, n)
+	before := visible(n)
+	e := engine(t, t.TempDir(), fakeKinds(n)...)
+	apply := func(rules string, confirm time.Duration) *reconcile.Pending {
+		t.Helper()
+		plan, err := e.Plan(t.Context(), []reconcile.Resource{nic(NTupleKind, "fake0", 6, reconcile.State{valueKey: rules})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := e.Apply(t.Context(), plan, reconcile.Options{Confirm: confirm})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p := apply("tcp4 dport 135 drop; udp4 dport 137 queue 1", time.Hour)
+	if s := n.State(); len(s.Rules) != 2 {
+		t.Errorf("%+v", s.Rules)
+	}
+	if err := e.Rollback(t.Context(), p.ID); err != nil || visible(n) != before {
+		t.Errorf("%v: %s, not %s", err, visible(n), before)
+	}
+	apply("tcp4 dport 135 drop; udp4 dport 137 queue 1", 0)
+	writes := 0
+	n.Fail = func() error { writes++; return nil }
+	apply("udp4 dport 137 queue 1; tcp4 dport 139 drop", 0)
+	if writes != 2 {
+		t.Errorf("%d writes for one rule that goes and one that comes", writes)
+	}
+	writes = 0
+	apply("tcp4 dport 139 drop; udp4 dport 137 queue 1", 0)
+	if writes != 0 {
+		t.Errorf("%d writes for what is so already", writes)
+	}
+	// What the NIC does not take is refused with its words, and undone.
+	held := visible(n)
+	plan, err := e.Plan(t.Context(), []reconcile.Resource{nic(NTupleKind, "fake0", 6, reconcile.State{valueKey: "tcp4 dport 139 drop; tcp4 src 192.0.2.1 drop"})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Apply(t.Context(), plan, reconcile.Options{}); err == nil || !strings.Contains(err.Error(), `the NIC does not take "@1 tcp4 src 192.0.2.1 drop"`) || visible(n) != held {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestRulePlacement: what cannot be done is told together, each at its place.
+func TestRulePlacement(t *testing.T) {
+	c, err := config.Parse("/x/l2d.yaml", []byte(`dataplane:
+  ruleset: x
+  interfaces: [{name: ixgbe0}, {name: eth0, xdp: off}, {name: eth1}]
+  ntuple:
+    - {match: {proto: tcp4, dport: 135}, action: drop, interfaces: [ixgbe0]}
+    - {match: {proto: udp, dport: 137}, action: drop, interfaces: [ixgbe0]}
+    - match: {src: 192.0.2.1}
+      action: queue 2
+      interfaces: [ixgbe0]
+    - {match: {src: 192.0.2.2}, action: queue 8, interfaces: [ixgbe0]}
+    - {match: {src: 192.0.2.0/24}, action: queue 1, interfaces: [ixgbe0]}
+    - {match: {proto: icmp}, action: drop, interfaces: [eth0]}
+    - {match: {vlan: 7}, action: cpu 1, interfaces: [eth1]}
+    - {match: {}, action: "cpu 0-1,700", interfaces: [eth1]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := rulePlacer{c: c, cpus: cpus.Machine{Possible: []int{0, 1}, Online: []int{0, 1}}, facts: func(name string) nicFacts {
+		switch name {
+		case "ixgbe0":
+			return nicFacts{driver: "ixgbe", features: map[string]bool{ntupleFeature: true}, queues: 8}
+		case "eth1":
+			return nicFacts{driver: "r8169", features: map[string]bool{vlanFeature: true}}
+		}
+		return nicFacts{driver: "r8169"}
+	}}
+	_, err = p.place()
+	if err == nil {
+		t.Fatal("all is well")
+	}
+	want := []string{
+		`/x/l2d.yaml:14:27: dataplane.ntuple[7].action: the machine has no CPU 700: want CPUs of 0-1`,
+		`/x/l2d.yaml:10:41: dataplane.ntuple[3].action: ixgbe0 has no receive queue 8: want a queue from 0 to 7, or more of channels`,
+		`/x/l2d.yaml:11:7: dataplane.ntuple[4]: ixgbe0 does not take "ip4 src 192.0.2.0/24 queue 1": its filters have one mask per port: want a rule that the NIC takes, or cpu N instead, which XDP does`,
+		`/x/l2d.yaml:12:7: dataplane.ntuple[5]: eth0 does not take "icmp drop": what the driver r8169 takes is not known; and its XDP is off: want xdp: auto or native for eth0`,
+		`/x/l2d.yaml:13:22: dataplane.ntuple[6].match.vlan: eth1 takes tags out of frames before XDP sees them: want features: {rx-vlan-hw-parse: false} for it in host.nics`,
+	}
+	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {
+		t.Errorf("%s\nnot\n%s", err, strings.Join(want, "\n"))
+	}
+	// Without them.
+	c.Dataplane.NTuple = c.Dataplane.NTuple[:3]
+	p.errs = nil
+	placed, err := p.place()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ntupleWant(placed["ixgbe0"])[valueKey]; got != "ip4 src 192.0.2.1 queue 2" {
+		t.Errorf("%q", got)
+	}
 }

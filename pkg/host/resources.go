@@ -20,7 +20,7 @@ func Kinds() []reconcile.Kind {
 	dial := dialOnce()
 	kinds := []reconcile.Kind{
 		NewSysctl(), &Link{"/"}, Port{}, &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"},
-		newWoL(dial), &PrivateFlags{dial}, newFEC(dial), &RSS{ethioctl.Kernel{}},
+		newWoL(dial), &PrivateFlags{dial}, newFEC(dial), &RSS{ethioctl.Kernel{}}, &NTuple{ethioctl.Kernel{}},
 		&Route{ofKernel}, &Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
 	}
 	for _, g := range nicGroups {
@@ -73,6 +73,11 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 	}
 	for i := range c.Host.Qdiscs {
 		out = append(out, qdiscResources(c.Path, &c.Host.Qdiscs[i])...)
+	}
+	// What is wrong with these is told by who prepares the dataplane.
+	placed, err := PlaceNTuples(c)
+	if err == nil {
+		out = append(out, ntupleResources(c, ethioctl.Kernel{}, placed)...)
 	}
 	work, err := cpuResources("/", c)
 	links, linkErrs := linkResources(c)

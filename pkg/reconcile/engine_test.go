@@ -536,3 +536,33 @@ func TestDrift(t *testing.T) {
 		t.Errorf("%s", log)
 	}
 }
+
+// bound is a table in which row b is never more than row a: it follows.
+type bound struct{ *table }
+
+func (k bound) Set(ctx context.Context, name string, to State) error {
+	if name == "b" && to["x"] > k.rows["a"]["x"] {
+		return errors.New("more than a has")
+	}
+	if err := k.table.Set(ctx, name, to); err != nil {
+		return err
+	}
+	if k.rows["b"]["x"] > k.rows["a"]["x"] {
+		k.rows["b"]["x"] = k.rows["a"]["x"]
+	}
+	return nil
+}
+
+// TestUndoneAgain: what can be undone only after what is undone after it is, in the end.
+func TestUndoneAgain(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "8"}, "b": {"x": "7"}})
+	e := New(t.TempDir(), slog.New(slog.DiscardHandler), bound{k})
+	list := []Resource{want("a", State{"x": "4"}), want("b", State{"x": "3"})}
+	p, err := e.Apply(t.Context(), mustPlan(t, e, list...), Options{Confirm: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Rollback(t.Context(), p.ID); err != nil || k.rows["a"]["x"] != "8" || k.rows["b"]["x"] != "7" || e.Pending() != nil {
+		t.Errorf("%v: %v", err, k.rows)
+	}
+}

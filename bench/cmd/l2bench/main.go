@@ -14,6 +14,7 @@ func main() {
 		Quick bench.QuickCmd `cmd:"" help:"Compare all devices under test in less than two minutes."`
 		Flows bench.FlowsCmd `cmd:"" help:"How fast flows begin, and what many of them cost, beside nftables."`
 		Rules bench.RulesCmd `cmd:"" help:"What rules, sets and maps cost, beside nftables."`
+		Micro bench.MicroCmd `cmd:"" help:"How long the programs take for a packet, by the kernel's test run."`
 
 		Compare bench.CompareCmd `cmd:"" help:"What became faster and slower between two runs."`
 		Report  bench.ReportCmd  `cmd:"" help:"Draw results, as a page for a browser."`

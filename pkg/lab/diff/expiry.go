@@ -114,5 +114,13 @@ func (t *trial) pause() {
 	t.burst = time.Now()
 }
 
+// burstSize is how many packets may come without a pause.
+func (t *trial) burstSize() int {
+	if t.countsConns {
+		return burstPackets / 2 // each waits for connCountAge
+	}
+	return burstPackets
+}
+
 // stalled tells whether a flow may have ended by itself.
 func (t *trial) stalled() bool { return t.expiry && time.Since(t.burst) > burstTime }

@@ -58,7 +58,7 @@ func (t *trial) traffic(ctx context.Context, packets int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if t.expiry && t.sent-t.burstSent >= burstPackets {
+		if t.expiry && t.sent-t.burstSent >= t.burstSize() {
 			t.pause()
 		}
 		if len(open) < most {

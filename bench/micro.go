@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Micro is how long a program takes for a packet on one of its paths, in one
+// round.
+type Micro struct {
+	Path  string `json:"path"`
+	Round int    `json:"round"`
+	Runs  int    `json:"runs"` // of which the median and the quartiles are, in nanoseconds
+	// One look at the clock is part of each.
+	Nanoseconds float64 `json:"ns"`
+	Low         float64 `json:"ns_low"`
+	High        float64 `json:"ns_high"`
+}
+
+// check refuses what no run can have measured.
+func (m Micro) check() error {
+	if err := checkName(m.Path); err != nil {
+		return err
+	}
+	if m.Round < 0 || m.Runs < 1 {
+		return errors.New("a number that cannot be")
+	}
+	for _, ns := range []float64{m.Nanoseconds, m.Low, m.High} {
+		if ns < 0 || ns > 1e10 {
+			return fmt.Errorf("%g ns", ns)
+		}
+	}
+	return nil
+}
+
+// microPath is what is measured: a program with a ruleset and a kind of packet.
+type microPath struct {
+	name    string
+	ruleset string // "": a program that only redirects
+	xdp     bool   // or TC
+	ipv6    bool
+	fresh   bool // each packet is the first of its flow
+	verdict uint32
+}
+
+// microPaths are all of them.
+func microPaths() []microPath {
+	paths := []microPath{{name: "XDP redirect only", xdp: true, verdict: xdpRedirect}}
+	plain := ruleLoad{}.filter()
+	for _, rules := range []struct{ name, text string }{
+		{"", plain},
+		{" NAT", plain + masquerade("ip") + masquerade("ip6")},
+	} {
+		for _, ipv6 := range []bool{false, true} {
+			what := " IPv4" + rules.name
+			if ipv6 {
+				what = " IPv6" + rules.name
+			}
+			paths = append(paths,
+				microPath{name: "XDP" + what + " established", ruleset: rules.text, xdp: true, ipv6: ipv6, verdict: xdpRedirect},
+				microPath{name: "TC" + what + " established", ruleset: rules.text, ipv6: ipv6, verdict: tcxRedirect},
+				microPath{name: "TC" + what + " new", ruleset: rules.text, ipv6: ipv6, fresh: true, verdict: tcxRedirect})
+		}
+	}
+	for _, n := range []int{1, 100, 1000} {
+		l := ruleLoad{rules: plainRule(n-1) + fmt.Sprintf("udp dport %d drop\n", targetPort)}
+		paths = append(paths, microPath{name: fmt.Sprintf("TC IPv4 drop at rule %d", n), ruleset: l.filter(), fresh: true, verdict: tcxDrop})
+	}
+	for _, n := range []int{10, 1000, 100_000} {
+		l := ruleLoad{sets: set("s", "type ipv4_addr;", addresses(n)), rules: "ip saddr @s drop\n"}
+		paths = append(paths, microPath{name: fmt.Sprintf("XDP IPv4 established, set of %d", n), ruleset: l.filter(), xdp: true, verdict: xdpRedirect})
+	}
+	return paths
+}
+
+// microLane is a path that is set up.
+type microLane struct {
+	microPath
+	router *microRouter
+	test   *tester
+	next   int // flow
+	began  time.Time
+}
+
+// newMicroLane begins the flow of a path whose flow is established.
+func newMicroLane(p microPath, r *microRouter) (*microLane, error) {
+	l := &microLane{microPath: p, router: r, test: r.forward}
+	if p.xdp {
+		l.test = r.xdp
+	}
+	if p.fresh {
+		l.next = 1 // flow 0 is the one that is established
+	}
+	if l.hasFlow() {
+		if err := r.establish(l.frame()); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name, err)
+		}
+		l.began = time.Now()
+	}
+	return l, nil
+}
+
+// hasFlow says that all packets are of one flow.
+func (l *microLane) hasFlow() bool { return l.ruleset != "" && !l.fresh }
+
+// frame is the next packet: of the next flow, if they are to be fresh.
+func (l *microLane) frame() []byte {
+	t := l.router.topology
+	from, to := GenAddr.Addr(), SinkAddr.Addr()
+	if l.ipv6 {
+		from, to = genAddr6.Addr(), sinkAddr6.Addr()
+	}
+	const ports = 1 << 15
+	source := netip.AddrPortFrom(from, uint16(firstPort+l.next%ports))
+	target := netip.AddrPortFrom(to, uint16(targetPort+l.next/ports))
+	if l.verdict == tcxDrop {
+		target = netip.AddrPortFrom(to, targetPort)
+	}
+	if l.fresh {
+		l.next++
+	}
+	return udpFrame(t.Gen.MAC, t.Ingress.MAC, source, target)
+}
+
+// measure runs the path's program for so many packets.
+func (l *microLane) measure(runs int) (Micro, error) {
+	took := make([]float64, 0, runs)
+	err := l.router.topology.InRouter(func() error {
+		for range runs {
+			verdict, _, t, err := l.test.run(l.frame())
+			if err != nil {
+				return err
+			}
+			if verdict != l.verdict {
+				return fmt.Errorf("returns %d, not %d", verdict, l.verdict)
+			}
+			took = append(took, float64(t.Nanoseconds()))
+		}
+		return nil
+	})
+	if err != nil {
+		return Micro{}, fmt.Errorf("%s: %w", l.name, err)
+	}
+	slices.Sort(took)
+	return Micro{
+		Path: l.name, Runs: runs,
+		Nanoseconds: quantile(took, 0.5), Low: quantile(took, 0.25), High: quantile(took, 0.75),
+	}, nil
+}
+
+// microRun sets all paths up and measures them in turns.
+func microRun(ctx context.Context, paths []microPath, binary string, o Options, runs int, progress func(string)) (r *Report, err error) {
+	routers := map[string]*microRouter{}
+	defer func() {
+		for _, m := range routers {
+			err = errors.Join(err, m.close())
+		}
+	}()
+	r = &Report{Environment: observe(ctx, o)}
+	var lanes []*microLane
+	for _, p := range paths {
+		progress("set up " + p.name)
+		m, ok := routers[p.ruleset]
+		if !ok {
+			if m, err = newMicroRouter(ctx, p.ruleset, binary); err != nil {
+				return nil, fmt.Errorf("%s: %w", p.name, err)
+			}
+			routers[p.ruleset] = m
+			if err := r.Environment.observeOffloads(m.topology); err != nil {
+				return nil, err
+			}
+		}
+		l, err := newMicroLane(p, m)
+		if err != nil {
+			return nil, err
+		}
+		lanes = append(lanes, l)
+	}
+	for _, l := range lanes {
+		if l.hasFlow() {
+			if err := l.router.settle(ctx, l.frame(), l.began); err != nil {
+				return nil, fmt.Errorf("%s: %w", l.name, err)
+			}
+		}
+	}
+	for i := range o.Repetitions {
+		for _, l := range lanes {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			m, err := l.measure(runs)
+			if err != nil {
+				return nil, err
+			}
+			m.Round = i
+			r.Micros = append(r.Micros, m)
+		}
+		progress(fmt.Sprintf("round %d of %d", i+1, o.Repetitions))
+	}
+	return r, nil
+}

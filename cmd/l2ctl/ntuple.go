@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/ethioctl"
+	"github.com/randomizedcoder/l2d/pkg/host"
+	"github.com/randomizedcoder/l2d/pkg/ntuple"
+)
+
+type ntupleCmd struct {
+	List ntupleListCmd `cmd:"" help:"Show where each rule is, and what it has matched."`
+	Test ntupleTestCmd `cmd:"" help:"Ask a NIC which kinds of rules it takes, and remove them again. Needs no daemon."`
+}
+
+type ntupleListCmd struct {
+	JSON bool `help:"Print JSON." name:"json"`
+}
+
+// Run implements the command.
+func (c *ntupleListCmd) Run(e *env) error {
+	list, err := e.client.NTuples(e.ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.out, list)
+	}
+	t := newTable(e.out)
+	t.row("INTERFACE", "RULE", "IN", "HITS", "NOT IN THE NIC, AS")
+	for _, r := range list {
+		place, hits := string(r.Place), "-"
+		if r.Place == api.PlaceNIC {
+			place = fmt.Sprintf("NIC, at %d", *r.Location)
+		}
+		if r.Hits != nil {
+			hits = fmt.Sprint(*r.Hits)
+		}
+		t.row(r.Interface, r.Rule, place, hits, r.Why)
+	}
+	return t.Flush()
+}
+
+type ntupleTestCmd struct {
+	Interface string `arg:"" help:"The network interface."`
+	JSON      bool   `help:"Print JSON." name:"json"`
+}
+
+// Run implements the command.
+func (c *ntupleTestCmd) Run(e *env) error {
+	nic, err := host.NTupleNIC(c.Interface)
+	if err != nil {
+		return err
+	}
+	list, there, err := ntuple.Probe(ethioctl.Kernel{}, c.Interface, nic)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return api.BadInput(fmt.Errorf("%s: no such interface", c.Interface))
+	case errors.Is(err, errors.ErrUnsupported):
+		return fmt.Errorf("%s: the driver %s has no such rules: all are for XDP", c.Interface, nic.Driver)
+	case err != nil:
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.out, list)
+	}
+	if !nic.NTuple {
+		fmt.Fprintf(e.out, "The feature rx-ntuple-filter is off: most drivers take no rules then.\n")
+	}
+	if len(there) > 0 {
+		fmt.Fprintf(e.out, "There are %d rules already, which may be in the way of others.\n", len(there))
+	}
+	t := newTable(e.out)
+	t.row("KIND OF RULE", "TAKEN", "REMARK")
+	for _, p := range list {
+		t.row(p.Kind, yes(p.Taken), p.Error+p.Use)
+	}
+	return t.Flush()
+}
