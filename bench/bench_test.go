@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -84,6 +85,31 @@ type liar struct{ *Redirect }
 
 func (liar) Promise() Promise {
 	return Promise{Source: GenAddr.Addr(), TTL: startTTL - 1}
+}
+
+// TestRunKeepsRounds: what was measured before a round that fails is there.
+func TestRunKeepsRounds(t *testing.T) {
+	needRoot(t)
+	o := testOptions()
+	o.Repetitions, o.Duration = 3, 50*time.Millisecond
+	d := &breaking{Redirect: &Redirect{}, after: 2}
+	r, err := Run(t.Context(), []Case{{Device: d, Flows: 16}}, o, func(s string) { t.Log(s) })
+	if err == nil || r == nil || len(r.Samples) != 2 {
+		t.Errorf("got %+v, %v; want two rounds and an error", r, err)
+	}
+}
+
+// breaking is a redirect that fails after some rounds.
+type breaking struct {
+	*Redirect
+	after int
+}
+
+func (d *breaking) Verify(context.Context) error {
+	if d.after--; d.after < 0 {
+		return errors.New("broken")
+	}
+	return nil
 }
 
 // TestEstablish lets the kernel masquerade: replies must come back to each

@@ -57,7 +57,7 @@ func (c *FlowsCmd) Run() error {
 		Command: "flows", Repetitions: c.Repetitions, Warmup: freshWarmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
 	}, func(s string) { fmt.Fprintln(os.Stderr, s) })
 	if err != nil {
-		return err
+		return r.saveFailed(c.JSON, err)
 	}
 	summaries := r.Summarize()
 	if err := r.save(c.JSON, summaries); err != nil {

@@ -29,6 +29,9 @@ type Record struct {
 // End is the last line of a file.
 type End struct {
 	Lines int `json:"lines"` // before it
+	// Failure is why the run did not come to its end; what was measured until then
+	// is kept, for people.
+	Failure string `json:"failure,omitempty"`
 }
 
 // Limits of a file that is read.
@@ -41,6 +44,10 @@ const (
 // WriteJSON writes the report as JSON lines. Summaries are for the reader's
 // convenience: all that is in them follows from the samples.
 func (r *Report) WriteJSON(w io.Writer, summaries []Summary) error {
+	return r.write(w, summaries, "")
+}
+
+func (r *Report) write(w io.Writer, summaries []Summary, failure string) error {
 	records := []Record{{Environment: &r.Environment}}
 	for i := range r.Samples {
 		records = append(records, Record{Sample: &r.Samples[i]})
@@ -54,7 +61,7 @@ func (r *Report) WriteJSON(w io.Writer, summaries []Summary) error {
 	for i := range summaries {
 		records = append(records, Record{Summary: &summaries[i]})
 	}
-	records = append(records, Record{End: &End{Lines: len(records)}})
+	records = append(records, Record{End: &End{Lines: len(records), Failure: failure}})
 	e := json.NewEncoder(w)
 	for _, record := range records {
 		if err := e.Encode(record); err != nil {
@@ -148,6 +155,9 @@ func (r *reader) line(b []byte) error {
 		if record.End.Lines != r.lines {
 			return fmt.Errorf("%d lines before the end, which has counted %d", r.lines, record.End.Lines)
 		}
+		if record.End.Failure != "" {
+			return fmt.Errorf("the run failed: %.200q", record.End.Failure)
+		}
 	}
 	return nil
 }
@@ -217,6 +227,15 @@ func (r *Report) save(name string, summaries []Summary) error {
 		return nil
 	}
 	return writeFile(name, func(w io.Writer) error { return r.WriteJSON(w, summaries) })
+}
+
+// saveFailed keeps what was measured until a run failed, if anything was. It returns
+// the error that the run failed with.
+func (r *Report) saveFailed(name string, failure error) error {
+	if name == "" || r == nil || len(r.Samples)+len(r.Micros) == 0 {
+		return failure
+	}
+	return errors.Join(failure, writeFile(name, func(w io.Writer) error { return r.write(w, nil, failure.Error()) }))
 }
 
 func writeFile(name string, write func(io.Writer) error) error {

@@ -154,7 +154,8 @@ func (l *microLane) measure(runs int) (Micro, error) {
 	}, nil
 }
 
-// microRun sets all paths up and measures them in turns.
+// microRun sets all paths up and measures them in turns. With an error, the report has
+// what was measured before.
 func microRun(ctx context.Context, paths []microPath, binary string, o Options, runs int, progress func(string)) (r *Report, err error) {
 	routers := map[string]*microRouter{}
 	defer func() {
@@ -169,34 +170,34 @@ func microRun(ctx context.Context, paths []microPath, binary string, o Options, 
 		m, ok := routers[p.ruleset]
 		if !ok {
 			if m, err = newMicroRouter(ctx, p.ruleset, binary); err != nil {
-				return nil, fmt.Errorf("%s: %w", p.name, err)
+				return r, fmt.Errorf("%s: %w", p.name, err)
 			}
 			routers[p.ruleset] = m
 			if err := r.Environment.observeOffloads(m.topology); err != nil {
-				return nil, err
+				return r, err
 			}
 		}
 		l, err := newMicroLane(p, m)
 		if err != nil {
-			return nil, err
+			return r, err
 		}
 		lanes = append(lanes, l)
 	}
 	for _, l := range lanes {
 		if l.hasFlow() {
 			if err := l.router.settle(ctx, l.frame(), l.began); err != nil {
-				return nil, fmt.Errorf("%s: %w", l.name, err)
+				return r, fmt.Errorf("%s: %w", l.name, err)
 			}
 		}
 	}
 	for i := range o.Repetitions {
 		for _, l := range lanes {
 			if err := ctx.Err(); err != nil {
-				return nil, err
+				return r, err
 			}
 			m, err := l.measure(runs)
 			if err != nil {
-				return nil, err
+				return r, err
 			}
 			m.Round = i
 			r.Micros = append(r.Micros, m)

@@ -39,7 +39,7 @@ func (c *MicroCmd) Run() error {
 	r, err := microRun(ctx, paths, c.L2d, Options{Command: "micro", Repetitions: c.Repetitions}, c.Runs,
 		func(s string) { fmt.Fprintln(os.Stderr, s) })
 	if err != nil {
-		return err
+		return r.saveFailed(c.JSON, err)
 	}
 	if err := r.save(c.JSON, nil); err != nil {
 		return err

@@ -52,7 +52,7 @@ func (c *QuickCmd) Run() error {
 		RouterCPU:   1,
 	}, func(s string) { fmt.Fprintln(os.Stderr, s) })
 	if err != nil {
-		return err
+		return r.saveFailed(c.JSON, err)
 	}
 	summaries := r.Summarize(references...)
 	if err := r.save(c.JSON, summaries); err != nil {

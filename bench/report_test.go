@@ -4,8 +4,12 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -182,6 +186,31 @@ func TestReadJSONRefuses(t *testing.T) {
 	}
 	if _, err := ReadJSON(strings.NewReader(strings.Join(good, "\n"))); err != nil {
 		t.Errorf("a good file: %v", err)
+	}
+}
+
+// TestSaveFailed: what was measured before a failure is kept, and no result.
+func TestSaveFailed(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "run.json")
+	failure := errors.New("the generator is out of frames")
+	if err := (*Report)(nil).saveFailed(name, failure); err != failure {
+		t.Errorf("without a report: %v", err)
+	}
+	if err := (&Report{}).saveFailed(name, failure); err != failure {
+		t.Errorf("without a sample: %v", err)
+	}
+	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nothing was measured, and there is a file: %v", err)
+	}
+	if err := (&Report{Samples: rounds("d", 3, 4)}).saveFailed(name, failure); !errors.Is(err, failure) {
+		t.Error(err)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil || !bytes.Contains(text, []byte(`"received":4`)) {
+		t.Errorf("%v: the samples are not in\n%s", err, text)
+	}
+	if _, err := ReadFile(name); err == nil || !strings.Contains(err.Error(), "line 4: the run failed") {
+		t.Errorf("a failed run passes for a whole one: %v", err)
 	}
 }
 

@@ -60,7 +60,7 @@ func (c *RulesCmd) Run() error {
 		Command: "rules", Repetitions: c.Repetitions, Warmup: warmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
 	}, func(s string) { fmt.Fprintln(os.Stderr, s) })
 	if err != nil {
-		return err
+		return r.saveFailed(c.JSON, err)
 	}
 	summaries := r.Summarize()
 	if err := r.save(c.JSON, summaries); err != nil {

@@ -21,7 +21,7 @@ type Options struct {
 }
 
 // Run sets all cases up and measures them in turns. Progress is told of each
-// step.
+// step. With an error, the report has what was measured before.
 func Run(ctx context.Context, cases []Case, o Options, progress func(string)) (r *Report, err error) {
 	if runtime.NumCPU() < 2 {
 		return nil, errors.New("needs two CPUs, one for the router")
@@ -37,18 +37,18 @@ func Run(ctx context.Context, cases []Case, o Options, progress func(string)) (r
 		progress("set up " + c.Device.Name())
 		l, err := newLane(ctx, c, o)
 		if err != nil {
-			return nil, err
+			return r, err
 		}
 		lanes = append(lanes, l)
 		if len(lanes) == 1 {
 			if err := r.Environment.observeOffloads(l.topology); err != nil {
-				return nil, err
+				return r, err
 			}
 		}
 		if d, ok := c.Device.(Describer); ok {
 			figures, err := d.Describe(ctx)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", c.Device.Name(), err)
+				return r, fmt.Errorf("%s: %w", c.Device.Name(), err)
 			}
 			r.Figures = append(r.Figures, figures...)
 		}
@@ -57,7 +57,7 @@ func Run(ctx context.Context, cases []Case, o Options, progress func(string)) (r
 		for _, l := range lanes {
 			s, err := l.measure(ctx)
 			if err != nil {
-				return nil, err
+				return r, err
 			}
 			s.Round = i
 			r.Samples = append(r.Samples, s)

@@ -144,7 +144,7 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 			return fmt.Errorf("csum_ipv6_flag: %w", err)
 		}
 	}
-	return nil
+	return checkMapCount(spec)
 }
 
 // makeMaps makes those maps of an object that are not there already. It returns

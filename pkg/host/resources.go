@@ -31,7 +31,10 @@ func Kinds() []reconcile.Kind {
 
 // Resources are what a configuration declares. A pattern stands for the sysctls
 // there are now; a sysctl that is named itself is not of a pattern's.
-func Resources(c *config.Config) ([]reconcile.Resource, error) {
+func Resources(c *config.Config) ([]reconcile.Resource, error) { return resources("/", c) }
+
+// resources are those of a machine whose files of interrupts and CPUs are below a root.
+func resources(root string, c *config.Config) ([]reconcile.Resource, error) {
 	s := NewSysctl()
 	b := sysctls{list: map[string]*reconcile.Resource{}, pattern: map[string]string{}}
 	var errs []error
@@ -79,7 +82,7 @@ func Resources(c *config.Config) ([]reconcile.Resource, error) {
 	if err == nil {
 		out = append(out, ntupleResources(c, ethioctl.Kernel{}, placed)...)
 	}
-	work, err := cpuResources("/", c)
+	work, err := cpuResources(root, c)
 	links, linkErrs := linkResources(c)
 	out = slices.Concat(links, out, work)
 	makers(c, out)

@@ -56,12 +56,16 @@ func contents(t *testing.T, root string) map[string]string {
 }
 
 // machineTree is a machine with CPUs 0 to 7, of which the first half is isolated.
-func machineTree() map[string]string {
+func machineTree() map[string]string { return treeOf(8, "0-3") }
+
+// treeOf is a machine with so many CPUs, and some of them isolated.
+func treeOf(cpus int, isolated string) map[string]string {
+	all := fmt.Sprintf("0-%d\n", cpus-1)
 	files := map[string]string{
-		"sys/devices/system/cpu/possible": "0-7\n", "sys/devices/system/cpu/online": "0-7\n",
-		"sys/devices/system/cpu/isolated": "0-3\n", "sys/devices/system/cpu/nohz_full": "0-3\n",
+		"sys/devices/system/cpu/possible": all, "sys/devices/system/cpu/online": all,
+		"sys/devices/system/cpu/isolated": isolated + "\n", "sys/devices/system/cpu/nohz_full": isolated + "\n",
 	}
-	for n := range 8 {
+	for n := range cpus {
 		dir := fmt.Sprintf("sys/devices/system/cpu/cpu%d/cpufreq/", n)
 		files[dir+"scaling_available_governors"] = "performance powersave schedutil \n"
 		files[dir+"scaling_governor"] = "schedutil\n"

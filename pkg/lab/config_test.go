@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The lab's copy of a configuration keeps all but the pins and the socket.
+// The lab's copy of a configuration keeps all but the pins, the socket, and what is of another machine.
 func TestCopyConfig(t *testing.T) {
 	for _, name := range []string{"l2", "hardened"} {
 		t.Run(name, func(t *testing.T) {
@@ -25,6 +25,9 @@ func TestCopyConfig(t *testing.T) {
 				if strings.Count(string(got), want) != 1 {
 					t.Errorf("want %q once in\n%s", want, got)
 				}
+			}
+			if strings.Contains(string(got), "cpus:") {
+				t.Errorf("CPUs of another machine in\n%s", got)
 			}
 			if name == "l2" && !strings.Contains(string(got), `xdp: "off"`) {
 				t.Errorf("xdp of br0 is not the string \"off\" in\n%s", got)

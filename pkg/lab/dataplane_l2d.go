@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -81,8 +82,9 @@ func (d *L2D) copyConfig(config string) error {
 	dataplane = set(dataplane, "ruleset", filepath.Base(d.ruleset))
 	dataplane = set(dataplane, "pin_path", d.lab.PinPath())
 	control = set(control, "socket", d.socket)
-	// What is declared of a host is of no router in a namespace, and in part of the
+	// What is declared of a host and its CPUs is of no router in a namespace, and in part of the
 	// machine that the lab is on.
+	dataplane = slices.DeleteFunc(dataplane, func(i yaml.MapItem) bool { return i.Key == "cpus" })
 	host := yaml.MapSlice{{Key: "state_dir", Value: filepath.Join(d.dir, "state")}}
 	tree = set(set(set(tree, "dataplane", dataplane), "control", control), "host", host)
 	out, err := yaml.Marshal(tree)

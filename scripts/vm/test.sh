@@ -21,6 +21,7 @@ links loader 15m -test.run=Encapsulated|WireGuard|VLAN -loader.links
 log pkg/lab/diff 10m -test.run=TestLog
 examples pkg/lab/diff 25m -test.run=TestExamples -diff.packets=200 -diff.parallel=1
 qdisc pkg/host 15m -test.run=TestQdisc
+plan pkg/host 15m -test.run=TestWholePlan -host.whole=4
 congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.machine
 tcnl pkg/tcnl 5m -tcnl.all
 nics pkg/host 10m -test.run=TestMachine|TestIsolated

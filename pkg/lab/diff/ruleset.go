@@ -170,7 +170,11 @@ func (r *router) enforce(ctx context.Context, text, pin string, l *loaded) (*enf
 	}
 	cfg.Policy = program
 	e := &enforcement{pin: pin, logs: program.Logs}
-	if err := r.self.do(func() (err error) { e.dp, err = loader.Apply(cfg); return err }); err != nil {
+	err = r.self.do(func() (err error) { e.dp, err = loader.Apply(cfg); return err })
+	if errors.Is(err, loader.ErrTooManyMaps) {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	for _, info := range program.Rules {
