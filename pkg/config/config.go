@@ -106,13 +106,15 @@ type Interface struct {
 	// XDP is XDPAuto, XDPNative or XDPOff. Generic XDP is never used.
 	XDP string `json:"xdp"`
 	// AQM says that the qdisc of the interface must see every packet that is
-	// sent there: XDP does not redirect past it.
+	// sent there: XDP does not redirect past it. It is so by default if the file
+	// declares a qdisc for the interface that decides about packets.
 	AQM bool `json:"aqm"`
 	// Optional says that the interface may be absent. It is attached when it
 	// appears.
 	Optional bool `json:"optional"`
 
-	at position
+	saysAQM bool // in the file
+	at      position
 }
 
 // Conntrack bounds the flow tables and sets the timeouts of flows.

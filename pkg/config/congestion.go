@@ -3,6 +3,7 @@
 package config
 
 import (
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +36,7 @@ var ecnModes = map[[2]string]int{
 // congestionControl reads how TCP of the host itself shares links, as sysctls.
 func (d *decoder) congestionControl(v node, c *Host) {
 	var list []Sysctl
+	var routes []Route
 	enforce := false
 	add := func(v node, name, value string) {
 		list = append(list, Sysctl{Name: name, Value: value, at: positionOf(v.n), key: v.key})
@@ -60,12 +62,55 @@ func (d *decoder) congestionControl(v node, c *Host) {
 			}
 		},
 		"ecn":     func(v node) { d.ecn(v, add) },
+		"routes":  func(v node) { routes = d.routeAlgorithms(v) },
 		"enforce": func(v node) { v.boolean(&enforce) },
 	})
 	for i := range list {
 		list[i].Enforce = enforce
 	}
 	c.Sysctls = append(c.Sysctls, list...)
+	for i := range routes {
+		routes[i].Enforce = enforce
+	}
+	c.Routes = routes
+}
+
+// Route is a route of the main table, which others make.
+type Route struct {
+	Prefix netip.Prefix `json:"prefix"`
+	// CongestionControl of connections by it; "none" leaves that to the default.
+	CongestionControl string `json:"congestion_control"`
+	// Enforce has it set again when something else has changed it.
+	Enforce bool `json:"enforce,omitempty"`
+
+	at  position
+	key string
+}
+
+// At is an error with the place of the route in a file.
+func (r *Route) At(file string) Error {
+	return Error{File: file, Line: r.at.line, Column: r.at.column, Key: r.key}
+}
+
+// routeAlgorithms reads congestion controls by prefix.
+func (d *decoder) routeAlgorithms(v node) (out []Route) {
+	seen := map[netip.Prefix]bool{}
+	v.entries("prefixes, such as {10.0.0.0/8: cubic}", func(name, v node) {
+		if !v.given(name) {
+			return
+		}
+		p, err := netip.ParsePrefix(name.text())
+		if err != nil || p != p.Masked() || p.Addr().Is4In6() || seen[p] {
+			name.fail("the prefix of a route, once, such as 10.0.0.0/8, 0.0.0.0/0 or fd00::/8")
+			return
+		}
+		seen[p] = true
+		r := Route{Prefix: p, at: positionOf(name.n), key: v.key}
+		if v.str(&r.CongestionControl, "the name of a congestion control, such as cubic, or none", isAlgorithm); r.CongestionControl != "" {
+			out = append(out, r)
+		}
+	})
+	return out
 }
 
 // isAlgorithm is what the kernel takes as a name: TCP_CA_NAME_MAX.

@@ -49,7 +49,9 @@ func TestCongestionControlProblems(t *testing.T) {
 		"ecn: {incoming: none, outgoing: accurate}": `host.congestion_control.ecn: "a mapping": not a combination that the kernel has: want incoming and outgoing: none and none`,
 		"ecn: {outgoing: classic}":                  `host.congestion_control.ecn: "a mapping": not a combination`,
 		"ecn: {fallback: 1}":                        `host.congestion_control.ecn.fallback: "1": want true or false`,
-		"algorithm: cubic":                          `host.congestion_control.algorithm: unknown key: want one of allowed, default, ecn, enforce`,
+		"routes: {10.0.0.1/8: cubic}":               `host.congestion_control.routes: "10.0.0.1/8": want the prefix of a route`,
+		"routes: {10.0.0.0/8: 5}":                   `host.congestion_control.routes.10.0.0.0/8: "5": want the name of a congestion control`,
+		"algorithm: cubic":                          `host.congestion_control.algorithm: unknown key: want one of allowed, default, ecn, enforce, routes`,
 	} {
 		if _, err := Parse("/x/l2d.yaml", []byte(least+"host:\n  congestion_control:\n    "+file+"\n")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v\nnot %s", file, err, want)

@@ -48,6 +48,7 @@ func Parse(path string, src []byte) (*Config, error) {
 	if len(d.errs) > 0 {
 		return nil, d.errs.sorted()
 	}
+	cfg.manageQueues()
 	dir := filepath.Dir(path)
 	if !cfg.Dataplane.Kernel() && !filepath.IsAbs(cfg.Dataplane.Ruleset) {
 		cfg.Dataplane.Ruleset = filepath.Join(dir, cfg.Dataplane.Ruleset)
@@ -160,7 +161,7 @@ func (d *decoder) interfaces(v node, c *Dataplane) {
 				v.str(&i.Name, "an interface name of 1 to 15 characters without spaces, / or :, other than lo", isInterfaceName)
 			},
 			"xdp":      func(v node) { v.oneOf(&i.XDP, XDPAuto, XDPNative, XDPOff) },
-			"aqm":      func(v node) { v.boolean(&i.AQM) },
+			"aqm":      func(v node) { v.boolean(&i.AQM); i.saysAQM = true },
 			"optional": func(v node) { v.boolean(&i.Optional) },
 		})
 		switch other, again := first[i.Name]; {

@@ -27,6 +27,8 @@ type Host struct {
 	Links []Link `json:"links,omitempty"`
 	// NICs are network interfaces, each once.
 	NICs []NIC `json:"nics,omitempty"`
+	// Routes are settings of routes that are there, each once.
+	Routes []Route `json:"routes,omitempty"`
 	// Qdiscs are those of network interfaces, each once.
 	Qdiscs []Qdisc `json:"qdiscs,omitempty"`
 	// Governors of CPUs, each CPU once.

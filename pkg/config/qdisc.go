@@ -63,6 +63,31 @@ func (d *decoder) qdiscs(v node, c *Host) {
 	})
 }
 
+// fifos are qdiscs that packets may go past: they send in the order of arrival.
+var fifos = []string{"", defaultQdisc, "noqueue", "pfifo", "bfifo", "pfifo_fast"}
+
+// manages tells whether a qdisc decides about packets, itself or at its queues.
+func (q *Qdisc) manages() bool {
+	kind := q.Root["kind"]
+	if kind == "mq" {
+		kind = q.Root["queues kind"]
+	}
+	return !slices.Contains(fifos, kind)
+}
+
+// manageQueues has the packets of an interface meet the qdisc that is declared for it,
+// if the file does not say otherwise.
+func (c *Config) manageQueues() {
+	for i := range c.Dataplane.Interfaces {
+		f := &c.Dataplane.Interfaces[i]
+		for j := range c.Host.Qdiscs {
+			if q := &c.Host.Qdiscs[j]; q.Name == f.Name && !f.saysAQM {
+				f.AQM = q.manages()
+			}
+		}
+	}
+}
+
 // isRootKind tells which kinds can be the root of an interface.
 func isRootKind(*tcnl.Kind) bool { return true }
 

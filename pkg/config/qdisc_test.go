@@ -142,3 +142,29 @@ func TestQdiscProblems(t *testing.T) {
 		}
 	}
 }
+
+// TestQueueManagers: XDP does not send past a qdisc that is declared, unless it may.
+func TestQueueManagers(t *testing.T) {
+	c, err := Parse("/x/l2d.yaml", []byte(`
+dataplane:
+  ruleset: x
+  interfaces: [{name: a}, {name: b}, {name: c}, {name: d}, {name: e, aqm: false}, {name: f, aqm: true}, {name: g}]
+host:
+  qdiscs:
+    a: dualpi2
+    b: pfifo
+    c: {root: {kind: mq, queues: fq}}
+    d: mq
+    e: cake
+    f: default
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{"a": true, "c": true, "f": true}
+	for _, i := range c.Dataplane.Interfaces {
+		if i.AQM != want[i.Name] {
+			t.Errorf("%s: %v", i.Name, i.AQM)
+		}
+	}
+}

@@ -25,10 +25,29 @@ const (
 // newValues are sysctls of a network namespace with values that the kernel may not know.
 var newValues = []string{congestionControl, allowedCongestionControl, "net.ipv4.tcp_ecn", "net.ipv4.tcp_ecn_option", "net.ipv4.tcp_ecn_option_beacon"}
 
+// noAlgorithm is that of a route that leaves it to the default.
+const noAlgorithm = "none"
+
 // trials are values of such sysctls that the kernel takes.
 type trials struct {
 	mu    sync.Mutex
 	takes map[string]bool
+}
+
+// ofKernel are those of the running kernel.
+var ofKernel = &trials{takes: map[string]bool{}}
+
+// load has the kernel load the congestion controls of some sysctls. Some are allowed by
+// being there, so that is before anything is compared with what is allowed.
+func load(list []*reconcile.Resource) {
+	for _, r := range list {
+		if r.Name != congestionControl && r.Name != allowedCongestionControl {
+			continue
+		}
+		for _, algorithm := range strings.Fields(r.Want[valueKey]) {
+			_ = ofKernel.try(congestionControl, algorithm) // the check tells
+		}
+	}
 }
 
 // try tells whether the kernel takes a value. It writes it in a network namespace that
@@ -60,38 +79,37 @@ func (t *trials) try(name, value string) error {
 }
 
 // refused are problems with values that the kernel does not take.
-func (s *Sysctl) refused(r *reconcile.Resource) (out []reconcile.Problem) {
-	if s.trials == nil || !slices.Contains(newValues, r.Name) {
+func (s *Sysctl) refused(r *reconcile.Resource) []reconcile.Problem {
+	switch {
+	case s.trials == nil || !slices.Contains(newValues, r.Name):
 		return nil
+	case r.Name == congestionControl, r.Name == allowedCongestionControl:
+		return s.trials.lacked(r, valueKey)
+	case s.trials.try(r.Name, r.Want[valueKey]) != nil:
+		return []reconcile.Problem{{Resource: r, Key: valueKey, Problem: "this kernel does not take it", Want: "a value that it knows: AccECN is in Linux 7"}}
 	}
-	problem := func(what, want string) {
-		out = append(out, reconcile.Problem{Resource: r, Key: valueKey, Problem: what, Want: want})
-	}
-	value := r.Want[valueKey]
-	switch r.Name {
-	case congestionControl, allowedCongestionControl:
-		for _, algorithm := range strings.Fields(value) {
-			if s.trials.try(congestionControl, algorithm) == nil {
-				continue
-			}
-			has := s.algorithms()
-			want := "one of " + strings.Join(has, ", ")
-			if near := nearest.Of(algorithm, has); near != "" {
-				want = near + ", or " + want
-			}
-			problem("this kernel has no congestion control "+algorithm, want)
+	return nil
+}
+
+// lacked are problems with the congestion controls that an attribute names.
+func (t *trials) lacked(r *reconcile.Resource, key string) (out []reconcile.Problem) {
+	for _, algorithm := range strings.Fields(r.Want[key]) {
+		if algorithm == noAlgorithm || t.try(congestionControl, algorithm) == nil {
+			continue
 		}
-	default:
-		if s.trials.try(r.Name, value) != nil {
-			problem("this kernel does not take it", "a value that it knows: AccECN is in Linux 7")
+		has := algorithms()
+		want := "one of " + strings.Join(has, ", ")
+		if near := nearest.Of(algorithm, has); near != "" {
+			want = near + ", or " + want
 		}
+		out = append(out, reconcile.Problem{Resource: r, Key: key, Problem: "this kernel has no congestion control " + algorithm, Want: want})
 	}
 	return out
 }
 
 // algorithms are the congestion controls that the kernel has, as far as they are loaded.
-func (s *Sysctl) algorithms() []string {
-	b, _ := os.ReadFile(s.path("net.ipv4.tcp_available_congestion_control"))
+func algorithms() []string {
+	b, _ := os.ReadFile(NewSysctl().path("net.ipv4.tcp_available_congestion_control"))
 	has := strings.Fields(string(b))
 	slices.Sort(has)
 	return has

@@ -83,10 +83,17 @@ func TestAllowedCongestionControls(t *testing.T) {
 		}
 		return strings.TrimSpace(string(b))
 	}
-	// Before the plan: it loads modules, and some of them are allowed by themselves.
-	before := read(congestionControl) + " " + read(allowedCongestionControl)
 	e := engine(t, t.TempDir(), NewSysctl())
-	plan, err := e.Plan(t.Context(), []reconcile.Resource{sysctl(congestionControl, "dctcp"), sysctl(allowedCongestionControl, "bbr dctcp reno")})
+	c, err := config.Parse("/x/l2d.yaml", []byte("dataplane: {ruleset: x, interfaces: [{name: a}]}\nhost: {congestion_control: {default: dctcp, allowed: [reno, dctcp, bbr]}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := Resources(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := read(congestionControl) + " " + read(allowedCongestionControl)
+	plan, err := e.Plan(t.Context(), list)
 	if err != nil {
 		t.Fatal(err)
 	}

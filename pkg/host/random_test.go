@@ -76,6 +76,8 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	nicHost(t)
+	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "route", "add", "10.77.0.0/16", "dev", "lo", "mtu", "1400")
 	root := tree(t, nicTree())
 	kinds := Kinds()
 	for i, k := range kinds {
@@ -119,6 +121,7 @@ func (r *rig) state(t *testing.T) map[string]string {
 		slices.Sort(lines) // of addresses of one network, the first to come is the first
 		out["ip "+args] = fmt.Sprint(strings.Join(lines, "\n"), err)
 	}
+	out["route"] = output(t, "ip", "-d", "route", "show", "10.77.0.0/16")
 	for _, name := range []string{"net.ipv4.ip_forward", "net.ipv4.conf.veth0.forwarding", "net.ipv4.tcp_ecn"} {
 		s, err := NewSysctl().Observe(t.Context(), name, []string{valueKey})
 		out[name] = fmt.Sprint(s, err)
@@ -159,6 +162,7 @@ func randomWants(r *rand.Rand) (out []reconcile.Resource) {
 		add(GovernorKind, cpu, governorRank, reconcile.State{valueKey: pick("performance", "powersave", "schedutil")})
 	}
 	out = append(out, randomLinks(r)...)
+	add(RouteKind, "10.77.0.0/16", routeRank, reconcile.State{algorithmKey: pick("reno", "bbr", noAlgorithm)})
 	add(SysctlKind, "net.ipv4.ip_forward", 0, reconcile.State{valueKey: pick("0", "1")})
 	add(SysctlKind, "net.ipv4.conf.veth0.forwarding", 1, reconcile.State{valueKey: pick("0", "1")})
 	add(SysctlKind, "net.ipv4.tcp_ecn", 1, reconcile.State{valueKey: pick("0", "1", "2")})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,7 +21,7 @@ func Kinds() []reconcile.Kind {
 	kinds := []reconcile.Kind{
 		NewSysctl(), &Link{"/"}, Port{}, &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"},
 		newWoL(dial), &PrivateFlags{dial}, newFEC(dial), &RSS{ethioctl.Kernel{}}, &NTuple{ethioctl.Kernel{}},
-		&Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
+		&Route{ofKernel}, &Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
 	}
 	for _, g := range nicGroups {
 		kinds = append(kinds, &Settings{g, dial})
@@ -57,12 +58,21 @@ func resources(root string, c *config.Config) ([]reconcile.Resource, error) {
 		}
 	}
 	out := make([]reconcile.Resource, 0, len(b.order))
+	load(slices.Collect(maps.Values(b.list)))
 	for _, n := range b.order {
 		out = append(out, *b.list[n])
 	}
 	for i := range c.Host.NICs {
 		list, err := nicResources(c.Path, &c.Host.NICs[i])
 		out, errs = append(out, list...), append(errs, err)
+	}
+	for i := range c.Host.Routes {
+		r := &c.Host.Routes[i]
+		at := r.At(c.Path)
+		out = append(out, reconcile.Resource{
+			Kind: RouteKind, Name: r.Prefix.String(), Want: reconcile.State{algorithmKey: r.CongestionControl}, Rank: routeRank, Enforce: r.Enforce,
+			At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+		})
 	}
 	for i := range c.Host.Qdiscs {
 		out = append(out, qdiscResources(c.Path, &c.Host.Qdiscs[i])...)
@@ -87,6 +97,9 @@ func absent(n *config.NIC) bool {
 	_, err := link(n.Name)
 	return errors.Is(err, fs.ErrNotExist)
 }
+
+// routeRank is behind those of links and addresses, which come with routes.
+const routeRank = qdiscRank - 1
 
 // qdiscRank is behind those of NICs: a change of channels makes queues anew.
 const qdiscRank = nicRank + 60

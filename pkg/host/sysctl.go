@@ -34,7 +34,7 @@ type Sysctl struct {
 
 // NewSysctl returns the kind for the running kernel.
 func NewSysctl() *Sysctl {
-	return &Sysctl{Root: "/proc/sys", trials: &trials{takes: map[string]bool{}}}
+	return &Sysctl{Root: "/proc/sys", trials: ofKernel}
 }
 
 // Name implements [reconcile.Kind].
