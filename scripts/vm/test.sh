@@ -71,6 +71,14 @@ run() {
 	return $code
 }
 
+# twice runs a suite again if it fails: the clock of an emulated machine may stand
+# still on a busy host, which its kernel complains of.
+twice() {
+	run "$@" && return
+	echo "== vm: $1 on Linux $2 failed, once more"
+	run "$@"
+}
+
 failed=
 while read -r name package timeout arguments; do
 	[ -n "$name" ] || continue
@@ -81,7 +89,7 @@ while read -r name package timeout arguments; do
 	machines=
 	for kernel in $kernels; do
 		# shellcheck disable=SC2086 # a list
-		run "$name" "$kernel" "$package" "$timeout" $arguments >"$tree/$kernel.log" 2>&1 </dev/null &
+		twice "$name" "$kernel" "$package" "$timeout" $arguments >"$tree/$kernel.log" 2>&1 </dev/null &
 		machines="$machines $!:$kernel"
 	done
 	for machine in $machines; do
