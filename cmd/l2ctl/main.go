@@ -39,6 +39,7 @@ type cli struct {
 
 	Check     checkCmd     `cmd:"" help:"Check a configuration and its ruleset, up to the kernel's verifier. Changes nothing."`
 	Status    statusCmd    `cmd:"" help:"Show the daemon and its dataplane."`
+	Top       topCmd       `cmd:"" help:"Show what goes through: interfaces, CPUs, drops, hosts, flows, queues."`
 	Doctor    doctorCmd    `cmd:"" help:"Look at the host, and say what is not as it should be and what to do about it. Changes nothing."`
 	Flows     flowsCmd     `cmd:"" help:"List and delete tracked flows."`
 	Rules     rulesCmd     `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`

@@ -84,6 +84,7 @@ func run(ctx context.Context, opt options) error {
 	go d.purgeSets(ctx)
 	go d.followClock(ctx)
 	go d.followHost(ctx)
+	go d.forgetTalkers(ctx)
 	notifyReady()
 	slog.Info("ready", "version", version, "socket", cfg.Control.Socket)
 	d.wait(ctx)

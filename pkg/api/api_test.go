@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/revision"
 )
@@ -44,6 +45,9 @@ func (m *memory) Status(context.Context) (Status, error) {
 }
 func (m *memory) Rules(context.Context) (Rules, error) {
 	return Rules{Text: "table ip x {\n}\n", Rules: []Rule{{Family: "ip", Table: "x", Chain: "c", Handle: 4, Text: "drop", Packets: 1 << 60}}}, m.note("rules")
+}
+func (m *memory) Sample(context.Context) (*observe.Sample, error) {
+	return &observe.Sample{Host: "l2", Hosts: []observe.Host{{Address: netip.MustParseAddr("fd00::1"), Up: 0.5}}}, m.note("sample")
 }
 func (m *memory) NTuples(context.Context) ([]NTuple, error) {
 	return []NTuple{{Interface: "eth0", Rule: "tcp4 dport 9 drop", Place: PlaceXDP, Hits: new(uint64)}}, m.note("ntuple")
@@ -129,6 +133,7 @@ func TestCalls(t *testing.T) {
 		got   any
 	}{
 		{func() (any, error) { return c.Status(ctx) }, "status", Status{Version: "v1", PID: 7, Attached: true, Rules: 3}},
+		{func() (any, error) { return c.Sample(ctx) }, "sample", &observe.Sample{Host: "l2", Hosts: []observe.Host{{Address: netip.MustParseAddr("fd00::1"), Up: 0.5}}}},
 		{func() (any, error) { return c.HostPlan(ctx) }, "plan", &reconcile.Plan{Resources: 5}},
 		{func() (any, error) { return c.HostApply(ctx, HostOptions{}) }, "apply {0s 0 false }", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
 		{func() (any, error) { return c.HostApply(ctx, HostOptions{time.Minute, 7, true, "a & b"}) }, "apply {1m0s 7 true a & b}", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/revision"
 )
@@ -24,6 +25,8 @@ type SetName struct {
 type Service interface {
 	Status(ctx context.Context) (Status, error)
 	Rules(ctx context.Context) (Rules, error)
+	// Sample returns what there is to see at this moment.
+	Sample(ctx context.Context) (*observe.Sample, error)
 	// NTuples returns the rules that sort packets before all else, and where they are.
 	NTuples(ctx context.Context) ([]NTuple, error)
 	Flows(ctx context.Context, f flow.Filter) ([]flow.Flow, error)
