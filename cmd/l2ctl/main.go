@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/internal/buildinfo"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/doctor"
@@ -34,8 +35,8 @@ const (
 
 // cli is the command line.
 type cli struct {
-	Socket  string           `help:"Control socket of the daemon." default:"${socket}" env:"L2D_SOCKET" placeholder:"PATH"`
-	Version kong.VersionFlag `help:"Print the version and exit."`
+	Socket  string         `help:"Control socket of the daemon." default:"${socket}" env:"L2D_SOCKET" placeholder:"PATH"`
+	Version buildinfo.Flag `help:"Print the version, the commit and the layout of flows."`
 
 	Check     checkCmd     `cmd:"" help:"Check a configuration and its ruleset, up to the kernel's verifier. Changes nothing."`
 	Status    statusCmd    `cmd:"" help:"Show the daemon and its dataplane."`
@@ -54,6 +55,10 @@ type cli struct {
 	Reload    reloadCmd    `cmd:"" help:"Have the daemon read its files again. Bad files change nothing."`
 	Detach    detachCmd    `cmd:"" help:"Load the ruleset into nftables and remove the dataplane."`
 	Lab       LabCmd       `cmd:"" help:"Try it: a router and its surroundings as network namespaces."`
+
+	Completion completionCmd `cmd:"" help:"Print a script that completes commands in a shell: source <(l2ctl completion bash)"`
+	Complete   completeCmd   `cmd:"" hidden:"" passthrough:""`
+	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page."`
 }
 
 // env is what commands run with.
@@ -73,13 +78,7 @@ func main() {
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var c cli
 	exit := -1
-	parser, err := kong.New(&c,
-		kong.Name("l2ctl"),
-		kong.Description("Checks rulesets and controls a running l2d."),
-		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath, "areas": strings.Join(doctor.Names(), ", "), "interfaces": strings.Join(diff.DefaultInterfaces, ",")},
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exit = code }),
-	)
+	parser, err := newParser(&c, stdout, stderr, func(code int) { exit = code })
 	if err != nil {
 		panic(err) // a wrong struct tag
 	}
@@ -93,6 +92,17 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	err = kctx.Run(&env{ctx: ctx, out: stdout, client: api.NewClient(c.Socket)})
 	return report(stderr, err)
+}
+
+// newParser reads command lines.
+func newParser(c *cli, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("l2ctl"),
+		kong.Description("Checks rulesets and controls a running l2d."),
+		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath, "areas": strings.Join(doctor.Names(), ", "), "interfaces": strings.Join(diff.DefaultInterfaces, ",")},
+		kong.Writers(stdout, stderr),
+		kong.Exit(exit),
+	)
 }
 
 // report prints an error once and returns the exit code for it.
