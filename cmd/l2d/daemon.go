@@ -235,6 +235,7 @@ func fixed(running, cfg *config.Config) error {
 		{"host.state_dir", running.Host.StateDir, cfg.Host.StateDir},
 		{"control.socket", running.Control.Socket, cfg.Control.Socket},
 		{"metrics.listen", running.Metrics.Listen, cfg.Metrics.Listen},
+		{"metrics.rules", fmt.Sprint(running.Metrics.Rules), fmt.Sprint(cfg.Metrics.Rules)},
 		{"log.format", running.Log.Format, cfg.Log.Format},
 	} {
 		if k.was != k.is {
