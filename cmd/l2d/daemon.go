@@ -23,6 +23,7 @@ import (
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 // daemon keeps a dataplane as its files say. It is the api.Service.
@@ -55,6 +56,7 @@ type daemon struct {
 	talkers   observe.Talkers
 	names     observe.Names
 	host      hostState
+	services  *service.Manager
 }
 
 // newDaemon returns one that has to choose what to start with, for a configuration
@@ -67,7 +69,8 @@ func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 		return d.withFlows(func(t *flow.Table) error { return t.Each(yield) })
 	}}
 	d.host.dataplane.d = d
-	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane)...)
+	d.services = newServices(c)
+	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services)...)
 	d.host.engine.Undone = d.host.undone
 	d.host.revisions = revisionsOf(c.Host.StateDir)
 	return d
