@@ -32,6 +32,17 @@ func (d *daemon) Sample(ctx context.Context) (*observe.Sample, error) {
 	}
 	s.Attached, s.Version, s.Problems = st.Attached, st.Version, problems(&st)
 	s.Host, _ = os.Hostname()
+	for _, v := range d.services.Statuses(ctx) {
+		state := "ended"
+		if v.Running {
+			state = "runs"
+		}
+		if v.Error != "" {
+			state = "not well"
+			s.Problems = append(s.Problems, v.Name+": "+v.Error)
+		}
+		s.Services = append(s.Services, observe.Service{Name: v.Name, State: state, Text: v.Error})
+	}
 	return s, nil
 }
 
