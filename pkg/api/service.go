@@ -22,6 +22,8 @@ type SetName struct {
 // concurrently. Errors of input are marked with BadInput; what does not exist
 // is fs.ErrNotExist.
 type Service interface {
+	Services
+
 	Status(ctx context.Context) (Status, error)
 	Rules(ctx context.Context) (Rules, error)
 	// NTuples returns the rules that sort packets before all else, and where they are.
