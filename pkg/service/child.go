@@ -38,7 +38,7 @@ type child struct {
 	// stop is closed when it is to end, leave when nobody is to watch it any more, done
 	// when either has been done.
 	stop, leave, done chan struct{}
-	logs       *logTail
+	logs              *logTail
 
 	mu      sync.Mutex
 	unit    *Unit // its limits can change
