@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 // daemon keeps a dataplane as its files say. It is the api.Service.
@@ -51,6 +53,7 @@ type daemon struct {
 	stopFlows context.CancelFunc
 	flows     flow.Hub
 	host      hostState
+	services  *service.Manager
 }
 
 // newDaemon returns one that has to choose what to start with, for a configuration
@@ -59,7 +62,8 @@ func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d := &daemon{started: time.Now(), level: level, path: c.Path}
 	d.flows.Changed = d.listenFlows
 	d.host.dataplane.d = d
-	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane)...)
+	d.services = newServices(c)
+	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services)...)
 	d.host.engine.Undone = d.host.undone
 	d.host.revisions = revisionsOf(c.Host.StateDir)
 	return d
@@ -125,6 +129,9 @@ func (d *daemon) replace(ctx context.Context, p *enforce.Plan) error {
 	d.setNATLog(p.Config.NAT)
 	logReplaced(p, dp, time.Since(begin))
 	d.tidy(ctx, p)
+	// Compiling and loading take several times the memory that the daemon has use
+	// for until the next change: back to the system, beside the work.
+	go debug.FreeOSMemory()
 	return nil
 }
 
@@ -232,6 +239,7 @@ func fixed(running, cfg *config.Config) error {
 		{"host.state_dir", running.Host.StateDir, cfg.Host.StateDir},
 		{"control.socket", running.Control.Socket, cfg.Control.Socket},
 		{"metrics.listen", running.Metrics.Listen, cfg.Metrics.Listen},
+		{"metrics.rules", fmt.Sprint(running.Metrics.Rules), fmt.Sprint(cfg.Metrics.Rules)},
 		{"log.format", running.Log.Format, cfg.Log.Format},
 	} {
 		if k.was != k.is {

@@ -26,6 +26,8 @@ bbr3 pkg/bbr3 15m
 congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.machine
 tcnl pkg/tcnl 5m -tcnl.all
 nics pkg/host 10m -test.run=TestMachine|TestIsolated
+radios pkg/host 5m -test.run=TestRadio
+capture pkg/nlmon 5m
 '
 
 # What the machine of a suite has besides.
