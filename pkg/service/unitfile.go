@@ -35,7 +35,7 @@ func unitFile(u *Unit) File {
 			fmt.Fprintf(&b, "%s=%s\n", key, value)
 		}
 	}
-	b.WriteString("# Made by l2d from " + u.Service.Key() + ": changes here are undone.\n[Unit]\n")
+	b.WriteString("# Made by l2d for the service " + u.Name + ": changes here are undone.\n[Unit]\n")
 	line("Description", u.Name+", run by l2d")
 	line("StartLimitIntervalSec", "0") // it does not give up
 	b.WriteString("\n[Service]\n")
