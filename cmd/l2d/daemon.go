@@ -70,7 +70,7 @@ func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	}}
 	d.host.dataplane.d = d
 	d.services = newServices(c)
-	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services)...)
+	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services, d.services.Slices)...)
 	d.host.engine.Undone = d.host.undone
 	d.host.revisions = revisionsOf(c.Host.StateDir)
 	return d

@@ -85,6 +85,8 @@ func handler(s Service, log *slog.Logger) http.Handler {
 		return struct{}{}, s.HostRollback(r.Context(), r.PathValue("id"))
 	})
 
+	serviceActions(s, handle)
+
 	handle("POST /v1/reload", func(r *http.Request) (any, error) { return s.Reload(r.Context()) })
 	handle("POST /v1/detach", func(r *http.Request) (any, error) {
 		fallback, err := boolOf(r, "fallback", true)

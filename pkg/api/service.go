@@ -23,6 +23,8 @@ type SetName struct {
 // concurrently. Errors of input are marked with BadInput; what does not exist
 // is fs.ErrNotExist.
 type Service interface {
+	Services
+
 	Status(ctx context.Context) (Status, error)
 	Rules(ctx context.Context) (Rules, error)
 	// Sample returns what there is to see at this moment.
