@@ -53,6 +53,7 @@ type cli struct {
 	Revisions revisionsCmd `cmd:"" help:"List what was applied to the host, or show one and how it differs."`
 	Qdisc     qdiscCmd     `cmd:"" help:"Show the qdiscs of interfaces with what they have counted."`
 	Services  servicesCmd  `cmd:"" help:"Show and restart the daemons around the dataplane."`
+	LLM       llmCmd       `cmd:"" name:"llm" help:"Ask the language model."`
 	Reload    reloadCmd    `cmd:"" help:"Have the daemon read its files again. Bad files change nothing."`
 	Capture   captureCmd   `cmd:"" help:"Capture what the kernel and programs tell each other of radios. Needs no daemon."`
 	Detach    detachCmd    `cmd:"" help:"Load the ruleset into nftables and remove the dataplane."`

@@ -4,10 +4,15 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 
+	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/daemons"
+	"github.com/randomizedcoder/l2d/pkg/llama"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
@@ -65,4 +70,18 @@ func (d *daemon) ServiceLogs(ctx context.Context, name string, lines int) ([]str
 // ServiceConfig implements api.Service.
 func (d *daemon) ServiceConfig(ctx context.Context, name string) (service.Shown, error) {
 	return d.services.Show(ctx, name)
+}
+
+// AskLLM implements api.Service.
+func (d *daemon) AskLLM(ctx context.Context, instance, question string, tokens int) (llama.Answer, error) {
+	list := d.services.UnitsOf(llama.Name)
+	for _, u := range list {
+		if instance == "" || u.Name == llama.UnitName(instance) {
+			return llama.Ask(ctx, u, question, tokens)
+		}
+	}
+	if len(list) == 0 {
+		return llama.Answer{}, api.BadInput(errors.New("services.llama has no instance that runs"))
+	}
+	return llama.Answer{}, fmt.Errorf("instance %s: %w", instance, fs.ErrNotExist)
 }

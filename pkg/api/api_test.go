@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/llama"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/revision"
@@ -110,6 +111,9 @@ func (m *memory) ServiceLogs(_ context.Context, name string, lines int) ([]strin
 func (m *memory) ServiceConfig(_ context.Context, name string) (service.Shown, error) {
 	return service.Shown{Name: name}, m.note("config %s", name)
 }
+func (m *memory) AskLLM(_ context.Context, instance, question string, tokens int) (llama.Answer, error) {
+	return llama.Answer{Text: "42"}, m.note("ask %s %q %d", instance, question, tokens)
+}
 func (m *memory) Reload(context.Context) (Reloaded, error) {
 	return Reloaded{Changed: true, Rules: 9, Took: time.Second}, m.note("reload")
 }
@@ -157,6 +161,7 @@ func TestCalls(t *testing.T) {
 		{func() (any, error) { return nil, c.RestartService(ctx, "../a b") }, "restart ../a b", nil},
 		{func() (any, error) { return c.ServiceLogs(ctx, "radvd", 7) }, "logs radvd 7", []string{"a line"}},
 		{func() (any, error) { return c.ServiceConfig(ctx, "radvd") }, "config radvd", service.Shown{Name: "radvd"}},
+		{func() (any, error) { return c.AskLLM(ctx, "qwen", "a & b?", 9) }, `ask qwen "a & b?" 9`, llama.Answer{Text: "42"}},
 		{func() (any, error) { return c.Reload(ctx) }, "reload", Reloaded{true, 9, time.Second}},
 		{func() (any, error) { return c.Detach(ctx, true) }, "detach true", Detached{true}},
 		{func() (any, error) { return c.Detach(ctx, false) }, "detach false", Detached{false}},

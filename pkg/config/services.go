@@ -20,12 +20,15 @@ type Services struct {
 	Slices []Slice `json:"slices,omitempty"`
 	// Radvd is nil if it is not wanted.
 	Radvd *Radvd `json:"radvd,omitempty"`
+	// Llama are instances, each once.
+	Llama []Llama `json:"llama,omitempty"`
 }
 
 func (d *decoder) services(v node, c *Services) {
 	v.mapping(map[string]field{
 		"slices": func(v node) { d.slices(v, c) },
 		"radvd":  func(v node) { d.radvd(v, c) },
+		"llama":  func(v node) { d.llamas(v, c) },
 	})
 }
 

@@ -4,6 +4,7 @@
 package daemons
 
 import (
+	"github.com/randomizedcoder/l2d/pkg/llama"
 	"github.com/randomizedcoder/l2d/pkg/radvd"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
@@ -12,5 +13,6 @@ import (
 func All() []service.Daemon {
 	return []service.Daemon{
 		radvd.New(),
+		llama.New(),
 	}
 }

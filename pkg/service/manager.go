@@ -237,12 +237,16 @@ func (m *Manager) check(ctx context.Context, u *Unit) error {
 	if err == nil {
 		return nil
 	}
-	// Checkers quote what they do not like.
+	return errors.New(m.masked(u, err.Error())) // checkers quote what they do not like
+}
+
+// masked is what a daemon has said, without its secrets.
+func (m *Manager) masked(u *Unit, text string) string {
 	var secrets []string
 	for i := range u.Files {
 		secrets = append(secrets, u.Files[i].Secrets...)
 	}
-	return errors.New(mask(m.store.key, err.Error(), secrets, nil))
+	return mask(m.store.key, text, secrets, nil)
 }
 
 // Observe implements [reconcile.Kind].
@@ -612,7 +616,7 @@ func (m *Manager) await(ctx context.Context, u *Unit) error {
 		case s.Error == "" && s.PID == pid:
 			return nil
 		case s.Error != "" && s.Restarts-restarts >= hopeless:
-			return fmt.Errorf("service %s: it ends again and again: %s", u.Name, s.Exit)
+			return fmt.Errorf("service %s: it ends again and again: %s%s", u.Name, s.Exit, m.lastWords(ctx, u))
 		case s.Error != "" && time.Now().After(end):
 			return fmt.Errorf("service %s: %s", u.Name, s.Error)
 		case s.Error == "":
@@ -624,6 +628,16 @@ func (m *Manager) await(ctx context.Context, u *Unit) error {
 		case <-time.After(moment):
 		}
 	}
+}
+
+// lastWords are the last lines of a service that does not come up, for an error.
+func (m *Manager) lastWords(ctx context.Context, u *Unit) string {
+	const few = 3
+	lines, err := m.runners[u.Mode].Logs(ctx, u.Name, few)
+	if err != nil || len(lines) == 0 {
+		return ""
+	}
+	return ": it has written: " + m.masked(u, strings.Join(lines, " / "))
 }
 
 // record is what is noted of a service that runs.

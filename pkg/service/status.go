@@ -145,3 +145,20 @@ func (m *Manager) find(name string) (*Unit, error) {
 	}
 	return u, nil
 }
+
+// UnitsOf returns what the services of a daemon are, with their secrets: those that run, and those
+// that are watched.
+func (m *Manager) UnitsOf(daemon string) (out []*Unit) {
+	m.mu.Lock()
+	all := slices.Clone(m.watched)
+	m.mu.Unlock()
+	for _, name := range m.recorded() {
+		all = append(all, m.installed(name, m.record(name)))
+	}
+	for _, u := range all {
+		if u != nil && u.Daemon == daemon {
+			out = append(out, u)
+		}
+	}
+	return out
+}
