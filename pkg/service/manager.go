@@ -150,7 +150,7 @@ func (m *Manager) resource(u *Unit, at config.Error) reconcile.Resource {
 	m.mu.Unlock()
 	want[stateKey] = up
 	return reconcile.Resource{
-		Kind: KindName, Name: u.Name, Want: want, Rank: rank,
+		Kind: KindName, Name: u.Name, Want: want, Rank: rank, Enforce: u.Enforce,
 		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
 	}
 }

@@ -27,12 +27,16 @@ congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.mach
 tcnl pkg/tcnl 5m -tcnl.all
 nics pkg/host 10m -test.run=TestMachine|TestIsolated
 radios pkg/host 5m -test.run=TestRadio
+groups pkg/service 10m -test.run=TestLife|TestKilled|TestLimits|TestGroups
+units pkg/service 10m -test.run=TestUnits|TestBits
+radvd pkg/radvd 5m -test.run=TestSLAAC
 capture pkg/nlmon 5m
 '
 
 # What the machine of a suite has besides.
 options() {
 	case $1 in
+	units | radvd) echo "-systemd" ;;
 	nics) echo "-cpus 4 -nic virtio-net-pci -nic e1000e -nic vmxnet3" \
 		"-append isolcpus=domain,managed_irq,2-3 -append nohz_full=2-3 -append rcu_nocbs=2-3" ;;
 	esac
