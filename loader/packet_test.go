@@ -321,13 +321,14 @@ func (w *wire) receive(what string, ok func(packet) bool) packet {
 
 // drain returns what has come in until now.
 func (w *wire) drain() []packet {
-	time.Sleep(30 * time.Millisecond)
+	// What is on its way waits for the softirqs of a busy machine.
+	const quiet = 100 * time.Millisecond
 	var all []packet
 	for {
 		select {
 		case p := <-w.frames:
 			all = append(all, p)
-		default:
+		case <-time.After(quiet):
 			return all
 		}
 	}
