@@ -39,7 +39,7 @@ static __always_inline int copy_headers(struct __sk_buff *skb, struct pkt *p,
 			&p->nh[offsetof(struct ipv6hdr, hop_limit)], 1,
 			BPF_F_RECOMPUTE_CSUM);
 	}
-	if (len < sizeof(*ip) || len > 60)
+	if (!in_bounds(len, sizeof(*ip), 60))
 		return -1;
 	__builtin_memset(s->buffer, 0, 60);
 	if (ctx_load(skb, L3_OFF(p), s->buffer, len) < 0)

@@ -70,7 +70,7 @@ func (h *hostState) applied(a *api.HostApplied, c *config.Config, notice string)
 // undone notes that what was in force before is so again.
 func (h *hostState) undone(id, why string) {
 	h.settle(id, revision.Undone)
-	c, err := h.latest()
+	c, err := h.latestConfig()
 	if err != nil {
 		slog.Error("what is in force after a change was undone is not known", "err", err)
 	}
@@ -81,16 +81,17 @@ func (h *hostState) undone(id, why string) {
 	h.notice = fmt.Sprintf("what was before change %s is in force, not the files: %s", id, why)
 }
 
-// latest is the configuration of the latest revision that is in force; nil if there
-// is none.
-func (h *hostState) latest() (*config.Config, error) {
+// latest is the latest revision that is in force; nil if there is none.
+func (h *hostState) latest() (*revision.Revision, error) {
 	list, err := h.revisions.List()
-	if err != nil {
+	return latest(list), err
+}
+
+// latestConfig is its configuration.
+func (h *hostState) latestConfig() (*config.Config, error) {
+	r, err := h.latest()
+	if err != nil || r == nil {
 		return nil, err
-	}
-	r := latest(list)
-	if r == nil {
-		return nil, nil
 	}
 	return config.Parse("", []byte(r.Text))
 }
@@ -104,13 +105,9 @@ func (h *hostState) settle(id string, fate revision.Fate) {
 
 // inForce is the revision that a plan is of, if that is the latest in force; else nil.
 func (h *hostState) inForce(p *enforce.Plan) (*revision.Revision, error) {
-	list, err := h.revisions.List()
-	if err != nil {
-		return nil, err
-	}
-	r := latest(list)
+	r, err := h.latest()
 	if r == nil || !r.Same(&revision.Revision{Text: p.Config.Text, Ruleset: p.Text}) {
-		return nil, nil
+		return nil, err
 	}
 	return r, nil
 }
@@ -175,8 +172,12 @@ func (d *daemon) startHost(ctx context.Context) {
 		defer d.host.noted(n, nil, nil)
 	}
 	list, err := hostkinds.Resources(p.Config)
+	var plan *reconcile.Plan
 	if err == nil {
-		_, _, err = d.applyHost(ctx, list, 0)
+		plan, err = d.host.engine.Plan(ctx, list)
+	}
+	if err == nil {
+		_, err = d.applyHost(ctx, plan, 0)
 	}
 	if err != nil {
 		slog.Error("the host is not as declared", "err", err)
@@ -186,27 +187,22 @@ func (d *daemon) startHost(ctx context.Context) {
 	d.host.set(p.Config, len(list), nil)
 }
 
-// applyHost brings resources into the state that is wanted.
-func (d *daemon) applyHost(ctx context.Context, list []reconcile.Resource, confirm time.Duration) (*reconcile.Plan, *reconcile.Pending, error) {
-	p, err := d.host.engine.Plan(ctx, list)
-	if err != nil {
-		return nil, nil, api.BadInput(err)
-	}
+// applyHost makes the changes of a plan.
+func (d *daemon) applyHost(ctx context.Context, p *reconcile.Plan, confirm time.Duration) (*reconcile.Pending, error) {
 	gate, err := hostkinds.LinksGate()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	pending, err := d.host.engine.Apply(ctx, p, reconcile.Options{Confirm: confirm, Gates: []reconcile.Gate{gate}})
-	return p, pending, err
+	return d.host.engine.Apply(ctx, p, reconcile.Options{Confirm: confirm, Gates: []reconcile.Gate{gate}})
 }
 
-// planHost is all that a configuration declares, and the changes that this takes. All that
-// is wrong with it is in one error.
-func (d *daemon) planHost(ctx context.Context, p *enforce.Plan) ([]reconcile.Resource, *reconcile.Plan, error) {
+// planHost is the changes that all that a configuration declares takes. All that is wrong
+// with it is in one error.
+func (d *daemon) planHost(ctx context.Context, p *enforce.Plan) (*reconcile.Plan, error) {
 	list, err := hostkinds.Resources(p.Config)
 	list = append(list, d.host.dataplane.resource(p))
 	plan, err2 := d.host.engine.Plan(ctx, list)
-	return list, plan, errors.Join(err, err2)
+	return plan, errors.Join(err, err2)
 }
 
 // HostPlan implements api.Service.
@@ -217,7 +213,7 @@ func (d *daemon) HostPlan(ctx context.Context) (*reconcile.Plan, error) {
 	if err != nil {
 		return nil, api.BadInput(err)
 	}
-	_, plan, err := d.planHost(ctx, p)
+	plan, err := d.planHost(ctx, p)
 	return plan, api.BadInput(err)
 }
 
@@ -240,7 +236,7 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (api.HostAp
 	if err != nil {
 		return api.HostApplied{}, api.BadInput(err)
 	}
-	list, _, err := d.planHost(ctx, p)
+	plan, err := d.planHost(ctx, p)
 	if err != nil {
 		return api.HostApplied{}, api.BadInput(err)
 	}
@@ -248,13 +244,13 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (api.HostAp
 	if err != nil {
 		return api.HostApplied{}, err
 	}
-	a := api.HostApplied{}
+	a := api.HostApplied{Plan: plan}
 	if same != nil && same.Runtime == o.Runtime {
 		a.Revision = same.Number
-		a.Plan, a.Pending, err = d.applyHost(ctx, list, o.Confirm)
+		a.Pending, err = d.applyHost(ctx, plan, o.Confirm)
 	} else {
 		a.Revision = d.host.note(p, o)
-		a.Plan, a.Pending, err = d.applyHost(ctx, list, o.Confirm)
+		a.Pending, err = d.applyHost(ctx, plan, o.Confirm)
 		d.host.noted(a.Revision, a.Pending, err)
 	}
 	if err != nil {

@@ -22,10 +22,20 @@ func init() {
 	ingress("", "", func(r *Generator) string { return "fwd to " + r.Quoted() })
 	ingress("4", "", func(r *Generator) string { return "fwd ip to " + r.Next4() })
 	ingress("6", "", func(r *Generator) string { return "fwd ip6 to " + r.Next6() })
-	ingress("", "", func(r *Generator) string {
-		return "reject with icmpx " + r.Pick("port-unreachable", "host-unreachable")
-	})
-	ingress("", "tcp", func(r *Generator) string { return "reject with tcp reset" })
-	ingress("4", "", func(r *Generator) string { return "reject with icmp " + r.Pick("net-unreachable", "admin-prohibited") })
-	ingress("6", "", func(r *Generator) string { return "reject with icmpv6 " + r.Pick("no-route", "addr-unreachable") })
+	reject := func(net, transport, with string, codes ...string) {
+		ingress(net, transport, func(r *Generator) string {
+			text := "reject with " + with
+			if len(codes) > 0 {
+				text += " " + r.Pick(codes...)
+			}
+			if !KernelRejectsFrames() {
+				return ""
+			}
+			return text
+		})
+	}
+	reject("", "", "icmpx", "port-unreachable", "host-unreachable")
+	reject("", "tcp", "tcp reset")
+	reject("4", "", "icmp", "net-unreachable", "admin-prohibited")
+	reject("6", "", "icmpv6", "no-route", "addr-unreachable")
 }

@@ -5,11 +5,12 @@ package ethnl
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/internal/nlerr"
 )
 
 // Client talks to the kernel about the interfaces of the network namespace that it
@@ -62,24 +63,7 @@ func (c *Client) call(command uint8, link string, flags netlink.HeaderFlags, add
 	}
 	m := genetlink.Message{Header: genetlink.Header{Command: command, Version: unix.ETHTOOL_GENL_VERSION}, Data: data}
 	answer, err := c.conn.Execute(m, c.family.ID, netlink.Request|flags)
-	return answer, explain(err)
-}
-
-// explain has the driver's words in front, and an interface that is not there as
-// [fs.ErrNotExist].
-func explain(err error) error {
-	var op *netlink.OpError
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, unix.ENODEV):
-		return fmt.Errorf("no such interface: %w", fs.ErrNotExist)
-	case errors.As(err, &op) && op.Message != "":
-		return fmt.Errorf("%s: %w", op.Message, op.Err)
-	case errors.As(err, &op):
-		return op.Err
-	}
-	return err
+	return answer, nlerr.Explain(err)
 }
 
 // one is the only answer.

@@ -6,10 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/internal/nlerr"
 )
 
 // Client talks to the kernel about the interfaces of the network namespace that it
@@ -150,30 +151,16 @@ func (c *Client) execute(command uint16, flags netlink.HeaderFlags, m *message) 
 	return answer, explain(err)
 }
 
-// explain has the kernel's words in front, and an interface that is not there as
-// [fs.ErrNotExist].
+// explain is [nlerr.Explain]. A qdisc or a class that is missing is not
+// [fs.ErrNotExist]: the interface is there.
 func explain(err error) error {
 	var op *netlink.OpError
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, unix.ENODEV):
-		return fmt.Errorf("no such interface: %w", fs.ErrNotExist)
-	case errors.As(err, &op) && op.Message != "":
-		return fmt.Errorf("%s: %w", op.Message, errno(op.Err))
-	case errors.As(err, &op):
-		return errno(op.Err)
+	if errors.As(err, &op) && errors.Is(op.Err, unix.ENOENT) {
+		missing := *op
+		missing.Err = errMissing
+		err = &missing
 	}
-	return err
-}
-
-// errno is the kernel's error alone. Of a qdisc or a class that is missing it is
-// not [fs.ErrNotExist]: the interface is there.
-func errno(err error) error {
-	if errors.Is(err, unix.ENOENT) {
-		return errMissing
-	}
-	return err
+	return nlerr.Explain(err)
 }
 
 var errMissing = errors.New("no such kind, qdisc or class")

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -60,7 +61,8 @@ func init() {
 	protocol := func(name string, proto byte, message func(t *trial, o *odd) []byte) {
 		alone(name, func(t *trial, o *odd) []byte {
 			toRouter := o.h.dst == t.ports[o.port].addrs[o.v].Addr()
-			if toRouter || t.ports[o.other].wan || o.h.dst.Less(o.h.src) || proto == protoMH && o.v == 0 {
+			if toRouter || t.ports[o.other].wan || o.h.dst.Less(o.h.src) || proto == protoMH && o.v == 0 ||
+				proto == protoDCCP && tracksDCCP() {
 				return nil
 			}
 			o.h.proto = proto
@@ -112,6 +114,13 @@ func init() {
 	protocol("mobility", protoMH, func(t *trial, o *odd) []byte {
 		return []byte{59, 0, byte(t.IntN(6)), 0, 0, 0, 0, 0}
 	})
+}
+
+// tracksDCCP tells whether the kernel's connection tracking knows the states of DCCP,
+// as it does before Linux 6.17, and l2d does not.
+func tracksDCCP() bool {
+	_, err := os.Stat("/proc/sys/net/netfilter/nf_conntrack_dccp_loose")
+	return err == nil
 }
 
 // freshPort is a source port that no session has.
