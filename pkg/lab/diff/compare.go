@@ -244,6 +244,7 @@ func join(list []parsed) []byte {
 		h.ttl, h.tos, h.id = p.ip[8], p.ip[1], uint16(p.id)
 	} else {
 		h.ttl, h.tos = p.ip[7], p.ip[0]<<4|p.ip[1]>>4
+		h.label = binary.BigEndian.Uint32(p.ip) & 0xfffff
 	}
 	return h.wrap(th)
 }
