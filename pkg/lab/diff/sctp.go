@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	register(kind{name: "sctp", weight: 8, begin: func(t *trial) *session {
+	begin := func(t *trial) *session {
 		s := t.newSession()
 		if t.tuples[s.tuple()] {
 			return nil
@@ -18,6 +18,13 @@ func init() {
 		s.proto = unix.IPPROTO_SCTP
 		s.scriptSCTP()
 		return s
+	}
+	register(kind{name: "sctp", weight: 8, begin: begin})
+	register(kind{name: "sctp that rules are about", weight: 60, begin: func(t *trial) *session {
+		if !t.asksSCTP {
+			return nil
+		}
+		return begin(t)
 	}})
 	register(kind{name: "udp-lite", weight: 4, begin: func(t *trial) *session {
 		s := t.newSession()
