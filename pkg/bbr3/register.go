@@ -19,7 +19,8 @@ import (
 // Pins in the directory of a [Registration].
 const (
 	linkPin  = "link"
-	statsPin = "stats"
+	statsPin = "stats" // goes on through replacements
+	socksPin = "sockets"
 )
 
 // Entries of bbr3_stats.
@@ -96,10 +97,12 @@ func (r Registration) register(s Settings) (c Change, err error) {
 	ops := coll.Maps[bbr3MapBbr3Ops]
 	if there != nil {
 		c.Replaced = true
-		err = update(there, ops)
+		if err = update(there, ops); err == nil {
+			err = r.repin(socksPin, coll.Maps[bbr3MapBbr3Socks])
+		}
 	} else {
 		c.Made = true
-		err = r.attach(ops, coll.Maps[bbr3MapBbr3Stats])
+		err = r.attach(ops, coll.Maps[bbr3MapBbr3Stats], coll.Maps[bbr3MapBbr3Socks])
 	}
 	if err != nil {
 		return Change{}, err
@@ -149,8 +152,9 @@ func (r Registration) open() (link.Link, *ebpf.Map, error) {
 	return l, stats, nil
 }
 
-// attach registers ops and pins what keeps it.
-func (r Registration) attach(ops, stats *ebpf.Map) (err error) {
+// attach registers ops and pins what keeps it, the link last: without that pin it is
+// not registered, whatever a crash has left.
+func (r Registration) attach(ops, stats, socks *ebpf.Map) (err error) {
 	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
 		return err
 	}
@@ -162,20 +166,27 @@ func (r Registration) attach(ops, stats *ebpf.Map) (err error) {
 		return err
 	}
 	defer l.Close()
-	// What a crash has left, which the link's pin would be there without.
-	if err := os.Remove(r.pin(statsPin)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := errors.Join(r.repin(statsPin, stats), r.repin(socksPin, socks)); err != nil {
 		return err
-	}
-	copied, err := stats.Clone() // the pin outlives it
-	if err != nil {
-		return err
-	}
-	defer copied.Close()
-	if err := copied.Pin(r.pin(statsPin)); err != nil {
-		return fmt.Errorf("pin %s: %w", r.pin(statsPin), err)
 	}
 	if err := l.Pin(r.pin(linkPin)); err != nil {
 		return fmt.Errorf("pin %s: %w", r.pin(linkPin), err)
+	}
+	return nil
+}
+
+// repin pins a map in the place of another one.
+func (r Registration) repin(name string, m *ebpf.Map) error {
+	if err := os.Remove(r.pin(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	clone, err := m.Clone() // which knows of no pin
+	if err != nil {
+		return err
+	}
+	defer clone.Close()
+	if err := clone.Pin(r.pin(name)); err != nil {
+		return fmt.Errorf("pin %s: %w", r.pin(name), err)
 	}
 	return nil
 }
@@ -208,7 +219,7 @@ func (r Registration) Unregister(drain bool) error {
 	if s.Connections > 0 && !drain {
 		return fmt.Errorf("congestion control %s: %w: %d", r.name(), ErrInUse, s.Connections)
 	}
-	return errors.Join(os.Remove(r.pin(linkPin)), os.Remove(r.pin(statsPin)), os.Remove(r.Dir))
+	return errors.Join(os.Remove(r.pin(linkPin)), os.Remove(r.pin(statsPin)), os.Remove(r.pin(socksPin)), os.Remove(r.Dir))
 }
 
 // Status is what is registered.
