@@ -29,8 +29,7 @@ enum {
 	STAT_BEGUN,
 	STAT_ENDED,
 	STAT_WITHOUT_STATE, /* no memory was to be had: they are Reno's */
-	STAT_IDENTITY, /* of build and settings; the loader's */
-	STATS,
+	STATS = 16, /* the loader has the others; builds to come have as many */
 };
 
 /* Counts go on through an upgrade. Connections begin and end in softirqs, too. */

@@ -11,10 +11,12 @@ import (
 	"os/signal"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/metrics"
 )
 
@@ -70,7 +72,8 @@ func run(ctx context.Context, opt options) error {
 		}
 	}()
 	if cfg.Metrics.Listen != "" {
-		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, metrics.Options{Rules: cfg.Metrics.Rules}, slog.Default()); err != nil {
+		o := metrics.Options{Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{metrics.NewBBR3Collector(hostkinds.BBR3, slog.Default())}}
+		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, o, slog.Default()); err != nil {
 			return err
 		}
 	}

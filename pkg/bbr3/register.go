@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -29,6 +30,11 @@ const (
 	statEnded
 	statWithoutState
 	statIdentity
+	statLossThreshold // of the settings; times are in microseconds
+	statProbeRTTInterval
+	statECN
+	statECNMaxRTT
+	numStats
 )
 
 // ErrTaken says that the kernel has a congestion control of that name already.
@@ -83,8 +89,8 @@ func (r Registration) register(s Settings) (c Change, err error) {
 	if there != nil {
 		defer there.Close()
 		defer stats.Close()
-		var id uint64
-		if err := stats.Lookup(statIdentity, &id); err != nil || id == identity(r.name(), s) {
+		now, err := readStatus(stats)
+		if err != nil || now.Has(s) {
 			return c, err
 		}
 	}
@@ -107,7 +113,7 @@ func (r Registration) register(s Settings) (c Change, err error) {
 	if err != nil {
 		return Change{}, err
 	}
-	return c, coll.Maps[bbr3MapBbr3Stats].Put(statIdentity, identity(r.name(), s))
+	return c, s.note(coll.Maps[bbr3MapBbr3Stats])
 }
 
 // load loads the object, with the statistics that there are, if any.
@@ -225,6 +231,8 @@ func (r Registration) Unregister(drain bool) error {
 // Status is what is registered.
 type Status struct {
 	Registered bool `json:"registered"`
+	// Settings are those that connections begin with.
+	Settings Settings `json:"settings"`
 	// Connections that use it now; Begun are all since it was registered.
 	Connections uint64 `json:"connections"`
 	Begun       uint64 `json:"begun"`
@@ -232,7 +240,7 @@ type Status struct {
 	// Reno does.
 	WithoutState uint64 `json:"without_state"`
 
-	identity uint64
+	build uint64
 }
 
 // Status reads what is registered.
@@ -243,19 +251,39 @@ func (r Registration) Status() (Status, error) {
 	}
 	defer l.Close()
 	defer stats.Close()
-	s := Status{Registered: true}
-	var counts [statIdentity + 1]uint64
-	for _, key := range []uint32{statEnded, statBegun, statWithoutState, statIdentity} { // what has ended has begun before
-		if err := stats.Lookup(key, &counts[key]); err != nil {
+	return readStatus(stats)
+}
+
+func readStatus(m *ebpf.Map) (Status, error) {
+	var v [numStats]uint64
+	// What has ended has begun before.
+	for _, key := range []uint32{statEnded, statBegun, statWithoutState, statIdentity, statLossThreshold, statProbeRTTInterval, statECN, statECNMaxRTT} {
+		if err := m.Lookup(key, &v[key]); err != nil {
 			return Status{}, err
 		}
 	}
-	s.Begun, s.WithoutState, s.identity = counts[statBegun], counts[statWithoutState], counts[statIdentity]
-	s.Connections = s.Begun - counts[statEnded]
-	return s, nil
+	return Status{
+		Registered: true, Begun: v[statBegun], Connections: v[statBegun] - v[statEnded], WithoutState: v[statWithoutState], build: v[statIdentity],
+		Settings: Settings{
+			LossThreshold: int(v[statLossThreshold]), ProbeRTTInterval: time.Duration(v[statProbeRTTInterval]) * time.Microsecond,
+			ECN: v[statECN] != 0, ECNMaxRTT: time.Duration(v[statECNMaxRTT]) * time.Microsecond,
+		},
+	}, nil
 }
 
-// Has tells whether it is registered as these settings say.
-func (s Status) Has(name string, settings Settings) bool {
-	return s.Registered && s.identity == identity(name, settings.withDefaults())
+// note writes down what is registered now.
+func (s Settings) note(m *ebpf.Map) error {
+	ecn := uint64(0)
+	if s.ECN {
+		ecn = 1
+	}
+	return errors.Join(
+		m.Put(statLossThreshold, uint64(s.LossThreshold)), m.Put(statProbeRTTInterval, uint64(s.ProbeRTTInterval.Microseconds())),
+		m.Put(statECN, ecn), m.Put(statECNMaxRTT, uint64(s.ECNMaxRTT.Microseconds())), m.Put(statIdentity, build()),
+	)
+}
+
+// Has tells whether it is registered as this build has it with these settings.
+func (s Status) Has(settings Settings) bool {
+	return s.Registered && s.build == build() && s.Settings == settings.withDefaults()
 }
