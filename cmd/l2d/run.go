@@ -55,6 +55,7 @@ func run(ctx context.Context, opt options) error {
 		return errors.Join(err, sock.Close())
 	}
 	defer d.close()
+	defer d.services.Close()
 	go d.startServices(ctx)
 
 	srv := api.Server(d, slog.Default())
@@ -72,8 +73,11 @@ func run(ctx context.Context, opt options) error {
 		}
 	}()
 	if cfg.Metrics.Listen != "" {
-		o := metrics.Options{Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{metrics.NewBBR3Collector(hostkinds.BBR3, slog.Default())}}
-		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, o, slog.Default()); err != nil {
+		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, metrics.Options{
+			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{
+				metrics.NewServiceCollector(d, slog.Default()), metrics.NewBBR3Collector(hostkinds.BBR3, slog.Default()),
+			},
+		}, slog.Default()); err != nil {
 			return err
 		}
 	}
@@ -88,6 +92,7 @@ func run(ctx context.Context, opt options) error {
 	go d.purgeSets(ctx)
 	go d.followClock(ctx)
 	go d.followHost(ctx)
+	go d.forgetTalkers(ctx)
 	notifyReady()
 	slog.Info("ready", "version", version, "socket", cfg.Control.Socket)
 	d.wait(ctx)
