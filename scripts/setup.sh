@@ -26,7 +26,7 @@ GO_ROOT=/usr/local/go
 RUN='make:make git:git nft:nftables ip:iproute2 iperf3:iperf3 ping:iputils-ping
 traceroute:traceroute tcpdump:tcpdump ethtool:ethtool curl:curl
 kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server pdns_recursor:pdns-recursor
-dhclient:isc-dhcp-client dnsmasq:dnsmasq-base
+dhclient:isc-dhcp-client dnsmasq:dnsmasq-base radvd:radvd
 /etc/ssl/certs/ca-certificates.crt:ca-certificates'
 TEST='clang-format-19:clang-format-19 bpftool:bpftool gcc:gcc
 /usr/include/stdlib.h:libc6-dev clang-19:clang-19
@@ -42,7 +42,7 @@ die() { say "$*"; exit 1; }
 
 # Services of packages that are installed now; those that were there before
 # are the administrator's.
-SERVICES='kea-dhcp4-server kea-dhcp4 kea-dhcp6-server kea-dhcp6 pdns-recursor knot iperf3'
+SERVICES='kea-dhcp4-server kea-dhcp4 kea-dhcp6-server kea-dhcp6 pdns-recursor knot iperf3 radvd'
 
 have() {
 	case $1 in

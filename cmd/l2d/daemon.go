@@ -21,6 +21,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 // daemon keeps a dataplane as its files say. It is the api.Service.
@@ -51,6 +52,7 @@ type daemon struct {
 	stopFlows context.CancelFunc
 	flows     flow.Hub
 	host      hostState
+	services  *service.Manager
 }
 
 // newDaemon returns one that has to choose what to start with, for a configuration
@@ -59,7 +61,8 @@ func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d := &daemon{started: time.Now(), level: level, path: c.Path}
 	d.flows.Changed = d.listenFlows
 	d.host.dataplane.d = d
-	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane)...)
+	d.services = newServices(c)
+	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services)...)
 	d.host.engine.Undone = d.host.undone
 	d.host.revisions = revisionsOf(c.Host.StateDir)
 	return d

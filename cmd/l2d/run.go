@@ -53,6 +53,7 @@ func run(ctx context.Context, opt options) error {
 		return errors.Join(err, sock.Close())
 	}
 	defer d.close()
+	go d.startServices(ctx)
 
 	srv := api.Server(d, slog.Default())
 	go func() {

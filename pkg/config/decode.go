@@ -24,6 +24,8 @@ type decoder struct {
 	errs List
 	// needCPUs are values that mean dataplane.cpus.
 	needCPUs []node
+	// withSlice are the services, which may be in a slice.
+	withSlice []*Service
 	// anchors are the values that a name was given to.
 	anchors map[string]ast.Node
 }
@@ -104,6 +106,8 @@ func (d *decoder) config(v node, c *Config) {
 		"conntrack": func(v node) { d.conntrack(v, &c.Conntrack) },
 		"nat":       func(v node) { d.nat(v, &c.NAT) },
 		"host":      func(v node) { d.host(v, &c.Host) },
+		"network":   func(v node) { d.network(v, &c.Network) },
+		"services":  func(v node) { d.services(v, &c.Services) },
 		"control":   func(v node) { d.control(v, &c.Control) },
 		"metrics":   func(v node) { d.metrics(v, &c.Metrics) },
 		"log":       func(v node) { d.log(v, &c.Log); log = v },
@@ -112,6 +116,9 @@ func (d *decoder) config(v node, c *Config) {
 		log.failf("level "+c.Log.Level+" leaves out what nat.log writes", "level info or debug")
 	}
 	d.checkCPUs(c)
+	c.fillNetwork()
+	d.checkSlices(&c.Services)
+	d.checkRadvd(c)
 	// A section that is broken already has its own error.
 	if ok && len(d.errs) == 0 {
 		d.required(c, at)
