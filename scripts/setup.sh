@@ -28,7 +28,7 @@ traceroute:traceroute tcpdump:tcpdump ethtool:ethtool curl:curl
 kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server pdns_recursor:pdns-recursor
 dhclient:isc-dhcp-client dnsmasq:dnsmasq-base radvd:radvd
 /etc/ssl/certs/ca-certificates.crt:ca-certificates'
-TEST='clang-format-19:clang-format-19 bpftool:bpftool gcc:gcc
+TEST='promtool:prometheus clang-format-19:clang-format-19 bpftool:bpftool gcc:gcc
 /usr/include/stdlib.h:libc6-dev clang-19:clang-19
 /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev
 knotd:knot dig:bind9-dnsutils'
@@ -42,7 +42,7 @@ die() { say "$*"; exit 1; }
 
 # Services of packages that are installed now; those that were there before
 # are the administrator's.
-SERVICES='kea-dhcp4-server kea-dhcp4 kea-dhcp6-server kea-dhcp6 pdns-recursor knot iperf3 radvd'
+SERVICES='kea-dhcp4-server kea-dhcp4 kea-dhcp6-server kea-dhcp6 pdns-recursor knot iperf3 radvd prometheus prometheus-node-exporter'
 
 have() {
 	case $1 in

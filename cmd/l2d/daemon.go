@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -128,6 +129,9 @@ func (d *daemon) replace(ctx context.Context, p *enforce.Plan) error {
 	d.setNATLog(p.Config.NAT)
 	logReplaced(p, dp, time.Since(begin))
 	d.tidy(ctx, p)
+	// Compiling and loading take several times the memory that the daemon has use
+	// for until the next change: back to the system, beside the work.
+	go debug.FreeOSMemory()
 	return nil
 }
 
@@ -235,6 +239,7 @@ func fixed(running, cfg *config.Config) error {
 		{"host.state_dir", running.Host.StateDir, cfg.Host.StateDir},
 		{"control.socket", running.Control.Socket, cfg.Control.Socket},
 		{"metrics.listen", running.Metrics.Listen, cfg.Metrics.Listen},
+		{"metrics.rules", fmt.Sprint(running.Metrics.Rules), fmt.Sprint(cfg.Metrics.Rules)},
 		{"log.format", running.Log.Format, cfg.Log.Format},
 	} {
 		if k.was != k.is {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -46,6 +47,30 @@ type hostState struct {
 	err       error
 	notice    string // why the files are not in force
 	undoneID  string // of the change that was undone last
+	applies   map[string]uint64
+}
+
+// count notes what became of a configuration: one of api.ApplyResults.
+func (h *hostState) count(result string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.applies == nil {
+		h.applies = map[string]uint64{}
+	}
+	h.applies[result]++
+}
+
+// countApply counts it by the error.
+func (h *hostState) countApply(err error) {
+	var said *api.Error
+	switch {
+	case err == nil:
+		h.count(api.ApplyDone)
+	case api.IsBadInput(err), errors.As(err, &said):
+		h.count(api.ApplyRefused)
+	default:
+		h.count(api.ApplyFailed)
+	}
 }
 
 // set notes what is in force, or why what is declared is not.
@@ -69,6 +94,7 @@ func (h *hostState) applied(a *api.HostApplied, c *config.Config, notice string)
 
 // undone notes that what was in force before is so again.
 func (h *hostState) undone(id, why string) {
+	h.count(api.ApplyUndone)
 	h.settle(id, revision.Undone)
 	c, err := h.latestConfig()
 	if err != nil {
@@ -151,7 +177,7 @@ func (h *hostState) status() *api.Host {
 	pending := h.engine.Pending()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := &api.Host{Resources: h.resources, Drift: h.drift, Pending: pending, Notice: h.notice}
+	s := &api.Host{Resources: h.resources, Drift: h.drift, Pending: pending, Notice: h.notice, Applies: maps.Clone(h.applies)}
 	if h.err != nil {
 		s.Error = h.err.Error()
 	}
@@ -227,9 +253,10 @@ func (d *daemon) HostApply(ctx context.Context, o api.HostOptions) (api.HostAppl
 	return a, err
 }
 
-func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (api.HostApplied, error) {
+func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (_ api.HostApplied, err error) {
 	d.host.one.Lock()
 	defer d.host.one.Unlock()
+	defer func() { d.host.countApply(err) }()
 	if p := d.host.engine.Pending(); p != nil {
 		return api.HostApplied{}, hostError(fmt.Errorf("%w: %s", reconcile.ErrPending, p.ID))
 	}

@@ -70,7 +70,7 @@ func run(ctx context.Context, opt options) error {
 		}
 	}()
 	if cfg.Metrics.Listen != "" {
-		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, slog.Default()); err != nil {
+		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, metrics.Options{Rules: cfg.Metrics.Rules}, slog.Default()); err != nil {
 			return err
 		}
 	}

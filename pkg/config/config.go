@@ -164,6 +164,8 @@ func (c *Control) RunDir() string { return filepath.Dir(c.Socket) }
 type Metrics struct {
 	// Listen is an IP address and TCP port, or empty for no endpoint.
 	Listen string `json:"listen"`
+	// Rules has a series for each rule.
+	Rules bool `json:"rules"`
 }
 
 // Log levels and formats.

@@ -259,6 +259,7 @@ func (d *decoder) metrics(v node, c *Metrics) {
 		"listen": func(v node) {
 			v.str(&c.Listen, `an IP address and a port, such as 127.0.0.1:9465 or [::1]:9465, or "" for no endpoint`, isListen)
 		},
+		"rules": func(v node) { v.boolean(&c.Rules) },
 	})
 }
 

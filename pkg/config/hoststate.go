@@ -59,6 +59,8 @@ type NIC struct {
 	Flows *uint32 `json:"flows,omitempty"`
 	// Threaded has threads poll the queues; nil leaves that alone.
 	Threaded *bool `json:"threaded,omitempty"`
+	// AQM is how mac80211 queues what a radio sends; nil leaves that alone.
+	AQM *AQM `json:"aqm,omitempty"`
 
 	at position
 }
@@ -123,6 +125,7 @@ func (d *decoder) nics(v node, c *Host) {
 			"features": func(v node) { v.switches("features, such as {rx-lro: false}", n.Features) },
 			"irqs":     func(v node) { d.queues(v, &n.IRQs, true, wordDataplane, wordKeep) },
 			"rps":      func(v node) { d.rps(v, &n) },
+			"aqm":      func(v node) { d.aqm(v, &n) },
 			"xps":      func(v node) { d.queues(v, &n.XPS, true, wordDataplane, wordNone) },
 			"threaded": func(v node) {
 				n.Threaded = new(bool)

@@ -19,7 +19,7 @@ import (
 func Kinds() []reconcile.Kind {
 	dial := dialOnce()
 	kinds := []reconcile.Kind{
-		NewSysctl(), &Link{"/"}, Port{}, &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"},
+		NewSysctl(), &Link{"/"}, Port{}, &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"}, &AQM{"/"},
 		newWoL(dial), &PrivateFlags{dial}, newFEC(dial), &RSS{ethioctl.Kernel{}}, &NTuple{ethioctl.Kernel{}},
 		&Route{ofKernel}, &Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
 	}

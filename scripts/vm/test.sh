@@ -25,6 +25,7 @@ plan pkg/host 15m -test.run=TestWholePlan -host.whole=4
 congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.machine
 tcnl pkg/tcnl 5m -tcnl.all
 nics pkg/host 10m -test.run=TestMachine|TestIsolated
+radios pkg/host 5m -test.run=TestRadio
 '
 
 # What the machine of a suite has besides.

@@ -537,7 +537,7 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 	case errs[0] != nil && errs[1] != nil && errs[0].Error() == errs[1].Error():
 		// A frame that came wrong, and is passed on as it is.
 	case errs[0] != nil:
-		return saw, fmt.Errorf("the kernel sends what is wrong: %w (%v)", errs[0], t.describe(s))
+		what = fmt.Sprintf("the kernel's router: %v", errs[0])
 	case errs[1] != nil:
 		what = errs[1].Error()
 	case !slices.Equal(images[0], images[1]):
