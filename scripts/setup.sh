@@ -31,7 +31,7 @@ dhclient:isc-dhcp-client dnsmasq:dnsmasq-base radvd:radvd
 TEST='promtool:prometheus clang-format-19:clang-format-19 bpftool:bpftool gcc:gcc
 /usr/include/stdlib.h:libc6-dev clang-19:clang-19
 /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev
-knotd:knot dig:bind9-dnsutils'
+knotd:knot dig:bind9-dnsutils udhcpc:udhcpc'
 GENERATE='clang-19:clang-19 llvm-strip-19:llvm-19 bpftool:bpftool
 /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev'
 VM='make:make qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs depmod:kmod xz:xz-utils zstd:zstd

@@ -50,8 +50,6 @@ type reply struct {
 // Command has the daemon do something and decodes the arguments of its answer into out, unless
 // that is nil. What there is nothing of leaves out as it is.
 func (c *Control) Command(ctx context.Context, name string, args, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
-	defer cancel()
 	b, err := c.exchange(ctx, request{name, args})
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -80,24 +78,24 @@ func (c *Control) Command(ctx context.Context, name string, args, out any) error
 
 // exchange sends a request and reads until the daemon hangs up.
 func (c *Control) exchange(ctx context.Context, r request) ([]byte, error) {
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, commandTime)
+		defer cancel()
+	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", c.Path)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	if end, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(end); err != nil {
-			return nil, err
-		}
-	}
-	// The caller may lose patience before that.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	if err := json.NewEncoder(conn).Encode(r); err != nil {
-		return nil, err
+	err = json.NewEncoder(conn).Encode(r)
+	var b []byte
+	if err == nil {
+		b, err = io.ReadAll(io.LimitReader(conn, maxReply+1))
 	}
-	b, err := io.ReadAll(io.LimitReader(conn, maxReply+1))
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("no answer: %w", ctx.Err())

@@ -39,6 +39,8 @@ func render(k *config.Kea, lan *config.LAN, socket string) []byte {
 		"renew-timer":    seconds(k.Renew),
 		"rebind-timer":   seconds(k.Rebind),
 		"option-data":    options(k, lan),
+		// l2d's own questions, one every few seconds, are not worth a line each.
+		"loggers": []object{{"name": fmt.Sprintf("kea-dhcp%d.commands", k.Family), "severity": "WARN"}},
 	}
 	if k.LeaseHook != "" {
 		server["hooks-libraries"] = []object{{"library": k.LeaseHook}}

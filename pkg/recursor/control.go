@@ -38,8 +38,11 @@ func NewControl(s *config.Service, dir string) *Control {
 const commandTime = 5 * time.Second
 
 func (c *Control) run(ctx context.Context, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
-	defer cancel()
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, commandTime)
+		defer cancel()
+	}
 	// Without a configuration it has no other socket in mind.
 	out, err := service.Run(ctx, append([]string{c.program, "--config-dir=" + c.dir, "--socket-dir=" + c.dir}, args...)...)
 	if err != nil {
