@@ -28,7 +28,8 @@ traceroute:traceroute tcpdump:tcpdump ethtool:ethtool curl:curl
 kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server pdns_recursor:pdns-recursor
 dhclient:isc-dhcp-client dnsmasq:dnsmasq-base radvd:radvd
 /etc/ssl/certs/ca-certificates.crt:ca-certificates'
-TEST='promtool:prometheus clang-format-19:clang-format-19 bpftool:bpftool gcc:gcc
+TEST='hostapd:hostapd wpa_supplicant:wpasupplicant promtool:prometheus tmux:tmux mandoc:mandoc zsh:zsh fish:fish
+clang-format-19:clang-format-19 bpftool:bpftool gcc:gcc
 /usr/include/stdlib.h:libc6-dev clang-19:clang-19
 /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev
 knotd:knot dig:bind9-dnsutils udhcpc:udhcpc'
@@ -42,7 +43,7 @@ die() { say "$*"; exit 1; }
 
 # Services of packages that are installed now; those that were there before
 # are the administrator's.
-SERVICES='kea-dhcp4-server kea-dhcp4 kea-dhcp6-server kea-dhcp6 pdns-recursor knot iperf3 radvd prometheus prometheus-node-exporter'
+SERVICES='kea-dhcp4-server kea-dhcp4 kea-dhcp6-server kea-dhcp6 pdns-recursor knot iperf3 radvd prometheus prometheus-node-exporter hostapd wpa_supplicant'
 
 have() {
 	case $1 in

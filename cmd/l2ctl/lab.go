@@ -87,6 +87,7 @@ func (o labRouter) dataplane(l *lab.Lab, self, example string) (lab.Dataplane, e
 
 type labUpCmd struct {
 	labRouter
+	JSON bool `help:"Print JSON." name:"json"`
 }
 
 // Run is called by kong.
@@ -100,12 +101,16 @@ func (c *labUpCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if c.JSON {
+		return errors.Join(printJSON(e.out, map[string]string{"id": l.ID(), "dataplane": c.Dataplane}), l.Release())
+	}
 	fmt.Fprintf(e.out, "Lab %s is up, %s routes in it.\n%s", l.ID(), c.Dataplane, l.Enter(dp, os.Args[0]))
 	return l.Release()
 }
 
 type labDownCmd struct {
 	Names []string `arg:"" optional:"" name:"name" help:"Labs to remove (default: all that no running command uses)."`
+	JSON  bool     `help:"Print which were removed as JSON." name:"json"`
 }
 
 // Run is called by kong.
@@ -121,19 +126,26 @@ func (c *labDownCmd) Run(e *env) error {
 		}
 		for _, l := range labs {
 			if l.Owned {
-				fmt.Fprintf(e.out, "Lab %s is in use; \"l2ctl lab down %s\" removes it all the same.\n", l.ID, l.ID)
+				fmt.Fprintf(os.Stderr, "Lab %s is in use; \"l2ctl lab down %s\" removes it all the same.\n", l.ID, l.ID)
 				continue
 			}
 			names = append(names, l.ID)
 		}
 	}
 	var errs []error
+	removed := []string{}
 	for _, name := range names {
 		err := lab.Remove(name)
 		if err == nil {
+			removed = append(removed, name)
+		}
+		if err == nil && !c.JSON {
 			fmt.Fprintf(e.out, "Lab %s is removed.\n", name)
 		}
 		errs = append(errs, err)
+	}
+	if c.JSON {
+		errs = append(errs, printJSON(e.out, removed))
 	}
 	return errors.Join(errs...)
 }

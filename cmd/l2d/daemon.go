@@ -21,6 +21,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
+	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
@@ -52,6 +53,8 @@ type daemon struct {
 	// stopFlows ends that of its events of flows, which go to flows.
 	stopFlows context.CancelFunc
 	flows     flow.Hub
+	talkers   observe.Talkers
+	names     observe.Names
 	host      hostState
 	services  *service.Manager
 }
@@ -61,9 +64,13 @@ type daemon struct {
 func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d := &daemon{started: time.Now(), level: level, path: c.Path}
 	d.flows.Changed = d.listenFlows
+	d.names.Files = observe.LeaseFiles
+	d.talkers = observe.Talkers{Name: d.names.Of, Each: func(yield func(*flow.Flow)) error {
+		return d.withFlows(func(t *flow.Table) error { return t.Each(yield) })
+	}}
 	d.host.dataplane.d = d
 	d.services = newServices(c)
-	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services)...)
+	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services, d.services.Slices)...)
 	d.host.engine.Undone = d.host.undone
 	d.host.revisions = revisionsOf(c.Host.StateDir)
 	return d

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"path/filepath"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/daemons"
@@ -13,9 +12,10 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
-// newServices returns the manager of the services.
+// newServices returns the manager of the services. Their files are beside the run directory, which is
+// for root alone: not all of them are root.
 func newServices(c *config.Config) *service.Manager {
-	dirs := service.Dirs{Run: filepath.Join(c.Control.RunDir(), "services")}
+	dirs := service.Dirs{Run: c.Control.RunDir() + "-services"}
 	return service.New(daemons.All(), dirs, c.Host.StateDir, slog.Default())
 }
 
@@ -43,4 +43,26 @@ func (d *daemon) startServices(ctx context.Context) {
 			slog.Error("a service is not as declared", "service", list[i].Name, "err", err)
 		}
 	}
+}
+
+// Services implements api.Service.
+func (d *daemon) Services(ctx context.Context) ([]service.Status, error) {
+	return d.services.Statuses(ctx), nil
+}
+
+// RestartService implements api.Service.
+func (d *daemon) RestartService(ctx context.Context, name string) error {
+	d.host.one.Lock()
+	defer d.host.one.Unlock()
+	return d.services.Restart(ctx, name)
+}
+
+// ServiceLogs implements api.Service.
+func (d *daemon) ServiceLogs(ctx context.Context, name string, lines int) ([]string, error) {
+	return d.services.Logs(ctx, name, lines)
+}
+
+// ServiceConfig implements api.Service.
+func (d *daemon) ServiceConfig(ctx context.Context, name string) (service.Shown, error) {
+	return d.services.Show(ctx, name)
 }

@@ -173,7 +173,7 @@ func (*Daemon) Health(ctx context.Context, u *service.Unit) (service.Health, err
 	if err != nil {
 		return service.Health{}, err
 	}
-	return service.Health{Detail: fmt.Sprintf("%d questions, %d failed", stats["questions"], stats["servfail-answers"]), Version: version}, nil
+	return service.Health{Detail: fmt.Sprintf("%d questions, %d failed, %d bogus", stats["questions"], stats["servfail-answers"], stats["dnssec-result-bogus"]), Version: version}, nil
 }
 
 func isThere(path string) bool {

@@ -39,7 +39,7 @@ func keys(r *config.Recursor, p paths, apiKey string) []keyed {
 	}
 	if a := r.API; a != nil {
 		list = append(list, keyed{"webserver-address", a.Listen.Addr().String()}, keyed{"webserver-port", fmt.Sprint(a.Listen.Port())},
-			keyed{"webserver-allow-from", join(r.Allow)}, keyed{"api-key", apiKey})
+			keyed{"webserver-allow-from", join(r.Allow)}, keyed{"api-key", apiKey}, keyed{"webserver-password", apiKey})
 	}
 	return list
 }
@@ -179,6 +179,7 @@ type webservice struct {
 	Port      uint16   `yaml:"port"`
 	AllowFrom []string `yaml:"allow_from"`
 	APIKey    string   `yaml:"api_key"`
+	Password  string   `yaml:"password"`
 }
 
 // renderYAML is recursor.yml.
@@ -205,7 +206,7 @@ func renderYAML(r *config.Recursor, p paths, apiKey string) []byte {
 		}
 	}
 	if a := r.API; a != nil {
-		s.Webservice = &webservice{true, a.Listen.Addr().String(), a.Listen.Port(), texts(r.Allow), apiKey}
+		s.Webservice = &webservice{true, a.Listen.Addr().String(), a.Listen.Port(), texts(r.Allow), apiKey, apiKey}
 	}
 	b, err := yaml.Marshal(s)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -22,8 +23,11 @@ import (
 // a new daemon adopts them, so that an upgrade drops no station and no lease. While there is no l2d
 // nobody starts them again.
 type children struct {
-	dirs Dirs
-	log  *slog.Logger
+	dirs   Dirs
+	groups *cgroups
+	log    *slog.Logger
+	// backoffLeast is leastBackoff but in tests.
+	backoffLeast time.Duration
 
 	mu   sync.Mutex
 	list map[string]*child
@@ -31,12 +35,13 @@ type children struct {
 
 // child is a service that is supervised.
 type child struct {
-	unit *Unit
-	// stop is closed when it is to end, done when it has.
-	stop, done chan struct{}
-	logs       *logTail
+	// stop is closed when it is to end, leave when nobody is to watch it any more, done
+	// when either has been done.
+	stop, leave, done chan struct{}
+	logs              *logTail
 
 	mu      sync.Mutex
+	unit    *Unit // its limits can change
 	process Process
 }
 
@@ -45,13 +50,13 @@ const (
 	stopTime = 10 * time.Second
 	// The wait before a process is started again: it doubles as long as none has
 	// lived for steady. The first one is started at once.
-	backoffLeast = time.Second
-	backoffMost  = time.Minute
+	leastBackoff = time.Second
+	mostBackoff  = time.Minute
 	steady       = time.Minute
 )
 
-func newChildren(dirs Dirs, log *slog.Logger) *children {
-	return &children{dirs: dirs, log: log, list: map[string]*child{}}
+func newChildren(dirs Dirs, groups *cgroups, log *slog.Logger) *children {
+	return &children{dirs: dirs, groups: groups, log: log, backoffLeast: leastBackoff, list: map[string]*child{}}
 }
 
 func (c *children) find(name string) *child {
@@ -65,7 +70,7 @@ func (c *children) Start(ctx context.Context, u *Unit) error {
 	if err := c.Stop(ctx, u.Name); err != nil {
 		return err
 	}
-	ch := &child{unit: u, stop: make(chan struct{}), done: make(chan struct{})}
+	ch := &child{unit: u, stop: make(chan struct{}), leave: make(chan struct{}), done: make(chan struct{})}
 	var err error
 	if ch.logs, err = openLog(c.dirs.Of(u.Name), u.Name, c.log); err != nil {
 		return err
@@ -85,7 +90,7 @@ func (c *children) adopt(u *Unit) bool {
 	if p == nil {
 		return false
 	}
-	ch := &child{unit: u, stop: make(chan struct{}), done: make(chan struct{})}
+	ch := &child{unit: u, stop: make(chan struct{}), leave: make(chan struct{}), done: make(chan struct{})}
 	var err error
 	if ch.logs, err = openLog(c.dirs.Of(u.Name), u.Name, c.log); err != nil {
 		c.log.Warn("the log of a service is not read", "service", u.Name, "err", err)
@@ -98,10 +103,16 @@ func (c *children) adopt(u *Unit) bool {
 // supervise has a child's process watched.
 func (c *children) supervise(ch *child, p *running) {
 	c.mu.Lock()
-	c.list[ch.unit.Name] = ch
+	c.list[ch.current().Name] = ch
 	c.mu.Unlock()
 	ch.set(func(q *Process) { q.Running, q.PID, q.Started = true, p.pid, p.started })
 	go c.watch(ch, p)
+}
+
+func (ch *child) current() *Unit {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.unit
 }
 
 func (ch *child) set(change func(*Process)) {
@@ -114,21 +125,27 @@ func (ch *child) set(change func(*Process)) {
 func (c *children) watch(ch *child, p *running) {
 	defer close(ch.done)
 	defer ch.logs.close()
-	name := ch.unit.Name
+	name := ch.current().Name
 	backoff := time.Duration(0)
 	for {
 		select {
 		case <-ch.stop:
-			p.end(stopTime)
+			c.end(ch, p, stopTime)
+			c.groups.remove(ch.current())
 			ch.set(func(q *Process) { q.Running, q.PID, q.Exit = false, 0, p.exit })
+			return
+		case <-ch.leave:
 			return
 		case <-p.gone:
 		}
-		p.end(0) // what it has left behind
+		c.end(ch, p, 0) // what it has left behind
 		ch.set(func(q *Process) { q.Running, q.PID, q.Exit = false, 0, p.exit })
 		c.log.Error("service ended", "service", name, "exit", p.exit)
-		if r := ch.unit.Service.Restart; r == "no" || r == "on-failure" && p.clean {
-			<-ch.stop
+		if r := ch.current().Service.Restart; r == "no" || r == "on-failure" && p.clean {
+			select {
+			case <-ch.stop:
+			case <-ch.leave:
+			}
 			return
 		}
 		if time.Since(p.started) > steady {
@@ -138,9 +155,11 @@ func (c *children) watch(ch *child, p *running) {
 			select {
 			case <-ch.stop:
 				return
+			case <-ch.leave:
+				return
 			case <-time.After(backoff):
 			}
-			backoff = min(max(2*backoff, backoffLeast), backoffMost)
+			backoff = min(max(2*backoff, c.backoffLeast), mostBackoff)
 			next, err := c.spawn(ch)
 			if err == nil {
 				p = next
@@ -174,6 +193,17 @@ func (c *children) Stop(ctx context.Context, name string) error {
 		err = nil
 	}
 	return err
+}
+
+// close leaves all children to the next daemon.
+func (c *children) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ch := range c.list {
+		close(ch.leave)
+		<-ch.done
+	}
+	c.list = map[string]*child{}
 }
 
 // Signal implements runner.
@@ -213,7 +243,7 @@ func (c *children) Logs(_ context.Context, name string, lines int) ([]string, er
 
 // spawn starts the process of a child.
 func (c *children) spawn(ch *child) (*running, error) {
-	u := ch.unit
+	u := ch.current()
 	if err := makeDirs(u); err != nil {
 		return nil, err
 	}
@@ -231,6 +261,14 @@ func (c *children) spawn(ch *child) (*running, error) {
 	}
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
+	group, err := c.groups.open(u)
+	if err != nil {
+		return nil, err
+	}
+	if group != nil {
+		defer group.Close()
+		attr.UseCgroupFD, attr.CgroupFD = true, int(group.Fd())
+	}
 	if err := startLimited(cmd, u); err != nil {
 		return nil, err
 	}
@@ -282,22 +320,48 @@ var capabilities = map[string]uintptr{
 // has them, and ends afterwards.
 func startLimited(cmd *exec.Cmd, u *Unit) error {
 	return onThread(func() error {
-		if n := u.Service.Nice; n != nil {
-			if err := unix.Setpriority(unix.PRIO_PROCESS, 0, *n); err != nil {
-				return fmt.Errorf("nice %d: %w", *n, err)
-			}
-		}
-		if list := u.Service.CPUs; len(list) > 0 {
-			var set unix.CPUSet
-			for _, n := range list {
-				set.Set(n)
-			}
-			if err := unix.SchedSetaffinity(0, &set); err != nil {
-				return fmt.Errorf("CPUs: %w", err)
-			}
+		if err := limitThread(0, u); err != nil {
+			return err
 		}
 		return cmd.Start()
 	})
+}
+
+// limitThread gives a thread the niceness and the CPUs of a unit; 0 is the caller's.
+func limitThread(tid int, u *Unit) error {
+	if n := u.Service.Nice; n != nil {
+		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, *n); err != nil {
+			return fmt.Errorf("nice %d: %w", *n, err)
+		}
+	}
+	if list := u.Service.CPUs; len(list) > 0 {
+		var set unix.CPUSet
+		for _, n := range list {
+			set.Set(n)
+		}
+		if err := unix.SchedSetaffinity(tid, &set); err != nil {
+			return fmt.Errorf("CPUs: %w", err)
+		}
+	}
+	return nil
+}
+
+// forThreads does something to each thread of a process.
+func forThreads(pid int, do func(tid int) error) error {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		tid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if err := do(tid); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	}
+	return nil
 }
 
 // running is a process that was started or adopted.
@@ -311,9 +375,10 @@ type running struct {
 	clean bool
 }
 
-// end ends all of the process's session: by SIGTERM and, when the time is up, by
-// SIGKILL.
-func (p *running) end(patience time.Duration) {
+// end ends all processes of a child: by SIGTERM and, when the time is up, by SIGKILL. Its group
+// has all that the process has started; without groups it is those of its session's
+// process group.
+func (c *children) end(ch *child, p *running, patience time.Duration) {
 	if patience > 0 {
 		_ = unix.Kill(-p.pid, unix.SIGTERM) // gone already
 		select {
@@ -321,8 +386,32 @@ func (p *running) end(patience time.Duration) {
 		case <-time.After(patience):
 		}
 	}
-	_ = unix.Kill(-p.pid, unix.SIGKILL)
+	if !c.groups.kill(ch.current()) {
+		_ = unix.Kill(-p.pid, unix.SIGKILL)
+	}
 	<-p.gone
+}
+
+// Refresh implements runner.
+func (c *children) Refresh(_ context.Context, u *Unit) error {
+	ch := c.find(u.Name)
+	if ch == nil {
+		return nil
+	}
+	group, err := c.groups.open(u)
+	if err != nil {
+		return err
+	}
+	if group != nil {
+		group.Close()
+	}
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	ch.unit = u // also of the next process
+	if !ch.process.Running {
+		return nil
+	}
+	return forThreads(ch.process.PID, func(tid int) error { return limitThread(tid, u) })
 }
 
 func pidPath(dir string) string { return filepath.Join(dir, "pid") }

@@ -57,14 +57,15 @@ func makeDirs(u *Unit) error {
 	return nil
 }
 
-// installFiles installs the files of a unit, and tells whether any has another content now.
+// installFiles installs the files of a unit, and tells whether any of those that its daemon reads
+// has another content now.
 func installFiles(u *Unit) (changed bool, err error) {
 	for i := range u.Files {
 		differs, err := install(&u.Files[i])
 		if err != nil {
 			return changed, err
 		}
-		changed = changed || differs
+		changed = changed || differs && u.Files[i].Path != unitPath(u.Name)
 	}
 	return changed, nil
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,11 +24,17 @@ import (
 // KindName is the name of [Manager] as a kind.
 const KindName = "service"
 
+// cgroupMount is where control groups are.
+const cgroupMount = "/sys/fs/cgroup"
+
 // rank is behind the dataplane's: a service answers when its firewall is in force.
 const rank = 110
 
 // Manager is the kind of services, and runs them.
 type Manager struct {
+	// Slices is the kind of what services are in.
+	Slices *Slices
+
 	dirs    Dirs
 	store   *store
 	log     *slog.Logger
@@ -36,6 +43,8 @@ type Manager struct {
 	runners map[string]runner
 	// auto is the mode of services that have none.
 	auto string
+	// reloadTime bounds a reload.
+	reloadTime time.Duration
 
 	mu sync.Mutex
 	// known are units by their identity; those of the last declarations.
@@ -49,12 +58,22 @@ type Manager struct {
 // New returns a manager of some daemons, with the directory for the files of services and the
 // one of what has to outlive a reboot. It adopts what an earlier one has left running.
 func New(daemons []Daemon, dirs Dirs, stateDir string, log *slog.Logger) *Manager {
+	groups := &cgroups{why: "systemd has the control groups"}
+	if !systemdRuns() {
+		groups = openCgroups(cgroupMount)
+	}
 	m := &Manager{
 		dirs: dirs, store: openStore(filepath.Join(stateDir, "services")), log: log, auto: config.ModeChild, daemons: map[string]Daemon{}, known: map[string]*Unit{}, good: map[string]bool{},
-		runners: map[string]runner{},
+		runners: map[string]runner{}, reloadTime: 15 * time.Second,
 	}
-	children := newChildren(dirs, log)
+	children := newChildren(dirs, groups, log)
 	m.runners[config.ModeChild] = children
+	m.Slices = &Slices{groups: groups}
+	if systemdRuns() {
+		m.auto = config.ModeSystemd
+		m.Slices.units = &units{}
+		m.runners[config.ModeSystemd] = m.Slices.units
+	}
 	for _, d := range daemons {
 		m.daemons[d.Name()] = d
 		m.order = append(m.order, d.Name())
@@ -70,10 +89,15 @@ func New(daemons []Daemon, dirs Dirs, stateDir string, log *slog.Logger) *Manage
 	return m
 }
 
+// Close leaves the services to the next daemon: they go on.
+func (m *Manager) Close() {
+	m.runners[config.ModeChild].(*children).close()
+}
+
 // Declare renders what a configuration declares, and returns the resources: those, and the
 // services that run and are not declared any more, which end.
 func (m *Manager) Declare(c *config.Config) ([]reconcile.Resource, error) {
-	var list []reconcile.Resource
+	list := m.Slices.Resources(c)
 	var watched []*Unit
 	var errs []error
 	seen := map[string]bool{}
@@ -116,6 +140,9 @@ func (m *Manager) Declare(c *config.Config) ([]reconcile.Resource, error) {
 func (m *Manager) resource(u *Unit, at config.Error) reconcile.Resource {
 	if u.Mode == config.ModeAuto {
 		u.Mode = m.auto
+	}
+	if u.Mode == config.ModeSystemd {
+		u.Files = append(u.Files, unitFile(u))
 	}
 	want := attributes(m.store.key, u)
 	m.mu.Lock()
@@ -166,6 +193,9 @@ func (m *Manager) Check(ctx context.Context, r *reconcile.Resource) []reconcile.
 	}
 	if !executable(u.Argv[0]) {
 		return problem(u.Argv[0]+" is not installed", "its package, or "+u.Service.Key()+".binary")
+	}
+	if why := m.Slices.groups.refuses(&u.Service.Limits); u.Mode == config.ModeChild && why != "" {
+		return problem(why, "no cpu_weight, memory_high and memory_max, or mode: systemd")
 	}
 	for _, who := range append([]Dir{{Owner: u.User, Group: u.Group}}, u.Dirs...) {
 		if _, _, err := ids(who.Owner, who.Group); err != nil {
@@ -327,16 +357,42 @@ func (m *Manager) effect(old, u *Unit) Effect {
 	switch {
 	case old == nil || old.Argv == nil:
 		return Effect{Action: Restart, Why: "it is started"}
-	case process(old) != process(u):
+	case !sameProcess(old, u):
 		e := m.daemons[u.Daemon].Effect(old, u)
 		if e.Action == Restart {
 			return e
 		}
 		return Effect{Action: Restart, Disruptive: true, Why: "it is started again"}
-	case identity(m.store.key, attributes(m.store.key, old)) == identity(m.store.key, attributes(m.store.key, u)):
+	case !differs(old, u):
 		return Effect{}
 	}
 	return m.daemons[u.Daemon].Effect(old, u)
+}
+
+// sameProcess tells whether a process of one unit can become one of another: limits can be
+// given to one that runs.
+func sameProcess(old, u *Unit) bool {
+	a, b := *old, *u
+	a.Service.Limits, b.Service.Limits = config.Limits{}, config.Limits{}
+	a.Service.Restart, b.Service.Restart = "", ""
+	if a.Service.Nice != nil && b.Service.Nice != nil && a.Mode == config.ModeChild {
+		a.Service.Nice, b.Service.Nice = nil, nil
+	}
+	return process(&a) == process(&b) && string(unitFile(&a).Content) == string(unitFile(&b).Content)
+}
+
+// differs tells whether the daemon's own files are others.
+func differs(old, u *Unit) bool {
+	own := func(u *Unit) string {
+		var b strings.Builder
+		for i := range u.Files {
+			if f := &u.Files[i]; f.Path != unitPath(u.Name) {
+				fmt.Fprintf(&b, "%q %q %s\n", f.Path, f.Content, ownership(f.Mode, f.Owner, f.Group))
+			}
+		}
+		return b.String()
+	}
+	return own(old) != own(u)
 }
 
 // Before implements [reconcile.Kind]: what is there is kept as a unit.
@@ -455,9 +511,6 @@ func (m *Manager) Resume(ctx context.Context) {
 	}
 }
 
-// reloadTime bounds a reload.
-const reloadTime = 15 * time.Second
-
 // run has a unit run, by the least that it takes.
 func (m *Manager) run(ctx context.Context, u *Unit, wait bool) error {
 	id := identity(m.store.key, attributes(m.store.key, u))
@@ -519,16 +572,22 @@ func (m *Manager) proceed(ctx context.Context, u, loaded *Unit, r *record, chang
 	if !p.Running || e.Action == Restart {
 		return run.Start(ctx, u)
 	}
+	if err := run.Refresh(ctx, u); err != nil {
+		return err
+	}
 	if e.Action == Nothing {
 		return nil
 	}
-	limited, cancel := context.WithTimeout(ctx, reloadTime)
+	limited, cancel := context.WithTimeout(ctx, m.reloadTime)
 	defer cancel()
 	err = m.daemons[u.Daemon].Reload(limited, u, func(sig string) error { return run.Signal(limited, u.Name, sig) })
+	if now, _ := run.Process(ctx, u.Name); err != nil && now.PID != p.PID { // else it is the one of before
+		err = fmt.Errorf("%w: it ended: %s", err, now.Exit)
+	}
 	if err != nil && limited.Err() != nil {
 		// Nobody knows what it has read: the next change starts it anew.
 		r.Loaded = ""
-		err = errors.Join(fmt.Errorf("reload took more than %v: %w", reloadTime, err), m.note(u.Name, r))
+		err = errors.Join(fmt.Errorf("reload took more than %v: %w", m.reloadTime, err), m.note(u.Name, r))
 	}
 	return err
 }
@@ -546,13 +605,15 @@ func (m *Manager) await(ctx context.Context, u *Unit) error {
 		patience = defaultPatience
 	}
 	const moment = 300 * time.Millisecond
-	pid := 0
+	pid, restarts := 0, m.look(ctx, u).Restarts
 	for end := time.Now().Add(patience); ; {
 		s := m.look(ctx, u)
 		switch {
 		case s.Error == "" && s.PID == pid:
 			return nil
-		case s.Error != "" && (s.Restarts >= hopeless || time.Now().After(end)):
+		case s.Error != "" && s.Restarts-restarts >= hopeless:
+			return fmt.Errorf("service %s: it ends again and again: %s", u.Name, s.Exit)
+		case s.Error != "" && time.Now().After(end):
 			return fmt.Errorf("service %s: %s", u.Name, s.Error)
 		case s.Error == "":
 			pid = s.PID

@@ -12,6 +12,8 @@ type runner interface {
 	// Start runs a unit, in the place of what runs under its name. It returns when
 	// there is a process, which may end soon.
 	Start(ctx context.Context, u *Unit) error
+	// Refresh gives what runs the limits of a unit.
+	Refresh(ctx context.Context, u *Unit) error
 	// Stop ends what runs under a name, all of it, if anything does.
 	Stop(ctx context.Context, name string) error
 	// Signal sends a signal, such as SIGHUP, to the first process.

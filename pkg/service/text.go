@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/cpus"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -48,7 +49,8 @@ func attributes(key []byte, u *Unit) reconcile.State {
 		s[fileKey+f.Path] = mask(key, string(f.Content), f.Secrets, f.Hidden)
 		s[ownerKey+f.Path] = ownership(f.Mode, f.Owner, f.Group)
 	}
-	if u.Argv != nil {
+	// Of a unit of systemd its file says it.
+	if u.Argv != nil && u.Mode != config.ModeSystemd {
 		s[processKey] = process(u)
 	}
 	return s
