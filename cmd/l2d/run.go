@@ -73,7 +73,7 @@ func run(ctx context.Context, opt options) error {
 	}()
 	if cfg.Metrics.Listen != "" {
 		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, metrics.Options{
-			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{metrics.NewServiceCollector(d, slog.Default())},
+			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{metrics.NewServiceCollector(d, slog.Default()), metrics.NewClientCollector(d)},
 		}, slog.Default()); err != nil {
 			return err
 		}

@@ -119,15 +119,15 @@ func (v node) anyNetworks(dst *[]netip.Prefix) {
 
 const wantZone = `a zone, such as corp.example, or "." for all`
 
-// isZone tells a zone's name, which may have an underscore in front of its parts.
-func isZone(s string) bool {
+// IsZone tells a zone's name, which may have an underscore in front of its parts.
+func IsZone(s string) bool {
 	return s == "." || s == strings.ToLower(s) && isDomain(strings.ReplaceAll(s, "_", ""))
 }
 
 func (v node) zones(dst *[]string) {
 	v.list("zones, such as [corp.example]", func(_ int, v node) {
 		var text string
-		v.str(&text, wantZone, isZone)
+		v.str(&text, wantZone, IsZone)
 		if slices.Contains(*dst, text) {
 			v.failf("given twice", "each zone once")
 		} else if text != "" {
@@ -143,7 +143,7 @@ func (v node) forward(dst *[]ForwardZone, recursive bool) {
 			return
 		}
 		f := ForwardZone{Zone: name.text(), Recursive: recursive}
-		if !isZone(f.Zone) {
+		if !IsZone(f.Zone) {
 			name.fail(wantZone)
 			return
 		}
@@ -179,7 +179,7 @@ func (v node) trustAnchors(dst *[]TrustAnchor) {
 			return
 		}
 		t := TrustAnchor{Zone: name.text()}
-		if !isZone(t.Zone) {
+		if !IsZone(t.Zone) {
 			name.fail(wantZone)
 			return
 		}

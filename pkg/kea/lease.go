@@ -62,9 +62,9 @@ func stateOf(n uint64) State {
 // maxName is the longest name of RFC 1035 in characters.
 const maxName = 253
 
-// cleanName is a name as it may be shown: clients choose it, and a terminal
+// CleanName is a name as it may be shown: clients choose it, and a terminal
 // or a file of another's may be what they aim at. What is not a name is empty.
-func cleanName(s string) string {
+func CleanName(s string) string {
 	s = strings.ToLower(strings.TrimSuffix(s, "."))
 	if len(s) > maxName {
 		return ""
@@ -141,7 +141,7 @@ func (w *wireLease) lease() (Lease, error) {
 		bits = int(*w.Length)
 	}
 	return Lease{
-		Prefix: netip.PrefixFrom(a, bits), MAC: hexBytes(w.MAC), DUID: hexBytes(w.DUID), ClientID: hexBytes(w.ClientID), Name: cleanName(w.Name),
+		Prefix: netip.PrefixFrom(a, bits), MAC: hexBytes(w.MAC), DUID: hexBytes(w.DUID), ClientID: hexBytes(w.ClientID), Name: CleanName(w.Name),
 		Expires: expiry(w.Valid, w.Last+int64(w.Valid)), State: stateOf(w.State), Subnet: w.Subnet,
 	}, nil
 }

@@ -152,7 +152,7 @@ func FuzzParseReply(f *testing.F) {
 
 // check wants a lease that can be shown.
 func check(t *testing.T, l *Lease) {
-	if !l.Prefix.IsValid() || cleanName(l.Name) != l.Name || hexBytes(l.MAC) != l.MAC {
+	if !l.Prefix.IsValid() || CleanName(l.Name) != l.Name || hexBytes(l.MAC) != l.MAC {
 		t.Fatalf("%+v", l)
 	}
 	if _, err := json.Marshal(l); err != nil {

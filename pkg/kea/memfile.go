@@ -106,7 +106,7 @@ func parseLine(values []string, columns map[string]int) (l Lease, valid uint64, 
 	// Commas in names are escaped: those are no names.
 	return Lease{
 		Prefix: netip.PrefixFrom(a, bits), MAC: hexBytes(get("hwaddr")), DUID: hexBytes(get("duid")), ClientID: hexBytes(get("client_id")),
-		Name: cleanName(get("hostname")), Expires: expiry(valid, end), State: stateOf(state), Subnet: uint32(subnet),
+		Name: CleanName(get("hostname")), Expires: expiry(valid, end), State: stateOf(state), Subnet: uint32(subnet),
 	}, valid, true
 }
 

@@ -117,6 +117,11 @@ func (c *Control) Flush(ctx context.Context, name string) (string, error) {
 	return c.run(ctx, "wipe-cache", strings.TrimSuffix(name, ".")+"$")
 }
 
+// IsName tells a name that can be flushed.
+func IsName(s string) bool {
+	return s == "." || config.IsZone(strings.ToLower(strings.TrimSuffix(s, ".")))
+}
+
 // Share is one of those that it is asked most about, or asked by.
 type Share struct {
 	// Percent of the queries that it remembers.
