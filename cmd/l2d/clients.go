@@ -24,9 +24,17 @@ func (d *daemon) newNames() *names.Book {
 	)
 }
 
+// config is what is declared of the host and its services: a change of these alone leaves the
+// dataplane's plan as it is.
 func (d *daemon) config() *config.Config {
-	p, _ := d.state()
-	return p.Config
+	d.host.mu.Lock()
+	c := d.host.config
+	d.host.mu.Unlock()
+	if c == nil {
+		p, _ := d.state()
+		c = p.Config
+	}
+	return c
 }
 
 // keas are the DHCP servers that are declared.
