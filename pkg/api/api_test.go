@@ -61,6 +61,41 @@ func (m *memory) Sample(context.Context) (*observe.Sample, error) {
 	return &observe.Sample{Host: "l2", Hosts: []observe.Host{{Address: netip.MustParseAddr("fd00::1"), Up: 0.5}}}, m.note("sample")
 }
 
+func (m *memory) Watch(_ context.Context, rate uint32, ready func(), yield func(Watched) error) error {
+	if rate == 8 {
+		return errors.New("no dataplane")
+	}
+	ready()
+	for i := range 3 {
+		if err := yield(Watched{Length: i, Lost: uint64(rate)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestWatch: packets come in order, and what goes wrong before is told.
+func TestWatch(t *testing.T) {
+	c, _ := serve(t, &memory{})
+	ready, n := false, 0
+	err := c.Watch(t.Context(), 7, func() { ready = true }, func(w Watched) error {
+		if w.Length != n || w.Lost != 7 {
+			t.Errorf("packet %d is %+v", n, w)
+		}
+		n++
+		return nil
+	})
+	if err != nil || n != 3 || !ready {
+		t.Errorf("%d packets, %v, %v", n, ready, err)
+	}
+	if err := c.Watch(t.Context(), 8, nil, nil); err == nil {
+		t.Error("no error")
+	}
+	if err := c.Watch(t.Context(), 0, nil, nil); !IsBadInput(err) {
+		t.Errorf("rate 0: %v", err)
+	}
+}
+
 func (m *memory) NTuples(context.Context) ([]NTuple, error) {
 	return []NTuple{{Interface: "eth0", Rule: "tcp4 dport 9 drop", Place: PlaceXDP, Hits: new(uint64)}}, m.note("ntuple")
 }

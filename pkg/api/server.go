@@ -49,6 +49,7 @@ func handler(s Service, log *slog.Logger) http.Handler {
 	handle("DELETE /v1/flows", func(r *http.Request) (any, error) { return deleteFlows(s, r) })
 	mux.HandleFunc("GET /v1/flows", func(w http.ResponseWriter, r *http.Request) { listFlows(s, log, w, r) })
 
+	mux.HandleFunc("GET /v1/monitor", func(w http.ResponseWriter, r *http.Request) { watch(s, log, w, r) })
 	mux.HandleFunc("GET /v1/flows/events", func(w http.ResponseWriter, r *http.Request) { flowEvents(s, log, w, r) })
 
 	const set = "/v1/sets/{family}/{table}/{set}"
