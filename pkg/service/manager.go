@@ -616,7 +616,7 @@ func (m *Manager) await(ctx context.Context, u *Unit) error {
 		case s.Error == "" && s.PID == pid:
 			return nil
 		case s.Error != "" && s.Restarts-restarts >= hopeless:
-			return fmt.Errorf("service %s: it ends again and again: %s%s", u.Name, s.Exit, m.lastWords(ctx, u))
+			return fmt.Errorf("service %s: it ends again and again: %s", u.Name, m.ending(ctx, u, s.Process))
 		case s.Error != "" && time.Now().After(end):
 			return fmt.Errorf("service %s: %s", u.Name, s.Error)
 		case s.Error == "":
@@ -628,16 +628,6 @@ func (m *Manager) await(ctx context.Context, u *Unit) error {
 		case <-time.After(moment):
 		}
 	}
-}
-
-// lastWords are the last lines of a service that does not come up, for an error.
-func (m *Manager) lastWords(ctx context.Context, u *Unit) string {
-	const few = 3
-	lines, err := m.runners[u.Mode].Logs(ctx, u.Name, few)
-	if err != nil || len(lines) == 0 {
-		return ""
-	}
-	return ": it has written: " + m.masked(u, strings.Join(lines, " / "))
 }
 
 // record is what is noted of a service that runs.
