@@ -51,6 +51,7 @@ type cli struct {
 	Confirm   confirmCmd   `cmd:"" help:"Keep a change of the host that waits for this."`
 	Rollback  rollbackCmd  `cmd:"" help:"Undo a change of the host that waits for its confirmation, or go back to a revision."`
 	Revisions revisionsCmd `cmd:"" help:"List what was applied to the host, or show one and how it differs."`
+	Stations  stationsCmd  `cmd:"" help:"Show radios with their stations, or what happens to them."`
 	Qdisc     qdiscCmd     `cmd:"" help:"Show the qdiscs of interfaces with what they have counted."`
 	Services  servicesCmd  `cmd:"" help:"Show and restart the daemons around the dataplane."`
 	Reload    reloadCmd    `cmd:"" help:"Have the daemon read its files again. Bad files change nothing."`

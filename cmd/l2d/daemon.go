@@ -21,6 +21,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/service"
@@ -57,6 +58,7 @@ type daemon struct {
 	names     observe.Names
 	host      hostState
 	services  *service.Manager
+	stations  hostapd.Hub // what happens to them
 }
 
 // newDaemon returns one that has to choose what to start with, for a configuration

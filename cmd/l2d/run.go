@@ -56,6 +56,7 @@ func run(ctx context.Context, opt options) error {
 	defer d.close()
 	defer d.services.Close()
 	go d.startServices(ctx)
+	go d.followStations(ctx)
 
 	srv := api.Server(d, slog.Default())
 	go func() {
@@ -73,7 +74,7 @@ func run(ctx context.Context, opt options) error {
 	}()
 	if cfg.Metrics.Listen != "" {
 		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, metrics.Options{
-			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{metrics.NewServiceCollector(d, slog.Default())},
+			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{metrics.NewServiceCollector(d, slog.Default()), metrics.NewWiFiCollector(d, slog.Default())},
 		}, slog.Default()); err != nil {
 			return err
 		}

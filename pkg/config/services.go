@@ -20,12 +20,16 @@ type Services struct {
 	Slices []Slice `json:"slices,omitempty"`
 	// Radvd is nil if it is not wanted.
 	Radvd *Radvd `json:"radvd,omitempty"`
+	// Hostapd is nil if it is not wanted.
+	Hostapd *Hostapd `json:"hostapd,omitempty"`
 }
 
 func (d *decoder) services(v node, c *Services) {
 	v.mapping(map[string]field{
 		"slices": func(v node) { d.slices(v, c) },
 		"radvd":  func(v node) { d.radvd(v, c) },
+
+		"hostapd": func(v node) { d.hostapd(v, c) },
 	})
 }
 

@@ -4,6 +4,7 @@
 package daemons
 
 import (
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/radvd"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
@@ -11,6 +12,7 @@ import (
 // All returns them, in the order in which their services start.
 func All() []service.Daemon {
 	return []service.Daemon{
+		hostapd.New(),
 		radvd.New(),
 	}
 }

@@ -26,8 +26,9 @@ bbr3 pkg/bbr3 15m
 congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.machine
 tcnl pkg/tcnl 5m -tcnl.all
 nics pkg/host 10m -test.run=TestMachine|TestIsolated
-radios pkg/host 5m -test.run=TestRadio
+radios pkg/host 5m -test.run=TestRadio -host.machine
 capture pkg/nlmon 5m
+wifi cmd/l2d 15m -test.run=TestWiFi -l2d.wifi
 '
 
 # What the machine of a suite has besides.

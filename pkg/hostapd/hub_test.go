@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package hostapd
+
+import (
+	"context"
+	"errors"
+	"testing"
+)
+
+// TestHub: who listens hears of all from when it is ready, each on its own; who does not read keeps
+// nobody waiting.
+func TestHub(t *testing.T) {
+	var h Hub
+	h.Tell(Event{Name: "before"})
+	enough := errors.New("enough")
+	got := 0
+	err := h.Listen(t.Context(), func() error {
+		for range 2 * backlog {
+			h.Tell(Event{Name: "x"})
+		}
+		return nil
+	}, func(e Event) error {
+		if got++; e.Name != "x" {
+			t.Errorf("%+v", e)
+		}
+		if got == backlog {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || got != backlog || len(h.listeners) != 0 {
+		t.Errorf("%v after %d events, %d listen", err, got, len(h.listeners))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := h.Listen(ctx, func() error { cancel(); return nil }, func(Event) error { return nil }); err != nil || len(h.listeners) != 0 {
+		t.Errorf("%v, %d listen", err, len(h.listeners))
+	}
+}
