@@ -8,6 +8,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/daemons"
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
@@ -20,6 +21,9 @@ func serviceDirs(c *config.Config) service.Dirs {
 
 // newServices returns the manager of the services.
 func newServices(c *config.Config) *service.Manager {
+	if err := hostapd.RemoveSockets(serviceDirs(c)); err != nil {
+		slog.Warn("sockets of an earlier daemon are left", "err", err)
+	}
 	return service.New(daemons.All(), serviceDirs(c), c.Host.StateDir, slog.Default())
 }
 

@@ -5,8 +5,35 @@ package hostapd
 import (
 	"context"
 	"errors"
+	"net"
+	"os"
 	"testing"
+
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
+
+// TestSockets: what an earlier process has left goes, and what is not there is no error.
+func TestSockets(t *testing.T) {
+	dirs := service.Dirs{Run: t.TempDir()}
+	e := Endpoint{"lo", dirs.Run, clientDir(dirs)}
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: dirs.Run + "/lo", Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := e.Dial()
+	if err := c.connect(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := RemoveSockets(dirs); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(c.local); err == nil {
+			t.Errorf("%s is left", c.local)
+		}
+	}
+}
 
 // TestHub: who listens hears of all from when it is ready, each on its own; who does not read keeps
 // nobody waiting.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -91,12 +92,18 @@ func Endpoints(c *config.Config, dirs service.Dirs) (out []Endpoint) {
 }
 
 func endpoint(h *config.Hostapd, r *config.Radio, dirs service.Dirs) Endpoint {
-	e := Endpoint{r.Interface, h.ControlDir, filepath.Join(dirs.Run, "hostapd-clients")}
+	e := Endpoint{r.Interface, h.ControlDir, clientDir(dirs)}
 	if h.Mode != config.ModeWatch {
 		e.Control = filepath.Join(dirs.Of(unitName(r)), "control")
 	}
 	return e
 }
+
+// clientDir is the directory of l2d's ends of control interfaces.
+func clientDir(dirs service.Dirs) string { return filepath.Join(dirs.Run, "hostapd-clients") }
+
+// RemoveSockets removes those that an earlier process has left. It is called before there are any.
+func RemoveSockets(dirs service.Dirs) error { return os.RemoveAll(clientDir(dirs)) }
 
 // Dial is the control interface.
 func (e *Endpoint) Dial() *Control { return Dial(e.Control, e.Interface, e.Own) }
