@@ -16,6 +16,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/metrics"
 )
 
@@ -66,6 +67,7 @@ func run(ctx context.Context, opt options) error {
 	}()
 	defer func() {
 		d.flows.Close() // those who listen do not end by themselves
+		d.stations.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 		defer cancel()
 		if srv.Shutdown(ctx) != nil {
@@ -74,7 +76,10 @@ func run(ctx context.Context, opt options) error {
 	}()
 	if cfg.Metrics.Listen != "" {
 		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, metrics.Options{
-			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{metrics.NewServiceCollector(d, slog.Default()), metrics.NewWiFiCollector(d, slog.Default())},
+			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{
+				metrics.NewServiceCollector(d, slog.Default()), metrics.NewBBR3Collector(hostkinds.BBR3, slog.Default()),
+				metrics.NewWiFiCollector(d, slog.Default()),
+			},
 		}, slog.Default()); err != nil {
 			return err
 		}

@@ -11,12 +11,13 @@ import (
 type Hub struct {
 	mu        sync.Mutex
 	listeners map[chan Event]struct{}
+	closed    bool
 }
 
 // backlog is how many events may wait for a listener.
 const backlog = 256
 
-// Listen calls yield with events until ctx ends or yield returns an error. Ready is called when
+// Listen calls yield with events until ctx ends, the hub is closed or yield returns an error. Ready is called when
 // it hears of all.
 func (h *Hub) Listen(ctx context.Context, ready func() error, yield func(Event) error) error {
 	events := make(chan Event, backlog)
@@ -25,6 +26,10 @@ func (h *Hub) Listen(ctx context.Context, ready func() error, yield func(Event) 
 		h.listeners = map[chan Event]struct{}{}
 	}
 	h.listeners[events] = struct{}{}
+	if h.closed {
+		close(events)
+		delete(h.listeners, events)
+	}
 	h.mu.Unlock()
 	defer func() {
 		h.mu.Lock()
@@ -36,11 +41,25 @@ func (h *Hub) Listen(ctx context.Context, ready func() error, yield func(Event) 
 		select {
 		case <-ctx.Done():
 			return nil
-		case e := <-events:
+		case e, ok := <-events:
+			if !ok {
+				return nil
+			}
 			err = yield(e)
 		}
 	}
 	return err
+}
+
+// Close ends all listening.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for l := range h.listeners {
+		close(l)
+		delete(h.listeners, l)
+	}
 }
 
 // Tell gives an event to all.

@@ -59,6 +59,14 @@ func TestHub(t *testing.T) {
 	if !errors.Is(err, enough) || got != backlog || len(h.listeners) != 0 {
 		t.Errorf("%v after %d events, %d listen", err, got, len(h.listeners))
 	}
+	defer func() {
+		if err := h.Listen(t.Context(), func() error { h.Close(); h.Tell(Event{}); return nil }, func(Event) error { return enough }); err != nil {
+			t.Errorf("closed: %v", err)
+		}
+		if err := h.Listen(t.Context(), func() error { return nil }, func(Event) error { return enough }); err != nil {
+			t.Errorf("closed before: %v", err)
+		}
+	}()
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := h.Listen(ctx, func() error { cancel(); return nil }, func(Event) error { return nil }); err != nil || len(h.listeners) != 0 {
 		t.Errorf("%v, %d listen", err, len(h.listeners))
