@@ -22,6 +22,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/hostapd"
+	"github.com/randomizedcoder/l2d/pkg/names"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/service"
@@ -55,7 +56,7 @@ type daemon struct {
 	stopFlows context.CancelFunc
 	flows     flow.Hub
 	talkers   observe.Talkers
-	names     observe.Names
+	names     *names.Book
 	host      hostState
 	services  *service.Manager
 	stations  hostapd.Hub // what happens to them
@@ -66,7 +67,7 @@ type daemon struct {
 func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d := &daemon{started: time.Now(), level: level, path: c.Path}
 	d.flows.Changed = d.listenFlows
-	d.names.Files = observe.LeaseFiles
+	d.names = d.newNames()
 	d.talkers = observe.Talkers{Name: d.names.Of, Each: func(yield func(*flow.Flow)) error {
 		return d.withFlows(func(t *flow.Table) error { return t.Each(yield) })
 	}}

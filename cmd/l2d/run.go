@@ -79,6 +79,7 @@ func run(ctx context.Context, opt options) error {
 			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{
 				metrics.NewServiceCollector(d, slog.Default()), metrics.NewBBR3Collector(hostkinds.BBR3, slog.Default()),
 				metrics.NewWiFiCollector(d, slog.Default()),
+				metrics.NewClientCollector(d),
 			},
 		}, slog.Default()); err != nil {
 			return err

@@ -25,6 +25,7 @@ type SetName struct {
 type Service interface {
 	Services
 	Stations
+	Clients
 
 	Status(ctx context.Context) (Status, error)
 	Rules(ctx context.Context) (Rules, error)

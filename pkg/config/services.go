@@ -22,6 +22,11 @@ type Services struct {
 	Radvd *Radvd `json:"radvd,omitempty"`
 	// Hostapd is nil if it is not wanted.
 	Hostapd *Hostapd `json:"hostapd,omitempty"`
+	// KeaDHCP4 and KeaDHCP6 are nil if they are not wanted.
+	KeaDHCP4 *Kea `json:"kea_dhcp4,omitempty"`
+	KeaDHCP6 *Kea `json:"kea_dhcp6,omitempty"`
+	// Recursor is nil if it is not wanted.
+	Recursor *Recursor `json:"recursor,omitempty"`
 }
 
 func (d *decoder) services(v node, c *Services) {
@@ -29,7 +34,10 @@ func (d *decoder) services(v node, c *Services) {
 		"slices": func(v node) { d.slices(v, c) },
 		"radvd":  func(v node) { d.radvd(v, c) },
 
-		"hostapd": func(v node) { d.hostapd(v, c) },
+		"hostapd":   func(v node) { d.hostapd(v, c) },
+		"kea_dhcp4": func(v node) { d.kea(v, 4, &c.KeaDHCP4) },
+		"kea_dhcp6": func(v node) { d.kea(v, 6, &c.KeaDHCP6) },
+		"recursor":  func(v node) { d.recursor(v, c) },
 	})
 }
 
