@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
@@ -60,6 +61,11 @@ type daemon struct {
 	host      hostState
 	services  *service.Manager
 	stations  hostapd.Hub // what happens to them
+
+	// monitors counts those who watch packets; ending ends for them when end is called.
+	monitors atomic.Int32
+	ending   context.Context
+	end      context.CancelFunc
 }
 
 // newDaemon returns one that has to choose what to start with, for a configuration
@@ -71,6 +77,7 @@ func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d.talkers = observe.Talkers{Name: d.names.Of, Each: func(yield func(*flow.Flow)) error {
 		return d.withFlows(func(t *flow.Table) error { return t.Each(yield) })
 	}}
+	d.ending, d.end = context.WithCancel(context.Background())
 	d.host.dataplane.d = d
 	d.services = newServices(c)
 	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services, d.services.Slices)...)
