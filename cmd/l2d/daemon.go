@@ -60,6 +60,8 @@ type daemon struct {
 	host      hostState
 	services  *service.Manager
 
+	// explaining is held by the one packet that is explained.
+	explaining sync.Mutex
 	// monitors counts those who watch packets; ending ends for them when end is called.
 	monitors atomic.Int32
 	ending   context.Context
