@@ -36,7 +36,7 @@ files >"$work/before"
 cp "$deb" "$root/tmp/l2d.deb"
 run dpkg -i /tmp/l2d.deb >/dev/null
 run l2d --version | grep -q '^layout of flows [0-9a-f]\{12\}$'
-commit=$(git rev-parse HEAD)
+commit=$(git -C "$work/one/l2d" rev-parse HEAD)
 run l2ctl --version | grep -q "^commit $commit$" || { run l2ctl --version; say "not built from $commit"; exit 1; }
 run l2ctl complete -- sta | grep -q ^status
 for f in usr/lib/systemd/system/l2d.service usr/share/man/man8/l2ctl.8.gz usr/share/l2d/l2d.schema.json usr/share/l2d/l2d.cdx.json \
