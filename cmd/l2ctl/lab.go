@@ -26,6 +26,7 @@ type LabCmd struct {
 	Run  labRunCmd  `cmd:"" help:"Build a lab, check the router in it with real traffic, and remove it."`
 	Down labDownCmd `cmd:"" help:"Remove labs."`
 	Diff labDiffCmd `cmd:"" help:"Send the same packets through nftables and l2d with a ruleset, and compare what they do."`
+	Path labPathCmd `cmd:"" help:"Send over an emulated path with congestion controls, and measure rates, queues, loss and fairness."`
 	// The lab starts its servers with it.
 	Serve labServeCmd `cmd:"" hidden:"" help:"Run one of the lab's servers."`
 }

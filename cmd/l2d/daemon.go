@@ -353,6 +353,9 @@ func (d *daemon) Status(context.Context) (api.Status, error) {
 		Applied: applied, Attached: dp != nil, Waiting: plan.Waiting, Rules: len(plan.Program.Rules),
 		TCOnly: plan.Program.TCOnlyTexts(), CPUs: plan.Config.Dataplane.CPUs,
 	}
+	if b, err := hostkinds.BBR3(); err == nil && b.Registered {
+		s.BBR3 = &b
+	}
 	if reloadErr != nil {
 		s.ReloadError = reloadErr.Error()
 	}

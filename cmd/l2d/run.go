@@ -16,6 +16,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/metrics"
 )
 
@@ -73,7 +74,9 @@ func run(ctx context.Context, opt options) error {
 	}()
 	if cfg.Metrics.Listen != "" {
 		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, metrics.Options{
-			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{metrics.NewServiceCollector(d, slog.Default())},
+			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{
+				metrics.NewServiceCollector(d, slog.Default()), metrics.NewBBR3Collector(hostkinds.BBR3, slog.Default()),
+			},
 		}, slog.Default()); err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 // the kernel has it, on a simulated path.
 
 // usual is 10 Mbit/s, 40 ms, and one BDP of queue.
-func usual() path { return path{rate: 860, rtt: 40 * millisecond, queue: 35} }
+func usual() simPath { return simPath{rate: 860, rtt: 40 * millisecond, queue: 35} }
 
 func TestStartupExitsOnPlateau(t *testing.T) {
 	c := connect(t, usual(), Settings{})
@@ -249,7 +249,7 @@ func TestCruiseWithAggregation(t *testing.T) {
 }
 
 func TestSubPacketBDP(t *testing.T) {
-	c := connect(t, path{rate: 50, rtt: 5 * millisecond, queue: 100}, Settings{})
+	c := connect(t, simPath{rate: 50, rtt: 5 * millisecond, queue: 100}, Settings{})
 	c.reach(cruise, 30*second)
 	least := c.cwnd
 	before, at := c.delivered, c.now

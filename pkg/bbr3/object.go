@@ -135,10 +135,14 @@ func rename(spec *ebpf.CollectionSpec, name string) error {
 	return nil
 }
 
-// identity tells builds, names and settings apart.
-func identity(name string, s Settings) uint64 {
-	h := sha256.New()
-	h.Write(_Bbr3Bytes)
-	fmt.Fprintf(h, "%s %+v", name, s)
-	return binary.NativeEndian.Uint64(h.Sum(nil))
+// build tells builds apart.
+func build() uint64 {
+	sum := sha256.Sum256(_Bbr3Bytes)
+	return binary.NativeEndian.Uint64(sum[:])
+}
+
+// Supported tells whether this kernel can have it: nil, or [ErrUnsupported].
+func Supported() error {
+	_, err := kernelOps()
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -19,7 +20,8 @@ import (
 // Pins in the directory of a [Registration].
 const (
 	linkPin  = "link"
-	statsPin = "stats"
+	statsPin = "stats" // goes on through replacements
+	socksPin = "sockets"
 )
 
 // Entries of bbr3_stats.
@@ -28,6 +30,11 @@ const (
 	statEnded
 	statWithoutState
 	statIdentity
+	statLossThreshold // of the settings; times are in microseconds
+	statProbeRTTInterval
+	statECN
+	statECNMaxRTT
+	numStats
 )
 
 // ErrTaken says that the kernel has a congestion control of that name already.
@@ -82,8 +89,8 @@ func (r Registration) register(s Settings) (c Change, err error) {
 	if there != nil {
 		defer there.Close()
 		defer stats.Close()
-		var id uint64
-		if err := stats.Lookup(statIdentity, &id); err != nil || id == identity(r.name(), s) {
+		now, err := readStatus(stats)
+		if err != nil || now.Has(s) {
 			return c, err
 		}
 	}
@@ -96,15 +103,17 @@ func (r Registration) register(s Settings) (c Change, err error) {
 	ops := coll.Maps[bbr3MapBbr3Ops]
 	if there != nil {
 		c.Replaced = true
-		err = update(there, ops)
+		if err = update(there, ops); err == nil {
+			err = r.repin(socksPin, coll.Maps[bbr3MapBbr3Socks])
+		}
 	} else {
 		c.Made = true
-		err = r.attach(ops, coll.Maps[bbr3MapBbr3Stats])
+		err = r.attach(ops, coll.Maps[bbr3MapBbr3Stats], coll.Maps[bbr3MapBbr3Socks])
 	}
 	if err != nil {
 		return Change{}, err
 	}
-	return c, coll.Maps[bbr3MapBbr3Stats].Put(statIdentity, identity(r.name(), s))
+	return c, s.note(coll.Maps[bbr3MapBbr3Stats])
 }
 
 // load loads the object, with the statistics that there are, if any.
@@ -149,8 +158,9 @@ func (r Registration) open() (link.Link, *ebpf.Map, error) {
 	return l, stats, nil
 }
 
-// attach registers ops and pins what keeps it.
-func (r Registration) attach(ops, stats *ebpf.Map) (err error) {
+// attach registers ops and pins what keeps it, the link last: without that pin it is
+// not registered, whatever a crash has left.
+func (r Registration) attach(ops, stats, socks *ebpf.Map) (err error) {
 	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
 		return err
 	}
@@ -162,20 +172,27 @@ func (r Registration) attach(ops, stats *ebpf.Map) (err error) {
 		return err
 	}
 	defer l.Close()
-	// What a crash has left, which the link's pin would be there without.
-	if err := os.Remove(r.pin(statsPin)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := errors.Join(r.repin(statsPin, stats), r.repin(socksPin, socks)); err != nil {
 		return err
-	}
-	copied, err := stats.Clone() // the pin outlives it
-	if err != nil {
-		return err
-	}
-	defer copied.Close()
-	if err := copied.Pin(r.pin(statsPin)); err != nil {
-		return fmt.Errorf("pin %s: %w", r.pin(statsPin), err)
 	}
 	if err := l.Pin(r.pin(linkPin)); err != nil {
 		return fmt.Errorf("pin %s: %w", r.pin(linkPin), err)
+	}
+	return nil
+}
+
+// repin pins a map in the place of another one.
+func (r Registration) repin(name string, m *ebpf.Map) error {
+	if err := os.Remove(r.pin(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	clone, err := m.Clone() // which knows of no pin
+	if err != nil {
+		return err
+	}
+	defer clone.Close()
+	if err := clone.Pin(r.pin(name)); err != nil {
+		return fmt.Errorf("pin %s: %w", r.pin(name), err)
 	}
 	return nil
 }
@@ -208,12 +225,14 @@ func (r Registration) Unregister(drain bool) error {
 	if s.Connections > 0 && !drain {
 		return fmt.Errorf("congestion control %s: %w: %d", r.name(), ErrInUse, s.Connections)
 	}
-	return errors.Join(os.Remove(r.pin(linkPin)), os.Remove(r.pin(statsPin)), os.Remove(r.Dir))
+	return errors.Join(os.Remove(r.pin(linkPin)), os.Remove(r.pin(statsPin)), os.Remove(r.pin(socksPin)), os.Remove(r.Dir))
 }
 
 // Status is what is registered.
 type Status struct {
 	Registered bool `json:"registered"`
+	// Settings are those that connections begin with.
+	Settings Settings `json:"settings"`
 	// Connections that use it now; Begun are all since it was registered.
 	Connections uint64 `json:"connections"`
 	Begun       uint64 `json:"begun"`
@@ -221,7 +240,7 @@ type Status struct {
 	// Reno does.
 	WithoutState uint64 `json:"without_state"`
 
-	identity uint64
+	build uint64
 }
 
 // Status reads what is registered.
@@ -232,19 +251,39 @@ func (r Registration) Status() (Status, error) {
 	}
 	defer l.Close()
 	defer stats.Close()
-	s := Status{Registered: true}
-	var counts [statIdentity + 1]uint64
-	for _, key := range []uint32{statEnded, statBegun, statWithoutState, statIdentity} { // what has ended has begun before
-		if err := stats.Lookup(key, &counts[key]); err != nil {
+	return readStatus(stats)
+}
+
+func readStatus(m *ebpf.Map) (Status, error) {
+	var v [numStats]uint64
+	// What has ended has begun before.
+	for _, key := range []uint32{statEnded, statBegun, statWithoutState, statIdentity, statLossThreshold, statProbeRTTInterval, statECN, statECNMaxRTT} {
+		if err := m.Lookup(key, &v[key]); err != nil {
 			return Status{}, err
 		}
 	}
-	s.Begun, s.WithoutState, s.identity = counts[statBegun], counts[statWithoutState], counts[statIdentity]
-	s.Connections = s.Begun - counts[statEnded]
-	return s, nil
+	return Status{
+		Registered: true, Begun: v[statBegun], Connections: v[statBegun] - v[statEnded], WithoutState: v[statWithoutState], build: v[statIdentity],
+		Settings: Settings{
+			LossThreshold: int(v[statLossThreshold]), ProbeRTTInterval: time.Duration(v[statProbeRTTInterval]) * time.Microsecond,
+			ECN: v[statECN] != 0, ECNMaxRTT: time.Duration(v[statECNMaxRTT]) * time.Microsecond,
+		},
+	}, nil
 }
 
-// Has tells whether it is registered as these settings say.
-func (s Status) Has(name string, settings Settings) bool {
-	return s.Registered && s.identity == identity(name, settings.withDefaults())
+// note writes down what is registered now.
+func (s Settings) note(m *ebpf.Map) error {
+	ecn := uint64(0)
+	if s.ECN {
+		ecn = 1
+	}
+	return errors.Join(
+		m.Put(statLossThreshold, uint64(s.LossThreshold)), m.Put(statProbeRTTInterval, uint64(s.ProbeRTTInterval.Microseconds())),
+		m.Put(statECN, ecn), m.Put(statECNMaxRTT, uint64(s.ECNMaxRTT.Microseconds())), m.Put(statIdentity, build()),
+	)
+}
+
+// Has tells whether it is registered as this build has it with these settings.
+func (s Status) Has(settings Settings) bool {
+	return s.Registered && s.build == build() && s.Settings == settings.withDefaults()
 }

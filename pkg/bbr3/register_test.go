@@ -165,7 +165,7 @@ func TestRegister(t *testing.T) {
 	if c, err := r.Register(changed); err != nil || c.Made || !c.Replaced {
 		t.Fatalf("replaced: %+v, %v", c, err)
 	}
-	if s := status(t, r); s.Connections != 2 || !s.Has(r.Name, changed) || s.Has(r.Name, Settings{}) {
+	if s := status(t, r); s.Connections != 2 || !s.Has(changed) || s.Has(Settings{}) {
 		t.Fatalf("after the replacement: %+v", s)
 	}
 	send(t, four, 8<<20)

@@ -34,8 +34,6 @@ const (
 	none
 )
 
-var stateNames = []string{"STARTUP", "DRAIN", "DOWN", "CRUISE", "REFILL", "UP", "PROBE_RTT", "none"}
-
 const (
 	mss          = 1448
 	noInflight   = ^uint32(0)
@@ -96,8 +94,8 @@ func (m *machine) event(e uint32) {
 	}
 }
 
-// path is what lies between the ends. All of it can change on the way.
-type path struct {
+// simPath is what lies between the ends. All of it can change on the way.
+type simPath struct {
 	rate  float64 // packets a second
 	rtt   int64   // without queues, in microseconds
 	queue int     // packets
@@ -116,7 +114,7 @@ type path struct {
 }
 
 // arrive returns when the ACK of a packet comes that is sent at a time; 0 if it is lost.
-func (p *path) arrive(now int64, number int) int64 {
+func (p *simPath) arrive(now int64, number int) int64 {
 	if p.lose != nil && p.lose(number) {
 		return 0
 	}
@@ -147,7 +145,7 @@ func (p *path) arrive(now int64, number int) int64 {
 }
 
 // bdp is in packets.
-func (p *path) bdp() float64 { return p.rate * float64(p.rtt) / second }
+func (p *simPath) bdp() float64 { return p.rate * float64(p.rtt) / second }
 
 // packet is one that was sent, with what was known then.
 type packet struct {
@@ -180,7 +178,7 @@ func (a *arrivals) Pop() any {
 // sent again as new packets.
 type connection struct {
 	*machine
-	path *path
+	path *simPath
 	// appRate limits what the application has to send, in packets a second: none if it is
 	// less than 0.
 	appRate float64
@@ -221,7 +219,7 @@ type transition struct {
 }
 
 // connect begins a connection.
-func connect(t *testing.T, p path, s Settings) *connection {
+func connect(t *testing.T, p simPath, s Settings) *connection {
 	t.Helper()
 	c := &connection{machine: newMachine(t, s), path: &p, cwnd: initialCwnd, now: second, random: rand.New(rand.NewPCG(1, 2))}
 	c.appRate = 1e9

@@ -106,6 +106,9 @@ type Program struct {
 
 	connlimits int // ct count statements of rules
 
+	pools  [][]*ebpf.MapSpec // their maps
+	inPool map[string]pooled // maps by name
+
 	options Options
 	fixed   []string // named sets that are code
 	chains  map[*nft.Chain]*chain

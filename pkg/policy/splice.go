@@ -134,6 +134,9 @@ func (p *Program) maps(spec *ebpf.CollectionSpec) error {
 		}
 		spec.Maps[m.Name] = m
 	}
+	for _, m := range p.poolSpecs() {
+		spec.Maps[m.Name] = m
+	}
 	return nil
 }
 
