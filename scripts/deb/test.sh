@@ -15,8 +15,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
 say() { echo "deb: $*"; }
 
+git clone -q --no-hardlinks . "$work/one/l2d"
+git clone -q --no-hardlinks "$work/one/l2d" "$work/another/l2d"
 for i in one another; do
-	git clone -q --no-hardlinks . "$work/$i/l2d"
 	make -s -C "$work/$i/l2d" deb >/dev/null
 done
 deb=$(echo "$work"/one/l2d/bin/*.deb)
