@@ -21,6 +21,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
+	"github.com/randomizedcoder/l2d/pkg/names"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/service"
@@ -54,7 +55,7 @@ type daemon struct {
 	stopFlows context.CancelFunc
 	flows     flow.Hub
 	talkers   observe.Talkers
-	names     observe.Names
+	names     *names.Book
 	host      hostState
 	services  *service.Manager
 }
@@ -64,7 +65,7 @@ type daemon struct {
 func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d := &daemon{started: time.Now(), level: level, path: c.Path}
 	d.flows.Changed = d.listenFlows
-	d.names.Files = observe.LeaseFiles
+	d.names = d.newNames()
 	d.talkers = observe.Talkers{Name: d.names.Of, Each: func(yield func(*flow.Flow)) error {
 		return d.withFlows(func(t *flow.Table) error { return t.Each(yield) })
 	}}

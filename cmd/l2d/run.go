@@ -76,6 +76,7 @@ func run(ctx context.Context, opt options) error {
 		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, metrics.Options{
 			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{
 				metrics.NewServiceCollector(d, slog.Default()), metrics.NewBBR3Collector(hostkinds.BBR3, slog.Default()),
+				metrics.NewClientCollector(d),
 			},
 		}, slog.Default()); err != nil {
 			return err

@@ -21,8 +21,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/kea"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/recursor"
 	"github.com/randomizedcoder/l2d/pkg/revision"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
@@ -98,6 +100,16 @@ func (m *memory) HostRevisions(context.Context) ([]revision.Revision, error) {
 }
 func (m *memory) HostConfirm(_ context.Context, id string) error  { return m.note("confirm %s", id) }
 func (m *memory) HostRollback(_ context.Context, id string) error { return m.note("rollback %s", id) }
+func (m *memory) Leases(context.Context) ([]kea.Lease, error)     { return nil, m.note("leases") }
+func (m *memory) Names(context.Context) (map[netip.Addr]string, error) {
+	return map[netip.Addr]string{netip.MustParseAddr("192.168.1.10"): "nas"}, m.note("names")
+}
+func (m *memory) DNSTop(_ context.Context, what string) ([]recursor.Share, error) {
+	return []recursor.Share{{Percent: 50, Name: "a.b"}}, m.note("top %s", what)
+}
+func (m *memory) DNSFlush(_ context.Context, name string) (string, error) {
+	return "wiped", m.note("flush %s", name)
+}
 func (m *memory) Services(context.Context) ([]service.Status, error) {
 	return nil, m.note("services")
 }
@@ -153,6 +165,10 @@ func TestCalls(t *testing.T) {
 		{func() (any, error) { return c.HostRevisions(ctx) }, "revisions", []revision.Revision{{Number: 4}}},
 		{func() (any, error) { return nil, c.HostConfirm(ctx, "0a") }, "confirm 0a", nil},
 		{func() (any, error) { return nil, c.HostRollback(ctx, "0a") }, "rollback 0a", nil},
+		{func() (any, error) { return c.Leases(ctx) }, "leases", []kea.Lease{}},
+		{func() (any, error) { return c.Names(ctx) }, "names", map[netip.Addr]string{netip.MustParseAddr("192.168.1.10"): "nas"}},
+		{func() (any, error) { return c.DNSTop(ctx, "bogus-queries") }, "top bogus-queries", []recursor.Share{{Percent: 50, Name: "a.b"}}},
+		{func() (any, error) { return c.DNSFlush(ctx, "a.b") }, "flush a.b", Flushed{"wiped"}},
 		{func() (any, error) { return c.Services(ctx) }, "services", []service.Status{}},
 		{func() (any, error) { return nil, c.RestartService(ctx, "../a b") }, "restart ../a b", nil},
 		{func() (any, error) { return c.ServiceLogs(ctx, "radvd", 7) }, "logs radvd 7", []string{"a line"}},

@@ -86,6 +86,7 @@ func handler(s Service, log *slog.Logger) http.Handler {
 	})
 
 	serviceActions(s, handle)
+	clientActions(s, handle)
 
 	handle("POST /v1/reload", func(r *http.Request) (any, error) { return s.Reload(r.Context()) })
 	handle("POST /v1/detach", func(r *http.Request) (any, error) {

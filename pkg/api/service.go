@@ -24,6 +24,7 @@ type SetName struct {
 // is fs.ErrNotExist.
 type Service interface {
 	Services
+	Clients
 
 	Status(ctx context.Context) (Status, error)
 	Rules(ctx context.Context) (Rules, error)

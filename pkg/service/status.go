@@ -44,6 +44,10 @@ func (m *Manager) look(ctx context.Context, u *Unit) Status {
 			if s.Exit != "" {
 				s.Error += ": " + s.Exit
 			}
+			// Its last words say more than its exit code.
+			if lines, err := r.Logs(ctx, u.Name, 1); err == nil && len(lines) > 0 {
+				s.Error += ": " + lines[0]
+			}
 			return s
 		}
 	}
