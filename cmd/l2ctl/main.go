@@ -43,6 +43,8 @@ type cli struct {
 	Status    statusCmd    `cmd:"" help:"Show the daemon and its dataplane."`
 	Top       topCmd       `cmd:"" help:"Show what goes through: interfaces, CPUs, drops, hosts, flows, queues."`
 	Doctor    doctorCmd    `cmd:"" help:"Look at the host, and say what is not as it should be and what to do about it. Changes nothing."`
+	Explain   explainCmd   `cmd:"" help:"Say what becomes of a packet, and why. Changes nothing."`
+	Monitor   monitorCmd   `cmd:"" help:"Show packets that are dropped, and why, while it happens."`
 	Flows     flowsCmd     `cmd:"" help:"List and delete tracked flows."`
 	Rules     rulesCmd     `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`
 	Set       setCmd       `cmd:"" help:"Change and list sets of the ruleset."`

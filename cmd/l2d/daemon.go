@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
@@ -58,6 +59,11 @@ type daemon struct {
 	names     *names.Book
 	host      hostState
 	services  *service.Manager
+
+	// monitors counts those who watch packets; ending ends for them when end is called.
+	monitors atomic.Int32
+	ending   context.Context
+	end      context.CancelFunc
 }
 
 // newDaemon returns one that has to choose what to start with, for a configuration
@@ -69,6 +75,7 @@ func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d.talkers = observe.Talkers{Name: d.names.Of, Each: func(yield func(*flow.Flow)) error {
 		return d.withFlows(func(t *flow.Table) error { return t.Each(yield) })
 	}}
+	d.ending, d.end = context.WithCancel(context.Background())
 	d.host.dataplane.d = d
 	d.services = newServices(c)
 	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services, d.services.Slices)...)

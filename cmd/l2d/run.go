@@ -66,6 +66,7 @@ func run(ctx context.Context, opt options) error {
 	}()
 	defer func() {
 		d.flows.Close() // those who listen do not end by themselves
+		d.end()
 		ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 		defer cancel()
 		if srv.Shutdown(ctx) != nil {

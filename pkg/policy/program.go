@@ -103,6 +103,7 @@ type Program struct {
 	sends   bool     // rules send frames
 	nat     uint32   // value of policy_nat
 	hooks   bool     // rules ask what depends on the hook
+	traced  bool     // notes its steps: Traced
 
 	connlimits int // ct count statements of rules
 

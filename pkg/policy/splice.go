@@ -170,6 +170,13 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.traced {
+		f, err := traceFunctionOf(functions)
+		if err != nil {
+			return nil, err
+		}
+		functions = append(functions, f)
+	}
 	for _, f := range generated {
 		f = withType(f, &btf.Func{Name: f.name, Type: stub.Type, Linkage: btf.GlobalFunc})
 		replaced := false
