@@ -77,7 +77,7 @@ static __always_inline void read_conn(struct bbr3_conn *c, struct tcp_sock *tp)
 	c->is_cwnd_limited = BPF_CORE_READ_BITFIELD(tp, is_cwnd_limited);
 	c->in_recovery = state >= TCP_CA_RECOVERY;
 	c->in_fast_recovery = state == TCP_CA_RECOVERY;
-	c->ecn_ok = tp->ecn_flags & TCP_ECN_OK;
+	c->ecn_ok = (tp->ecn_flags & (TCP_ECN_OK | TCP_ECN_MODE_ACCECN)) != 0;
 }
 
 /* What an event has decided. */
@@ -97,6 +97,21 @@ static __always_inline void write_conn(struct tcp_sock *tp,
 	tp->snd_cwnd = cwnd;
 	if (tp->app_limited != app_limited)
 		tp->app_limited = app_limited;
+}
+
+/* ECT(1) says that marks are answered as L4S wants it, which takes AccECN to hear of
+ * them. Kernels that have AccECN send by this flag what congestion control wants.
+ */
+static __always_inline void write_ect(struct tcp_sock *tp, bool l4s)
+{
+	__u8 flags = tp->ecn_flags, wanted = flags & ~TCP_ECN_ECT_1;
+
+	if (!(flags & TCP_ECN_MODE_ACCECN))
+		return;
+	if (l4s)
+		wanted |= TCP_ECN_ECT_1;
+	if (wanted != flags)
+		tp->ecn_flags = wanted;
 }
 
 SEC("struct_ops")
@@ -125,6 +140,7 @@ void BPF_PROG(bbr3_tcp_init, struct tcp_sock *tp)
 SEC("struct_ops")
 void BPF_PROG(bbr3_tcp_release, struct tcp_sock *tp)
 {
+	write_ect(tp, false);
 	count(STAT_ENDED);
 	bpf_sk_storage_delete(&bbr3_socks, tp);
 }
@@ -245,6 +261,7 @@ static __always_inline void on_ack(struct tcp_sock *tp, __u32 ack, int flag,
 	note_lost(&s->past, s->b.c.delivered, s->b.c.lost);
 	bbr3_ack(&s->b);
 	write_conn(tp, &s->b.c);
+	write_ect(tp, ecn_scales(&s->b));
 }
 
 SEC("struct_ops")
