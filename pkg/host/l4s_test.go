@@ -87,7 +87,7 @@ dataplane: {ruleset: x, interfaces: [{name: a}]}
 host:
   qdiscs:
     server:
-      root: { kind: htb, default: 1:1, classes: { 1:1: { rate: 10mbit, leaf: dualpi2 } } }
+      root: { kind: htb, default: "1:1", classes: { "1:1": { rate: 10mbit, leaf: dualpi2 } } }
 `))
 	if err != nil {
 		t.Fatal(err)
