@@ -99,21 +99,6 @@ static __always_inline void write_conn(struct tcp_sock *tp,
 		tp->app_limited = app_limited;
 }
 
-/* ECT(1) says that marks are answered as L4S wants it, which takes AccECN to hear of
- * them. Kernels that have AccECN send by this flag what congestion control wants.
- */
-static __always_inline void write_ect(struct tcp_sock *tp, bool l4s)
-{
-	__u8 flags = tp->ecn_flags, wanted = flags & ~TCP_ECN_ECT_1;
-
-	if (!(flags & TCP_ECN_MODE_ACCECN))
-		return;
-	if (l4s)
-		wanted |= TCP_ECN_ECT_1;
-	if (wanted != flags)
-		tp->ecn_flags = wanted;
-}
-
 SEC("struct_ops")
 void BPF_PROG(bbr3_tcp_init, struct tcp_sock *tp)
 {
@@ -140,7 +125,6 @@ void BPF_PROG(bbr3_tcp_init, struct tcp_sock *tp)
 SEC("struct_ops")
 void BPF_PROG(bbr3_tcp_release, struct tcp_sock *tp)
 {
-	write_ect(tp, false);
 	count(STAT_ENDED);
 	bpf_sk_storage_delete(&bbr3_socks, tp);
 }
@@ -261,7 +245,6 @@ static __always_inline void on_ack(struct tcp_sock *tp, __u32 ack, int flag,
 	note_lost(&s->past, s->b.c.delivered, s->b.c.lost);
 	bbr3_ack(&s->b);
 	write_conn(tp, &s->b.c);
-	write_ect(tp, ecn_scales(&s->b));
 }
 
 SEC("struct_ops")

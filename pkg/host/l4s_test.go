@@ -68,7 +68,7 @@ func l4sRouter(t *testing.T) map[string]*os.File {
 }
 
 // TestL4S: an L4S connection with l2d's bbr3, and one with cubic, by the same slow link with
-// DualPI2. The first one's packets are in the L4S queue and do not wait there, and are marked.
+// DualPI2, which takes all of ECN as L4S. The first one's packets are in the L4S queue and do not wait there, and are marked.
 func TestL4S(t *testing.T) {
 	if !*machine {
 		t.Skip("takes a kernel with DualPI2 and AccECN: for a virtual machine")
@@ -87,7 +87,7 @@ dataplane: {ruleset: x, interfaces: [{name: a}]}
 host:
   qdiscs:
     server:
-      root: { kind: htb, default: "1:1", classes: { "1:1": { rate: 10mbit, leaf: dualpi2 } } }
+      root: { kind: htb, default: "1:1", classes: { "1:1": { rate: 10mbit, leaf: { kind: dualpi2, ecn: any } } } }
 `))
 	if err != nil {
 		t.Fatal(err)
