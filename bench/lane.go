@@ -51,7 +51,11 @@ func (l *lane) setup(ctx context.Context) (err error) {
 		}
 		return l.traffic.reflect()
 	case l.Device.Stateful():
-		if err := l.traffic.establish(ctx, l.options.GenCPU, max(l.Burst, 1)); err != nil {
+		rate := l.Rate
+		if rate == 0 {
+			rate = establishRate
+		}
+		if err := l.traffic.establish(ctx, l.options.GenCPU, rate); err != nil {
 			return fmt.Errorf("establish flows: %w", err)
 		}
 	}
@@ -157,7 +161,7 @@ func (l *lane) measure(ctx context.Context) (Sample, error) {
 		err = l.checkSamples()
 	}
 	if v, ok := l.Device.(Verifier); ok && err == nil {
-		err = v.Verify(ctx)
+		err = v.Verify(ctx, l.Fresh)
 	}
 	if err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", l.Device.Name(), err)
