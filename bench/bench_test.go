@@ -105,6 +105,8 @@ type breaking struct {
 	after int
 }
 
+func (*breaking) Watch(context.Context) error { return nil }
+
 func (d *breaking) Verify(context.Context, bool) error {
 	if d.after--; d.after < 0 {
 		return errors.New("broken")

@@ -49,6 +49,8 @@ type Describer interface {
 // Verifier is a Device that can tell whether packets went the way that is to be
 // measured.
 type Verifier interface {
+	// Watch is called before each repetition.
+	Watch(ctx context.Context) error
 	// Verify is called after each repetition; fresh as in [Case].
 	Verify(ctx context.Context, fresh bool) error
 }

@@ -196,6 +196,9 @@ func (d *L2d) checkPath() error {
 // maxStray is the part of the packets that may go the other way.
 const maxStray = 0.01
 
+// Watch implements [Verifier].
+func (d *L2d) Watch(ctx context.Context) error { return d.ready(ctx) }
+
 // Verify implements [Verifier].
 func (d *L2d) Verify(ctx context.Context, fresh bool) error {
 	before := d.status.Dataplane.Stats

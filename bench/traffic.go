@@ -140,6 +140,14 @@ func (tr *traffic) establish(ctx context.Context, cpu int, rate float64) error {
 	return nil
 }
 
+// forgetReplies has all flows without a reply again.
+func (tr *traffic) forgetReplies() error {
+	if err := tr.objects.Replied.Set(make([]byte, MaxFlows)); err != nil {
+		return fmt.Errorf("clear replies: %w", err)
+	}
+	return nil
+}
+
 // unanswered counts the flows without a reply.
 func (tr *traffic) unanswered() (int, error) {
 	replied := make([]byte, MaxFlows)
