@@ -455,6 +455,7 @@ type l2XDPSettings struct {
 	NatPortMax        uint16
 	_                 [2]byte
 	FlowsPerSource    uint32
+	NatPortRest       uint32
 	NatReserves       uint8
 	Unused            [3]uint8
 	StatMax           uint32

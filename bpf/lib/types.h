@@ -389,6 +389,7 @@ struct settings {
 	__u16 nat_port_min;
 	__u16 nat_port_max;
 	__u32 flows_per_source; /* 0: as many as there is room for */
+	__u32 nat_port_rest; /* ticks that a port stays its client's, unused */
 	__u8 nat_reserves; /* l2_nat_reserved has any */
 	__u8 unused[3];
 	/* Puts the enum into the type information of a map that is pinned: user

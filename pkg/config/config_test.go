@@ -68,7 +68,7 @@ conntrack:
     udp_stream: 11s
     icmp: 12s
     generic: 8760h
-nat: {log: true, log_destinations: true, log_rate: 17, mapping: address-dependent, filtering: endpoint-dependent, port_range: [1024, 65535], reserved_ports: [51820, 500]}
+nat: {log: true, log_destinations: true, log_rate: 17, mapping: address-dependent, filtering: endpoint-dependent, port_range: [1024, 65535], reserved_ports: [51820, 500], port_rest: 120s}
 host:
   state_dir: /srv/state
   sysctl:
@@ -117,7 +117,7 @@ log: {level: debug, format: json}
 		t.Errorf("limits %+v", cfg.Conntrack)
 	}
 	if !reflect.DeepEqual(cfg.NAT, NAT{true, true, 17, flow.NATSettings{
-		Mapping: flow.AddressDependent, Filtering: flow.EndpointDependent, PortRange: [2]uint16{1024, 65535}, ReservedPorts: []uint16{51820, 500},
+		Mapping: flow.AddressDependent, Filtering: flow.EndpointDependent, PortRange: [2]uint16{1024, 65535}, ReservedPorts: []uint16{51820, 500}, PortRest: 120 * time.Second,
 	}}) {
 		t.Errorf("NAT %+v", cfg.NAT)
 	}
