@@ -12,7 +12,7 @@ char __license[] SEC("license") = "GPL";
 #define FLOWS_AT_ADDR 14 /* bits: so many flows go to one address */
 #define FLOWS_AT_PORT 21 /* and so many to one port of all addresses */
 #define SAMPLES 16
-#define SAMPLE_EVERY 0x10000
+#define SAMPLE_EVERY 0x1000
 
 /* Set before the load. */
 volatile const __u8 template[64]; /* frame of flow 0, UDP checksum for port 0 */
