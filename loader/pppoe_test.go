@@ -5,6 +5,7 @@ package loader
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -156,7 +157,17 @@ func TestPPPoE(t *testing.T) {
 func (r *router) savedSYN(t *testing.T, f family) packet {
 	t.Helper()
 	server := at(f.wan, 8010)
-	l := r.listen(t, "w", server)
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // its sockets keep no SYN
+	var l *net.TCPListener
+	r.in("w", func() error {
+		listener, err := plain.Listen(t.Context(), "tcp", server.String())
+		if err == nil {
+			l = listener.(*net.TCPListener)
+		}
+		return err
+	})
+	defer l.Close()
 	control(t, l, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SAVE_SYN, 1) })
 	r.mustDial(t, "l", netip.AddrPortFrom(f.lan, 0), server)
 	c, err := l.AcceptTCP()
