@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 )
 
@@ -30,6 +31,8 @@ type Status struct {
 	Generation string            `json:"generation"` // of programs and policy
 	Interfaces []InterfaceStatus `json:"interfaces"`
 	Programs   []Program         `json:"programs"`
+	// Runs are those of the programs; nothing if the kernel does not count them.
+	Runs []Run `json:"runs,omitempty"`
 	// Phases are the parts of the last replacement.
 	Phases []Phase    `json:"phases"`
 	Flows  FlowStatus `json:"flows"`
@@ -72,7 +75,11 @@ func (d *Dataplane) Status() (Status, error) {
 	if d.maps == nil {
 		return Status{}, errors.New("the dataplane is closed")
 	}
-	s := Status{PinPath: d.cfg.PinPath, Generation: generation(d.identity), Interfaces: d.interfaces, Programs: d.report, Phases: d.phases}
+	runs, err := d.runs()
+	if err != nil {
+		return Status{}, err
+	}
+	s := Status{PinPath: d.cfg.PinPath, Generation: generation(d.identity), Interfaces: d.interfaces, Programs: d.report, Runs: runs, Phases: d.phases}
 	var gc l2TCGc
 	if err := d.maps["l2_gc"].Lookup(uint32(0), &gc); err != nil {
 		return Status{}, fmt.Errorf("collector: %w", err)
@@ -99,13 +106,38 @@ func (d *Dataplane) Counters() ([]Counter, error) {
 		return nil, errors.New("the dataplane is closed")
 	}
 	all := make([]Counter, m.MaxEntries())
-	for i := range all {
-		var err error
-		if all[i], err = countedBy(d.maps, uint32(i)); err != nil {
-			return nil, fmt.Errorf("counter %d: %w", i, err)
+	if err := addCounters(all, m, ebpf.MustPossibleCPU()); err != nil {
+		return nil, fmt.Errorf("counters: %w", err)
+	}
+	if m := d.maps[countedMap]; m != nil {
+		if err := addCounters(all, m, 1); err != nil {
+			return nil, fmt.Errorf("counters of the policy before: %w", err)
 		}
 	}
 	return all, nil
+}
+
+// addCounters adds the counters in an array to those that are there. They are read
+// many at a time: a system call for each would be most of the work.
+func addCounters(all []Counter, m *ebpf.Map, perEntry int) error {
+	const most = 1024
+	keys, values := make([]uint32, most), make([]l2TCCounter, most*perEntry)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := m.BatchLookup(&cursor, keys, values, nil)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+		for i, key := range keys[:n] {
+			for _, c := range values[i*perEntry : (i+1)*perEntry] {
+				all[key].Packets += c.Packets
+				all[key].Bytes += c.Bytes
+			}
+		}
+		if err != nil {
+			return nil // that was all
+		}
+	}
 }
 
 // statNames are the statistics' names in the programs' own BTF, so that there is

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -46,6 +47,30 @@ type hostState struct {
 	err       error
 	notice    string // why the files are not in force
 	undoneID  string // of the change that was undone last
+	applies   map[string]uint64
+}
+
+// count notes what became of a configuration: one of api.ApplyResults.
+func (h *hostState) count(result string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.applies == nil {
+		h.applies = map[string]uint64{}
+	}
+	h.applies[result]++
+}
+
+// countApply counts it by the error.
+func (h *hostState) countApply(err error) {
+	var said *api.Error
+	switch {
+	case err == nil:
+		h.count(api.ApplyDone)
+	case api.IsBadInput(err), errors.As(err, &said):
+		h.count(api.ApplyRefused)
+	default:
+		h.count(api.ApplyFailed)
+	}
 }
 
 // set notes what is in force, or why what is declared is not.
@@ -69,6 +94,7 @@ func (h *hostState) applied(a *api.HostApplied, c *config.Config, notice string)
 
 // undone notes that what was in force before is so again.
 func (h *hostState) undone(id, why string) {
+	h.count(api.ApplyUndone)
 	h.settle(id, revision.Undone)
 	c, err := h.latestConfig()
 	if err != nil {
@@ -151,7 +177,7 @@ func (h *hostState) status() *api.Host {
 	pending := h.engine.Pending()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := &api.Host{Resources: h.resources, Drift: h.drift, Pending: pending, Notice: h.notice}
+	s := &api.Host{Resources: h.resources, Drift: h.drift, Pending: pending, Notice: h.notice, Applies: maps.Clone(h.applies)}
 	if h.err != nil {
 		s.Error = h.err.Error()
 	}
@@ -201,8 +227,9 @@ func (d *daemon) applyHost(ctx context.Context, p *reconcile.Plan, confirm time.
 func (d *daemon) planHost(ctx context.Context, p *enforce.Plan) (*reconcile.Plan, error) {
 	list, err := hostkinds.Resources(p.Config)
 	list = append(list, d.host.dataplane.resource(p))
-	plan, err2 := d.host.engine.Plan(ctx, list)
-	return plan, errors.Join(err, err2)
+	services, errServices := d.services.Declare(p.Config)
+	plan, errPlan := d.host.engine.Plan(ctx, append(list, services...))
+	return plan, errors.Join(err, errServices, errPlan)
 }
 
 // HostPlan implements api.Service.
@@ -226,9 +253,10 @@ func (d *daemon) HostApply(ctx context.Context, o api.HostOptions) (api.HostAppl
 	return a, err
 }
 
-func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (api.HostApplied, error) {
+func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (_ api.HostApplied, err error) {
 	d.host.one.Lock()
 	defer d.host.one.Unlock()
+	defer func() { d.host.countApply(err) }()
 	if p := d.host.engine.Pending(); p != nil {
 		return api.HostApplied{}, hostError(fmt.Errorf("%w: %s", reconcile.ErrPending, p.ID))
 	}
@@ -364,6 +392,11 @@ func (d *daemon) checkDrift(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	services, err := d.services.Declare(c)
+	if err != nil {
+		return err
+	}
+	list = append(list, services...)
 	drift, err := d.host.engine.Drift(ctx, list)
 	if err != nil {
 		return err

@@ -26,6 +26,36 @@ func (d *daemon) Rules(context.Context) (api.Rules, error) {
 	return countedRules(plan.Ruleset, plan.Program.Rules, counters)
 }
 
+// RuleCounts implements metrics.Source.
+func (d *daemon) RuleCounts(context.Context) ([]api.Rule, error) {
+	plan, dp := d.state()
+	if dp == nil {
+		return nil, errDetached
+	}
+	counters, err := dp.Counters()
+	if err != nil {
+		return nil, err
+	}
+	return ruleCounts(plan.Program.Rules, counters)
+}
+
+// ruleCounts joins rules with their counters.
+func ruleCounts(infos []policy.RuleInfo, counters []loader.Counter) ([]api.Rule, error) {
+	if len(counters) < len(infos) {
+		return nil, fmt.Errorf("%d counters for %d rules: the policy has changed meanwhile", len(counters), len(infos))
+	}
+	rules := make([]api.Rule, len(infos))
+	for i, info := range infos {
+		c := counters[info.Index]
+		family, table, _ := strings.Cut(info.Table, " ")
+		rules[i] = api.Rule{
+			Family: family, Table: table, Chain: info.Chain, Handle: info.Handle, Text: info.Text,
+			Line: info.Line, Packets: c.Packets, Bytes: c.Bytes, Policy: info.Handle == 0 && info.Chain != "",
+		}
+	}
+	return rules, nil
+}
+
 // ruleKey names a rule: handles are unique within a table.
 type ruleKey struct {
 	table  string
@@ -34,24 +64,19 @@ type ruleKey struct {
 
 // countedRules joins a ruleset with the counters of its rules.
 func countedRules(rs *nft.Ruleset, infos []policy.RuleInfo, counters []loader.Counter) (api.Rules, error) {
-	if len(counters) < len(infos) {
-		return api.Rules{}, fmt.Errorf("%d counters for %d rules: the policy has changed meanwhile", len(counters), len(infos))
+	rules, err := ruleCounts(infos, counters)
+	if err != nil {
+		return api.Rules{}, err
 	}
-	var out api.Rules
+	out := api.Rules{Rules: rules}
 	byRule := make(map[ruleKey]loader.Counter, len(infos))
 	for _, info := range infos {
-		c := counters[info.Index]
-		family, table, _ := strings.Cut(info.Table, " ")
-		out.Rules = append(out.Rules, api.Rule{
-			Family: family, Table: table, Chain: info.Chain, Handle: info.Handle, Text: info.Text,
-			Line: info.Line, Packets: c.Packets, Bytes: c.Bytes, Policy: info.Handle == 0 && info.Chain != "",
-		})
 		if info.Handle != 0 {
-			byRule[ruleKey{info.Table, info.Handle}] = c
+			byRule[ruleKey{info.Table, info.Handle}] = counters[info.Index]
 		}
 	}
 	var text strings.Builder
-	err := rs.Render(&text, func(r *nft.Rule) (packets, bytes uint64, ok bool) {
+	err = rs.Render(&text, func(r *nft.Rule) (packets, bytes uint64, ok bool) {
 		c, ok := byRule[ruleKey{r.Chain.Table.String(), r.Handle}]
 		return c.Packets, c.Bytes, ok
 	})

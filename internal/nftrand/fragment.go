@@ -28,6 +28,9 @@ type Fragment struct {
 	Raw bool
 	// Basic is what the interpreter in the tests of pkg/policy knows.
 	Basic bool
+	// Rare: in one of twenty routers' rulesets only, or where its area is asked for.
+	// The rig has to be slow with it.
+	Rare bool
 	// Weight is how often it is chosen, against 1 of most; 0 is 1.
 	Weight int
 	// Text writes it; "" for nothing, as what it needs is not there.
@@ -130,7 +133,7 @@ func (r *Generator) draw(from []Fragment, s *Scope) string {
 	total := 0
 	for i := range from {
 		f := &from[i]
-		if r.Basic && !f.Basic || len(r.Only) > 0 && !f.Basic && !slices.Contains(r.Only, f.Area) || !f.fits(s) {
+		if r.Basic && !f.Basic || len(r.Only) > 0 && !f.Basic && !slices.Contains(r.Only, f.Area) || f.Rare && !r.rare && !slices.Contains(r.Only, f.Area) || !f.fits(s) {
 			continue
 		}
 		fit = append(fit, f)

@@ -28,6 +28,8 @@ type Generator struct {
 	// copies: rules copy packets to addresses, so that nothing is translated: of
 	// two packets nobody knows which has the port that was chosen.
 	copies bool
+	// rare: the ruleset may have what is [Fragment.Rare].
+	rare bool
 	// Basic has only fragments that are Basic.
 	Basic bool
 	// ShowPorts lets filter chains stand where they see ports as NAT has chosen

@@ -48,7 +48,7 @@ func init() {
 // packets to get through, and each ruleset uses conntrack.
 func (r *Generator) Router(wan string) string {
 	var b strings.Builder
-	r.copies = false
+	r.copies, r.rare = false, r.IntN(20) == 0
 	for i := range 1 + r.IntN(3) {
 		family := "inet"
 		if i > 0 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/bbr3"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
@@ -37,6 +38,8 @@ type Status struct {
 	Sync *Sync `json:"sync,omitempty"`
 	// Host is the state of the host, and which of its configurations is in force.
 	Host *Host `json:"host,omitempty"`
+	// BBR3 is the congestion control that l2d has registered; nil if it has none.
+	BBR3 *bbr3.Status `json:"bbr3,omitempty"`
 }
 
 // Elsewhere counts the packets that came in on other CPUs than those that are to handle
@@ -60,9 +63,23 @@ type Host struct {
 	Pending *reconcile.Pending `json:"pending,omitempty"`
 	// Error is why the host is not as declared; empty when it is.
 	Error string `json:"error,omitempty"`
+	// Applies counts what became of configurations since the daemon started, by
+	// what is in ApplyResults.
+	Applies map[string]uint64 `json:"applies,omitempty"`
 	// Notice is why a revision is in force and not the files; empty when they are.
 	Notice string `json:"notice,omitempty"`
 }
+
+// What becomes of a configuration that is to be applied.
+const (
+	ApplyDone    = "applied" // it may wait for a confirmation
+	ApplyRefused = "refused" // nothing was changed
+	ApplyFailed  = "failed"  // what was changed is as it was
+	ApplyUndone  = "undone"  // later: nobody confirmed it, or it was rolled back
+)
+
+// ApplyResults are all of these.
+var ApplyResults = []string{ApplyDone, ApplyRefused, ApplyFailed, ApplyUndone}
 
 // HostOptions say how the state of the host is applied.
 type HostOptions struct {

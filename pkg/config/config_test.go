@@ -66,6 +66,14 @@ conntrack:
     tcp_retransmitted: 13m
     udp_unreplied: 10s
     udp_stream: 11s
+    sctp_closed: 21s
+    sctp_cookie_wait: 22s
+    sctp_cookie_echoed: 23s
+    sctp_established: 24s
+    sctp_shutdown_sent: 25s
+    sctp_shutdown_recd: 26s
+    sctp_shutdown_ack_sent: 27s
+    sctp_heartbeat_sent: 28s
     icmp: 12s
     generic: 8760h
 nat: {log: true, log_destinations: true, log_rate: 17, mapping: address-dependent, filtering: endpoint-dependent, port_range: [1024, 65535], reserved_ports: [51820, 500], port_rest: 120s}
@@ -95,20 +103,28 @@ log: {level: debug, format: json}
 	}
 	s := time.Second
 	want := flow.Timeouts{
-		TCPSynSent:        1 * s,
-		TCPSynRecv:        2 * s,
-		TCPEstablished:    3 * time.Hour,
-		TCPFinWait:        4 * s,
-		TCPCloseWait:      5 * s,
-		TCPLastAck:        6 * s,
-		TCPTimeWait:       7 * s,
-		TCPClose:          8 * s,
-		TCPUnacknowledged: 9 * time.Minute,
-		TCPRetransmitted:  13 * time.Minute,
-		UDPUnreplied:      10 * s,
-		UDPStream:         11 * s,
-		ICMP:              12 * s,
-		Generic:           8760 * time.Hour,
+		TCPSynSent:          1 * s,
+		TCPSynRecv:          2 * s,
+		TCPEstablished:      3 * time.Hour,
+		TCPFinWait:          4 * s,
+		TCPCloseWait:        5 * s,
+		TCPLastAck:          6 * s,
+		TCPTimeWait:         7 * s,
+		TCPClose:            8 * s,
+		TCPUnacknowledged:   9 * time.Minute,
+		TCPRetransmitted:    13 * time.Minute,
+		UDPUnreplied:        10 * s,
+		UDPStream:           11 * s,
+		SCTPClosed:          21 * s,
+		SCTPCookieWait:      22 * s,
+		SCTPCookieEchoed:    23 * s,
+		SCTPEstablished:     24 * s,
+		SCTPShutdownSent:    25 * s,
+		SCTPShutdownRecd:    26 * s,
+		SCTPShutdownAckSent: 27 * s,
+		SCTPHeartbeatSent:   28 * s,
+		ICMP:                12 * s,
+		Generic:             8760 * time.Hour,
 	}
 	if cfg.Conntrack.Timeouts != want {
 		t.Errorf("timeouts %+v, want %+v", cfg.Conntrack.Timeouts, want)
@@ -257,7 +273,14 @@ func TestBadInput(t *testing.T) {
 		{"sysctl out of its directory", least + "host: {sysctl: {net/../x: 1}}\n",
 			[]problem{{6, 17, "host.sysctl", "want a name"}}},
 		{"setting of a NIC that does not exist", least + "host: {nics: {eth0: {rings: {rz: 1}, speed: 10}}}\n",
-			[]problem{{6, 30, "host.nics.eth0.rings.rz", "unknown key: want one of cqe-size, hds-thresh, rx,"}, {6, 38, "host.nics.eth0.speed", "want one of channels, coalesce, eee, enforce, features, fec, irqs, mtu, optional, pause, private_flags, rings, rps, rss, threaded, wol, xps"}}},
+			[]problem{{6, 30, "host.nics.eth0.rings.rz", "unknown key: want one of cqe-size, hds-thresh, rx,"}, {6, 38, "host.nics.eth0.speed", "want one of aqm, channels, coalesce, eee, enforce, features, fec, irqs, mtu, optional, pause, private_flags, rings, rps, rss, threaded, wol, xps"}}},
+		{"queues of a radio", least + "host: {nics: {w: {aqm: {aql: {low: 9, high: 8}, airtime: [tx, tx, all], limit: 0}}, x: {aqm: {aql: {be: {low: 5}, low: 1}}}, y: {aqm: {aql_threshold: 2s}}}}\n",
+			[]problem{
+				{6, 30, "host.nics.w.aqm.aql", "high is not below low: want limits in µs"}, {6, 63, "host.nics.w.aqm.airtime[1]", `"tx": given twice`},
+				{6, 67, "host.nics.w.aqm.airtime[2]", `"all": want tx or rx`}, {6, 80, "host.nics.w.aqm.limit", `"0": want a whole number from 1`},
+				{6, 105, "host.nics.x.aqm.aql.be", "both limits are needed"}, {6, 115, "host.nics.x.aqm.aql.low", "unknown key: want one of be, bk, vi, vo"},
+				{6, 151, "host.nics.y.aqm.aql_threshold", `"2s": want a whole number`},
+			}},
 		{"ring that is none", least + "host: {nics: {eth0: {rings: {rx: many, tx-push: 1}}}}\n",
 			[]problem{{6, 34, "host.nics.eth0.rings.rx", `"many": want a whole number from 0`}, {6, 49, "host.nics.eth0.rings.tx-push", `"1": want true or false`}}},
 		{"feature that is neither on nor off", least + "host: {nics: {eth0: {features: {rx-lro: 1}}}}\n",

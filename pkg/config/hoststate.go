@@ -29,6 +29,8 @@ type Host struct {
 	NICs []NIC `json:"nics,omitempty"`
 	// Routes are settings of routes that are there, each once.
 	Routes []Route `json:"routes,omitempty"`
+	// BBR3 is where that congestion control comes from; nil leaves that alone.
+	BBR3 *BBR3 `json:"bbr3,omitempty"`
 	// Qdiscs are those of network interfaces, each once.
 	Qdiscs []Qdisc `json:"qdiscs,omitempty"`
 	// Governors of CPUs, each CPU once.
@@ -59,6 +61,8 @@ type NIC struct {
 	Flows *uint32 `json:"flows,omitempty"`
 	// Threaded has threads poll the queues; nil leaves that alone.
 	Threaded *bool `json:"threaded,omitempty"`
+	// AQM is how mac80211 queues what a radio sends; nil leaves that alone.
+	AQM *AQM `json:"aqm,omitempty"`
 
 	at position
 }
@@ -123,6 +127,7 @@ func (d *decoder) nics(v node, c *Host) {
 			"features": func(v node) { v.switches("features, such as {rx-lro: false}", n.Features) },
 			"irqs":     func(v node) { d.queues(v, &n.IRQs, true, wordDataplane, wordKeep) },
 			"rps":      func(v node) { d.rps(v, &n) },
+			"aqm":      func(v node) { d.aqm(v, &n) },
 			"xps":      func(v node) { d.queues(v, &n.XPS, true, wordDataplane, wordNone) },
 			"threaded": func(v node) {
 				n.Threaded = new(bool)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mdlayher/wifi"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/ethnl"
 	"github.com/randomizedcoder/l2d/pkg/host"
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
@@ -35,10 +37,14 @@ func Gather(ctx context.Context, file string, client *api.Client, interval time.
 	h.Config, h.ConfigError = config.Load(cmp.Or(file, config.DefaultPath))
 	h.Links = links()
 	h.Qdiscs = qdiscs()
+	if s, err := host.BBR3(); err == nil && s.Registered {
+		h.BBR3 = &BBR3{s.Connections, s.Begun, s.WithoutState, s.Settings.ECN}
+	}
 	h.Tables = tables(ctx, h.Config)
 	h.FileSystems = fileSystems(h.Config)
 	h.Clock = clock()
 	h.GPUs = gpuLines(ctx)
+	h.Bands = bands()
 	if err := enforce.CheckHost(); err != nil {
 		h.HostProblem = err.Error()
 	}
@@ -79,6 +85,7 @@ func links() (out []Link) {
 			}
 		}
 	}
+	l4s := dualpi2Counts()
 	xdp, _ := host.XDPFeatures() // none before Linux 6.3
 	client, err := ethnl.Dial()
 	if err == nil {
@@ -89,7 +96,7 @@ func links() (out []Link) {
 		if a.RawFlags&unix.IFF_LOOPBACK != 0 {
 			continue
 		}
-		link := Link{Name: a.Name, Up: a.RawFlags&unix.IFF_UP != 0, Qdisc: root[a.Index], Master: names[a.MasterIndex]}
+		link := Link{Name: a.Name, Up: a.RawFlags&unix.IFF_UP != 0, Qdisc: root[a.Index], Master: names[a.MasterIndex], L4S: l4s[a.Index]}
 		if t := l.Type(); t != "device" {
 			link.Kind = t
 		}
@@ -190,6 +197,36 @@ func clock() *Clock {
 		return nil
 	}
 	return &Clock{Synchronised: state != timeError && t.Status&unix.STA_UNSYNC == 0, MaxError: time.Duration(t.Maxerror) * time.Microsecond}
+}
+
+// bands are those of radios by the interfaces that these have.
+func bands() map[string][]string {
+	c, err := wifi.New()
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = c.Close() }()
+	phys, err := c.PHYs()
+	if err != nil {
+		return nil
+	}
+	of := map[int][]string{}
+	for _, p := range phys {
+		for _, b := range p.BandAttributes {
+			if len(b.FrequencyAttributes) > 0 {
+				of[p.Index] = append(of[p.Index], hostapd.BandOf(b.FrequencyAttributes[0].Frequency))
+			}
+		}
+	}
+	links, err := c.Interfaces()
+	if err != nil {
+		return nil
+	}
+	out := map[string][]string{}
+	for _, l := range links {
+		out[l.Name] = of[l.PHY]
+	}
+	return out
 }
 
 // gpuPatience is how long NVML may take to set up GPUs that nobody uses.

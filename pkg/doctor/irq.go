@@ -113,27 +113,33 @@ func (r *report) steering(l Link) {
 	r.good("rps", "%s: steers no packets astray", l.Name)
 }
 
+// pollers counts the threads that poll the queues of an interface, or a radio, and tells which of
+// them may run on other CPUs than those of packets.
+func (r *report) pollers(name string, packet []int) (n int, astray []string) {
+	for _, path := range r.glob("proc/[0-9]*/comm") {
+		comm := r.read(path)
+		if !strings.HasPrefix(comm, "napi/"+name+"-") {
+			continue
+		}
+		n++
+		dir := strings.TrimSuffix(path, "/comm")
+		for _, line := range strings.Split(r.read(dir+"/status"), "\n") {
+			text, ok := strings.CutPrefix(line, "Cpus_allowed_list:")
+			if may, err := cpus.Parse(text); ok && err == nil && len(cpus.Without(may, packet)) > 0 {
+				astray = append(astray, fmt.Sprintf("%s (process %s) on CPUs %s", comm, strings.TrimPrefix(dir, "proc/"), cpus.Format(may)))
+			}
+		}
+	}
+	return n, astray
+}
+
 // threads looks where threads that poll a link's queues may run.
 func (r *report) threads(l Link) {
 	packet := r.packetCPUs()
 	if r.read("sys/class/net/"+l.Name+"/threaded") != "1" || len(packet) == 0 || !r.routes(l.Name) {
 		return
 	}
-	var astray []string
-	for _, path := range r.glob("proc/[0-9]*/comm") {
-		name := r.read(path)
-		if !strings.HasPrefix(name, "napi/"+l.Name+"-") {
-			continue
-		}
-		dir := strings.TrimSuffix(path, "/comm")
-		for _, line := range strings.Split(r.read(dir+"/status"), "\n") {
-			text, ok := strings.CutPrefix(line, "Cpus_allowed_list:")
-			if may, err := cpus.Parse(text); ok && err == nil && len(cpus.Without(may, packet)) > 0 {
-				astray = append(astray, fmt.Sprintf("%s (process %s) on CPUs %s", name, strings.TrimPrefix(dir, "proc/"), cpus.Format(may)))
-			}
-		}
-	}
-	if len(astray) > 0 {
+	if _, astray := r.pollers(l.Name, packet); len(astray) > 0 {
 		r.add(Warning, "threads", l.Name+": threads that poll its queues may run on other CPUs than those that are to handle packets", strings.Join(astray, ", "),
 			"taskset -cp "+cpus.Format(packet)+" PROCESS, or host.nics."+l.Name+".threaded: false")
 		return

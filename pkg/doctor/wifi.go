@@ -5,6 +5,8 @@ package doctor
 import (
 	"fmt"
 	"strings"
+
+	"github.com/randomizedcoder/l2d/pkg/cpus"
 )
 
 // debug is where debugfs shows radios.
@@ -17,14 +19,58 @@ func checkWiFi(r *report) {
 		return
 	}
 	r.regulatory()
+	r.radioNames()
 	for _, path := range radios {
 		phy := path[strings.LastIndex(path, "/")+1:]
+		r.radioThreads(phy)
 		if !r.exists(debug + phy) {
 			r.add(Note, "aql", phy+": its queue limits cannot be seen", "no /"+debug+phy, "mount -t debugfs debugfs /sys/kernel/debug")
 			continue
 		}
 		r.aql(phy)
 		r.airtime(phy)
+	}
+}
+
+// renamed is the way of NET_NAME_RENAMED: user space gave the name.
+const renamed = "4"
+
+// radioNames looks at where the names of radios' interfaces come from: the kernel's own
+// are by the order in which it finds them, which a file of systemd's does not leave to chance.
+func (r *report) radioNames() {
+	for _, path := range r.glob("sys/class/net/*/phy80211") {
+		dir := strings.TrimSuffix(path, "/phy80211")
+		name := dir[strings.LastIndex(dir, "/")+1:]
+		mac := r.read(path + "/macaddress")
+		if r.read(dir+"/name_assign_type") == renamed || mac == "" {
+			r.good("names", "%s: the interface is named by other things than its order", name)
+			continue
+		}
+		as := name
+		switch bands := r.Bands[name]; {
+		case len(bands) == 1:
+			as = "wlan_" + bands[0]
+		case strings.HasPrefix(name, "wlan"):
+			as = "ap" + strings.TrimPrefix(name, "wlan")
+		}
+		r.add(Warning, "names", name+": the kernel named the interface by the order of radios, which can change", "name_assign_type = "+r.read(dir+"/name_assign_type"),
+			fmt.Sprintf("/etc/systemd/network/10-%s.link: [Match] MACAddress=%s [Link] Name=%s", as, mac, as))
+	}
+}
+
+// radioThreads looks at the threads that poll the queues of a driver such as mt76, whose
+// NAPI is of no interface. They have the radio's name.
+func (r *report) radioThreads(phy string) {
+	packet := r.packetCPUs()
+	if len(packet) == 0 {
+		return
+	}
+	switch n, astray := r.pollers(phy, packet); {
+	case len(astray) > 0:
+		r.add(Warning, "threads", phy+": threads that poll its queues may run on other CPUs than those that are to handle packets", strings.Join(astray, ", "),
+			"taskset -cp "+cpus.Format(packet)+" PROCESS")
+	case n > 0:
+		r.good("threads", "%s: threads that poll its queues run on packet CPUs", phy)
 	}
 }
 

@@ -48,6 +48,9 @@ func nicResources(file string, n *config.NIC) (out []reconcile.Resource, err err
 		mtu[valueKey] = strconv.FormatUint(uint64(n.MTU), 10)
 	}
 	add(MTUKind, mtu)
+	if n.AQM != nil {
+		add(AQMKind, aqmWant(n.AQM))
+	}
 	if n.RSS != nil {
 		add(RSSKind, rssWant(n.RSS))
 		err = checkQueues(file, n)

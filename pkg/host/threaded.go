@@ -31,7 +31,18 @@ func NewThreaded() *Threaded { return &Threaded{"/", countNAPIs} }
 // Name implements [reconcile.Kind].
 func (*Threaded) Name() string { return ThreadedKind }
 
+// mt76Threaded is the file of the driver mt76.
+const mt76Threaded = "napi_threaded"
+
+// path is the file of an interface, or that which the driver mt76 has for a radio:
+// its NAPI is that of a device without a name.
 func (k *Threaded) path(link string) string {
+	if dir, err := radioDir(k.Root, link); err == nil {
+		path := filepath.Join(dir, "mt76", mt76Threaded)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
 	return filepath.Join(k.Root, "sys/class/net", link, "threaded")
 }
 
@@ -45,6 +56,9 @@ func (k *Threaded) Check(ctx context.Context, r *reconcile.Resource) []reconcile
 		return []reconcile.Problem{queueProblem(k.Root, r, "threaded NAPI", err)}
 	}
 	if k.Same(valueKey, r.Want[valueKey], have[valueKey]) {
+		return nil
+	}
+	if filepath.Base(k.path(r.Name)) == mt76Threaded {
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(k.Root, "sys/class/net", r.Name, "phy80211")); err == nil {

@@ -60,6 +60,8 @@ func TestWholePlan(t *testing.T) {
 		device(files, address, 50+i, []string{"mt7915e"}, radio)
 		files["sys/devices/pci0000:00/"+address+"/driver"] = "-> ../../../bus/pci/drivers/mt7915e"
 		files["sys/devices/pci0000:00/"+address+"/net/"+radio+"/phy80211/index"] = "0\n"
+		files["sys/devices/pci0000:00/"+address+"/net/"+radio+"/phy80211/name"] = radio + "\n"
+		files["sys/kernel/debug/ieee80211/"+radio+"/power"] = "0\n" // of a kernel that shows no more
 	}
 	root := tree(t, files)
 	kinds := Kinds()
@@ -69,6 +71,8 @@ func TestWholePlan(t *testing.T) {
 			kinds[i] = &IRQ{root}
 		case *Governor:
 			kinds[i] = &Governor{root}
+		case *AQM:
+			kinds[i] = &AQM{root}
 		}
 	}
 	text, err := os.ReadFile("../../examples/l2/l2d.yaml")

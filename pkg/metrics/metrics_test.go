@@ -23,19 +23,20 @@ import (
 // fixed is a source of fixed values.
 type fixed struct {
 	status api.Status
-	rules  api.Rules
+	rules  []api.Rule
 	err    error
 }
 
-func (f *fixed) Status(context.Context) (api.Status, error) { return f.status, f.err }
-func (f *fixed) Rules(context.Context) (api.Rules, error)   { return f.rules, f.err }
+func (f *fixed) Status(context.Context) (api.Status, error)     { return f.status, f.err }
+func (f *fixed) RuleCounts(context.Context) ([]api.Rule, error) { return f.rules, f.err }
 
 func scrape(t *testing.T, s Source) (int, string) {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(NewCollector(s, slog.New(slog.DiscardHandler)))
+	log := slog.New(slog.DiscardHandler)
+	reg.MustRegister(NewCollector(s, log))
 	w := httptest.NewRecorder()
-	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	promhttp.HandlerFor(&withRules{Gatherer: reg, source: s, log: log}, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	return w.Code, w.Body.String()
 }
 
@@ -45,19 +46,20 @@ func TestScrape(t *testing.T) {
 			Version: "v1", Attached: true, Applied: time.UnixMilli(1500), ReloadError: "bad", Waiting: []string{"usb0"},
 			Dataplane: loader.Status{
 				Interfaces: []loader.InterfaceStatus{{Name: "br0", TC: true, XDP: loader.XDPOff}, {Name: "wan0", TC: true, XDP: loader.XDPNative}},
-				Programs:   []loader.Program{{Name: "l2_xdp", VerifiedInstructions: 77}},
+				Programs:   []loader.Program{{Name: "l2_xdp", VerifiedInstructions: 77, JITedBytes: 78}},
+				Runs:       []loader.Run{{Name: "l2_xdp", Runs: 79, Time: 1500 * time.Millisecond}},
 				Flows:      loader.FlowStatus{Confirmed: 1, MaxConfirmed: 2, HalfOpen: 3, MaxHalfOpen: 4, Collected: 5, Mappings: 7, Sources: 8, MaxPerSource: 9},
-				Stats:      map[string]uint64{"drop_policy": 6, "nat_tries": 900, "nat_tries_8": 10, "nat_tries_64": 3, "nat_tries_248": 2, "drop_nat_exhausted": 1},
+				Stats:      map[string]uint64{"drop_policy": 6, "flow_new": 23, "flow_confirmed": 24, "flow_expired": 25, "flow_table_full": 26, "log_lost": 27, "nat_tries": 900, "nat_tries_8": 10, "nat_tries_64": 3, "nat_tries_248": 2, "drop_nat_exhausted": 1},
 				CPUs:       []loader.CPUStatus{{CPU: 1, XDPForwarded: 18, Own: 19}, {CPU: 3, TCForwarded: 20, Local: 21, Dropped: 22}},
 			},
 			CPUs: []int{0, 1},
-			Host: &api.Host{Resources: 17, Drift: make([]reconcile.Change, 2), Pending: &reconcile.Pending{}, Error: "bad"},
+			Host: &api.Host{Resources: 17, Drift: make([]reconcile.Change, 2), Pending: &reconcile.Pending{}, Error: "bad", Applies: map[string]uint64{api.ApplyUndone: 80}},
 			Sync: &api.Sync{Took: 20 * time.Millisecond, ElementChanges: 14, RulesetChanges: 15, Errors: 16, Error: "bad"},
 		},
-		rules: api.Rules{Rules: []api.Rule{
+		rules: []api.Rule{
 			{Family: "inet", Table: "filter", Chain: "input", Handle: 9, Text: `iifname "lo" accept`, Packets: 10, Bytes: 11},
 			{Family: "inet", Table: "filter", Chain: "input", Text: "policy drop", Policy: true, Packets: 12, Bytes: 13},
-		}},
+		},
 	}
 	code, body := scrape(t, f)
 	if code != http.StatusOK {
@@ -93,7 +95,20 @@ func TestScrape(t *testing.T) {
 		`l2d_nat_port_tries_bucket{le="+Inf"} 16`,
 		`l2d_nat_port_tries_sum 900`,
 		`l2d_nat_port_tries_count 16`,
-		`l2d_events_total{event="drop_policy"} 6`,
+		`l2d_drops_total{reason="policy"} 6`,
+		`l2d_flow_changes_total{change="begun"} 23`,
+		`l2d_flow_changes_total{change="confirmed"} 24`,
+		`l2d_flow_changes_total{change="expired"} 25`,
+		`l2d_limits_hit_total{limit="flows"} 26`,
+		`l2d_limits_hit_total{limit="nat_ports"} 1`,
+		`l2d_limits_hit_total{limit="fragments"} 0`,
+		`l2d_events_total{event="log_lost"} 27`,
+		`l2d_nat_mappings_max 2`,
+		`l2d_program_native_bytes{program="l2_xdp"} 78`,
+		`l2d_program_runs_total{program="l2_xdp"} 79`,
+		`l2d_program_run_seconds_total{program="l2_xdp"} 1.5`,
+		`l2d_applies_total{result="undone"} 80`,
+		`l2d_applies_total{result="applied"} 0`,
 		`l2d_rule_packets_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 10`,
 		`l2d_rule_bytes_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 11`,
 		`l2d_host_resources 17`,
@@ -123,5 +138,29 @@ func TestScrapeDetached(t *testing.T) {
 func TestScrapeFails(t *testing.T) {
 	if code, body := scrape(t, &fixed{err: errors.New("no such map")}); code != http.StatusInternalServerError || !strings.Contains(body, "no such map") {
 		t.Errorf("status %d: %s", code, body)
+	}
+}
+
+// TestRulesChange: labels are those of the rules, also when others take their place.
+func TestRulesChange(t *testing.T) {
+	g := &withRules{}
+	first := []api.Rule{{Table: "a", Handle: 1, Packets: 1}, {Table: "b", Handle: 2}}
+	second := []api.Rule{{Table: "a", Handle: 1, Packets: 2}, {Table: "c", Handle: 2}, {Table: "d", Handle: 3}}
+	for _, rules := range [][]api.Rule{first, second, first} {
+		for _, f := range g.families(rules) {
+			if len(f.Metric) != len(rules) {
+				t.Fatalf("%d series of %d rules", len(f.Metric), len(rules))
+			}
+			for i, m := range f.Metric {
+				for _, l := range m.Label {
+					if l.GetName() == "table" && l.GetValue() != rules[i].Table {
+						t.Errorf("%s of rule %d is of table %s, not %s", f.GetName(), i, l.GetValue(), rules[i].Table)
+					}
+				}
+				if f.GetName() == rulePackets && m.Counter.GetValue() != float64(rules[i].Packets) {
+					t.Errorf("rule %d has counted %v", i, m.Counter.GetValue())
+				}
+			}
+		}
 	}
 }

@@ -93,3 +93,42 @@ func TestQdiscDetails(t *testing.T) {
 		}
 	}
 }
+
+// TestQdiscNames: promtool has nothing to say about the names of what any kind
+// reports.
+func TestQdiscNames(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool is not there: scripts/setup.sh test installs it")
+	}
+	var body string
+	for key, counter := range tcnl.DetailNames() {
+		value := []tcnl.Value{{Name: key[strings.LastIndex(key, " ")+1:], Value: 1, Counter: counter}}
+		r := tcnl.Report{Kind: strings.Fields(key)[0], Parent: "root", Details: value}
+		if strings.HasPrefix(key, "cake tin ") {
+			r.Details, r.Tins = nil, []tcnl.Tin{{Name: "bulk", Values: value}}
+		}
+		code, b := scrapeQdiscs(reported{NewQdiscCollector(slog.New(slog.DiscardHandler)), r})
+		if code != http.StatusOK {
+			t.Fatalf("%s: %s", key, b)
+		}
+		if i := strings.Index(b, "# HELP "+descName(key, counter)+" "); i < 0 {
+			t.Errorf("%s is not served as %s", key, descName(key, counter))
+		} else {
+			body += strings.Join(strings.SplitAfter(b[i:], "\n")[:3], "")
+		}
+	}
+	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")
+	check.Stdin = strings.NewReader(body)
+	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+}
+
+func descName(key string, counter bool) string {
+	name := "l2d_qdisc_" + strings.ReplaceAll(key, " ", "_")
+	if counter {
+		name += "_total"
+	}
+	return name
+}

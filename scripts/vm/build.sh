@@ -31,7 +31,8 @@ SUITES='trixie trixie-backports'
 
 # What is in the root file system, with what these packages depend on.
 PACKAGES='base-files bash coreutils findutils grep sed mawk util-linux procps kmod netbase libc-bin
-iproute2 ppp pppoe nftables iputils-ping ethtool tcpdump traceroute curl ca-certificates iperf3 conntrack'
+iproute2 ppp pppoe nftables iputils-ping ethtool tcpdump traceroute curl ca-certificates iperf3 conntrack
+hostapd wpasupplicant iw wireless-regdb'
 
 # What modules are built with.
 BUILD_PACKAGES='base-files bash dash coreutils findutils grep sed mawk make binutils perl-base'
@@ -216,7 +217,7 @@ kernel() {
 }
 
 root() {
-	local root=$KIT/root files
+	local root=$KIT/root files file
 	rm -rf "$root"
 	merge_usr "$root"
 	# shellcheck disable=SC2086 # a list of names
@@ -228,6 +229,10 @@ root() {
 	mkdir -p "$root"/{dev,proc,sys,run,tmp,l2d,root}
 	ln -sfn mawk "$root/usr/bin/awk"
 	ln -sfn traceroute.db "$root/usr/bin/traceroute"
+	# Signed with a key that Debian's kernels have.
+	for file in regulatory.db regulatory.db.p7s; do
+		ln -sfn "$file-debian" "$root/usr/lib/firmware/$file"
+	done
 	ln -sfn /usr/lib/os-release "$root/etc/os-release"
 	printf '%s\n' root:x:0:0::/root:/bin/bash daemon:x:1:1::/:/usr/sbin/nologin \
 		nobody:x:65534:65534::/:/usr/sbin/nologin >"$root/etc/passwd"

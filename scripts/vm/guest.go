@@ -118,7 +118,7 @@ func enterRoot(tree bool) error {
 	for _, m := range [][3]string{
 		{"tmpfs", "/run", "mode=0755"}, {"tmpfs", "/tmp", "mode=1777"}, {"tmpfs", "/dev/shm", "mode=1777"},
 		{"devpts", "/dev/pts", "mode=0620,ptmxmode=0666"}, {"cgroup2", "/sys/fs/cgroup", ""}, {"bpf", "/sys/fs/bpf", ""},
-		{"tracefs", "/sys/kernel/tracing", ""},
+		{"debugfs", "/sys/kernel/debug", ""}, {"tracefs", "/sys/kernel/tracing", ""},
 	} {
 		if err := mount(m[0], m[0], m[1], m[2]); err != nil {
 			return err
