@@ -456,3 +456,40 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestTimeoutsOfRFCs: the settings that docs/rfc-compliance.md gives are accepted,
+// and what the RFCs ask for.
+func TestTimeoutsOfRFCs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/rfc-compliance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```yaml\n")
+	block, _, ok := strings.Cut(block, "```")
+	if !ok {
+		t.Fatal("no settings there")
+	}
+	cfg, err := Parse("l2d.yaml", []byte(least+block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := cfg.Conntrack.Timeouts
+	const transitory = 4 * time.Minute // RFC 5382, 5 and RFC 7857, 2.1 and 2.2
+	for name, c := range map[string]struct{ got, want time.Duration }{
+		"tcp_syn_sent":    {got.TCPSynSent, transitory},
+		"tcp_syn_recv":    {got.TCPSynRecv, transitory},
+		"tcp_established": {got.TCPEstablished, 2*time.Hour + 4*time.Minute},
+		"tcp_fin_wait":    {got.TCPFinWait, transitory},
+		"tcp_close_wait":  {got.TCPCloseWait, transitory},
+		"tcp_last_ack":    {got.TCPLastAck, transitory},
+		"tcp_time_wait":   {got.TCPTimeWait, transitory},
+		"tcp_close":       {got.TCPClose, transitory},
+		"udp_unreplied":   {got.UDPUnreplied, 2 * time.Minute}, // RFC 4787, 5
+		"udp_stream":      {got.UDPStream, 5 * time.Minute},    // RFC 4787, 5c
+		"icmp":            {got.ICMP, time.Minute},             // RFC 5508, 2
+	} {
+		if c.got < c.want {
+			t.Errorf("%s: %v, less than %v", name, c.got, c.want)
+		}
+	}
+}
