@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -42,21 +43,13 @@ func (r *router) pppoe(t *testing.T) {
 	}
 	local, peer := wanSide.ends(families[0])
 	common := []string{
-		"noauth", "nodefaultroute", "noipdefault", "ifname", "pppw", "+ipv6", "nopersist",
-		"mtu", fmt.Sprint(pppoeMTU), "mru", fmt.Sprint(pppoeMTU),
+		"noauth", "nodefaultroute", "noipdefault", "ifname pppw", "+ipv6", "nopersist",
+		fmt.Sprintf("mtu %d", pppoeMTU), fmt.Sprintf("mru %d", pppoeMTU),
+		"lcp-max-configure 60", "ipcp-max-configure 60", // a few seconds each: a machine may be slow
 	}
 	dir := t.TempDir()
 	options, log := filepath.Join(dir, "options"), filepath.Join(dir, "log")
-	file := bytes.NewBufferString("logfile " + log + "\n")
-	for _, o := range common {
-		switch file.WriteString(o); o {
-		case "ifname", "mtu", "mru":
-			file.WriteByte(' ')
-		default:
-			file.WriteByte('\n')
-		}
-	}
-	if err := os.WriteFile(options, file.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(options, []byte(strings.Join(append(common, "logfile "+log, ""), "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -65,7 +58,7 @@ func (r *router) pppoe(t *testing.T) {
 		}
 	})
 	r.serve(t, "w", "pppoe-server", "-F", "-k", "-g", "rp-pppoe.so", "-I", "eth0", "-N", "1", "-L", peer.String(), "-R", local.String(), "-O", options)
-	ended := r.serve(t, "r", append([]string{"pppd", "plugin", "rp-pppoe.so", "nic-wan0", "nodetach"}, common...)...)
+	ended := r.serve(t, "r", append([]string{"pppd", "plugin", "rp-pppoe.so", "nic-wan0", "nodetach"}, strings.Fields(strings.Join(common, " "))...)...)
 	eventually(t, 3*time.Minute, "a session of PPPoE", func() bool {
 		select {
 		case <-ended:
