@@ -76,6 +76,9 @@ type Config struct {
 	Counted map[uint32]uint32
 
 	steering *steering // what the programs have of Rules
+	// trial: nothing of it is to be seen from outside; trialKeeps: maps that
+	// remember are filled from elsewhere.
+	trial, trialKeeps bool
 }
 
 // maxIfindex is the size of l2_ifaces in bpf/lib/maps.h.
@@ -131,6 +134,7 @@ func settingsOf(c *Config) l2TCSettings {
 		NatPortMin:       nat.PortRange[0],
 		NatPortMax:       nat.PortRange[1],
 		FlowsPerSource:   c.MaxFlowsPerSource,
+		NatPortRest:      flow.Ticks(nat.PortRest),
 		NatReserves:      flag(len(nat.ReservedPorts) > 0),
 		TcpRetransmitted: flow.Ticks(t.TCPRetransmitted),
 		Tcp: [10]uint32{

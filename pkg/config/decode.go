@@ -117,8 +117,10 @@ func (d *decoder) config(v node, c *Config) {
 	}
 	d.checkCPUs(c)
 	c.fillNetwork()
+	c.fillRecursor()
 	d.checkSlices(&c.Services)
 	d.checkRadvd(c)
+	d.checkKea(c)
 	// A section that is broken already has its own error.
 	if ok && len(d.errs) == 0 {
 		d.required(c, at)
@@ -236,6 +238,7 @@ func (d *decoder) nat(v node, c *NAT) {
 		"filtering":      func(v node) { v.oneOf((*string)(&c.Filtering), dependences...); filtering = v },
 		"port_range":     func(v node) { v.portRange(&c.PortRange) },
 		"reserved_ports": func(v node) { v.ports(&c.ReservedPorts) },
+		"port_rest":      func(v node) { v.seconds(&c.PortRest) },
 
 		"log":              func(v node) { v.boolean(&c.Log) },
 		"log_destinations": func(v node) { v.boolean(&c.LogDestinations) },
