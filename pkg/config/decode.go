@@ -243,6 +243,7 @@ func (d *decoder) nat(v node, c *NAT) {
 		"filtering":      func(v node) { v.oneOf((*string)(&c.Filtering), dependences...); filtering = v },
 		"port_range":     func(v node) { v.portRange(&c.PortRange) },
 		"reserved_ports": func(v node) { v.ports(&c.ReservedPorts) },
+		"port_rest":      func(v node) { v.seconds(&c.PortRest) },
 
 		"log":              func(v node) { v.boolean(&c.Log) },
 		"log_destinations": func(v node) { v.boolean(&c.LogDestinations) },

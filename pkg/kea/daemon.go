@@ -94,9 +94,8 @@ func environment(k *config.Kea, run string) []string {
 	return env
 }
 
-// Check implements [service.Daemon]. The directory of the socket, whose mode is checked, is a
-// staged one, as the real one need not be there yet. Nor does the interface, which may be made by the same
-// change; lo stands for it.
+// Check implements [service.Daemon]. The directories that are looked at are staged ones, as the real
+// ones need not be there yet. Nor need the interface, which may be made by the same change; lo stands for it.
 func (d *Daemon) Check(ctx context.Context, u *service.Unit, staged string) error {
 	run := filepath.Dir(u.Params[socketParam])
 	stagedRun := service.At(staged, run)
@@ -105,6 +104,7 @@ func (d *Daemon) Check(ctx context.Context, u *service.Unit, staged string) erro
 	}
 	file := service.At(staged, u.Files[0].Path)
 	content := bytes.ReplaceAll(u.Files[0].Content, []byte(run), []byte(stagedRun))
+	content = bytes.ReplaceAll(content, dataDirectory(filepath.Dir(u.Params[leasesParam])), dataDirectory(stagedRun))
 	if link := u.Params[linkParam]; !linkExists(link) {
 		content = bytes.ReplaceAll(content, strconv.AppendQuote(nil, link), []byte(`"lo"`))
 	}
@@ -120,6 +120,11 @@ func (d *Daemon) Check(ctx context.Context, u *service.Unit, staged string) erro
 		return nil
 	}
 	return explain(d.Name(), err)
+}
+
+// dataDirectory is how a configuration names the directory of the server's own data.
+func dataDirectory(dir string) []byte {
+	return fmt.Appendf(nil, `"%s": %q`, dataKey, dir)
 }
 
 func linkExists(name string) bool {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 	socketRetries = 1 << 31
 	socketWait    = 1000 // ms
 )
+
+const dataKey = "data-directory"
 
 // render is the configuration of a server, as all versions from 2.2 on take it: later ones know
 // control-socket and leases of memfile by the same names.
@@ -52,6 +55,9 @@ func render(k *config.Kea, lan *config.LAN, socket string) []byte {
 		server["interfaces-config"].(object)["dhcp-socket-type"] = socketType(k)
 	} else {
 		server["preferred-lifetime"] = seconds(k.Preferred)
+		// The server's own identifier is there. Versions from 2.6.3 on know that from their environment, and say
+		// that they pass this over.
+		server[dataKey] = filepath.Dir(k.LeaseFile)
 	}
 	family := fmt.Sprint(k.Family)
 	if list := subnets(k, lan); len(list) == 1 {
