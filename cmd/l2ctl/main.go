@@ -64,6 +64,7 @@ type cli struct {
 	Detach    detachCmd    `cmd:"" help:"Load the ruleset into nftables and remove the dataplane."`
 	Lab       LabCmd       `cmd:"" help:"Try it: a router and its surroundings as network namespaces."`
 
+	Schema     schemaCmd     `cmd:"" help:"Print a JSON Schema of the configuration, for editors."`
 	Completion completionCmd `cmd:"" help:"Print a script that completes commands in a shell: source <(l2ctl completion bash)"`
 	Complete   completeCmd   `cmd:"" hidden:"" passthrough:""`
 	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page."`
