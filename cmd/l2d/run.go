@@ -87,6 +87,10 @@ func run(ctx context.Context, opt options) error {
 		}
 	}
 
+	if err := d.serveWeb(ctx, cfg); err != nil {
+		return err
+	}
+
 	go d.followLinks(ctx)
 	go d.followAddresses(ctx)
 	if enforce.Follows(cfg) {
