@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -18,9 +20,10 @@ import (
 // inside is set for the process within.
 const inside = "L2D_TEST_OWN_NAMESPACES"
 
-// Main is for TestMain. Without root the tests run where they are, and skip.
+// Main is for TestMain. Without root the tests run where they are, and skip. Fuzzing, whose processes talk
+// by files that they inherit, runs there, too.
 func Main(m *testing.M) {
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 || slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasPrefix(a, "-test.fuzz") }) {
 		os.Exit(m.Run())
 	}
 	if os.Getenv(inside) == "" {
