@@ -88,7 +88,7 @@ func (g *gen) rule(r *rule, sc *scope) {
 	next := g.newLabel()
 	g.source = r.src.Text
 	g.scope = sc
-	for _, o := range g.known.reduce(r.ops) {
+	for _, o := range g.known.reduce(r.ops, g.p) {
 		switch o := o.(type) {
 		case *opMatch:
 			g.match(o, next)
