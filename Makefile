@@ -96,6 +96,10 @@ bench-flows: setup-run build ## how fast flows begin, and what many of them cost
 bench-rules: setup-run build ## what a rule, a set and a map cost for a packet, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench rules $(ARGS)
 
+.PHONY: bench-tools
+bench-tools: setup-bench build ## what iperf, netperf, flent, ping and others measure, l2d and nftables
+	$(GO) run ./bench/cmd/l2bench tools $(ARGS)
+
 .PHONY: bench-micro
 bench-micro: setup-run build ## how long the programs take for a packet on each of their paths
 	$(GO) run ./bench/cmd/l2bench micro $(ARGS)
@@ -130,8 +134,8 @@ fmt: ## format Go and C
 	gofmt -w $(GOFILES)
 	$(if $(CFILES),clang-format-19 -i $(CFILES))
 
-.PHONY: setup-run setup-test setup-generate setup-vm
-setup-run setup-test setup-generate setup-vm: setup-%:
+.PHONY: setup-run setup-test setup-generate setup-vm setup-bench
+setup-run setup-test setup-generate setup-vm setup-bench: setup-%:
 	@scripts/setup.sh $*
 
 .PHONY: clean
