@@ -84,6 +84,17 @@ docker-generate: ## rebuild the eBPF objects in the pinned container
 	docker build -t l2d-build -f Dockerfile.build .
 	docker run --rm -v "$(CURDIR):/src" -u "$$(id -u):$$(id -g)" l2d-build
 
+# Where "make bench" puts its results.
+RESULTS ?= bench-results
+
+.PHONY: bench
+bench: setup-bench build ## all of the following, in less than half an hour, and a page with what was found: RESULTS
+	mkdir -p $(RESULTS)
+	for b in quick flows rules micro; do $(GO) run ./bench/cmd/l2bench $$b --json $(RESULTS)/$$b.json || exit; done
+	$(GO) run ./bench/cmd/l2bench tools --repetitions 2 --duration 4s --raw $(RESULTS)/raw --json $(RESULTS)/tools.json
+	$(GO) run ./bench/cmd/l2bench report $(RESULTS)/quick.json $(RESULTS)/flows.json $(RESULTS)/rules.json \
+		$(RESULTS)/micro.json $(RESULTS)/tools.json -o $(RESULTS)/report.html --svg $(RESULTS)/svg
+
 .PHONY: bench-quick
 bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 64-byte packets
 	$(GO) run ./bench/cmd/l2bench quick $(ARGS)

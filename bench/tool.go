@@ -43,6 +43,8 @@ type Measure struct {
 	Unit   string  `json:"unit"`
 	Value  float64 `json:"value"`
 	Higher bool    `json:"higher_is_better"`
+	// Quantiles are those of single probes, where there are some: every hundredth.
+	Quantiles []float64 `json:"quantiles,omitempty"`
 }
 
 // Limits of what a tool may take besides the time that it measures.

@@ -110,7 +110,7 @@ func roundTrips(list []float64) ([]Measure, error) {
 	}
 	slices.Sort(list)
 	return []Measure{
-		{Name: "p50", Unit: "µs", Value: quantile(list, 0.5)},
+		{Name: "p50", Unit: "µs", Value: quantile(list, 0.5), Quantiles: distribution(list)},
 		{Name: "p99", Unit: "µs", Value: quantile(list, 0.99)},
 	}, nil
 }

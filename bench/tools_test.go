@@ -118,6 +118,9 @@ func TestRunTools(t *testing.T) {
 	if err != nil || len(again.Outcomes) != 2 {
 		t.Errorf("read again: %v", err)
 	}
+	if c := again.distributions(); len(c) != 1 || !strings.HasPrefix(c[0].title, "ping under load") || !strings.Contains(c[0].svg(true), "<polyline") {
+		t.Errorf("distributions: %+v", c)
+	}
 	var table bytes.Buffer
 	if err := writeTools(&table, r, []string{"wrk: not there"}); err != nil || !strings.Contains(table.String(), "ping under load") || !strings.Contains(table.String(), "left out: wrk") {
 		t.Errorf("%v\n%s", err, &table)
