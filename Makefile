@@ -18,10 +18,10 @@ GOFILES = $(shell git ls-files -co --exclude-standard '*.go')
 CFILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
 SHFILES = $(shell git ls-files -co --exclude-standard '*.sh') .ci/run
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-GOBUILD = $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+GOBUILD = $(GO) build -trimpath -buildvcs=auto -ldflags '-s -w -X main.version=$(VERSION)'
 
 # Packages whose tests share memory between goroutines.
-RACE ?= ./pkg/api ./pkg/config ./pkg/enforce ./pkg/flow ./pkg/metrics ./loader ./cmd/... ./pkg/host ./pkg/reconcile
+RACE ?= ./pkg/lab/path ./pkg/api ./pkg/config ./pkg/enforce ./pkg/flow ./pkg/metrics ./loader ./cmd/... ./pkg/host ./pkg/reconcile
 
 .PHONY: help
 help: ## what can be made

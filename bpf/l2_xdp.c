@@ -32,13 +32,15 @@ struct {
 	__type(value, __u32);
 } l2_xdp_ports SEC(".maps");
 
-/* Handshakes and ends of connections change state: the TC program's work. */
+/* Handshakes and ends of connections change state, which is the TC program's work,
+ * as all of SCTP is.
+ */
 static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 {
 	if (policy_reevaluates && f->flags & FLOW_STALE)
 		return 0;
 	if (p->l4proto != IPPROTO_TCP)
-		return !flow_contradicts(f, p) &&
+		return p->l4proto != IPPROTO_SCTP && !flow_contradicts(f, p) &&
 		       !flow_assures(f, p->l4proto, p->now);
 	return f->state == TCP_ESTABLISHED && f->flags & FLOW_ASSURED &&
 	       tcp_header_valid(p) && tcp_event(p) == EVENT_ACK;

@@ -144,6 +144,16 @@ func settingsOf(c *Config) l2TCSettings {
 			8: flow.Ticks(t.TCPClose),
 			9: flow.Ticks(t.TCPSynSent), // SYN_SENT2: the same in nf_conntrack
 		},
+		Sctp: [9]uint32{
+			1: flow.Ticks(t.SCTPClosed),
+			2: flow.Ticks(t.SCTPCookieWait),
+			3: flow.Ticks(t.SCTPCookieEchoed),
+			4: flow.Ticks(t.SCTPEstablished),
+			5: flow.Ticks(t.SCTPShutdownSent),
+			6: flow.Ticks(t.SCTPShutdownRecd),
+			7: flow.Ticks(t.SCTPShutdownAckSent),
+			8: flow.Ticks(t.SCTPHeartbeatSent),
+		},
 		TcpUnacknowledged: flow.Ticks(t.TCPUnacknowledged),
 		UdpUnreplied:      flow.Ticks(t.UDPUnreplied),
 		UdpStream:         flow.Ticks(t.UDPStream),

@@ -563,6 +563,7 @@ type l2TCSettings struct {
 	TcpRetransmitted  uint32
 	UdpUnreplied      uint32
 	UdpStream         uint32
+	Sctp              [9]uint32
 	Icmp              uint32
 	Generic           uint32
 	TcpLiberal        uint8

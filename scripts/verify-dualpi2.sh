@@ -3,4 +3,4 @@
 #
 # DualPI2, the queues of the ports, ECN and congestion control.
 PATH=$(dirname "$0")/../bin:$PATH
-exec l2ctl doctor qdisc "$@"
+exec l2ctl doctor l4s "$@"

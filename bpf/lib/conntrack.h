@@ -5,6 +5,7 @@
 #include "flow.h"
 #include "frag.h"
 #include "scratch.h"
+#include "sctp_track.h"
 #include "tcp_track.h"
 #include "types.h"
 
@@ -70,6 +71,9 @@ static __always_inline int ct_may_begin(struct ctx_buff *ctx,
 			return 0;
 		*state = tcp_first(ctx, p, &s->seen[0], &s->seen[1], &s->last);
 		return *state != TCP_NONE;
+	case IPPROTO_SCTP:
+		*state = sctp_first(ctx, p);
+		return *state != SCTP_NONE;
 	case IPPROTO_UDP:
 		return udp_header_valid(p);
 	case IPPROTO_ICMP:
@@ -93,6 +97,8 @@ static __always_inline int ct_is_confirmed_by(const struct pkt *p, __u8 state,
 {
 	if (!(flags & FLOW_SEEN_REPLY))
 		return 0;
+	if (p->l4proto == IPPROTO_SCTP)
+		return state == SCTP_ESTABLISHED;
 	return p->l4proto != IPPROTO_TCP || state == TCP_ESTABLISHED;
 }
 
@@ -209,10 +215,16 @@ __noinline int ct_goes_by(const struct tuple *key, __u32 ifindex)
 	return key ? flow_goes_by(ct_find_entry(key, &half), ifindex) : 0;
 }
 
-/* tcp_packet() with the entries of both directions. */
-static __always_inline int ct_tcp(struct ctx_buff *ctx, const struct pkt *p,
-				  const struct tuple *key, struct flow *f,
-				  int half, struct ct *ct)
+/* Protocols whose packets are judged by what both ends have sent before. */
+static __always_inline int has_connections(__u8 l4proto)
+{
+	return l4proto == IPPROTO_TCP || l4proto == IPPROTO_SCTP;
+}
+
+/* tcp_packet() or sctp_packet() with the entries of both directions. */
+static __always_inline int
+ct_connection(struct ctx_buff *ctx, const struct pkt *p,
+	      const struct tuple *key, struct flow *f, int half, struct ct *ct)
 {
 	struct flow *twin;
 
@@ -228,16 +240,20 @@ static __always_inline int ct_tcp(struct ctx_buff *ctx, const struct pkt *p,
 		twin->seen.flags |= SEEN_LIBERAL | SEEN_SACK;
 	}
 	if (is_later_fragment(p)) {
-		tcp_later_fragment(p, &f->seen);
+		if (p->l4proto == IPPROTO_TCP)
+			tcp_later_fragment(p, &f->seen);
 		return TCP_IGNORE;
 	}
-	return tcp_packet(ctx, p, f, twin, &ct->change);
+	return p->l4proto == IPPROTO_TCP ?
+		       tcp_packet(ctx, p, f, twin, &ct->change) :
+		       sctp_packet(ctx, p, f, twin, &ct->change);
 }
 
 /*
  * Finds the packet's flow, moves its state on and sets p->ct_state, as
  * nf_conntrack_in() does; ct says nothing before. A TCP connection is confirmed
- * when its handshake is complete, anything else by its first reply.
+ * when its handshake is complete, an association of SCTP when it is established,
+ * anything else by its first reply.
  */
 __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 		     struct ct *ct)
@@ -263,8 +279,8 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 		change->state = f->state;
 		change->flags = f->flags;
 		change->keep_expiry = 0;
-		if (p->l4proto == IPPROTO_TCP) {
-			verdict = ct_tcp(ctx, p, key, f, half, ct);
+		if (has_connections(p->l4proto)) {
+			verdict = ct_connection(ctx, p, key, f, half, ct);
 		} else {
 			if (flow_assures(f, p->l4proto, p->now))
 				WRITE_ONCE(f->flags, f->flags | FLOW_ASSURED);

@@ -5,6 +5,7 @@
 #include "csum.h"
 #include "parse.h"
 #include "payload.h"
+#include "sctp.h"
 
 /*
  * Headers and options that have to be looked for: nft_exthdr.c. Generated code
@@ -261,14 +262,6 @@ __noinline int nft_exthdr_tcp(struct ctx_buff *ctx, struct pkt *p, __u32 type,
 		i = 0;
 	return exthdr_found(ctx, p, !!i, p->l4_off + i, at, slot);
 }
-
-struct sctp_chunk {
-	__u8 type;
-	__u8 flags;
-	__be16 length;
-};
-
-#define SCTP_HEADER 12
 
 __noinline int nft_exthdr_sctp(struct ctx_buff *ctx, struct pkt *p, __u32 type,
 			       __u32 at, __u32 slot)

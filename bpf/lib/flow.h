@@ -8,6 +8,7 @@
 #include "icmp.h"
 #include "maps.h"
 #include "scratch.h"
+#include "sctp.h"
 #include "tcp.h"
 #include "types.h"
 #include "udp.h"
@@ -164,8 +165,11 @@ static __always_inline __u32 flow_timeout(const struct flow *f, __u8 l4proto)
 			t = s->tcp_unacknowledged;
 		return t;
 	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
 		return f->flags & FLOW_ASSURED ? s->udp_stream :
 						 s->udp_unreplied;
+	case IPPROTO_SCTP:
+		return state < SCTP_STATE_MAX ? s->sctp[state] : 0;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		return s->icmp;

@@ -349,6 +349,8 @@ __noinline int icmp_error_rewrite(struct ctx_buff *ctx, const struct pkt *p,
 	switch (from->l4proto) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_SCTP:
 		err |= icmp_put16(ctx, e->l4_off, from->sport, to->sport,
 				  &diff);
 		err |= icmp_put16(ctx, e->l4_off + 2, from->dport, to->dport,

@@ -131,6 +131,7 @@ struct sk_buff {
 	struct net_device *dev;
 	struct sock *sk;
 	unsigned long _skb_refdst;
+	unsigned long ip_summed : 2;
 	__u8 active_extensions;
 };
 

@@ -5,6 +5,7 @@
 #include "conntrack.h"
 #include "mapping.h"
 #include "nat_addr.h"
+#include "ports.h"
 #include "scratch.h"
 #include "source.h"
 #include "types.h"
@@ -28,14 +29,8 @@
 
 static __always_inline int nat_has_ports(const struct pkt *p)
 {
-	switch (p->l4proto) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		return 1;
-	}
-	return 0;
+	return has_ports(p->l4proto) || p->l4proto == IPPROTO_ICMP ||
+	       p->l4proto == IPPROTO_ICMPV6;
 }
 
 /* Whether the settings keep NAT from a port. Global: to the verifier, searches go
@@ -177,8 +172,7 @@ static __always_inline int nat_destination(struct ctx_buff *ctx, struct pkt *p)
 	if (policy_nat & p->nat & NAT_REDIRECT && nat_redirect(ctx, p) < 0)
 		return STAT_DROP_NAT_NO_ADDRESS;
 	nat_pick_address(p, 1);
-	if (policy_nat & p->nat & NAT_PORTS &&
-	    (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP))
+	if (policy_nat & p->nat & NAT_PORTS && has_ports(p->l4proto))
 		nat_pick_dst_port(p);
 	return 0;
 }
@@ -476,7 +470,7 @@ __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 	if (policy_nat & p->nat & NAT_MASQUERADE)
 		fwd->flags |= FLOW_MASQUERADED;
 	facts_begin(fwd);
-	if (p->l4proto == IPPROTO_TCP) {
+	if (has_connections(p->l4proto)) {
 		fwd->seen = sc->seen[0];
 		fwd->last = sc->last;
 	}
@@ -489,7 +483,7 @@ __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 	/* Answers, as far as one can tell, go where the packet came from. */
 	flow_goes_by(fwd, p->oif);
 	flow_goes_by(&sc->rev, p->iif);
-	if (p->l4proto == IPPROTO_TCP)
+	if (has_connections(p->l4proto))
 		sc->rev.seen = sc->seen[1];
 	tuple_reverse(&s->rkey, (struct endpoints *)t, key, fwd->zone);
 	mapping_begin(p, key, fwd->zone, s->now);

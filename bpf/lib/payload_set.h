@@ -6,6 +6,7 @@
 #include "exthdr.h"
 #include "icmp.h"
 #include "payload.h"
+#include "sctp_csum.h"
 
 /*
  * What rules write to a packet's bytes: called by generated code, at TC only,
@@ -18,6 +19,7 @@
 /* What is written to: base | checksum type << 8 | checksum flags << 16. */
 #define WRITE_BASE(what) ((what) & 0xff)
 #define WRITE_CSUM_INET(what) (((what) >> 8 & 0xff) == 1)
+#define WRITE_CSUM_SCTP(what) (((what) >> 8 & 0xff) == 2)
 #define WRITE_PSEUDO(what) ((what) >> 16)
 
 /* Where the value is in p->regs: slot | checksum's offset << 8. */
@@ -135,6 +137,28 @@ static __always_inline void write_value(struct pkt *p, __u32 slot, __u32 len)
 	}
 }
 
+/* Writes to SCTP what is in p->key, where p->elem is, and makes the checksum right.
+ * p->key is what is there then, for the checksum may be what a rule writes.
+ */
+__noinline int nft_sctp_write(struct __sk_buff *skb, struct pkt *p, __u32 at)
+{
+	__u32 from = VALUE_OFFSET(at), n = VALUE_LEN(at), sum, crc;
+
+	if (!p || !in_bounds(n, 1, VALUE_MAX) ||
+	    ctx_load(skb, p->l4_off + SCTP_CSUM_OFF, &sum, sizeof(sum)) < 0)
+		return -1;
+	if (bpf_skb_store_bytes(skb, p->l4_off + from, p->key, n,
+				BPF_F_RECOMPUTE_CSUM))
+		return -1;
+	crc = nft_sctp_change(p, from, n);
+	if (sctp_csum_update(skb, p, sum, crc, from + n))
+		return -1;
+	if (ctx_load(skb, p->l4_off + SCTP_CSUM_OFF, &p->th[SCTP_CSUM_OFF],
+		     sizeof(sum)) < 0)
+		return -1;
+	return ctx_load(skb, p->l4_off + from, p->key, n);
+}
+
 /* Writes payload; returns whether the rule goes on. */
 __noinline int nft_payload_set(struct __sk_buff *skb, struct pkt *p, __u32 what,
 			       __u32 at, __u32 slot)
@@ -184,7 +208,9 @@ __noinline int nft_payload_set(struct __sk_buff *skb, struct pkt *p, __u32 what,
 					WRITE_PSEUDO(what) ?
 				0 :
 				BPF_F_RECOMPUTE_CSUM;
-		if (bpf_skb_store_bytes(skb, off, p->key, len, flags))
+		if (WRITE_CSUM_SCTP(what) && p->l4proto == IPPROTO_SCTP ?
+			    nft_sctp_write(skb, p, at) :
+			    bpf_skb_store_bytes(skb, off, p->key, len, flags))
 			return 0;
 	}
 	write_copy(p, p->nh, p->l3_off, network_header_len(p), sizeof(p->nh),

@@ -5,6 +5,8 @@
 #include "csum.h"
 #include "frag.h"
 #include "icmp.h"
+#include "ports.h"
+#include "sctp_csum.h"
 #include "types.h"
 
 /* Writing a packet's headers: addresses, ports, TTL and their checksums. */
@@ -22,7 +24,7 @@ ctx_step int translate_dst(struct pkt *p, const struct endpoints *out)
 	else
 		__builtin_memcpy(p->nh + offsetof(struct ipv6hdr, daddr),
 				 out->daddr, 16);
-	if (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP)
+	if (has_ports(p->l4proto))
 		*(__be16 *)&p->th[2] = out->dport;
 	else if (icmp_is_answer(p) && !icmp_keeps_id(p->l4proto, p->th[0]))
 		*(__be16 *)&p->th[4] = out->dport;
@@ -42,7 +44,7 @@ ctx_step int translate_src(struct pkt *p, const struct endpoints *out)
 	else
 		__builtin_memcpy(p->nh + offsetof(struct ipv6hdr, saddr),
 				 out->saddr, 16);
-	if (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP)
+	if (has_ports(p->l4proto))
 		*(__be16 *)&p->th[0] = out->sport;
 	else if (icmp_is_query(p) && !icmp_keeps_id(p->l4proto, p->th[0]))
 		*(__be16 *)&p->th[4] = out->sport;
@@ -62,6 +64,7 @@ static __always_inline int rewrite_ports(struct ctx_buff *ctx,
 	switch (p->l4proto) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
 		th[0] = p->tuple.sport;
 		th[1] = p->tuple.dport;
 		break;
@@ -69,6 +72,10 @@ static __always_inline int rewrite_ports(struct ctx_buff *ctx,
 	case IPPROTO_ICMPV6:
 		th[2] = icmp_is_query(p) ? p->tuple.sport : p->tuple.dport;
 		break;
+#if !CTX_XDP
+	case IPPROTO_SCTP:
+		return sctp_set_ports(ctx, p);
+#endif
 	}
 	return 0;
 }

@@ -184,6 +184,20 @@ enum tcp_state {
 	TCP_STATE_MAX,
 };
 
+/* enum sctp_conntrack of include/uapi/linux/netfilter/nf_conntrack_sctp.h */
+enum sctp_state {
+	SCTP_NONE,
+	SCTP_CLOSED,
+	SCTP_COOKIE_WAIT,
+	SCTP_COOKIE_ECHOED,
+	SCTP_ESTABLISHED,
+	SCTP_SHUTDOWN_SENT,
+	SCTP_SHUTDOWN_RECD,
+	SCTP_SHUTDOWN_ACK_SENT,
+	SCTP_HEARTBEAT_SENT,
+	SCTP_STATE_MAX,
+};
+
 /* Addresses and ports that a packet leaves with. */
 struct endpoints {
 	__u8 saddr[16];
@@ -236,7 +250,7 @@ struct flow {
 	__u64 packets;
 	__u64 bytes;
 	__u32 created; /* ticks */
-	__u8 state; /* enum tcp_state */
+	__u8 state; /* enum tcp_state, or sctp_state */
 	__u8 flags; /* FLOW_* */
 	__u16 zone; /* of the other direction's key */
 	__u32 mark; /* both directions have the same, and the same labels */
@@ -362,6 +376,7 @@ struct settings {
 	__u32 tcp_retransmitted; /* often, without an answer */
 	__u32 udp_unreplied;
 	__u32 udp_stream;
+	__u32 sctp[SCTP_STATE_MAX];
 	__u32 icmp;
 	__u32 generic;
 	/* What is no timeout. */

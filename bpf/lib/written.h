@@ -21,6 +21,8 @@ static __always_inline void tuple_ports(const struct pkt *p, const __be16 *th,
 	switch (p->l4proto) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_SCTP:
 		t->sport = th[0];
 		t->dport = th[1];
 		break;

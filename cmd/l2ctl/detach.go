@@ -21,6 +21,7 @@ type detachCmd struct {
 	Config     string `help:"Configuration file, for when no daemon runs: it names the ruleset and the pin path." default:"${config}" type:"path" placeholder:"FILE"`
 	PinPath    string `help:"Directory of the pinned dataplane, for when no daemon runs. With --no-fallback no configuration is read." placeholder:"DIR"`
 	NoFallback bool   `help:"Do not load the ruleset into nftables: nothing filters or translates afterwards."`
+	JSON       bool   `help:"Print JSON." name:"json"`
 }
 
 // Run implements the command.
@@ -32,6 +33,9 @@ func (c *detachCmd) Run(e *env) error {
 	}
 	if err != nil {
 		return err
+	}
+	if c.JSON {
+		return printJSON(e.out, d)
 	}
 	fmt.Fprintln(e.out, "detached: l2d no longer enforces the ruleset")
 	if d.Fallback {
@@ -69,7 +73,7 @@ func (c *detachCmd) withoutDaemon(e *env) error {
 		if plan, err := enforce.PrepareInForce(e.ctx, cfg); err == nil {
 			program = plan.Program
 		} else {
-			fmt.Fprintf(e.out, "elements that were added to sets are lost: %v\n", err)
+			fmt.Fprintf(os.Stderr, "l2ctl: elements that were added to sets are lost: %v\n", err)
 		}
 		if err := enforce.Fallback(e.ctx, cfg, program, maps); err != nil {
 			return fmt.Errorf("the dataplane stays attached: %w", err)

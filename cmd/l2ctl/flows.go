@@ -44,7 +44,7 @@ type flowsFilter struct {
 	Zone         string `help:"Only flows with this ct zone in a direction." short:"w" placeholder:"N"`
 	OrigZone     string `help:"Only flows with this ct zone in the original direction." placeholder:"N"`
 	ReplyZone    string `help:"Only flows with this ct zone in the reply direction." placeholder:"N"`
-	Interface    string `help:"Only flows that come in or leave by this interface." short:"i" placeholder:"NAME"`
+	Interface    string `help:"Only flows that come in or leave by this interface." complete:"interface" short:"i" placeholder:"NAME"`
 	In           string `help:"Only flows whose first packet came in by this interface." placeholder:"NAME"`
 	Out          string `help:"Only flows whose first packet left by this interface." placeholder:"NAME"`
 	SrcNAT       bool   `help:"Only flows whose source is translated." name:"src-nat" short:"n" xor:"nat"`

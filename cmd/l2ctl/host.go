@@ -63,6 +63,7 @@ func apply(e *env, o api.HostOptions, asJSON bool) error {
 
 type confirmCmd struct {
 	ID string `arg:"" help:"The change, as apply has named it."`
+	doneJSON
 }
 
 // Run implements the command.
@@ -70,8 +71,7 @@ func (c *confirmCmd) Run(e *env) error {
 	if err := e.client.HostConfirm(e.ctx, c.ID); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(e.out, "Change %s is final.\n", c.ID)
-	return err
+	return c.say(e, "Change %s is final.\n", c.ID)
 }
 
 type rollbackCmd struct {
@@ -96,8 +96,7 @@ func (c *rollbackCmd) Run(e *env) error {
 	if err := e.client.HostRollback(e.ctx, id); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.out, "Change %s is undone.\n", id)
-	return err
+	return doneJSON{c.JSON}.say(e, "Change %s is undone.\n", id)
 }
 
 type revisionsCmd struct {

@@ -26,6 +26,7 @@ type LabCmd struct {
 	Run  labRunCmd  `cmd:"" help:"Build a lab, check the router in it with real traffic, and remove it."`
 	Down labDownCmd `cmd:"" help:"Remove labs."`
 	Diff labDiffCmd `cmd:"" help:"Send the same packets through nftables and l2d with a ruleset, and compare what they do."`
+	Path labPathCmd `cmd:"" help:"Send over an emulated path with congestion controls, and measure rates, queues, loss and fairness."`
 	// The lab starts its servers with it.
 	Serve labServeCmd `cmd:"" hidden:"" help:"Run one of the lab's servers."`
 }
@@ -87,6 +88,7 @@ func (o labRouter) dataplane(l *lab.Lab, self, example string) (lab.Dataplane, e
 
 type labUpCmd struct {
 	labRouter
+	JSON bool `help:"Print JSON." name:"json"`
 }
 
 // Run is called by kong.
@@ -100,12 +102,16 @@ func (c *labUpCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if c.JSON {
+		return errors.Join(printJSON(e.out, map[string]string{"id": l.ID(), "dataplane": c.Dataplane}), l.Release())
+	}
 	fmt.Fprintf(e.out, "Lab %s is up, %s routes in it.\n%s", l.ID(), c.Dataplane, l.Enter(dp, os.Args[0]))
 	return l.Release()
 }
 
 type labDownCmd struct {
 	Names []string `arg:"" optional:"" name:"name" help:"Labs to remove (default: all that no running command uses)."`
+	JSON  bool     `help:"Print which were removed as JSON." name:"json"`
 }
 
 // Run is called by kong.
@@ -121,19 +127,26 @@ func (c *labDownCmd) Run(e *env) error {
 		}
 		for _, l := range labs {
 			if l.Owned {
-				fmt.Fprintf(e.out, "Lab %s is in use; \"l2ctl lab down %s\" removes it all the same.\n", l.ID, l.ID)
+				fmt.Fprintf(os.Stderr, "Lab %s is in use; \"l2ctl lab down %s\" removes it all the same.\n", l.ID, l.ID)
 				continue
 			}
 			names = append(names, l.ID)
 		}
 	}
 	var errs []error
+	removed := []string{}
 	for _, name := range names {
 		err := lab.Remove(name)
 		if err == nil {
+			removed = append(removed, name)
+		}
+		if err == nil && !c.JSON {
 			fmt.Fprintf(e.out, "Lab %s is removed.\n", name)
 		}
 		errs = append(errs, err)
+	}
+	if c.JSON {
+		errs = append(errs, printJSON(e.out, removed))
 	}
 	return errors.Join(errs...)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/internal/buildinfo"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/doctor"
@@ -34,11 +35,12 @@ const (
 
 // cli is the command line.
 type cli struct {
-	Socket  string           `help:"Control socket of the daemon." default:"${socket}" env:"L2D_SOCKET" placeholder:"PATH"`
-	Version kong.VersionFlag `help:"Print the version and exit."`
+	Socket  string         `help:"Control socket of the daemon." default:"${socket}" env:"L2D_SOCKET" placeholder:"PATH"`
+	Version buildinfo.Flag `help:"Print the version, the commit and the layout of flows."`
 
 	Check     checkCmd     `cmd:"" help:"Check a configuration and its ruleset, up to the kernel's verifier. Changes nothing."`
 	Status    statusCmd    `cmd:"" help:"Show the daemon and its dataplane."`
+	Top       topCmd       `cmd:"" help:"Show what goes through: interfaces, CPUs, drops, hosts, flows, queues."`
 	Doctor    doctorCmd    `cmd:"" help:"Look at the host, and say what is not as it should be and what to do about it. Changes nothing."`
 	Flows     flowsCmd     `cmd:"" help:"List and delete tracked flows."`
 	Rules     rulesCmd     `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`
@@ -50,9 +52,15 @@ type cli struct {
 	Rollback  rollbackCmd  `cmd:"" help:"Undo a change of the host that waits for its confirmation, or go back to a revision."`
 	Revisions revisionsCmd `cmd:"" help:"List what was applied to the host, or show one and how it differs."`
 	Qdisc     qdiscCmd     `cmd:"" help:"Show the qdiscs of interfaces with what they have counted."`
+	Services  servicesCmd  `cmd:"" help:"Show and restart the daemons around the dataplane."`
 	Reload    reloadCmd    `cmd:"" help:"Have the daemon read its files again. Bad files change nothing."`
+	Capture   captureCmd   `cmd:"" help:"Capture what the kernel and programs tell each other of radios. Needs no daemon."`
 	Detach    detachCmd    `cmd:"" help:"Load the ruleset into nftables and remove the dataplane."`
 	Lab       LabCmd       `cmd:"" help:"Try it: a router and its surroundings as network namespaces."`
+
+	Completion completionCmd `cmd:"" help:"Print a script that completes commands in a shell: source <(l2ctl completion bash)"`
+	Complete   completeCmd   `cmd:"" hidden:"" passthrough:""`
+	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page."`
 }
 
 // env is what commands run with.
@@ -72,13 +80,7 @@ func main() {
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var c cli
 	exit := -1
-	parser, err := kong.New(&c,
-		kong.Name("l2ctl"),
-		kong.Description("Checks rulesets and controls a running l2d."),
-		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath, "areas": strings.Join(doctor.Names(), ", "), "interfaces": strings.Join(diff.DefaultInterfaces, ",")},
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exit = code }),
-	)
+	parser, err := newParser(&c, stdout, stderr, func(code int) { exit = code })
 	if err != nil {
 		panic(err) // a wrong struct tag
 	}
@@ -92,6 +94,17 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	err = kctx.Run(&env{ctx: ctx, out: stdout, client: api.NewClient(c.Socket)})
 	return report(stderr, err)
+}
+
+// newParser reads command lines.
+func newParser(c *cli, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("l2ctl"),
+		kong.Description("Checks rulesets and controls a running l2d."),
+		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath, "areas": strings.Join(doctor.Names(), ", "), "interfaces": strings.Join(diff.DefaultInterfaces, ",")},
+		kong.Writers(stdout, stderr),
+		kong.Exit(exit),
+	)
 }
 
 // report prints an error once and returns the exit code for it.

@@ -47,7 +47,7 @@ func (c *ntupleListCmd) Run(e *env) error {
 }
 
 type ntupleTestCmd struct {
-	Interface string `arg:"" help:"The network interface."`
+	Interface string `arg:"" complete:"interface" help:"The network interface."`
 	JSON      bool   `help:"Print JSON." name:"json"`
 }
 

@@ -31,3 +31,25 @@ func (t table) row(cells ...any) {
 	}
 	fmt.Fprintln(t)
 }
+
+// doneJSON is of commands that have nothing to say but that it is done.
+type doneJSON struct {
+	JSON bool `help:"Print an empty JSON object when it is done." name:"json"`
+}
+
+// done prints it, unless there was an error.
+func (d doneJSON) done(e *env, err error) error {
+	if err != nil || !d.JSON {
+		return err
+	}
+	return printJSON(e.out, struct{}{})
+}
+
+// say is done, with a text for humans.
+func (d doneJSON) say(e *env, format string, args ...any) error {
+	if d.JSON {
+		return d.done(e, nil)
+	}
+	_, err := fmt.Fprintf(e.out, format, args...)
+	return err
+}

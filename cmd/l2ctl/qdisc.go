@@ -15,7 +15,7 @@ import (
 )
 
 type qdiscCmd struct {
-	Interface string `arg:"" optional:"" help:"Only those of this interface."`
+	Interface string `arg:"" optional:"" complete:"interface" help:"Only those of this interface."`
 	JSON      bool   `help:"Print JSON." name:"json"`
 }
 

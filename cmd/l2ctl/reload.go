@@ -7,13 +7,18 @@ import (
 	"time"
 )
 
-type reloadCmd struct{}
+type reloadCmd struct {
+	JSON bool `help:"Print JSON." name:"json"`
+}
 
 // Run implements the command.
 func (c *reloadCmd) Run(e *env) error {
 	r, err := e.client.Reload(e.ctx)
 	if err != nil {
 		return err
+	}
+	if c.JSON {
+		return printJSON(e.out, r)
 	}
 	what := "unchanged"
 	if r.Changed {

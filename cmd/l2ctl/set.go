@@ -28,6 +28,7 @@ type setAddCmd struct {
 	setArgs
 	Element string        `arg:"" help:"The element as nft writes it."`
 	Timeout time.Duration `help:"Lifetime, such as 30s or 4h. Without it, that of the set." placeholder:"TIME"`
+	doneJSON
 }
 
 // Run implements the command.
@@ -35,16 +36,19 @@ func (c *setAddCmd) Run(e *env) error {
 	if c.Timeout < 0 {
 		return api.BadInput(fmt.Errorf("timeout %v: want a positive duration", c.Timeout))
 	}
-	return e.client.SetAdd(e.ctx, c.name(), c.Element, c.Timeout)
+	return c.done(e, e.client.SetAdd(e.ctx, c.name(), c.Element, c.Timeout))
 }
 
 type setDelCmd struct {
 	setArgs
 	Element string `arg:"" help:"The element as nft writes it."`
+	doneJSON
 }
 
 // Run implements the command.
-func (c *setDelCmd) Run(e *env) error { return e.client.SetDelete(e.ctx, c.name(), c.Element) }
+func (c *setDelCmd) Run(e *env) error {
+	return c.done(e, e.client.SetDelete(e.ctx, c.name(), c.Element))
+}
 
 type setListCmd struct {
 	setArgs

@@ -60,6 +60,9 @@ func printStatus(e *env, s api.Status) error {
 	if s.Host != nil {
 		printHost(t, s.Host)
 	}
+	if b := s.BBR3; b != nil {
+		t.row("bbr3", fmt.Sprintf("%d connections, %d since it was registered, %d of them without state", b.Connections, b.Begun, b.WithoutState))
+	}
 	if !s.Attached {
 		t.row("dataplane", "detached: l2d enforces nothing")
 		return t.Flush()

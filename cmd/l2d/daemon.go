@@ -21,7 +21,9 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
+	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 // daemon keeps a dataplane as its files say. It is the api.Service.
@@ -51,7 +53,10 @@ type daemon struct {
 	// stopFlows ends that of its events of flows, which go to flows.
 	stopFlows context.CancelFunc
 	flows     flow.Hub
+	talkers   observe.Talkers
+	names     observe.Names
 	host      hostState
+	services  *service.Manager
 }
 
 // newDaemon returns one that has to choose what to start with, for a configuration
@@ -59,8 +64,13 @@ type daemon struct {
 func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d := &daemon{started: time.Now(), level: level, path: c.Path}
 	d.flows.Changed = d.listenFlows
+	d.names.Files = observe.LeaseFiles
+	d.talkers = observe.Talkers{Name: d.names.Of, Each: func(yield func(*flow.Flow)) error {
+		return d.withFlows(func(t *flow.Table) error { return t.Each(yield) })
+	}}
 	d.host.dataplane.d = d
-	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane)...)
+	d.services = newServices(c)
+	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services, d.services.Slices)...)
 	d.host.engine.Undone = d.host.undone
 	d.host.revisions = revisionsOf(c.Host.StateDir)
 	return d
@@ -340,6 +350,9 @@ func (d *daemon) Status(context.Context) (api.Status, error) {
 		Config: plan.Config.Path, Ruleset: plan.Config.Dataplane.Ruleset,
 		Applied: applied, Attached: dp != nil, Waiting: plan.Waiting, Rules: len(plan.Program.Rules),
 		TCOnly: plan.Program.TCOnlyTexts(), CPUs: plan.Config.Dataplane.CPUs,
+	}
+	if b, err := hostkinds.BBR3(); err == nil && b.Registered {
+		s.BBR3 = &b
 	}
 	if reloadErr != nil {
 		s.ReloadError = reloadErr.Error()

@@ -227,8 +227,9 @@ func (d *daemon) applyHost(ctx context.Context, p *reconcile.Plan, confirm time.
 func (d *daemon) planHost(ctx context.Context, p *enforce.Plan) (*reconcile.Plan, error) {
 	list, err := hostkinds.Resources(p.Config)
 	list = append(list, d.host.dataplane.resource(p))
-	plan, err2 := d.host.engine.Plan(ctx, list)
-	return plan, errors.Join(err, err2)
+	services, errServices := d.services.Declare(p.Config)
+	plan, errPlan := d.host.engine.Plan(ctx, append(list, services...))
+	return plan, errors.Join(err, errServices, errPlan)
 }
 
 // HostPlan implements api.Service.
@@ -391,6 +392,11 @@ func (d *daemon) checkDrift(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	services, err := d.services.Declare(c)
+	if err != nil {
+		return err
+	}
+	list = append(list, services...)
 	drift, err := d.host.engine.Drift(ctx, list)
 	if err != nil {
 		return err

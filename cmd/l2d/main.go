@@ -14,6 +14,8 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/internal/buildinfo"
+	"github.com/randomizedcoder/l2d/internal/climanual"
 	"github.com/randomizedcoder/l2d/pkg/config"
 )
 
@@ -31,9 +33,10 @@ const (
 
 // options is the command line.
 type options struct {
-	Config       string           `help:"Configuration file." default:"${config}" type:"path" placeholder:"FILE"`
-	DetachOnExit bool             `help:"Load the ruleset into nftables and remove the dataplane on SIGTERM, instead of leaving it attached."`
-	Version      kong.VersionFlag `help:"Print the version and exit."`
+	Config       string         `help:"Configuration file." default:"${config}" type:"path" placeholder:"FILE"`
+	DetachOnExit bool           `help:"Load the ruleset into nftables and remove the dataplane on SIGTERM, instead of leaving it attached."`
+	Version      buildinfo.Flag `help:"Print the version, the commit and the layout of flows."`
+	Man          manFlag        `help:"Print the manual page." hidden:""`
 }
 
 func main() {
@@ -57,6 +60,34 @@ func main() {
 		os.Exit(exitInput)
 	}
 	os.Exit(exitFailure)
+}
+
+// manual is what the command line's definition does not say.
+var manual = climanual.Page{
+	Section: 8,
+	Summary: "enforce an nftables ruleset as eBPF",
+	Exit: []climanual.Exit{
+		{Code: exitOK, Text: "It was told to end."},
+		{Code: exitFailure, Text: "It could not start, or go on. A dataplane that runs goes on."},
+		{Code: exitInput, Text: "The configuration, the ruleset or the host is at fault. Nothing was changed."},
+	},
+	Files: [][2]string{
+		{config.DefaultPath, "The configuration."},
+		{config.DefaultPinPath, "Programs, links and maps. They stay when the daemon ends."},
+		{config.DefaultStateDir, "What was applied, and what it takes to undo a change that is not final."},
+		{config.DefaultSocket, "The control socket."},
+	},
+	SeeAlso: []string{"l2ctl(8)", "nft(8)"},
+}
+
+// manFlag prints the manual page, for packages.
+type manFlag bool
+
+// BeforeReset is called by kong when the flag is given.
+func (manFlag) BeforeReset(app *kong.Kong) error {
+	err := climanual.Man(app.Stdout, app.Model, manual)
+	app.Exit(0)
+	return err
 }
 
 func exitCode(code int) int {

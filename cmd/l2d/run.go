@@ -11,10 +11,12 @@ import (
 	"os/signal"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/metrics"
 )
 
@@ -53,6 +55,8 @@ func run(ctx context.Context, opt options) error {
 		return errors.Join(err, sock.Close())
 	}
 	defer d.close()
+	defer d.services.Close()
+	go d.startServices(ctx)
 
 	srv := api.Server(d, slog.Default())
 	go func() {
@@ -69,7 +73,11 @@ func run(ctx context.Context, opt options) error {
 		}
 	}()
 	if cfg.Metrics.Listen != "" {
-		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, metrics.Options{Rules: cfg.Metrics.Rules}, slog.Default()); err != nil {
+		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, metrics.Options{
+			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{
+				metrics.NewServiceCollector(d, slog.Default()), metrics.NewBBR3Collector(hostkinds.BBR3, slog.Default()),
+			},
+		}, slog.Default()); err != nil {
 			return err
 		}
 	}
@@ -84,6 +92,7 @@ func run(ctx context.Context, opt options) error {
 	go d.purgeSets(ctx)
 	go d.followClock(ctx)
 	go d.followHost(ctx)
+	go d.forgetTalkers(ctx)
 	notifyReady()
 	slog.Info("ready", "version", version, "socket", cfg.Control.Socket)
 	d.wait(ctx)

@@ -5,6 +5,7 @@ package durable
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -12,12 +13,26 @@ import (
 // WriteFile replaces a file in one step, for its owner alone: after a crash it is the
 // one before or this one, whole. It is on disk when this returns.
 func WriteFile(path string, b []byte) error {
+	return WriteFileAs(path, b, 0o600, -1, -1)
+}
+
+// WriteFileAs is [WriteFile] with a mode and an owner, which it has from the start; -1 is
+// the process's own.
+func WriteFileAs(path string, b []byte, mode fs.FileMode, uid, gid int) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, filepath.Base(path)+".*.new")
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
+	if uid >= 0 || gid >= 0 {
+		err = f.Chown(uid, gid)
+	}
+	if err == nil {
+		err = f.Chmod(mode) // CreateTemp has made it for its owner alone
+	}
+	if err == nil {
+		_, err = f.Write(b)
+	}
 	if err == nil {
 		err = f.Sync()
 	}

@@ -58,40 +58,40 @@ func init() {
 	}
 	flags := func(r *Generator) string { return r.random("", "", " random", " fully-random", " persistent") }
 
-	nat("prerouting", "tcp udp icmp", 1, func(r *Generator, s *Scope, f natFamily) string { return "dnat " + f.to + "to " + f.addr() })
-	nat("prerouting output", "tcp udp icmp", 1, func(r *Generator, s *Scope, f natFamily) string { return "dnat " + f.to + "to " + f.far() })
-	nat("prerouting output", "tcp udp", 1, func(r *Generator, s *Scope, f natFamily) string {
+	nat("prerouting", "tcp udp sctp udplite icmp", 1, func(r *Generator, s *Scope, f natFamily) string { return "dnat " + f.to + "to " + f.addr() })
+	nat("prerouting output", "tcp udp sctp udplite icmp", 1, func(r *Generator, s *Scope, f natFamily) string { return "dnat " + f.to + "to " + f.far() })
+	nat("prerouting output", "tcp udp sctp udplite", 1, func(r *Generator, s *Scope, f natFamily) string {
 		return "dnat " + f.to + "to " + fmt.Sprintf(f.port, f.far(), port(r)) + r.Pick("", "", " persistent", " random")
 	})
-	nat("prerouting output", "tcp udp icmp", 1, func(r *Generator, s *Scope, f natFamily) string {
+	nat("prerouting output", "tcp udp sctp udplite icmp", 1, func(r *Generator, s *Scope, f natFamily) string {
 		return "dnat " + f.to + "to " + f.pair + r.Pick("", " persistent")
 	})
-	nat("prerouting", "tcp udp", 1, func(r *Generator, s *Scope, f natFamily) string {
+	nat("prerouting", "tcp udp sctp udplite", 1, func(r *Generator, s *Scope, f natFamily) string {
 		from := r.Port()
 		return "dnat " + f.to + "to " + fmt.Sprintf(f.port, f.addr(), fmt.Sprintf("%d-%d", from, min(from+r.IntN(9), 65535)))
 	})
-	nat("prerouting output", "tcp udp", 1, func(r *Generator, s *Scope, f natFamily) string {
+	nat("prerouting output", "tcp udp sctp udplite", 1, func(r *Generator, s *Scope, f natFamily) string {
 		transport := s.Transport
 		return "dnat " + f.to + "to " + f.words + "daddr . " + transport + " dport map { " +
 			natElements(r, func() string { return f.addr() + " . " + port(r) }, func() string { return f.far() + " . " + port(r) }) + " }"
 	})
-	nat("prerouting output", "tcp udp", 1, func(r *Generator, s *Scope, f natFamily) string {
+	nat("prerouting output", "tcp udp sctp udplite", 1, func(r *Generator, s *Scope, f natFamily) string {
 		return "dnat " + f.to + "to " + s.Transport + " dport map { " + natElements(r, func() string { return port(r) }, f.far) + " }"
 	})
-	nat("prerouting", "tcp udp", 1, func(r *Generator, s *Scope, f natFamily) string {
+	nat("prerouting", "tcp udp sctp udplite", 1, func(r *Generator, s *Scope, f natFamily) string {
 		return r.Pick("redirect", "redirect to :"+port(r), "redirect to :"+fmt.Sprintf("%d-%d", 5000+r.IntN(9), 5010+r.IntN(9)))
 	})
-	nat("postrouting", "tcp udp", 1, func(r *Generator, s *Scope, f natFamily) string {
+	nat("postrouting", "tcp udp sctp udplite", 1, func(r *Generator, s *Scope, f natFamily) string {
 		return r.random("masquerade", "masquerade to :"+ports(r)) + flags(r)
 	})
-	nat("postrouting input", "tcp udp", 1, func(r *Generator, s *Scope, f natFamily) string {
+	nat("postrouting input", "tcp udp sctp udplite", 1, func(r *Generator, s *Scope, f natFamily) string {
 		return "snat " + f.to + "to " + r.random(f.far(), fmt.Sprintf(f.port, f.far(), ports(r))) + flags(r)
 	})
-	nat("postrouting input", "tcp udp icmp", 1, func(r *Generator, s *Scope, f natFamily) string { return "snat " + f.to + "to " + f.far() })
-	nat("postrouting", "tcp udp icmp", 1, func(r *Generator, s *Scope, f natFamily) string {
+	nat("postrouting input", "tcp udp sctp udplite icmp", 1, func(r *Generator, s *Scope, f natFamily) string { return "snat " + f.to + "to " + f.far() })
+	nat("postrouting", "tcp udp sctp udplite icmp", 1, func(r *Generator, s *Scope, f natFamily) string {
 		return "snat " + f.to + "to " + f.rng() + r.random(" persistent", " persistent", " random,persistent")
 	})
-	nat("postrouting input", "tcp udp icmp", 1, func(r *Generator, s *Scope, f natFamily) string {
+	nat("postrouting input", "tcp udp sctp udplite icmp", 1, func(r *Generator, s *Scope, f natFamily) string {
 		return "snat " + f.to + "to " + f.words + "saddr map { " + natElements(r, f.addr, f.far) + " }"
 	})
 	nat("prerouting output input postrouting", "", 3, func(r *Generator, s *Scope, f natFamily) string { return r.Pick("accept", "return", "counter", "drop") })
@@ -145,7 +145,7 @@ func (r *Generator) natTable(family, wan string) string {
 	// Of what has no ports two flows would become one.
 	last := fmt.Sprintf("\t\toifname %q masquerade%s\n", wan, r.Pick("", " persistent"))
 	if r.IntN(3) == 0 {
-		last = "\t\tmeta l4proto { tcp, udp, icmp, icmpv6 } masquerade" + r.random("", " random", " fully-random") + "\n" + last
+		last = "\t\tmeta l4proto { tcp, udp, udplite, sctp, icmp, icmpv6 } masquerade" + r.random("", " random", " fully-random") + "\n" + last
 	}
 	chain("postrouting", 100, policy(), last)
 	return t.String()
@@ -157,7 +157,7 @@ func (r *Generator) natRule(s Scope) string {
 		s.Transport = "any" // none of those that translations are for
 		return r.rule(s, verdicts)
 	}
-	s.Transport = r.Pick("tcp", "udp", "icmp")
+	s.Transport = r.Pick("tcp", "tcp", "udp", "udp", "icmp", "icmp", "sctp", "udplite")
 	proto := s.Transport
 	if proto == "icmp" {
 		if s.Net == "" {

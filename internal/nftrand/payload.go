@@ -120,5 +120,6 @@ func init() {
 	statement("", "tcp", func(r *Generator) string {
 		return "reset tcp option " + r.Pick("maxseg", "window", "sack-perm", "sack", "timestamp", "mptcp", "99")
 	})
+	statement("", "sctp", func(r *Generator) string { return fmt.Sprintf("sctp vtag set %d", r.IntN(4)) })
 	statement("", "", func(r *Generator) string { return fmt.Sprintf("@ll,48,48 set 0x0200000000%02x", r.IntN(3)) })
 }

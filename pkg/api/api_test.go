@@ -21,8 +21,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/revision"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 // memory is a Service without a dataplane: it answers from fields, and notes
@@ -44,6 +46,9 @@ func (m *memory) Status(context.Context) (Status, error) {
 }
 func (m *memory) Rules(context.Context) (Rules, error) {
 	return Rules{Text: "table ip x {\n}\n", Rules: []Rule{{Family: "ip", Table: "x", Chain: "c", Handle: 4, Text: "drop", Packets: 1 << 60}}}, m.note("rules")
+}
+func (m *memory) Sample(context.Context) (*observe.Sample, error) {
+	return &observe.Sample{Host: "l2", Hosts: []observe.Host{{Address: netip.MustParseAddr("fd00::1"), Up: 0.5}}}, m.note("sample")
 }
 func (m *memory) NTuples(context.Context) ([]NTuple, error) {
 	return []NTuple{{Interface: "eth0", Rule: "tcp4 dport 9 drop", Place: PlaceXDP, Hits: new(uint64)}}, m.note("ntuple")
@@ -93,6 +98,18 @@ func (m *memory) HostRevisions(context.Context) ([]revision.Revision, error) {
 }
 func (m *memory) HostConfirm(_ context.Context, id string) error  { return m.note("confirm %s", id) }
 func (m *memory) HostRollback(_ context.Context, id string) error { return m.note("rollback %s", id) }
+func (m *memory) Services(context.Context) ([]service.Status, error) {
+	return nil, m.note("services")
+}
+func (m *memory) RestartService(_ context.Context, name string) error {
+	return m.note("restart %s", name)
+}
+func (m *memory) ServiceLogs(_ context.Context, name string, lines int) ([]string, error) {
+	return []string{"a line"}, m.note("logs %s %d", name, lines)
+}
+func (m *memory) ServiceConfig(_ context.Context, name string) (service.Shown, error) {
+	return service.Shown{Name: name}, m.note("config %s", name)
+}
 func (m *memory) Reload(context.Context) (Reloaded, error) {
 	return Reloaded{Changed: true, Rules: 9, Took: time.Second}, m.note("reload")
 }
@@ -129,12 +146,17 @@ func TestCalls(t *testing.T) {
 		got   any
 	}{
 		{func() (any, error) { return c.Status(ctx) }, "status", Status{Version: "v1", PID: 7, Attached: true, Rules: 3}},
+		{func() (any, error) { return c.Sample(ctx) }, "sample", &observe.Sample{Host: "l2", Hosts: []observe.Host{{Address: netip.MustParseAddr("fd00::1"), Up: 0.5}}}},
 		{func() (any, error) { return c.HostPlan(ctx) }, "plan", &reconcile.Plan{Resources: 5}},
 		{func() (any, error) { return c.HostApply(ctx, HostOptions{}) }, "apply {0s 0 false }", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
 		{func() (any, error) { return c.HostApply(ctx, HostOptions{time.Minute, 7, true, "a & b"}) }, "apply {1m0s 7 true a & b}", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
 		{func() (any, error) { return c.HostRevisions(ctx) }, "revisions", []revision.Revision{{Number: 4}}},
 		{func() (any, error) { return nil, c.HostConfirm(ctx, "0a") }, "confirm 0a", nil},
 		{func() (any, error) { return nil, c.HostRollback(ctx, "0a") }, "rollback 0a", nil},
+		{func() (any, error) { return c.Services(ctx) }, "services", []service.Status{}},
+		{func() (any, error) { return nil, c.RestartService(ctx, "../a b") }, "restart ../a b", nil},
+		{func() (any, error) { return c.ServiceLogs(ctx, "radvd", 7) }, "logs radvd 7", []string{"a line"}},
+		{func() (any, error) { return c.ServiceConfig(ctx, "radvd") }, "config radvd", service.Shown{Name: "radvd"}},
 		{func() (any, error) { return c.Reload(ctx) }, "reload", Reloaded{true, 9, time.Second}},
 		{func() (any, error) { return c.Detach(ctx, true) }, "detach true", Detached{true}},
 		{func() (any, error) { return c.Detach(ctx, false) }, "detach false", Detached{false}},

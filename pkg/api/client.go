@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/revision"
 )
@@ -44,6 +45,12 @@ func NewClient(socket string) *Client {
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
 	return s, c.call(ctx, http.MethodGet, "/v1/status", nil, &s)
+}
+
+// Sample returns what there is to see of the router at this moment.
+func (c *Client) Sample(ctx context.Context) (*observe.Sample, error) {
+	var s observe.Sample
+	return &s, c.call(ctx, http.MethodGet, "/v1/sample", nil, &s)
 }
 
 // Rules returns the ruleset in force with its counts.

@@ -41,6 +41,7 @@ func handler(s Service, log *slog.Logger) http.Handler {
 		})
 	}
 	handle("GET /v1/status", func(r *http.Request) (any, error) { return s.Status(r.Context()) })
+	handle("GET /v1/sample", func(r *http.Request) (any, error) { return s.Sample(r.Context()) })
 	handle("GET /v1/rules", func(r *http.Request) (any, error) { return s.Rules(r.Context()) })
 	handle("GET /v1/ntuple", func(r *http.Request) (any, error) { return s.NTuples(r.Context()) })
 	handle("GET /v1/flows/count", func(r *http.Request) (any, error) { return countFlows(s, r) })
@@ -83,6 +84,8 @@ func handler(s Service, log *slog.Logger) http.Handler {
 	handle("POST /v1/host/rollback/{id}", func(r *http.Request) (any, error) {
 		return struct{}{}, s.HostRollback(r.Context(), r.PathValue("id"))
 	})
+
+	serviceActions(s, handle)
 
 	handle("POST /v1/reload", func(r *http.Request) (any, error) { return s.Reload(r.Context()) })
 	handle("POST /v1/detach", func(r *http.Request) (any, error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/revision"
 )
@@ -22,8 +23,12 @@ type SetName struct {
 // concurrently. Errors of input are marked with BadInput; what does not exist
 // is fs.ErrNotExist.
 type Service interface {
+	Services
+
 	Status(ctx context.Context) (Status, error)
 	Rules(ctx context.Context) (Rules, error)
+	// Sample returns what there is to see at this moment.
+	Sample(ctx context.Context) (*observe.Sample, error)
 	// NTuples returns the rules that sort packets before all else, and where they are.
 	NTuples(ctx context.Context) ([]NTuple, error)
 	Flows(ctx context.Context, f flow.Filter) ([]flow.Flow, error)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/bbr3"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
@@ -37,6 +38,8 @@ type Status struct {
 	Sync *Sync `json:"sync,omitempty"`
 	// Host is the state of the host, and which of its configurations is in force.
 	Host *Host `json:"host,omitempty"`
+	// BBR3 is the congestion control that l2d has registered; nil if it has none.
+	BBR3 *bbr3.Status `json:"bbr3,omitempty"`
 }
 
 // Elsewhere counts the packets that came in on other CPUs than those that are to handle

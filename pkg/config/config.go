@@ -43,16 +43,18 @@ type Config struct {
 	Conntrack Conntrack `json:"conntrack"`
 	NAT       NAT       `json:"nat"`
 	Host      Host      `json:"host"`
+	Network   Network   `json:"network"`
+	Services  Services  `json:"services"`
 	Control   Control   `json:"control"`
 	Metrics   Metrics   `json:"metrics"`
 	Log       Log       `json:"log"`
 }
 
 // SameButHost tells whether two configurations differ in nothing but the state of
-// the host, and how they are written.
+// the host, its services, and how they are written.
 func (c *Config) SameButHost(o *Config) bool {
 	text := func(c Config) []byte {
-		c.Path, c.Host = "", Host{}
+		c.Path, c.Host, c.Network, c.Services = "", Host{}, Network{}, Services{}
 		b, err := json.Marshal(&c)
 		if err != nil {
 			panic(err) // no type of it can fail

@@ -66,6 +66,14 @@ conntrack:
     tcp_retransmitted: 13m
     udp_unreplied: 10s
     udp_stream: 11s
+    sctp_closed: 21s
+    sctp_cookie_wait: 22s
+    sctp_cookie_echoed: 23s
+    sctp_established: 24s
+    sctp_shutdown_sent: 25s
+    sctp_shutdown_recd: 26s
+    sctp_shutdown_ack_sent: 27s
+    sctp_heartbeat_sent: 28s
     icmp: 12s
     generic: 8760h
 nat: {log: true, log_destinations: true, log_rate: 17, mapping: address-dependent, filtering: endpoint-dependent, port_range: [1024, 65535], reserved_ports: [51820, 500]}
@@ -95,20 +103,28 @@ log: {level: debug, format: json}
 	}
 	s := time.Second
 	want := flow.Timeouts{
-		TCPSynSent:        1 * s,
-		TCPSynRecv:        2 * s,
-		TCPEstablished:    3 * time.Hour,
-		TCPFinWait:        4 * s,
-		TCPCloseWait:      5 * s,
-		TCPLastAck:        6 * s,
-		TCPTimeWait:       7 * s,
-		TCPClose:          8 * s,
-		TCPUnacknowledged: 9 * time.Minute,
-		TCPRetransmitted:  13 * time.Minute,
-		UDPUnreplied:      10 * s,
-		UDPStream:         11 * s,
-		ICMP:              12 * s,
-		Generic:           8760 * time.Hour,
+		TCPSynSent:          1 * s,
+		TCPSynRecv:          2 * s,
+		TCPEstablished:      3 * time.Hour,
+		TCPFinWait:          4 * s,
+		TCPCloseWait:        5 * s,
+		TCPLastAck:          6 * s,
+		TCPTimeWait:         7 * s,
+		TCPClose:            8 * s,
+		TCPUnacknowledged:   9 * time.Minute,
+		TCPRetransmitted:    13 * time.Minute,
+		UDPUnreplied:        10 * s,
+		UDPStream:           11 * s,
+		SCTPClosed:          21 * s,
+		SCTPCookieWait:      22 * s,
+		SCTPCookieEchoed:    23 * s,
+		SCTPEstablished:     24 * s,
+		SCTPShutdownSent:    25 * s,
+		SCTPShutdownRecd:    26 * s,
+		SCTPShutdownAckSent: 27 * s,
+		SCTPHeartbeatSent:   28 * s,
+		ICMP:                12 * s,
+		Generic:             8760 * time.Hour,
 	}
 	if cfg.Conntrack.Timeouts != want {
 		t.Errorf("timeouts %+v, want %+v", cfg.Conntrack.Timeouts, want)

@@ -37,6 +37,7 @@ var ecnModes = map[[2]string]int{
 func (d *decoder) congestionControl(v node, c *Host) {
 	var list []Sysctl
 	var routes []Route
+	var bbr3 BBR3
 	enforce := false
 	add := func(v node, name, value string) {
 		list = append(list, Sysctl{Name: name, Value: value, at: positionOf(v.n), key: v.key})
@@ -63,6 +64,8 @@ func (d *decoder) congestionControl(v node, c *Host) {
 		},
 		"ecn":     func(v node) { d.ecn(v, add) },
 		"routes":  func(v node) { routes = d.routeAlgorithms(v) },
+		"source":  func(v node) { v.oneOf(&bbr3.Source, BBR3Auto, BBR3BPF, BBR3Module, BBR3None, BBR3Drain) },
+		"bbr3":    func(v node) { d.bbr3(v, &bbr3) },
 		"enforce": func(v node) { v.boolean(&enforce) },
 	})
 	for i := range list {
@@ -73,6 +76,8 @@ func (d *decoder) congestionControl(v node, c *Host) {
 		routes[i].Enforce = enforce
 	}
 	c.Routes = routes
+	bbr3.Enforce = enforce
+	c.BBR3 = wantBBR3(v, bbr3, list, routes)
 }
 
 // Route is a route of the main table, which others make.

@@ -51,7 +51,7 @@ func TestCongestionControlProblems(t *testing.T) {
 		"ecn: {fallback: 1}":                        `host.congestion_control.ecn.fallback: "1": want true or false`,
 		"routes: {10.0.0.1/8: cubic}":               `host.congestion_control.routes: "10.0.0.1/8": want the prefix of a route`,
 		"routes: {10.0.0.0/8: 5}":                   `host.congestion_control.routes.10.0.0.0/8: "5": want the name of a congestion control`,
-		"algorithm: cubic":                          `host.congestion_control.algorithm: unknown key: want one of allowed, default, ecn, enforce, routes`,
+		"algorithm: cubic":                          `host.congestion_control.algorithm: unknown key: want one of allowed, bbr3, default, ecn, enforce, routes, source`,
 	} {
 		if _, err := Parse("/x/l2d.yaml", []byte(least+"host:\n  congestion_control:\n    "+file+"\n")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v\nnot %s", file, err, want)

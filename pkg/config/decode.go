@@ -24,6 +24,8 @@ type decoder struct {
 	errs List
 	// needCPUs are values that mean dataplane.cpus.
 	needCPUs []node
+	// withSlice are the services, which may be in a slice.
+	withSlice []*Service
 	// anchors are the values that a name was given to.
 	anchors map[string]ast.Node
 }
@@ -104,6 +106,8 @@ func (d *decoder) config(v node, c *Config) {
 		"conntrack": func(v node) { d.conntrack(v, &c.Conntrack) },
 		"nat":       func(v node) { d.nat(v, &c.NAT) },
 		"host":      func(v node) { d.host(v, &c.Host) },
+		"network":   func(v node) { d.network(v, &c.Network) },
+		"services":  func(v node) { d.services(v, &c.Services) },
 		"control":   func(v node) { d.control(v, &c.Control) },
 		"metrics":   func(v node) { d.metrics(v, &c.Metrics) },
 		"log":       func(v node) { d.log(v, &c.Log); log = v },
@@ -112,6 +116,9 @@ func (d *decoder) config(v node, c *Config) {
 		log.failf("level "+c.Log.Level+" leaves out what nat.log writes", "level info or debug")
 	}
 	d.checkCPUs(c)
+	c.fillNetwork()
+	d.checkSlices(&c.Services)
+	d.checkRadvd(c)
 	// A section that is broken already has its own error.
 	if ok && len(d.errs) == 0 {
 		d.required(c, at)
@@ -196,20 +203,28 @@ func (d *decoder) conntrack(v node, c *Conntrack) {
 
 func (d *decoder) timeouts(v node, t *flow.Timeouts) {
 	v.mapping(map[string]field{
-		"tcp_syn_sent":       func(v node) { v.seconds(&t.TCPSynSent) },
-		"tcp_syn_recv":       func(v node) { v.seconds(&t.TCPSynRecv) },
-		"tcp_established":    func(v node) { v.seconds(&t.TCPEstablished) },
-		"tcp_fin_wait":       func(v node) { v.seconds(&t.TCPFinWait) },
-		"tcp_close_wait":     func(v node) { v.seconds(&t.TCPCloseWait) },
-		"tcp_last_ack":       func(v node) { v.seconds(&t.TCPLastAck) },
-		"tcp_time_wait":      func(v node) { v.seconds(&t.TCPTimeWait) },
-		"tcp_close":          func(v node) { v.seconds(&t.TCPClose) },
-		"tcp_unacknowledged": func(v node) { v.seconds(&t.TCPUnacknowledged) },
-		"tcp_retransmitted":  func(v node) { v.seconds(&t.TCPRetransmitted) },
-		"udp_unreplied":      func(v node) { v.seconds(&t.UDPUnreplied) },
-		"udp_stream":         func(v node) { v.seconds(&t.UDPStream) },
-		"icmp":               func(v node) { v.seconds(&t.ICMP) },
-		"generic":            func(v node) { v.seconds(&t.Generic) },
+		"tcp_syn_sent":           func(v node) { v.seconds(&t.TCPSynSent) },
+		"tcp_syn_recv":           func(v node) { v.seconds(&t.TCPSynRecv) },
+		"tcp_established":        func(v node) { v.seconds(&t.TCPEstablished) },
+		"tcp_fin_wait":           func(v node) { v.seconds(&t.TCPFinWait) },
+		"tcp_close_wait":         func(v node) { v.seconds(&t.TCPCloseWait) },
+		"tcp_last_ack":           func(v node) { v.seconds(&t.TCPLastAck) },
+		"tcp_time_wait":          func(v node) { v.seconds(&t.TCPTimeWait) },
+		"tcp_close":              func(v node) { v.seconds(&t.TCPClose) },
+		"tcp_unacknowledged":     func(v node) { v.seconds(&t.TCPUnacknowledged) },
+		"tcp_retransmitted":      func(v node) { v.seconds(&t.TCPRetransmitted) },
+		"udp_unreplied":          func(v node) { v.seconds(&t.UDPUnreplied) },
+		"udp_stream":             func(v node) { v.seconds(&t.UDPStream) },
+		"sctp_closed":            func(v node) { v.seconds(&t.SCTPClosed) },
+		"sctp_cookie_wait":       func(v node) { v.seconds(&t.SCTPCookieWait) },
+		"sctp_cookie_echoed":     func(v node) { v.seconds(&t.SCTPCookieEchoed) },
+		"sctp_established":       func(v node) { v.seconds(&t.SCTPEstablished) },
+		"sctp_shutdown_sent":     func(v node) { v.seconds(&t.SCTPShutdownSent) },
+		"sctp_shutdown_recd":     func(v node) { v.seconds(&t.SCTPShutdownRecd) },
+		"sctp_shutdown_ack_sent": func(v node) { v.seconds(&t.SCTPShutdownAckSent) },
+		"sctp_heartbeat_sent":    func(v node) { v.seconds(&t.SCTPHeartbeatSent) },
+		"icmp":                   func(v node) { v.seconds(&t.ICMP) },
+		"generic":                func(v node) { v.seconds(&t.Generic) },
 	})
 }
 

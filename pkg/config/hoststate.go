@@ -29,6 +29,8 @@ type Host struct {
 	NICs []NIC `json:"nics,omitempty"`
 	// Routes are settings of routes that are there, each once.
 	Routes []Route `json:"routes,omitempty"`
+	// BBR3 is where that congestion control comes from; nil leaves that alone.
+	BBR3 *BBR3 `json:"bbr3,omitempty"`
 	// Qdiscs are those of network interfaces, each once.
 	Qdiscs []Qdisc `json:"qdiscs,omitempty"`
 	// Governors of CPUs, each CPU once.

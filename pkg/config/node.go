@@ -269,3 +269,19 @@ func keys(fields map[string]field) string {
 	sort.Strings(names)
 	return strings.Join(names, ", ")
 }
+
+// within reads a duration in whole seconds between two others.
+func (v node) within(dst *time.Duration, least, most time.Duration) {
+	want := fmt.Sprintf("a duration in whole seconds from %v to %v", least, most)
+	s, ok := v.n.(*ast.StringNode)
+	if !ok {
+		v.fail(want)
+		return
+	}
+	x, err := time.ParseDuration(s.Value)
+	if err != nil || x < least || x > most || x%time.Second != 0 {
+		v.fail(want)
+		return
+	}
+	*dst = x
+}

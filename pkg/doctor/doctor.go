@@ -43,31 +43,35 @@ type Finding struct {
 type Area struct {
 	Name, Help string
 	check      func(*report)
+	// also is another name of it.
+	also string
 }
 
 // Areas are all of them, in the order in which they are looked at.
 var Areas = []Area{
-	{"kernel", "BPF, type information, hardening, command line", checkKernel},
-	{"cpu", "isolation of the packet CPUs, timer ticks, frequency", checkCPU},
-	{"irq", "interrupts of NICs, packet steering, irqbalance", checkIRQ},
-	{"nic", "drivers, offloads, queues, errors", checkNIC},
-	{"qdisc", "DualPI2, queues of the ports, ECN, congestion control", checkQdisc},
-	{"wifi", "airtime queue limits, airtime fairness, regulatory domain", checkWiFi},
-	{"slices", "CPUs and memory of systemd's slices", checkSlices},
-	{"nftables", "what else filters", checkNftables},
-	{"forwarding", "sysctls of a router", checkForwarding},
-	{"time", "clock source and synchronisation", checkTime},
-	{"disk", "room on file systems", checkDisk},
-	{"secrets", "modes of files with secrets", checkSecrets},
-	{"gpu", "NVIDIA driver, power and temperature", checkGPU},
-	{"l2d", "the daemon", checkDaemon},
+	{"kernel", "BPF, type information, hardening, command line", checkKernel, ""},
+	{"cpu", "isolation of the packet CPUs, timer ticks, frequency", checkCPU, ""},
+	{"irq", "interrupts of NICs, packet steering, irqbalance", checkIRQ, ""},
+	{"nic", "drivers, offloads, queues, errors", checkNIC, ""},
+	{"qdisc", "DualPI2, queues of the ports, ECN, congestion control", checkQdisc, "l4s"},
+	{"wifi", "airtime queue limits, airtime fairness, regulatory domain", checkWiFi, ""},
+	{"slices", "CPUs and memory of systemd's slices", checkSlices, ""},
+	{"nftables", "what else filters", checkNftables, ""},
+	{"forwarding", "sysctls of a router", checkForwarding, ""},
+	{"time", "clock source and synchronisation", checkTime, ""},
+	{"disk", "room on file systems", checkDisk, ""},
+	{"secrets", "modes of files with secrets", checkSecrets, ""},
+	{"gpu", "NVIDIA driver, power and temperature", checkGPU, ""},
+	{"l2d", "the daemon", checkDaemon, ""},
 }
 
-// Names are the areas' names.
+// Names are the areas' names, with the others that some have.
 func Names() []string {
-	names := make([]string, len(Areas))
-	for i, a := range Areas {
-		names[i] = a.Name
+	names := make([]string, 0, len(Areas)+1)
+	for _, a := range Areas {
+		if names = append(names, a.Name); a.also != "" {
+			names = append(names, a.also)
+		}
 	}
 	return names
 }
@@ -81,7 +85,7 @@ func Examine(h *Host, areas ...string) ([]Finding, error) {
 	}
 	var out []Finding
 	for _, a := range Areas {
-		if len(areas) > 0 && !slices.Contains(areas, a.Name) {
+		if len(areas) > 0 && !slices.Contains(areas, a.Name) && (a.also == "" || !slices.Contains(areas, a.also)) {
 			continue
 		}
 		r := &report{Host: h, area: a.Name}

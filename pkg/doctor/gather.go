@@ -37,6 +37,9 @@ func Gather(ctx context.Context, file string, client *api.Client, interval time.
 	h.Config, h.ConfigError = config.Load(cmp.Or(file, config.DefaultPath))
 	h.Links = links()
 	h.Qdiscs = qdiscs()
+	if s, err := host.BBR3(); err == nil && s.Registered {
+		h.BBR3 = &BBR3{s.Connections, s.Begun, s.WithoutState, s.Settings.ECN}
+	}
 	h.Tables = tables(ctx, h.Config)
 	h.FileSystems = fileSystems(h.Config)
 	h.Clock = clock()
@@ -82,6 +85,7 @@ func links() (out []Link) {
 			}
 		}
 	}
+	l4s := dualpi2Counts()
 	xdp, _ := host.XDPFeatures() // none before Linux 6.3
 	client, err := ethnl.Dial()
 	if err == nil {
@@ -92,7 +96,7 @@ func links() (out []Link) {
 		if a.RawFlags&unix.IFF_LOOPBACK != 0 {
 			continue
 		}
-		link := Link{Name: a.Name, Up: a.RawFlags&unix.IFF_UP != 0, Qdisc: root[a.Index], Master: names[a.MasterIndex]}
+		link := Link{Name: a.Name, Up: a.RawFlags&unix.IFF_UP != 0, Qdisc: root[a.Index], Master: names[a.MasterIndex], L4S: l4s[a.Index]}
 		if t := l.Type(); t != "device" {
 			link.Kind = t
 		}

@@ -39,6 +39,8 @@ type Facts struct {
 	// Qdiscs tells of some kinds whether the kernel has them; without those that could not
 	// be tried.
 	Qdiscs map[string]bool
+	// BBR3 is what is registered of it; nil if nothing is.
+	BBR3 *BBR3
 	// Tables of nftables.
 	Tables []Table
 	// FileSystems are those of some paths.
@@ -62,6 +64,8 @@ type Link struct {
 	Kind string
 	// Qdisc is the kind at the root; empty if it is not known.
 	Qdisc string
+	// L4S is what a DualPI2 at the root has counted; nil if there is none.
+	L4S *L4S
 	// XDP has bits of what the driver can do for it; nil if that is not known.
 	XDP *uint64
 	// Features by the kernel's names, without those that the driver does not have.

@@ -13,9 +13,11 @@ func checkQdisc(r *report) {
 	r.defaultQdisc()
 	for _, l := range r.Links {
 		r.port(l)
+		r.marks(l)
 	}
 	r.ecn()
 	r.congestion()
+	r.bbr3()
 }
 
 // uses tells whether a link has a queue manager of a kind at its root.

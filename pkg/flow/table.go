@@ -39,12 +39,25 @@ func NewTable(confirmed, halfOpen *ebpf.Map) (*Table, error) {
 // List returns the living flows that a filter selects. Flows that change while
 // it reads may be missing or be there in an older state.
 func (t *Table) List(filter Filter) ([]Flow, error) {
-	now := nowNS()
 	var flows []Flow
+	err := t.Each(func(f *Flow) {
+		if filter.Match(f) {
+			flows = append(flows, *f)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return flows, nil
+}
+
+// Each calls yield with each living flow, which is its to use until it returns.
+func (t *Table) Each(yield func(*Flow)) error {
+	now := nowNS()
 	for _, tier := range []*ebpf.Map{t.confirmed, t.halfOpen} {
 		entries, err := readAll(tier)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for key, f := range entries {
 			if f.Flags&flagReply != 0 || f.left(now) < 0 {
@@ -52,12 +65,10 @@ func (t *Table) List(filter Filter) ([]Flow, error) {
 			}
 			fl := t.decode(&key, &f, entries[f.reverse(&key)], now)
 			fl.Confirmed = tier == t.confirmed
-			if filter.Match(&fl) {
-				flows = append(flows, fl)
-			}
+			yield(&fl)
 		}
 	}
-	return flows, nil
+	return nil
 }
 
 // Delete ends the flows that a filter selects and returns how many were

@@ -11,39 +11,55 @@ import "time"
 // established TCP timeout, which is a day; RFC 5382 REQ-5 asks for at least
 // 2 h 4 min.
 type Timeouts struct {
-	TCPSynSent        time.Duration `json:"tcp_syn_sent"`
-	TCPSynRecv        time.Duration `json:"tcp_syn_recv"`
-	TCPEstablished    time.Duration `json:"tcp_established"`
-	TCPFinWait        time.Duration `json:"tcp_fin_wait"`
-	TCPCloseWait      time.Duration `json:"tcp_close_wait"`
-	TCPLastAck        time.Duration `json:"tcp_last_ack"`
-	TCPTimeWait       time.Duration `json:"tcp_time_wait"`
-	TCPClose          time.Duration `json:"tcp_close"`
-	TCPUnacknowledged time.Duration `json:"tcp_unacknowledged"`
-	TCPRetransmitted  time.Duration `json:"tcp_retransmitted"`
-	UDPUnreplied      time.Duration `json:"udp_unreplied"`
-	UDPStream         time.Duration `json:"udp_stream"`
-	ICMP              time.Duration `json:"icmp"`
-	Generic           time.Duration `json:"generic"`
+	TCPSynSent          time.Duration `json:"tcp_syn_sent"`
+	TCPSynRecv          time.Duration `json:"tcp_syn_recv"`
+	TCPEstablished      time.Duration `json:"tcp_established"`
+	TCPFinWait          time.Duration `json:"tcp_fin_wait"`
+	TCPCloseWait        time.Duration `json:"tcp_close_wait"`
+	TCPLastAck          time.Duration `json:"tcp_last_ack"`
+	TCPTimeWait         time.Duration `json:"tcp_time_wait"`
+	TCPClose            time.Duration `json:"tcp_close"`
+	TCPUnacknowledged   time.Duration `json:"tcp_unacknowledged"`
+	TCPRetransmitted    time.Duration `json:"tcp_retransmitted"`
+	UDPUnreplied        time.Duration `json:"udp_unreplied"`
+	UDPStream           time.Duration `json:"udp_stream"`
+	SCTPClosed          time.Duration `json:"sctp_closed"`
+	SCTPCookieWait      time.Duration `json:"sctp_cookie_wait"`
+	SCTPCookieEchoed    time.Duration `json:"sctp_cookie_echoed"`
+	SCTPEstablished     time.Duration `json:"sctp_established"`
+	SCTPShutdownSent    time.Duration `json:"sctp_shutdown_sent"`
+	SCTPShutdownRecd    time.Duration `json:"sctp_shutdown_recd"`
+	SCTPShutdownAckSent time.Duration `json:"sctp_shutdown_ack_sent"`
+	SCTPHeartbeatSent   time.Duration `json:"sctp_heartbeat_sent"`
+	ICMP                time.Duration `json:"icmp"`
+	Generic             time.Duration `json:"generic"`
 }
 
 // DefaultTimeouts returns the timeouts of a new configuration.
 func DefaultTimeouts() Timeouts {
 	return Timeouts{
-		TCPSynSent:        120 * time.Second,
-		TCPSynRecv:        60 * time.Second,
-		TCPEstablished:    24 * time.Hour,
-		TCPFinWait:        120 * time.Second,
-		TCPCloseWait:      60 * time.Second,
-		TCPLastAck:        30 * time.Second,
-		TCPTimeWait:       120 * time.Second,
-		TCPClose:          10 * time.Second,
-		TCPUnacknowledged: 300 * time.Second,
-		TCPRetransmitted:  300 * time.Second,
-		UDPUnreplied:      30 * time.Second,
-		UDPStream:         180 * time.Second,
-		ICMP:              30 * time.Second,
-		Generic:           600 * time.Second,
+		TCPSynSent:          120 * time.Second,
+		TCPSynRecv:          60 * time.Second,
+		TCPEstablished:      24 * time.Hour,
+		TCPFinWait:          120 * time.Second,
+		TCPCloseWait:        60 * time.Second,
+		TCPLastAck:          30 * time.Second,
+		TCPTimeWait:         120 * time.Second,
+		TCPClose:            10 * time.Second,
+		TCPUnacknowledged:   300 * time.Second,
+		TCPRetransmitted:    300 * time.Second,
+		UDPUnreplied:        30 * time.Second,
+		UDPStream:           180 * time.Second,
+		SCTPClosed:          10 * time.Second,
+		SCTPCookieWait:      3 * time.Second,
+		SCTPCookieEchoed:    3 * time.Second,
+		SCTPEstablished:     210 * time.Second,
+		SCTPShutdownSent:    3 * time.Second,
+		SCTPShutdownRecd:    3 * time.Second,
+		SCTPShutdownAckSent: 3 * time.Second,
+		SCTPHeartbeatSent:   30 * time.Second,
+		ICMP:                30 * time.Second,
+		Generic:             600 * time.Second,
 	}
 }
 

@@ -32,10 +32,32 @@ const noAlgorithm = "none"
 type trials struct {
 	mu    sync.Mutex
 	takes map[string]bool
+	// provided are congestion controls that are registered before they are used.
+	provided map[string]bool
 }
 
 // ofKernel are those of the running kernel.
-var ofKernel = &trials{takes: map[string]bool{}}
+var ofKernel = &trials{takes: map[string]bool{}, provided: map[string]bool{}}
+
+// provide notes that a congestion control will be there when it is used, or not.
+func (t *trials) provide(algorithm string, provided bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.provided[algorithm] = provided
+}
+
+// forget has it tried anew whether the kernel takes a congestion control.
+func (t *trials) forget(algorithm string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.takes, congestionControl+" "+algorithm)
+}
+
+func (t *trials) provides(algorithm string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.provided[algorithm]
+}
 
 // load has the kernel load the congestion controls of some sysctls. Some are allowed by
 // being there, so that is before anything is compared with what is allowed.
@@ -94,7 +116,7 @@ func (s *Sysctl) refused(r *reconcile.Resource) []reconcile.Problem {
 // lacked are problems with the congestion controls that an attribute names.
 func (t *trials) lacked(r *reconcile.Resource, key string) (out []reconcile.Problem) {
 	for _, algorithm := range strings.Fields(r.Want[key]) {
-		if algorithm == noAlgorithm || t.try(congestionControl, algorithm) == nil {
+		if algorithm == noAlgorithm || t.provides(algorithm) || t.try(congestionControl, algorithm) == nil {
 			continue
 		}
 		has := algorithms()

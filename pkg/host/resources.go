@@ -19,7 +19,7 @@ import (
 func Kinds() []reconcile.Kind {
 	dial := dialOnce()
 	kinds := []reconcile.Kind{
-		NewSysctl(), &Link{"/"}, Port{}, &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"}, &AQM{"/"},
+		NewSysctl(), NewAlgorithm(), &Link{"/"}, Port{}, &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"}, &AQM{"/"},
 		newWoL(dial), &PrivateFlags{dial}, newFEC(dial), &RSS{ethioctl.Kernel{}}, &NTuple{ethioctl.Kernel{}},
 		&Route{ofKernel}, &Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
 	}
@@ -58,6 +58,9 @@ func resources(root string, c *config.Config) ([]reconcile.Resource, error) {
 		}
 	}
 	out := make([]reconcile.Resource, 0, len(b.order))
+	if r := NewAlgorithm().resource(c); r != nil {
+		out = append(out, *r)
+	}
 	load(slices.Collect(maps.Values(b.list)))
 	for _, n := range b.order {
 		out = append(out, *b.list[n])

@@ -116,7 +116,7 @@ func (l *lowerer) ct(e *nft.ExprCt) error {
 	case nft.CtProtoSrc, nft.CtProtoDst:
 		// The kernel has types, codes and keys there for other protocols.
 		if !l.ports || e.Direction < 0 {
-			return refuse("ct original and ct reply behind a match on tcp or udp", "ct %v of any protocol", e.Key)
+			return refuse("ct original and ct reply behind a match on tcp, udp, udplite or sctp", "ct %v of any protocol", e.Key)
 		}
 		at := tupleSrcPort
 		if e.Key == nft.CtProtoDst {
@@ -178,7 +178,7 @@ func (l *lowerer) checkStatus(keys [][]sym) error {
 	return nil
 }
 
-// learnPorts notes that only TCP and UDP come this far.
+// learnPorts notes that only protocols whose ports conntrack knows come this far.
 func (l *lowerer) learnPorts(m *opMatch) {
 	if m.invert || len(m.keys) != 1 || len(m.keys[0]) != 1 || len(m.elems) == 0 {
 		return
@@ -189,15 +189,20 @@ func (l *lowerer) learnPorts(m *opMatch) {
 		return
 	}
 	l.ports = !slices.ContainsFunc(m.elems, func(e []span) bool {
-		return !e[0].single() || e[0].lo[0] != protoTCP && e[0].lo[0] != protoUDP
+		return !e[0].single() || !slices.Contains(withPorts, e[0].lo[0])
 	})
 }
 
-// Protocols that have ports.
 const (
-	protoTCP = 6
-	protoUDP = 17
+	protoTCP     = 6
+	protoUDP     = 17
+	protoSCTP    = 132
+	protoUDPLite = 136
 )
+
+// withPorts are the protocols whose ports conntrack knows: has_ports() of
+// bpf/lib/ports.h. Those of DCCP no kernel does from 6.17 on.
+var withPorts = []byte{protoTCP, protoUDP, protoSCTP, protoUDPLite}
 
 // fact generates the load. The kernel's is nft_ct_get_eval().
 func (g *gen) fact(o *opFact, fail label) {

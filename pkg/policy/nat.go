@@ -90,8 +90,8 @@ func (l *lowerer) natRange(r *nft.NATRange, f nft.Family) (*opNAT, error) {
 		return o, nil
 	}
 	if r.PortMin != 0 && !l.ports {
-		// The kernel also translates ports of SCTP and DCCP, and keys of GRE.
-		return nil, refuse("ports behind a match on tcp or udp", "ports of any protocol")
+		// Of others the kernel translates identifiers, and keys of GRE.
+		return nil, refuse("ports behind a match on tcp, udp, udplite or sctp", "ports of any protocol")
 	}
 	o.rng = constants(make([]byte, natRangeLen))
 	addrLen := natAddrLen

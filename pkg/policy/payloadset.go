@@ -29,6 +29,9 @@ func (*opWrite) why() string {
 	return "XDP leaves packets that it does not finish as they came, so that it cannot write to them"
 }
 
+// sctpCsumOffset is where SCTP's header has its checksum, in bytes.
+const sctpCsumOffset = 8
+
 // drops is what a function returns to have the packet dropped.
 const drops = 2
 
@@ -36,8 +39,8 @@ func (l *lowerer) payloadSet(e *nft.ExprPayload) error {
 	switch {
 	case e.Offset > maxOffset || e.Len == 0 || e.Len > maxLoad || e.CsumOffset > maxOffset:
 		return refuse("", "%d bytes at %d", e.Len, e.Offset)
-	case e.CsumType > nft.CsumInet:
-		return refuse("checksums of TCP, UDP, ICMP and IPv4", "a checksum of SCTP")
+	case e.CsumType > nft.CsumSCTP, e.CsumType == nft.CsumSCTP && (e.Base != nft.PayloadTransport || e.CsumOffset != sctpCsumOffset):
+		return refuse("checksums of TCP, UDP, ICMP, IPv4 and SCTP", "checksum type %d", e.CsumType)
 	case e.CsumFlags > nft.CsumPseudoHeader || e.CsumFlags != 0 && e.Base == nft.PayloadLink,
 		e.CsumType != nft.CsumNone && e.Base != nft.PayloadNetwork && e.Base != nft.PayloadTransport:
 		return refuse("what nft writes", "checksum flags %#x", e.CsumFlags)

@@ -16,7 +16,7 @@ var supportGroups = []supportGroup{
 			`log prefix "x: " level info flags all`, "log group 2 snaplen 64 queue-threshold 10",
 			"ct count over 20", "last", "meta mark set 0x1", "meta mark set ct mark", "meta priority set 1:2", "meta nftrace set 1",
 			"ct mark set 0x1", "ct mark set meta mark", "ct event set new",
-			"ip dscp set cs1", "ip ecn set ect0", "ip ttl set 64", "ip6 dscp set ef", "ip6 hoplimit set 64", "ip saddr set 192.0.2.1", "tcp dport set 8080",
+			"ip dscp set cs1", "ip ecn set ect0", "ip ttl set 64", "ip6 dscp set ef", "ip6 hoplimit set 64", "ip saddr set 192.0.2.1", "tcp dport set 8080", "sctp dport set 9899",
 			"ether saddr set 00:11:22:33:44:55", "@th,16,16 set 443", "tcp option maxseg size set 1400", "tcp option maxseg size set rt mtu", "reset tcp option sack-perm",
 			"synproxy mss 1460 wscale 7",
 		}},
@@ -34,7 +34,7 @@ var supportGroups = []supportGroup{
 	{title: "NAT, prerouting", chain: "type nat hook prerouting priority dstnat; policy accept;", rules: []string{
 		"tcp dport 80 dnat ip to 10.0.0.1", "tcp dport 80 dnat ip to 10.0.0.1:8080", "dnat ip to tcp dport map { 80 : 10.0.0.1, 443 : 10.0.0.2 }",
 		"dnat ip to tcp dport map { 80 : 10.0.0.1 . 8080 }", "dnat ip prefix to ip daddr map { 192.0.2.0/24 : 10.0.0.0/24 }",
-		"tcp dport 80 redirect", "tcp dport 80 redirect to :8080", "udp dport 53 dnat ip6 to fd00::1",
+		"tcp dport 80 redirect", "tcp dport 80 redirect to :8080", "sctp dport 80 dnat ip to 10.0.0.1:8080", "udp dport 53 dnat ip6 to fd00::1",
 	}},
 	{title: "meta", rules: []string{
 		"meta length 64-1500", "meta nfproto ipv6", "meta l4proto { tcp, udp }", "meta protocol ip", "meta priority 1:2", "meta mark 0x1", "meta mark & 0xff == 1",

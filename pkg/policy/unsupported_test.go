@@ -21,7 +21,7 @@ func TestUnsupportedRules(t *testing.T) {
 	}{
 		{"ct status & 0x80 == 0x80 accept", `"cmp": not supported: bits of ct status without a name, or all of them; supported: expected, seen-reply, assured, confirmed, snat, dnat, dying`},
 		{"ct status == 0x8 accept", `"cmp": not supported: bits of ct status without a name, or all of them; supported: expected, seen-reply, assured, confirmed, snat, dnat, dying`},
-		{"meta l4proto sctp ct original proto-dst 22 accept", `"ct": not supported: ct proto-dst of any protocol; supported: ct original and ct reply behind a match on tcp or udp`},
+		{"meta l4proto dccp ct original proto-dst 22 accept", `"ct": not supported: ct proto-dst of any protocol; supported: ct original and ct reply behind a match on tcp, udp, udplite or sctp`},
 		{"ct original protocol icmp ct id 5 accept", `"ct": not supported: ct id; supported: ` + supportedCt},
 		{"meta secmark set ct secmark", `"ct": not supported: ct secmark; supported: ` + supportedCt},
 		{"ct zone set 7", `"ct": not supported: setting ct zone behind connection tracking; supported: at prerouting and output, with a priority below -200`},
@@ -33,7 +33,6 @@ func TestUnsupportedRules(t *testing.T) {
 		{"ip6 nexthdr set 6", `"payload": not supported: writing the version, a length, the protocol or the fragment of a packet; supported: ` + writable},
 		{"@nh,320,16 set 7", `"payload": not supported: writing behind the IPv6 header; supported: ` + writable},
 		{"vlan id set 7", `"payload": not supported: writing behind the addresses of the link layer; supported: ` + writable},
-		{"sctp dport set 7", `"payload": not supported: a checksum of SCTP; supported: checksums of TCP, UDP, ICMP and IPv4`},
 		{"@th,160,128 1 @th,288,128 1 @th,416,128 1 @th,544,128 1 @th,672,8 1 accept", `"payload": not supported: more than 64 bytes of computed values in a rule`},
 	}
 	for _, tt := range tests {
@@ -74,8 +73,8 @@ func TestUnsupportedChains(t *testing.T) {
 	for _, tt := range []struct{ chain, want string }{
 		{"table arp t { chain c { type filter hook input priority 0; policy accept; accept\n} }",
 			`table arp t chain c: "type filter hook input priority 0": "family": not supported: family arp: it stays with the kernel, so load it with nft, in a file of its own; supported: ip, ip6, inet, netdev`},
-		{"table ip t { chain c { type nat hook postrouting priority srcnat; policy accept; sctp dport 7 snat to 192.0.2.1:8\n} }",
-			`table ip t chain c rule handle 2 (line 1): "sctp dport 7 snat to 192.0.2.1:8": expression "nat": not supported: ports of any protocol; supported: ports behind a match on tcp or udp`},
+		{"table ip t { chain c { type nat hook postrouting priority srcnat; policy accept; dccp dport 7 snat to 192.0.2.1:8\n} }",
+			`table ip t chain c rule handle 2 (line 1): "dccp dport 7 snat to 192.0.2.1:8": expression "nat": not supported: ports of any protocol; supported: ports behind a match on tcp, udp, udplite or sctp`},
 		{"table ip t { chain d { redirect\n}\nchain c { type nat hook output priority -100; policy accept; udp dport 53 jump d\n} }",
 			`table ip t chain d rule handle 3 (line 1): "redirect": expression "redir": not supported: at the hook output: what the router sends to itself is on lo, where there are no programs; supported: redirect at the hook prerouting`},
 	} {

@@ -22,10 +22,12 @@ log pkg/lab/diff 10m -test.run=TestLog
 examples pkg/lab/diff 25m -test.run=TestExamples -diff.packets=200 -diff.parallel=1
 qdisc pkg/host 15m -test.run=TestQdisc
 plan pkg/host 15m -test.run=TestWholePlan -host.whole=4
+bbr3 pkg/bbr3 15m -test.skip=TestPath|TestOracle|TestConnectionOf
 congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.machine
 tcnl pkg/tcnl 5m -tcnl.all
 nics pkg/host 10m -test.run=TestMachine|TestIsolated
 radios pkg/host 5m -test.run=TestRadio
+capture pkg/nlmon 5m
 '
 
 # What the machine of a suite has besides.

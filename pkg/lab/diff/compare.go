@@ -72,7 +72,7 @@ func replyKey(p parsed) (natKey, bool) {
 // its destination port; -1: nowhere.
 func portsAt(proto byte, th []byte) (src, dst int) {
 	switch proto {
-	case unix.IPPROTO_TCP, unix.IPPROTO_UDP:
+	case unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE, unix.IPPROTO_SCTP:
 		if len(th) >= 4 {
 			return 0, 2
 		}
@@ -135,6 +135,9 @@ func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) {
 	}
 	if at := checksumAt(p.proto); at >= 0 && len(p.th) >= at+2 {
 		binary.BigEndian.PutUint16(p.th[at:], 0)
+	}
+	if p.proto == unix.IPPROTO_SCTP && len(p.th) >= sctpHeader {
+		copy(p.th[8:sctpHeader], make([]byte, 4))
 	}
 	if p.isError() && !quoted {
 		n.neutral(p.th[8:], sender, true)
@@ -241,6 +244,7 @@ func join(list []parsed) []byte {
 		h.ttl, h.tos, h.id = p.ip[8], p.ip[1], uint16(p.id)
 	} else {
 		h.ttl, h.tos = p.ip[7], p.ip[0]<<4|p.ip[1]>>4
+		h.label = binary.BigEndian.Uint32(p.ip) & 0xfffff
 	}
 	return h.wrap(th)
 }

@@ -32,6 +32,7 @@ var Differences = []Difference{
 	{"fragments, where rules copy packets to an address", "the kernel copies the datagram, and cuts it again; l2d copies none that came in fragments"},
 	{"multicast", "the kernel drops what nobody has joined before the input chains; l2d leaves that to the stack behind them"},
 	{"flows of packets with an IPv6 authentication header", "nf_conntrack and nftables look for the transport header behind it; to l2d it is the transport header"},
+	{"UDP-Lite of more than 255 bytes", "nf_conntrack takes a part of the length for all of it, and right checksums for wrong ones"},
 	{"wrong transport checksums", "nf_conntrack calls them invalid; l2d does not verify what it does not write"},
 	{"forwarding back by the interface of arrival", "the kernel also sends an ICMPv6 redirect"},
 	{"addresses without a neighbour", "the kernels' timers decide when they give up"},

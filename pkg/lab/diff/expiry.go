@@ -41,9 +41,18 @@ var timeoutSysctls = map[string]string{
 	"TCPFinWait": "tcp_timeout_fin_wait", "TCPCloseWait": "tcp_timeout_close_wait", "TCPLastAck": "tcp_timeout_last_ack",
 	"TCPTimeWait": "tcp_timeout_time_wait", "TCPClose": "tcp_timeout_close",
 	"TCPUnacknowledged": "tcp_timeout_unacknowledged", "TCPRetransmitted": "tcp_timeout_max_retrans",
-	"UDPUnreplied": "udp_timeout", "UDPStream": "udp_timeout_stream", "ICMP": "icmp*_timeout",
+	"UDPUnreplied": "udp_timeout", "UDPStream": "udp_timeout_stream",
+	"SCTPClosed":          "sctp_timeout_closed",
+	"SCTPCookieWait":      "sctp_timeout_cookie_wait",
+	"SCTPCookieEchoed":    "sctp_timeout_cookie_echoed",
+	"SCTPEstablished":     "sctp_timeout_established",
+	"SCTPShutdownSent":    "sctp_timeout_shutdown_sent",
+	"SCTPShutdownRecd":    "sctp_timeout_shutdown_recd",
+	"SCTPShutdownAckSent": "sctp_timeout_shutdown_ack_sent",
+	"SCTPHeartbeatSent":   "sctp_timeout_heartbeat_sent",
+	"ICMP":                "icmp*_timeout",
 	// l2d has one for all others.
-	"Generic": "[gs]*_timeout*",
+	"Generic": "g*_timeout*",
 }
 
 // timeoutsOf are those of a run.
@@ -58,7 +67,6 @@ func timeoutsOf(seed uint64, expiry bool) flow.Timeouts {
 		}
 		v.Field(i).SetInt(int64(d))
 	}
-	t.Generic = t.UDPUnreplied // to the kernel UDP-Lite is like UDP
 	return t
 }
 

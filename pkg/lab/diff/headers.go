@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"slices"
 
@@ -57,8 +56,8 @@ func init() {
 		o.h.proto, o.h.options = unix.IPPROTO_UDP, t.ipv4Options()
 		return o.h.packetOf(udpDatagram(t.freshPort(), o.dport, []byte("options")))
 	})
-	// nf_conntrack knows the ports of some, l2d those of none. Without packets
-	// the other way, and without NAT, that is the same.
+	// Of some the kernel knows ports, or less, than l2d, or another kernel does.
+	// Without packets the other way, and without NAT, that is the same.
 	protocol := func(name string, proto byte, message func(t *trial, o *odd) []byte) {
 		alone(name, func(t *trial, o *odd) []byte {
 			toRouter := o.h.dst == t.ports[o.port].addrs[o.v].Addr()
@@ -92,10 +91,7 @@ func init() {
 	})
 	protocol("SCTP", unix.IPPROTO_SCTP, func(t *trial, o *odd) []byte { return t.sctpInit(o) })
 	protocol("UDP-Lite", unix.IPPROTO_UDPLITE, func(t *trial, o *odd) []byte {
-		th := udpDatagram(o.sport, o.dport, []byte("lite"))
-		// As nf_conntrack wants it: of the pseudo header with UDP's number.
-		binary.BigEndian.PutUint16(th[6:], ^transportSum(o.h.src, o.h.dst, unix.IPPROTO_UDP, th))
-		return th
+		return udpDatagram(o.sport, o.dport, []byte("lite"))
 	})
 	protocol("DCCP", protoDCCP, func(t *trial, o *odd) []byte {
 		return append(ports(o.sport, o.dport), 4, 0, 0, 0, byte(t.IntN(10))<<1, 1, 2, 3, 0, 0, 0, 0)
@@ -223,6 +219,5 @@ func (t *trial) extend(o *odd, ip []byte) []byte {
 func (t *trial) sctpInit(o *odd) []byte {
 	b := append(ports(o.sport, o.dport), 0, 0, 0, 0, 0, 0, 0, 0)
 	b = append(b, 1, 0, 0, 20, 0, 0, 0, 7, 0, 0, 0x10, 0, 0, byte(t.IntN(4)), 0, 4, 0, 0, 0, byte(t.IntN(4)))
-	binary.LittleEndian.PutUint32(b[8:], crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 	return b
 }

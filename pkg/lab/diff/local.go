@@ -49,8 +49,8 @@ func openLocal() (*local, error) {
 	for _, s := range []struct {
 		version, proto int
 	}{
-		{0, unix.IPPROTO_TCP}, {0, unix.IPPROTO_UDP}, {0, unix.IPPROTO_ICMP}, {0, protoOther},
-		{1, unix.IPPROTO_TCP}, {1, unix.IPPROTO_UDP}, {1, unix.IPPROTO_ICMPV6}, {1, protoOther},
+		{0, unix.IPPROTO_TCP}, {0, unix.IPPROTO_UDP}, {0, unix.IPPROTO_ICMP}, {0, protoOther}, {0, unix.IPPROTO_SCTP}, {0, unix.IPPROTO_UDPLITE},
+		{1, unix.IPPROTO_TCP}, {1, unix.IPPROTO_UDP}, {1, unix.IPPROTO_ICMPV6}, {1, protoOther}, {1, unix.IPPROTO_SCTP}, {1, unix.IPPROTO_UDPLITE},
 	} {
 		fd, err := rawIP(s.version, s.proto)
 		if err != nil {

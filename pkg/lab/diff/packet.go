@@ -4,6 +4,7 @@ package diff
 
 import (
 	"encoding/binary"
+	"hash/crc32"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -62,7 +63,7 @@ func checksumAt(proto byte) int {
 	switch proto {
 	case unix.IPPROTO_TCP:
 		return 16
-	case unix.IPPROTO_UDP:
+	case unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE:
 		return 6
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
 		return 2
@@ -74,10 +75,24 @@ func transportSum(src, dst netip.Addr, proto byte, th []byte) uint16 {
 	if proto == unix.IPPROTO_ICMP {
 		return sum16(th)
 	}
+	if proto == unix.IPPROTO_UDPLITE {
+		proto = unix.IPPROTO_UDP // as nf_conntrack wants it
+	}
 	pseudo := append(src.AsSlice(), dst.AsSlice()...)
 	pseudo = binary.BigEndian.AppendUint32(pseudo, uint32(len(th)))
 	return sum16(append(pseudo, 0, 0, 0, proto), th)
 }
+
+const sctpHeader = 12
+
+// sctpSum is the checksum of SCTP.
+func sctpSum(th []byte) uint32 {
+	sum := crc32.Update(0, castagnoli, th[:8])
+	sum = crc32.Update(sum, castagnoli, []byte{0, 0, 0, 0})
+	return crc32.Update(sum, castagnoli, th[sctpHeader:])
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // ipHeader are the fields of a network header that vary.
 type ipHeader struct {
@@ -100,6 +115,9 @@ func (h ipHeader) packetOf(th []byte) []byte {
 			sum = 0xffff
 		}
 		binary.BigEndian.PutUint16(th[at:], sum)
+	}
+	if h.proto == unix.IPPROTO_SCTP && len(th) >= sctpHeader {
+		binary.LittleEndian.PutUint32(th[8:], sctpSum(th))
 	}
 	return h.wrap(th)
 }
@@ -216,6 +234,9 @@ func (p *parsed) isError() bool {
 func (p *parsed) checksums() string {
 	if p.src.Is4() && sum16(p.ip[:len(p.ip)-len(p.th)]) != 0xffff {
 		return "IPv4 header"
+	}
+	if p.proto == unix.IPPROTO_SCTP && !p.fragment && len(p.th) >= sctpHeader && binary.LittleEndian.Uint32(p.th[8:]) != sctpSum(p.th) {
+		return "SCTP header"
 	}
 	at := checksumAt(p.proto)
 	if at < 0 || p.fragment || len(p.th) < at+2 {

@@ -281,7 +281,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
 		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{},
 		portsShow: portsShow(text) || copiesTo.MatchString(text), partsShow: partsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text),
-		asksProtocol: asksProtocol.MatchString(text), copies: copiesTo.MatchString(text), numbers: numbersOf(text), expiry: opt.Expiry,
+		asksProtocol: asksProtocol.MatchString(text), asksSCTP: strings.Contains(text, "sctp"), copies: copiesTo.MatchString(text), numbers: numbersOf(text), expiry: opt.Expiry,
 		countsConns: strings.Contains(text, "ct count"),
 	}
 	if t.near, err = r.nearHosts(text); err != nil {
@@ -432,6 +432,7 @@ type trial struct {
 	// rejectsOwn: also to what the router sends itself.
 	rejectsOwn   bool
 	asksProtocol bool   // rules ask about the protocol of flows
+	asksSCTP     bool   // rules are about it
 	client       uint16 // the last client's port
 	// oneKept: the last packet is of a flow whose port only one router has kept.
 	oneKept bool

@@ -273,6 +273,9 @@ func (s *session) disturb(steps ...func() error) {
 // data returns a payload; some make packets as long as a number of the ruleset.
 func (s *session) data() []byte {
 	header := []int{20, 40}[s.v] + 8
+	if s.proto == unix.IPPROTO_UDPLITE {
+		return make([]byte, s.t.IntN(200)) // see Differences
+	}
 	if n := int(choose(s.t, s.t.numbers)); s.t.IntN(6) == 0 && n >= header && n <= 1500 {
 		return make([]byte, n-header)
 	}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/observe"
+)
+
+// talkersKept is how long what is known of flows is kept when nobody looks.
+const talkersKept = time.Minute
+
+// Sample implements api.Service.
+func (d *daemon) Sample(ctx context.Context) (*observe.Sample, error) {
+	st, err := d.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &observe.Sample{Time: time.Now()}
+	if st.Attached {
+		if s, err = observe.Collect(&st.Dataplane); err != nil {
+			return nil, err
+		}
+		if s.Hosts, s.Talkers, err = d.talkers.Top(s.Time); err != nil {
+			return nil, err
+		}
+	}
+	s.Attached, s.Version, s.Problems = st.Attached, st.Version, problems(&st)
+	s.Host, _ = os.Hostname()
+	for _, v := range d.services.Statuses(ctx) {
+		state := "ended"
+		if v.Running {
+			state = "runs"
+		}
+		if v.Error != "" {
+			state = "not well"
+			s.Problems = append(s.Problems, v.Name+": "+v.Error)
+		}
+		s.Services = append(s.Services, observe.Service{Name: v.Name, State: state, Text: v.Error})
+	}
+	return s, nil
+}
+
+// problems are what the operator should know first.
+func problems(st *api.Status) (list []string) {
+	if st.ReloadError != "" {
+		list = append(list, "the last reload was refused: "+st.ReloadError)
+	}
+	if st.Sync != nil && st.Sync.Error != "" {
+		list = append(list, "the ruleset in force is not that of nftables: "+st.Sync.Error)
+	}
+	if h := st.Host; h != nil {
+		switch {
+		case h.Error != "":
+			list = append(list, "the host is not as declared: "+h.Error)
+		case len(h.Drift) > 0:
+			list = append(list, fmt.Sprintf("%d of %d resources of the host are not as declared any more", len(h.Drift), h.Resources))
+		}
+		if h.Pending != nil {
+			list = append(list, "a change of the host waits for its confirmation: "+h.Pending.ID)
+		}
+	}
+	if len(st.Waiting) > 0 {
+		list = append(list, fmt.Sprintf("interfaces that are not there: %v", st.Waiting))
+	}
+	return list
+}
+
+// forgetTalkers gives memory back when nobody looks any more.
+func (d *daemon) forgetTalkers(ctx context.Context) {
+	every(ctx, talkersKept, "", func() error {
+		d.talkers.Forget(time.Now(), talkersKept)
+		return nil
+	})
+}

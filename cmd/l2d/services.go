@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/daemons"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/service"
+)
+
+// newServices returns the manager of the services. Their files are beside the run directory, which is
+// for root alone: not all of them are root.
+func newServices(c *config.Config) *service.Manager {
+	dirs := service.Dirs{Run: c.Control.RunDir() + "-services"}
+	return service.New(daemons.All(), dirs, c.Host.StateDir, slog.Default())
+}
+
+// startServices brings the services into the declared state, each by itself: what is wrong with
+// one is no reason not to start the others. It is called when the firewall is in force.
+func (d *daemon) startServices(ctx context.Context) {
+	d.host.one.Lock()
+	defer d.host.one.Unlock()
+	if d.host.engine.Pending() != nil {
+		d.services.Resume(ctx)
+		return
+	}
+	p, _ := d.state()
+	list, err := d.services.Declare(p.Config)
+	if err != nil {
+		slog.Error("services are not as declared", "err", err)
+		return
+	}
+	for i := range list {
+		plan, err := d.host.engine.Plan(ctx, list[i:i+1])
+		if err == nil {
+			_, err = d.host.engine.Apply(ctx, plan, reconcile.Options{})
+		}
+		if err != nil {
+			slog.Error("a service is not as declared", "service", list[i].Name, "err", err)
+		}
+	}
+}
+
+// Services implements api.Service.
+func (d *daemon) Services(ctx context.Context) ([]service.Status, error) {
+	return d.services.Statuses(ctx), nil
+}
+
+// RestartService implements api.Service.
+func (d *daemon) RestartService(ctx context.Context, name string) error {
+	d.host.one.Lock()
+	defer d.host.one.Unlock()
+	return d.services.Restart(ctx, name)
+}
+
+// ServiceLogs implements api.Service.
+func (d *daemon) ServiceLogs(ctx context.Context, name string, lines int) ([]string, error) {
+	return d.services.Logs(ctx, name, lines)
+}
+
+// ServiceConfig implements api.Service.
+func (d *daemon) ServiceConfig(ctx context.Context, name string) (service.Shown, error) {
+	return d.services.Show(ctx, name)
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+// Package daemons lists the daemons that can be services.
+package daemons
+
+import (
+	"github.com/randomizedcoder/l2d/pkg/radvd"
+	"github.com/randomizedcoder/l2d/pkg/service"
+)
+
+// All returns them, in the order in which their services start.
+func All() []service.Daemon {
+	return []service.Daemon{
+		radvd.New(),
+	}
+}

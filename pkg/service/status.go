@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package service
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/config"
+)
+
+// Status is a service at a glance.
+type Status struct {
+	Name string `json:"name"`
+	Mode string `json:"mode"`
+	Process
+	Health
+	// Error is why it is not well; empty when it is.
+	Error string `json:"error,omitempty"`
+}
+
+// healthTime bounds a look at a service.
+const healthTime = 3 * time.Second
+
+// look asks a service how it is; nil is none.
+func (m *Manager) look(ctx context.Context, u *Unit) Status {
+	if u == nil {
+		return Status{Error: "what it is is not kept"}
+	}
+	s := Status{Name: u.Name, Mode: u.Mode}
+	ctx, cancel := context.WithTimeout(ctx, healthTime)
+	defer cancel()
+	if r := m.runners[u.Mode]; r != nil {
+		var err error
+		if s.Process, err = r.Process(ctx, u.Name); err != nil {
+			s.Error = err.Error()
+			return s
+		}
+		if !s.Running {
+			s.Error = "does not run"
+			if s.Exit != "" {
+				s.Error += ": " + s.Exit
+			}
+			return s
+		}
+	}
+	d := m.daemons[u.Daemon]
+	if d == nil {
+		s.Error = fmt.Sprintf("no daemon %s", u.Daemon)
+		return s
+	}
+	var err error
+	if s.Health, err = d.Health(ctx, u); err != nil {
+		s.Error = err.Error()
+	}
+	return s
+}
+
+// Statuses are those of all services that run or are watched, by name.
+func (m *Manager) Statuses(ctx context.Context) (out []Status) {
+	for _, name := range m.recorded() {
+		s := m.look(ctx, m.installed(name, m.record(name)))
+		s.Name = name
+		out = append(out, s)
+	}
+	m.mu.Lock()
+	watched := m.watched
+	m.mu.Unlock()
+	for _, u := range watched {
+		s := m.look(ctx, u)
+		s.Mode = config.ModeWatch
+		out = append(out, s)
+	}
+	return out
+}
+
+// Logs returns the last lines that a service has written, the oldest first.
+func (m *Manager) Logs(ctx context.Context, name string, lines int) ([]string, error) {
+	u, err := m.find(name)
+	if err != nil {
+		return nil, err
+	}
+	return m.runners[u.Mode].Logs(ctx, name, lines)
+}
+
+// Shown is a service as people can see it: without secrets.
+type Shown struct {
+	Name string `json:"name"`
+	// Process is how it is run, a property a line; of a unit of systemd it is in the unit's file.
+	Process string      `json:"process,omitempty"`
+	Files   []ShownFile `json:"files"`
+}
+
+// ShownFile is a file of a service.
+type ShownFile struct {
+	Path string `json:"path"`
+	// Owner has the mode, the owner and the group.
+	Owner string `json:"owner"`
+	Text  string `json:"text"`
+}
+
+// Show returns the files of a service as they are installed.
+func (m *Manager) Show(ctx context.Context, name string) (Shown, error) {
+	u, err := m.find(name)
+	if err != nil {
+		return Shown{}, err
+	}
+	keys := attributes(m.store.key, u).Keys()
+	s, err := m.Observe(ctx, name, keys)
+	if err != nil {
+		return Shown{}, err
+	}
+	out := Shown{Name: name, Process: s[processKey], Files: []ShownFile{}}
+	for i := range u.Files {
+		path := u.Files[i].Path
+		out.Files = append(out.Files, ShownFile{path, s[ownerKey+path], s[fileKey+path]})
+	}
+	return out, nil
+}
+
+// Restart starts a service again, and waits until it is well. Callers see to it that it does not change
+// meanwhile.
+func (m *Manager) Restart(ctx context.Context, name string) error {
+	u, err := m.find(name)
+	if err != nil {
+		return err
+	}
+	if err := m.runners[u.Mode].Start(ctx, u); err != nil {
+		return err
+	}
+	return m.await(ctx, u)
+}
+
+// find returns the unit of a service that runs here.
+func (m *Manager) find(name string) (*Unit, error) {
+	if !slices.Contains(m.recorded(), name) { // also what is no name
+		return nil, fmt.Errorf("service %s: %w", name, fs.ErrNotExist)
+	}
+	u := m.installed(name, m.record(name))
+	if u == nil || m.runners[u.Mode] == nil {
+		return nil, fmt.Errorf("service %s: %w", name, fs.ErrNotExist)
+	}
+	return u, nil
+}
