@@ -5,7 +5,7 @@
 #include "kernel.h"
 #include "types.h"
 #if !CTX_XDP
-#include "way_mark.h"
+#include "ours.h"
 #endif
 
 /* What rules ask of the socket that a packet of the host's own is from. */
