@@ -76,6 +76,9 @@ type Config struct {
 	Counted map[uint32]uint32
 
 	steering *steering // what the programs have of Rules
+	// trial: nothing of it is to be seen from outside; trialKeeps: maps that
+	// remember are filled from elsewhere.
+	trial, trialKeeps bool
 }
 
 // maxIfindex is the size of l2_ifaces in bpf/lib/maps.h.

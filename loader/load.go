@@ -107,6 +107,9 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 	if err := cfg.Policy.Splice(spec); err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
+	if cfg.trial {
+		makeTrial(spec, cfg.trialKeeps)
+	}
 	if err := resolveWorkCallback(spec); err != nil {
 		return err
 	}

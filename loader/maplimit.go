@@ -13,8 +13,8 @@ import (
 // include/linux/bpf_verifier.h.
 const maxProgramMaps = 64
 
-// ErrTooManyMaps says that a ruleset has more sets than a program has room for.
-var ErrTooManyMaps = errors.New("too many sets, maps and objects for one program")
+// ErrTooManyMaps says that a ruleset has more kinds of sets than a program has room for.
+var ErrTooManyMaps = errors.New("too many kinds of sets and maps for one program")
 
 // checkMapCount refuses programs that the kernel would refuse without a word on
 // what there is too much of.
@@ -27,7 +27,7 @@ func checkMapCount(spec *ebpf.CollectionSpec) error {
 			}
 		}
 		if len(used) > maxProgramMaps {
-			return fmt.Errorf("%w: %s would use %d BPF maps, and the kernel allows %d: put sets together, or let those of up to 32 elements be constant",
+			return fmt.Errorf("%w: %s would use %d BPF maps, and the kernel allows %d: have sets of fewer kinds of keys and elements, or let those of up to 32 elements be constant",
 				ErrTooManyMaps, name, len(used), maxProgramMaps)
 		}
 	}

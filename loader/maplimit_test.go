@@ -10,6 +10,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+
+	"github.com/randomizedcoder/l2d/pkg/policy"
 )
 
 // TestMapCount: as many maps as the kernel allows are let through, one more is
@@ -25,6 +27,29 @@ func TestMapCount(t *testing.T) {
 			t.Errorf("%d maps: %v", i+1, err)
 		} else if tooMany && !strings.Contains(err.Error(), "l2_ingress would use 65 BPF maps") {
 			t.Error(err)
+		}
+	}
+}
+
+// TestMapsLeft: what the dataplane refers to, with what a policy adds besides sets, leaves
+// room for as many maps of sets as the compiler thinks.
+func TestMapsLeft(t *testing.T) {
+	const others = 2 // l2_numgens, l2_quotas
+	specs, err := objects()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range specs {
+		for name, program := range spec.Programs {
+			used := map[string]bool{}
+			for _, ins := range program.Instructions {
+				if ins.IsLoadFromMap() {
+					used[ins.Reference()] = true
+				}
+			}
+			if left := maxProgramMaps - len(used) - others; left < policy.MaxSetMaps {
+				t.Errorf("%s leaves room for %d maps, policy.MaxSetMaps is %d", name, left, policy.MaxSetMaps)
+			}
 		}
 	}
 }

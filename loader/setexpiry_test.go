@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,8 +43,13 @@ func TestSetExpiry(t *testing.T) {
 	r := newRouter(t)
 	lan, wan := r.tap(t, "l"), r.tap(t, "w")
 	f := families[0]
-	for round, mark := range []int{1, 2} {
+	for round, mark := range []int{1, 2, 3} {
+		var others strings.Builder // have them in a map of maps, the third time
+		for i := range round / 2 * policy.MaxSetMaps {
+			fmt.Fprintf(&others, "set other%d { type ipv4_addr; size 4; }\n", i)
+		}
 		d := r.mustApply(r.config(compiled(t, fmt.Sprintf(`table inet t {
+			%s
 			set marks { type mark; flags dynamic, timeout; }
 			set seen { type ipv4_addr; size 4; flags dynamic, timeout; timeout 1s; }
 			chain forward {
@@ -51,7 +57,7 @@ func TestSetExpiry(t *testing.T) {
 				update @marks { meta mark }
 				meta l4proto udp meta mark set %d add @seen { ip saddr } accept
 			}
-		}`, mark))))
+		}`, &others, mark))))
 		d.Close() // nobody is there from now on
 		forwarded := 0
 		send := func(host int) {

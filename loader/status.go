@@ -117,6 +117,10 @@ func (d *Dataplane) Counters() ([]Counter, error) {
 	return all, nil
 }
 
+// StatNames are the names of the statistics, in the order of enum stat of
+// bpf/lib/types.h. Those of drops begin with "drop_".
+func StatNames() ([]string, error) { return statNames() }
+
 // addCounters adds the counters in an array to those that are there. They are read
 // many at a time: a system call for each would be most of the work.
 func addCounters(all []Counter, m *ebpf.Map, perEntry int) error {

@@ -26,12 +26,14 @@ GO_ROOT=/usr/local/go
 # COMMAND:PACKAGE, or FILE:PACKAGE where a package has no command.
 RUN='make:make git:git nft:nftables ip:iproute2 iperf3:iperf3 ping:iputils-ping
 traceroute:traceroute tcpdump:tcpdump ethtool:ethtool curl:curl
-kea-dhcp4:kea-dhcp4-server dhclient:isc-dhcp-client dnsmasq:dnsmasq-base radvd:radvd
+kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server pdns_recursor:pdns-recursor
+dhclient:isc-dhcp-client dnsmasq:dnsmasq-base radvd:radvd
 /etc/ssl/certs/ca-certificates.crt:ca-certificates'
 TEST='hostapd:hostapd wpa_supplicant:wpasupplicant promtool:prometheus tmux:tmux mandoc:mandoc zsh:zsh fish:fish
-clang-format-19:clang-format-19 bpftool:bpftool gcc:gcc
+clang-format-19:clang-format-19 bpftool:bpftool gcc:gcc tshark:tshark
 /usr/include/stdlib.h:libc6-dev clang-19:clang-19
-/usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev'
+/usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev
+knotd:knot dig:bind9-dnsutils udhcpc:udhcpc'
 GENERATE='clang-19:clang-19 llvm-strip-19:llvm-19 bpftool:bpftool
 /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev'
 VM='make:make qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs depmod:kmod xz:xz-utils zstd:zstd
@@ -43,7 +45,7 @@ die() { say "$*"; exit 1; }
 
 # Services of packages that are installed now; those that were there before
 # are the administrator's.
-SERVICES='kea-dhcp4-server kea-dhcp4 iperf3 radvd prometheus prometheus-node-exporter hostapd wpa_supplicant'
+SERVICES='kea-dhcp4-server kea-dhcp4 kea-dhcp6-server kea-dhcp6 pdns-recursor knot iperf3 radvd prometheus prometheus-node-exporter hostapd wpa_supplicant'
 
 have() {
 	case $1 in

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -91,6 +92,7 @@ type flowsListCmd struct {
 	flowsFilter
 	JSON  bool `help:"Print one JSON object a line." name:"json" xor:"form"`
 	Count bool `help:"Print only how many there are." xor:"form"`
+	Names bool `help:"Print the names of hosts in the place of their addresses." xor:"form"`
 }
 
 // Run implements the command.
@@ -107,14 +109,38 @@ func (c *flowsListCmd) Run(e *env) error {
 		_, err = fmt.Fprintln(e.out, n)
 		return err
 	}
+	var names map[netip.Addr]string
+	if c.Names {
+		if names, err = e.client.Names(e.ctx); err != nil {
+			return err
+		}
+	}
 	enc := json.NewEncoder(e.out)
 	return e.client.Flows(e.ctx, f, func(fl flow.Flow) error {
 		if c.JSON {
 			return enc.Encode(fl)
 		}
-		_, err := fmt.Fprintln(e.out, fl.String())
+		_, err := fmt.Fprintln(e.out, named(fl.String(), names))
 		return err
 	})
+}
+
+// named is a flow's line with names in the place of addresses.
+func named(line string, names map[netip.Addr]string) string {
+	if len(names) == 0 {
+		return line
+	}
+	words := strings.Split(line, " ")
+	for i, w := range words {
+		key, value, _ := strings.Cut(w, "=")
+		if key != "src" && key != "dst" {
+			continue
+		}
+		if a, err := netip.ParseAddr(value); err == nil && names[a] != "" {
+			words[i] = key + "=" + names[a]
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 type flowsDeleteCmd struct {

@@ -20,6 +20,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/doctor"
 	"github.com/randomizedcoder/l2d/pkg/lab/diff"
+	"github.com/randomizedcoder/l2d/pkg/recursor"
 )
 
 // version is set by the linker.
@@ -42,6 +43,8 @@ type cli struct {
 	Status    statusCmd    `cmd:"" help:"Show the daemon and its dataplane."`
 	Top       topCmd       `cmd:"" help:"Show what goes through: interfaces, CPUs, drops, hosts, flows, queues."`
 	Doctor    doctorCmd    `cmd:"" help:"Look at the host, and say what is not as it should be and what to do about it. Changes nothing."`
+	Explain   explainCmd   `cmd:"" help:"Say what becomes of a packet, and why. Changes nothing."`
+	Monitor   monitorCmd   `cmd:"" help:"Show packets that are dropped, and why, while it happens."`
 	Flows     flowsCmd     `cmd:"" help:"List and delete tracked flows."`
 	Rules     rulesCmd     `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`
 	Set       setCmd       `cmd:"" help:"Change and list sets of the ruleset."`
@@ -53,6 +56,8 @@ type cli struct {
 	Revisions revisionsCmd `cmd:"" help:"List what was applied to the host, or show one and how it differs."`
 	Qdisc     qdiscCmd     `cmd:"" help:"Show the qdiscs of interfaces with what they have counted."`
 	Services  servicesCmd  `cmd:"" help:"Show and restart the daemons around the dataplane."`
+	Leases    leasesCmd    `cmd:"" help:"List who has which address from the DHCP servers."`
+	DNS       dnsCmd       `cmd:"" name:"dns" help:"Look into the recursor."`
 	Reload    reloadCmd    `cmd:"" help:"Have the daemon read its files again. Bad files change nothing."`
 	Capture   captureCmd   `cmd:"" help:"Capture what the kernel and programs tell each other of radios. Needs no daemon."`
 	Detach    detachCmd    `cmd:"" help:"Load the ruleset into nftables and remove the dataplane."`
@@ -101,7 +106,7 @@ func newParser(c *cli, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, er
 	return kong.New(c,
 		kong.Name("l2ctl"),
 		kong.Description("Checks rulesets and controls a running l2d."),
-		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath, "areas": strings.Join(doctor.Names(), ", "), "interfaces": strings.Join(diff.DefaultInterfaces, ",")},
+		kong.Vars{"version": version, "socket": config.DefaultSocket, "config": config.DefaultPath, "pin_path": config.DefaultPinPath, "areas": strings.Join(doctor.Names(), ", "), "tops": strings.Join(recursor.Tops, ", "), "interfaces": strings.Join(diff.DefaultInterfaces, ",")},
 		kong.Writers(stdout, stderr),
 		kong.Exit(exit),
 	)

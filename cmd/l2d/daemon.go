@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
@@ -21,6 +22,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
+	"github.com/randomizedcoder/l2d/pkg/names"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/service"
@@ -54,9 +56,14 @@ type daemon struct {
 	stopFlows context.CancelFunc
 	flows     flow.Hub
 	talkers   observe.Talkers
-	names     observe.Names
+	names     *names.Book
 	host      hostState
 	services  *service.Manager
+
+	// monitors counts those who watch packets; ending ends for them when end is called.
+	monitors atomic.Int32
+	ending   context.Context
+	end      context.CancelFunc
 }
 
 // newDaemon returns one that has to choose what to start with, for a configuration
@@ -64,10 +71,11 @@ type daemon struct {
 func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d := &daemon{started: time.Now(), level: level, path: c.Path}
 	d.flows.Changed = d.listenFlows
-	d.names.Files = observe.LeaseFiles
+	d.names = d.newNames()
 	d.talkers = observe.Talkers{Name: d.names.Of, Each: func(yield func(*flow.Flow)) error {
 		return d.withFlows(func(t *flow.Table) error { return t.Each(yield) })
 	}}
+	d.ending, d.end = context.WithCancel(context.Background())
 	d.host.dataplane.d = d
 	d.services = newServices(c)
 	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services, d.services.Slices)...)

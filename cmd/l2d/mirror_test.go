@@ -152,6 +152,26 @@ func TestMirror(t *testing.T) {
 		if list := values(); len(list) != 0 {
 			t.Errorf("left %v", list)
 		}
+
+		// When it ends it empties the set; before that it looks what is there.
+		if err := c.SetAddElements(set, ban); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		h.becomes(p, 9000, false)
+		if list, err := c.GetSetElements(set); err != nil || len(list) != len(ban) {
+			t.Errorf("%d elements, %v", len(list), err)
+		}
+		c.FlushSet(set)
+		if err := c.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		h.becomes(p, 9000, true)
+		if list := values(); len(list) != 0 {
+			t.Errorf("left after the bouncer: %v", list)
+		}
 	})
 
 	t.Run("ranges and maps", func(t *testing.T) {

@@ -47,13 +47,19 @@ func ruleCounts(infos []policy.RuleInfo, counters []loader.Counter) ([]api.Rule,
 	rules := make([]api.Rule, len(infos))
 	for i, info := range infos {
 		c := counters[info.Index]
-		family, table, _ := strings.Cut(info.Table, " ")
-		rules[i] = api.Rule{
-			Family: family, Table: table, Chain: info.Chain, Handle: info.Handle, Text: info.Text,
-			Line: info.Line, Packets: c.Packets, Bytes: c.Bytes, Policy: info.Handle == 0 && info.Chain != "",
-		}
+		rules[i] = apiRule(info)
+		rules[i].Packets, rules[i].Bytes = c.Packets, c.Bytes
 	}
 	return rules, nil
+}
+
+// apiRule is a rule without what it has counted.
+func apiRule(info policy.RuleInfo) api.Rule {
+	family, table, _ := strings.Cut(info.Table, " ")
+	return api.Rule{
+		Family: family, Table: table, Chain: info.Chain, Handle: info.Handle, Text: info.Text,
+		Line: info.Line, Policy: info.Handle == 0 && info.Chain != "",
+	}
 }
 
 // ruleKey names a rule: handles are unique within a table.

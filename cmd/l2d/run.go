@@ -66,6 +66,7 @@ func run(ctx context.Context, opt options) error {
 	}()
 	defer func() {
 		d.flows.Close() // those who listen do not end by themselves
+		d.end()
 		ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 		defer cancel()
 		if srv.Shutdown(ctx) != nil {
@@ -76,6 +77,7 @@ func run(ctx context.Context, opt options) error {
 		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, metrics.Options{
 			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{
 				metrics.NewServiceCollector(d, slog.Default()), metrics.NewBBR3Collector(hostkinds.BBR3, slog.Default()),
+				metrics.NewClientCollector(d),
 			},
 		}, slog.Default()); err != nil {
 			return err

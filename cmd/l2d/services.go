@@ -15,8 +15,11 @@ import (
 // newServices returns the manager of the services. Their files are beside the run directory, which is
 // for root alone: not all of them are root.
 func newServices(c *config.Config) *service.Manager {
-	dirs := service.Dirs{Run: c.Control.RunDir() + "-services"}
-	return service.New(daemons.All(), dirs, c.Host.StateDir, slog.Default())
+	return service.New(daemons.All(), serviceDirs(c), c.Host.StateDir, slog.Default())
+}
+
+func serviceDirs(c *config.Config) service.Dirs {
+	return service.Dirs{Run: c.Control.RunDir() + "-services"}
 }
 
 // startServices brings the services into the declared state, each by itself: what is wrong with

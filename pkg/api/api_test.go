@@ -20,9 +20,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/pkg/explain"
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/kea"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/recursor"
 	"github.com/randomizedcoder/l2d/pkg/revision"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
@@ -47,9 +50,54 @@ func (m *memory) Status(context.Context) (Status, error) {
 func (m *memory) Rules(context.Context) (Rules, error) {
 	return Rules{Text: "table ip x {\n}\n", Rules: []Rule{{Family: "ip", Table: "x", Chain: "c", Handle: 4, Text: "drop", Packets: 1 << 60}}}, m.note("rules")
 }
+
+func (m *memory) Explain(_ context.Context, r explain.Request) (*explain.Explanation, error) {
+	if _, err := explain.ParsePacket(r.Packet); err != nil {
+		return nil, BadInput(err)
+	}
+	m.asked = "explain"
+	return &explain.Explanation{Packet: r.Packet, Verdict: explain.Dropped}, nil
+}
+
 func (m *memory) Sample(context.Context) (*observe.Sample, error) {
 	return &observe.Sample{Host: "l2", Hosts: []observe.Host{{Address: netip.MustParseAddr("fd00::1"), Up: 0.5}}}, m.note("sample")
 }
+
+func (m *memory) Watch(_ context.Context, rate uint32, ready func(), yield func(Watched) error) error {
+	if rate == 8 {
+		return errors.New("no dataplane")
+	}
+	ready()
+	for i := range 3 {
+		if err := yield(Watched{Length: i, Lost: uint64(rate)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestWatch: packets come in order, and what goes wrong before is told.
+func TestWatch(t *testing.T) {
+	c, _ := serve(t, &memory{})
+	ready, n := false, 0
+	err := c.Watch(t.Context(), 7, func() { ready = true }, func(w Watched) error {
+		if w.Length != n || w.Lost != 7 {
+			t.Errorf("packet %d is %+v", n, w)
+		}
+		n++
+		return nil
+	})
+	if err != nil || n != 3 || !ready {
+		t.Errorf("%d packets, %v, %v", n, ready, err)
+	}
+	if err := c.Watch(t.Context(), 8, nil, nil); err == nil {
+		t.Error("no error")
+	}
+	if err := c.Watch(t.Context(), 0, nil, nil); !IsBadInput(err) {
+		t.Errorf("rate 0: %v", err)
+	}
+}
+
 func (m *memory) NTuples(context.Context) ([]NTuple, error) {
 	return []NTuple{{Interface: "eth0", Rule: "tcp4 dport 9 drop", Place: PlaceXDP, Hits: new(uint64)}}, m.note("ntuple")
 }
@@ -98,6 +146,16 @@ func (m *memory) HostRevisions(context.Context) ([]revision.Revision, error) {
 }
 func (m *memory) HostConfirm(_ context.Context, id string) error  { return m.note("confirm %s", id) }
 func (m *memory) HostRollback(_ context.Context, id string) error { return m.note("rollback %s", id) }
+func (m *memory) Leases(context.Context) ([]kea.Lease, error)     { return nil, m.note("leases") }
+func (m *memory) Names(context.Context) (map[netip.Addr]string, error) {
+	return map[netip.Addr]string{netip.MustParseAddr("192.168.1.10"): "nas"}, m.note("names")
+}
+func (m *memory) DNSTop(_ context.Context, what string) ([]recursor.Share, error) {
+	return []recursor.Share{{Percent: 50, Name: "a.b"}}, m.note("top %s", what)
+}
+func (m *memory) DNSFlush(_ context.Context, name string) (string, error) {
+	return "wiped", m.note("flush %s", name)
+}
 func (m *memory) Services(context.Context) ([]service.Status, error) {
 	return nil, m.note("services")
 }
@@ -153,6 +211,10 @@ func TestCalls(t *testing.T) {
 		{func() (any, error) { return c.HostRevisions(ctx) }, "revisions", []revision.Revision{{Number: 4}}},
 		{func() (any, error) { return nil, c.HostConfirm(ctx, "0a") }, "confirm 0a", nil},
 		{func() (any, error) { return nil, c.HostRollback(ctx, "0a") }, "rollback 0a", nil},
+		{func() (any, error) { return c.Leases(ctx) }, "leases", []kea.Lease{}},
+		{func() (any, error) { return c.Names(ctx) }, "names", map[netip.Addr]string{netip.MustParseAddr("192.168.1.10"): "nas"}},
+		{func() (any, error) { return c.DNSTop(ctx, "bogus-queries") }, "top bogus-queries", []recursor.Share{{Percent: 50, Name: "a.b"}}},
+		{func() (any, error) { return c.DNSFlush(ctx, "a.b") }, "flush a.b", Flushed{"wiped"}},
 		{func() (any, error) { return c.Services(ctx) }, "services", []service.Status{}},
 		{func() (any, error) { return nil, c.RestartService(ctx, "../a b") }, "restart ../a b", nil},
 		{func() (any, error) { return c.ServiceLogs(ctx, "radvd", 7) }, "logs radvd 7", []string{"a line"}},
@@ -169,6 +231,10 @@ func TestCalls(t *testing.T) {
 		}, "delete flows 10.0.0.0/8 53 udp CLOSE", 12},
 		{func() (any, error) { return c.DeleteFlows(ctx, flow.Filter{}, true) }, "delete flows invalid Prefix 0  ", 12},
 		{func() (any, error) { r, err := c.Rules(ctx); return r.Rules[0].Packets, err }, "rules", uint64(1 << 60)},
+		{func() (any, error) {
+			e, err := c.Explain(ctx, explain.Request{Packet: "iif br0 udp 192.0.2.1:1 > 192.0.2.2:2"})
+			return string(e.Verdict) + " " + e.Packet, err
+		}, "explain", "dropped iif br0 udp 192.0.2.1:1 > 192.0.2.2:2"},
 		{func() (any, error) { r, err := c.NTuples(ctx); return r[0].Rule, err }, "ntuple", "tcp4 dport 9 drop"},
 	} {
 		got, err := call.do()

@@ -214,11 +214,16 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 
 // do makes a request and returns the body of a good answer.
 func (c *Client) do(ctx context.Context, method, path string, query url.Values) (io.ReadCloser, error) {
+	return c.send(ctx, method, path, query, nil)
+}
+
+// send is do of a request with a body.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, request io.Reader) (io.ReadCloser, error) {
 	u := "http://l2d" + path
 	if len(query) > 0 {
 		u += "?" + query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, method, u, nil)
+	req, err := http.NewRequestWithContext(ctx, method, u, request)
 	if err != nil {
 		return nil, err
 	}

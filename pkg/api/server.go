@@ -43,11 +43,13 @@ func handler(s Service, log *slog.Logger) http.Handler {
 	handle("GET /v1/status", func(r *http.Request) (any, error) { return s.Status(r.Context()) })
 	handle("GET /v1/sample", func(r *http.Request) (any, error) { return s.Sample(r.Context()) })
 	handle("GET /v1/rules", func(r *http.Request) (any, error) { return s.Rules(r.Context()) })
+	handle("POST /v1/explain", func(r *http.Request) (any, error) { return explainPacket(s, r) })
 	handle("GET /v1/ntuple", func(r *http.Request) (any, error) { return s.NTuples(r.Context()) })
 	handle("GET /v1/flows/count", func(r *http.Request) (any, error) { return countFlows(s, r) })
 	handle("DELETE /v1/flows", func(r *http.Request) (any, error) { return deleteFlows(s, r) })
 	mux.HandleFunc("GET /v1/flows", func(w http.ResponseWriter, r *http.Request) { listFlows(s, log, w, r) })
 
+	mux.HandleFunc("GET /v1/monitor", func(w http.ResponseWriter, r *http.Request) { watch(s, log, w, r) })
 	mux.HandleFunc("GET /v1/flows/events", func(w http.ResponseWriter, r *http.Request) { flowEvents(s, log, w, r) })
 
 	const set = "/v1/sets/{family}/{table}/{set}"
@@ -86,6 +88,7 @@ func handler(s Service, log *slog.Logger) http.Handler {
 	})
 
 	serviceActions(s, handle)
+	clientActions(s, handle)
 
 	handle("POST /v1/reload", func(r *http.Request) (any, error) { return s.Reload(r.Context()) })
 	handle("POST /v1/detach", func(r *http.Request) (any, error) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/randomizedcoder/l2d/pkg/explain"
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
@@ -24,6 +25,7 @@ type SetName struct {
 // is fs.ErrNotExist.
 type Service interface {
 	Services
+	Clients
 
 	Status(ctx context.Context) (Status, error)
 	Rules(ctx context.Context) (Rules, error)
@@ -31,6 +33,11 @@ type Service interface {
 	Sample(ctx context.Context) (*observe.Sample, error)
 	// NTuples returns the rules that sort packets before all else, and where they are.
 	NTuples(ctx context.Context) ([]NTuple, error)
+	// Explain says what becomes of a packet, and changes nothing.
+	Explain(ctx context.Context, r explain.Request) (*explain.Explanation, error)
+	// Watch calls yield with packets that are dropped, of each CPU so many a second at
+	// most, until it returns an error, or ctx or the daemon ends; ready before the first.
+	Watch(ctx context.Context, rate uint32, ready func(), yield func(Watched) error) error
 	Flows(ctx context.Context, f flow.Filter) ([]flow.Flow, error)
 	// DeleteFlows ends the flows that pass the filter, and returns how many
 	// were living. A zero filter ends all.

@@ -117,8 +117,10 @@ func (d *decoder) config(v node, c *Config) {
 	}
 	d.checkCPUs(c)
 	c.fillNetwork()
+	c.fillRecursor()
 	d.checkSlices(&c.Services)
 	d.checkRadvd(c)
+	d.checkKea(c)
 	// A section that is broken already has its own error.
 	if ok && len(d.errs) == 0 {
 		d.required(c, at)

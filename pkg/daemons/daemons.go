@@ -4,13 +4,18 @@
 package daemons
 
 import (
+	"github.com/randomizedcoder/l2d/pkg/kea"
 	"github.com/randomizedcoder/l2d/pkg/radvd"
+	"github.com/randomizedcoder/l2d/pkg/recursor"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 // All returns them, in the order in which their services start.
 func All() []service.Daemon {
 	return []service.Daemon{
+		recursor.New(),
+		kea.New(4),
+		kea.New(6),
 		radvd.New(),
 	}
 }

@@ -56,29 +56,35 @@ func (t *trial) lease(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
+	_, err = t.leaseOf(ctx, filepath.Base(server.cmd.Path), func() string { return tail(server.log) })
+	return err
+}
 
+// leaseOf has a client ask a server that runs, and returns its address. log is what the server has
+// said.
+func (t *trial) leaseOf(ctx context.Context, server string, log func() string) (addr netip.Addr, err error) {
 	dhclient, err := t.tool("dhclient")
 	if err != nil {
-		return err
+		return addr, err
 	}
 	file := func(name string) string { return filepath.Join(t.dir, "dhclient."+name) }
 	script := filepath.Join(toolDir(t.id), "dhclient-script")
 	if err := os.WriteFile(script, fmt.Appendf(nil, dhcpScript, file("events")), 0o755); err != nil {
-		return err
+		return addr, err
 	}
 	for _, name := range []string{"events", "conf"} {
 		if err := os.WriteFile(file(name), nil, 0o644); err != nil {
-			return err
+			return addr, err
 		}
 	}
 	client, err := t.start(Client2, "dhclient", processOptions{}, dhclient, "-4", "-d", "-v", "-1",
 		"-cf", file("conf"), "-lf", file("leases"), "-pf", file("pid"), "-sf", script, ifHost)
 	if err != nil {
-		return err
+		return addr, err
 	}
 	defer func() { err = errors.Join(err, client.Stop()) }()
 
-	return poll(ctx, checkLimit/2, func() error {
+	err = poll(ctx, checkLimit/2, func() error {
 		events, err := os.ReadFile(file("events"))
 		if err != nil {
 			return err
@@ -88,8 +94,7 @@ func (t *trial) lease(ctx context.Context) (err error) {
 			if len(f) != 4 || f[0] != "BOUND" {
 				continue
 			}
-			addr, err := netip.ParseAddr(f[1])
-			if err != nil {
+			if addr, err = netip.ParseAddr(f[1]); err != nil {
 				return err
 			}
 			if addr.Less(dhcpPool[0]) || dhcpPool[1].Less(addr) {
@@ -98,11 +103,12 @@ func (t *trial) lease(ctx context.Context) (err error) {
 			if want := AddrRouterLAN.V4.String(); f[2] != "router="+want || f[3] != "dns="+want {
 				return fmt.Errorf("lease with %s %s, want %s for both", f[2], f[3], want)
 			}
-			t.note("%s from %s", addr, filepath.Base(server.cmd.Path))
+			t.note("%s from %s", addr, server)
 			return nil
 		}
-		return fmt.Errorf("no lease; the client says:\n%s\nthe server says:\n%s", tail(client.log), tail(server.log))
+		return fmt.Errorf("no lease; the client says:\n%s\nthe server says:\n%s", tail(client.log), log())
 	})
+	return addr, err
 }
 
 // startDHCPServer starts Kea on the router's bridge. It listens on a packet

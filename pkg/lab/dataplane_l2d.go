@@ -85,6 +85,7 @@ func (d *L2D) copyConfig(config string) error {
 	// What is declared of a host and its CPUs is of no router in a namespace, and in part of the
 	// machine that the lab is on.
 	dataplane = slices.DeleteFunc(dataplane, func(i yaml.MapItem) bool { return i.Key == "cpus" })
+	tree = slices.DeleteFunc(tree, func(i yaml.MapItem) bool { return i.Key == "network" || i.Key == "services" })
 	host := yaml.MapSlice{{Key: "state_dir", Value: filepath.Join(d.dir, "state")}}
 	tree = set(set(set(tree, "dataplane", dataplane), "control", control), "host", host)
 	out, err := yaml.Marshal(tree)

@@ -3,12 +3,10 @@
 package observe
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -92,28 +90,6 @@ func TestTalkers(t *testing.T) {
 	hosts, talkers, _ = k.Top(now.Add(2 * time.Hour))
 	if len(hosts) != mostListed || len(talkers) != mostListed {
 		t.Errorf("%d hosts and %d flows are listed", len(hosts), len(talkers))
-	}
-}
-
-func TestLeases(t *testing.T) {
-	kea := "address,hwaddr,client_id,valid_lifetime,expire,subnet_id,fqdn_fwd,fqdn_rev,hostname,state,user_context,pool_id\n" +
-		"192.168.1.100,02:00:00:00:00:01,,3600,1800000000,1,0,0,old,0,,0\n192.168.1.100,02:00:00:00:00:01,,3600,1800000001,1,0,0,phone.,0,,0\n" +
-		"192.168.1.101,02:00:00:00:00:02,,3600,1800000000,1,0,0,,0,,0\n192.168.1.102,02:00:00:00:00:03,,3600,1800000000,1,0,0,\x1b[31m<b>x\",0,,0\nnonsense\n"
-	dnsmasq := "1800000000 02:00:00:00:00:04 192.168.1.103 tv 01:02\n1800000000 02:00:00:00:00:05 192.168.1.104 * *\nduid 00:01\n"
-	for text, want := range map[string]string{kea: "192.168.1.100=old 192.168.1.100=phone 192.168.1.102=31mbx", dnsmasq: "192.168.1.103=tv"} {
-		var got []string
-		parseLeases(strings.NewReader(text), func(a netip.Addr, name string) { got = append(got, fmt.Sprintf("%s=%s", a, name)) })
-		if strings.Join(got, " ") != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-	file := filepath.Join(t.TempDir(), "leases")
-	if err := os.WriteFile(file, []byte(kea), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	n := Names{Files: []string{"/nonexistent", file}}
-	if got := n.Of(netip.MustParseAddr("192.168.1.100")); got != "phone" {
-		t.Errorf("%q", got)
 	}
 }
 

@@ -55,7 +55,7 @@ func (p *Program) collector(functions []function) []function {
 		return functions
 	}
 	stub := btf.FuncMetadata(&functions[at].insns[0])
-	functions[at] = withType(function{collectFunction, collectMaps(maps)}, stub)
+	functions[at] = withType(function{collectFunction, p.collectMaps(maps)}, stub)
 	pointer := &btf.Pointer{Target: &btf.Void{}}
 	visit := &btf.FuncProto{Return: &btf.Int{Name: "long", Size: 8, Encoding: btf.Signed}}
 	for _, name := range []string{"map", "key", "elem", "now"} {
@@ -86,21 +86,38 @@ func withType(f function, typ *btf.Func) function {
 }
 
 // collectMaps walks maps, and returns how many. The time is on the stack.
-func collectMaps(maps []collection) asm.Instructions {
-	const now = -8
+func (p *Program) collectMaps(maps []collection) asm.Instructions {
+	const now, index = -8, -12
 	insns := asm.Instructions{
 		asm.FnKtimeGetNs.Call(),
 		asm.StoreMem(asm.RFP, now, asm.R0, asm.DWord),
 	}
-	for _, m := range maps {
+	for i, m := range maps {
+		next := fmt.Sprintf("%s_%d", collectFunction, i)
+		at, inPool := p.inPool[m.mapName]
+		if inPool {
+			insns = append(insns,
+				asm.StoreImm(asm.RFP, index, int64(at.index), asm.Word),
+				asm.LoadMapPtr(asm.R1, 0).WithReference(poolName(at.pool)),
+				asm.Mov.Reg(asm.R2, asm.RFP),
+				asm.Add.Imm(asm.R2, index),
+				asm.FnMapLookupElem.Call(),
+				asm.JEq.Imm(asm.R0, 0, next),
+				asm.Mov.Reg(asm.R1, asm.R0),
+			)
+		} else {
+			insns = append(insns, asm.LoadMapPtr(asm.R1, 0).WithReference(m.mapName))
+		}
 		insns = append(insns,
-			asm.LoadMapPtr(asm.R1, 0).WithReference(m.mapName),
 			asm.Instruction{OpCode: asm.LoadImmOp(asm.DWord), Dst: asm.R2, Src: asm.PseudoFunc, Constant: -1}.WithReference(m.visit),
 			asm.Mov.Reg(asm.R3, asm.RFP),
 			asm.Add.Imm(asm.R3, now),
 			asm.Mov.Imm(asm.R4, 0),
 			asm.FnForEachMapElem.Call(),
 		)
+		if inPool {
+			insns = append(insns, asm.Mov.Imm(asm.R0, 0).WithSymbol(next))
+		}
 	}
 	return append(insns, asm.Mov.Imm(asm.R0, int32(len(maps))), asm.Return())
 }

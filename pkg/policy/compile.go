@@ -58,6 +58,7 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)
 	}
+	c.p.pool(setMaps)
 	if _, err := c.p.generate(plainLayout()); err != nil {
 		return nil, err
 	}

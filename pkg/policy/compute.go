@@ -154,9 +154,14 @@ func (g *gen) slot(n int) int16 { return int16(g.layout.offsets[fieldRegs] + reg
 
 // element puts the address of a map's element into R0.
 func (g *gen) element(m string, index int) {
+	g.emit(asm.LoadMapPtr(asm.R1, 0).WithReference(m))
+	g.elementOf(index)
+}
+
+// elementOf puts the address of an element into R0, of the map in R1.
+func (g *gen) elementOf(index int) {
 	g.emit(
 		asm.StoreImm(asm.RFP, -4, int64(index), asm.Word),
-		asm.LoadMapPtr(asm.R1, 0).WithReference(m),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, -4),
 		asm.FnMapLookupElem.Call(),

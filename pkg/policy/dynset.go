@@ -100,7 +100,7 @@ func (g *gen) dynset(o *opDynset, fail label) {
 	absent, have, done := g.newLabel(), g.newLabel(), g.newLabel()
 	g.findKey(s, o.keys, absent)
 	if o.op == nft.DynsetDelete {
-		g.callMap(s, asm.FnMapDeleteElem)
+		g.callMap(s, asm.FnMapDeleteElem, absent)
 		g.bind(absent)
 		return
 	}
@@ -125,10 +125,10 @@ func (g *gen) dynset(o *opDynset, fail label) {
 
 	g.bind(absent)
 	g.newElement(s, o)
-	g.callMap(s, asm.FnMapUpdateElem)
+	g.callMap(s, asm.FnMapUpdateElem, full)
 	g.jump(asm.JNE.Imm(asm.R0, 0, ""), full)
 	if len(s.states) > 0 {
-		g.callMap(s, asm.FnMapLookupElem)
+		g.callMap(s, asm.FnMapLookupElem, full)
 		g.jump(asm.JEq.Imm(asm.R0, 0, ""), full)
 		g.bind(have)
 		g.elemStates(s, fail)
@@ -137,7 +137,7 @@ func (g *gen) dynset(o *opDynset, fail label) {
 	g.bind(done)
 }
 
-// newElement builds an element in p->elem, and makes it an argument.
+// newElement builds an element in p->elem.
 func (g *gen) newElement(s *Set, o *opDynset) {
 	elem := g.layout.offsets[fieldElem]
 	if o.timeout > 0 {
@@ -154,11 +154,6 @@ func (g *gen) newElement(s *Set, o *opDynset) {
 		g.spill(data, elem+dataOffset)
 	}
 	g.newStates(s)
-	g.emit(
-		asm.Mov.Reg(asm.R3, regPkt),
-		asm.Add.Imm(asm.R3, int32(elem)),
-		asm.Mov.Imm(asm.R4, 0),
-	)
 }
 
 // expiry puts the time at which an element expires into R1.

@@ -88,7 +88,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 	next := g.newLabel()
 	g.source = r.src.Text
 	g.scope = sc
-	for _, o := range g.known.reduce(r.ops, g.p) {
+	for i, o := range g.known.reduce(r.ops, g.p) {
+		g.trace(r.index, i)
 		switch o := o.(type) {
 		case *opMatch:
 			g.match(o, next)
@@ -130,7 +131,7 @@ func (g *gen) rule(r *rule, sc *scope) {
 		case opNotrack:
 			g.notrack()
 		case opCount:
-			g.call("nft_count", o.index)
+			g.count(o.index)
 		case opLog:
 			g.log(o)
 		case opLimit:

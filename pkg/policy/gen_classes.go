@@ -11,7 +11,8 @@ import (
 // follows.
 func (g *gen) findClasses(s *Set, keys [][]sym, absent label) {
 	key := g.layout.offsets[fieldKey]
-	g.element(s.MapName, int(rootKey))
+	g.mapInto(s.MapName, absent)
+	g.elementOf(int(rootKey))
 	g.jump(asm.JEq.Imm(asm.R0, 0, ""), absent)
 	next := asm.LoadMem(asm.R1, asm.R0, 0, asm.Word)
 	for i, f := range s.fields {
@@ -20,8 +21,8 @@ func (g *gen) findClasses(s *Set, keys [][]sym, absent label) {
 			asm.StoreImm(regPkt, int16(key), int64(8*(nodeSize+f.len)), asm.Word),
 		)
 		g.spill(keys[i], key+fieldAt)
+		g.mapInto(s.className, absent)
 		g.emit(
-			asm.LoadMapPtr(asm.R1, 0).WithReference(s.className),
 			asm.Mov.Reg(asm.R2, regPkt),
 			asm.Add.Imm(asm.R2, int32(key)),
 			asm.FnMapLookupElem.Call(),
@@ -29,6 +30,6 @@ func (g *gen) findClasses(s *Set, keys [][]sym, absent label) {
 		g.jump(asm.JEq.Imm(asm.R0, 0, ""), absent)
 	}
 	g.emit(next, asm.StoreMem(regPkt, int16(key), asm.R1, asm.Word))
-	g.callMap(s, asm.FnMapLookupElem)
+	g.callMap(s, asm.FnMapLookupElem, absent)
 	g.live(s, absent)
 }

@@ -62,7 +62,7 @@ func (g *gen) functionOf(ch *chain) string {
 // generate returns the policy functions and the functions of chains, in an
 // order that depends on nothing but the ruleset.
 func (p *Program) generate(l *layout) ([]function, error) {
-	m := &module{p: p, layout: l}
+	m := &module{p: p, layout: l, general: p.traced}
 	if err := m.generate(); err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (m *module) chains(g *gen, ph *phase) error {
 		}
 		g.bind(sc.end)
 		g.source = fmt.Sprintf("table %v chain %s policy %v", ch.src.Table, ch.src.Name, ch.src.Base.Policy)
-		g.call("nft_count", int(ch.policy))
+		g.count(int(ch.policy))
 		if ch.src.Base.Policy == nft.VerdictDrop {
 			g.ret(codeDrop)
 		}

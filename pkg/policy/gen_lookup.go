@@ -41,7 +41,8 @@ func (g *gen) find(set int, keys [][]sym, absent label) {
 
 // findAny looks for the catch-all element.
 func (g *gen) findAny(s *Set, absent label) {
-	g.element(s.anyName, 0)
+	g.mapInto(s.anyName, absent)
+	g.elementOf(int(anyKey))
 	g.live(s, absent)
 }
 
@@ -65,7 +66,7 @@ func (g *gen) findKey(s *Set, keys [][]sym, absent label) {
 		}
 	}
 	g.spill(key, g.layout.offsets[fieldKey])
-	g.callMap(s, asm.FnMapLookupElem)
+	g.callMap(s, asm.FnMapLookupElem, absent)
 	g.live(s, absent)
 }
 
@@ -82,14 +83,22 @@ func (g *gen) live(s *Set, absent label) {
 	g.bind(found)
 }
 
-// callMap calls a helper on the set's map with the key in p->key.
-func (g *gen) callMap(s *Set, helper asm.BuiltinFunc) {
+// callMap calls a helper on the set's map with the key in p->key, and the element in
+// p->elem if there is to be one; absent is as with mapInto.
+func (g *gen) callMap(s *Set, helper asm.BuiltinFunc, absent label) {
+	g.mapInto(s.MapName, absent)
 	g.emit(
-		asm.LoadMapPtr(asm.R1, 0).WithReference(s.MapName),
 		asm.Mov.Reg(asm.R2, regPkt),
 		asm.Add.Imm(asm.R2, int32(g.layout.offsets[fieldKey])),
-		helper.Call(),
 	)
+	if helper == asm.FnMapUpdateElem {
+		g.emit(
+			asm.Mov.Reg(asm.R3, regPkt),
+			asm.Add.Imm(asm.R3, int32(g.layout.offsets[fieldElem])),
+			asm.Mov.Imm(asm.R4, 0),
+		)
+	}
+	g.emit(helper.Call())
 }
 
 // spill writes a key, or data, to struct pkt, at an offset that is a multiple

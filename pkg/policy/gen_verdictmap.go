@@ -53,7 +53,7 @@ func (g *gen) verdictMap(m *opVerdictMap, next label, sc *scope) {
 	for i, v := range m.verdicts {
 		g.bind(labels[i])
 		if m.count >= 0 {
-			g.call("nft_count", m.count)
+			g.count(m.count)
 		}
 		if v.object != nil {
 			switch o := v.object.op.(type) {

@@ -103,8 +103,12 @@ type Program struct {
 	sends   bool     // rules send frames
 	nat     uint32   // value of policy_nat
 	hooks   bool     // rules ask what depends on the hook
+	traced  bool     // notes its steps: Traced
 
 	connlimits int // ct count statements of rules
+
+	pools  [][]*ebpf.MapSpec // their maps
+	inPool map[string]pooled // maps by name
 
 	options Options
 	fixed   []string // named sets that are code

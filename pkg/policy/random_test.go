@@ -19,6 +19,10 @@ var (
 	randomRulesets = flag.Int("policy.rulesets", 12, "number of random rulesets")
 )
 
+func init() {
+	flag.IntVar(&setMaps, "policy.setmaps", MaxSetMaps, "maps of sets that a program refers to at most")
+}
+
 // The same random packets go through random rulesets in the kernel, compiled,
 // and through the interpreter: all verdicts must be the same.
 func TestRandom(t *testing.T) {
@@ -31,7 +35,12 @@ func TestRandom(t *testing.T) {
 	r := newRandom(newRand(seed))
 	const packets = 400
 	accepted, claims, pointless := 0, 0, 0
+	most := setMaps
+	defer func() { setMaps = most }()
 	for i := range *randomRulesets {
+		if setMaps = most; i%2 == 1 {
+			setMaps = 0
+		}
 		text := r.Forward()
 		rs := readRuleset(t, text)
 		p, err := Compile(rs, Options{Links: testLinks})

@@ -213,19 +213,27 @@ var (
 // specs returns the set's maps with the elements of the ruleset as they are at
 // now.
 func (s *Set) specs(now uint64) ([]*ebpf.MapSpec, error) {
-	var specs []*ebpf.MapSpec
-	if s.classes {
-		var err error
-		if specs, err = s.classSpecs(now); err != nil {
-			return nil, err
+	specs := s.blank()
+	for _, m := range specs {
+		if m.Name == s.anyName {
+			m.Contents = []ebpf.MapKV{{Key: anyKey, Value: s.initialValue(s.catchAll, now)}}
 		}
-	} else {
-		m := s.spec()
-		m.Contents = s.contents(now)
-		specs = append(specs, m)
+	}
+	if s.classes {
+		return specs, s.fillClasses(specs[0], specs[1], now)
+	}
+	specs[0].Contents = s.contents(now)
+	return specs, nil
+}
+
+// blank returns the set's maps without elements.
+func (s *Set) blank() []*ebpf.MapSpec {
+	specs := []*ebpf.MapSpec{s.spec()}
+	if s.classes {
+		specs = s.classSpecs()
 	}
 	if s.catchAll == nil {
-		return specs, nil
+		return specs
 	}
 	value := s.valueType()
 	return append(specs, &ebpf.MapSpec{
@@ -237,14 +245,13 @@ func (s *Set) specs(now uint64) ([]*ebpf.MapSpec, error) {
 		Flags:      unix.BPF_F_NO_PREALLOC,
 		Key:        btfU32,
 		Value:      value,
-		Contents:   []ebpf.MapKV{{Key: anyKey, Value: s.initialValue(s.catchAll, now)}},
-	}), nil
+	})
 }
 
 // anyKey is the key of a catch-all element in its map.
 const anyKey = uint32(0)
 
-// spec returns the set's map without contents.
+// spec returns the map of a set that is no set of classes, without contents.
 func (s *Set) spec() *ebpf.MapSpec {
 	key := &btf.Struct{Name: "set_key"}
 	at := 0

@@ -54,6 +54,7 @@ func TestCarry(t *testing.T) {
 		t.Fatalf("%d accepted", n)
 	}
 
+	inPools(t, 0)
 	next := newHarness(t, compile(t, ruleset("192.168.1.7", "accept")))
 	if err := next.p.Carry(next.coll.Maps, old.coll.Maps); err != nil {
 		t.Fatal(err)

@@ -58,18 +58,28 @@ func (s *Set) longestField() int {
 	return n
 }
 
-// classSpecs returns the maps of a set of classes.
-func (s *Set) classSpecs(now uint64) ([]*ebpf.MapSpec, error) {
-	elements, list := []ebpf.MapKV{{Key: rootKey, Value: s.rootValue(1)}}, []classElement(nil)
+// fillClasses gives the maps of a set of classes the elements of the ruleset.
+func (s *Set) fillClasses(elements, trie *ebpf.MapSpec, now uint64) error {
+	var list []classElement
+	elements.Contents = []ebpf.MapKV{{Key: rootKey, Value: s.rootValue(1)}}
 	for i, r := range s.ranges {
 		id := uint32(i + 1)
-		elements = append(elements, ebpf.MapKV{Key: id, Value: s.rangeValue(r, now)})
+		elements.Contents = append(elements.Contents, ebpf.MapKV{Key: id, Value: s.rangeValue(r, now)})
 		list = append(list, s.classElement(id, r))
 	}
 	entries, err := buildClasses(list, 1)
 	if err != nil {
-		return nil, fmt.Errorf("set %v: %w", s, err)
+		return fmt.Errorf("set %v: %w", s, err)
 	}
+	for _, e := range entries {
+		trie.Contents = append(trie.Contents, ebpf.MapKV{Key: s.classKey(e), Value: e.next})
+	}
+	return nil
+}
+
+// classSpecs returns the maps of a set of classes, that of elements first, without
+// contents.
+func (s *Set) classSpecs() []*ebpf.MapSpec {
 	field := s.longestField()
 	bytesOf := func(n int) btf.Type { return &btf.Array{Index: btfU32, Type: btfU8, Nelems: uint32(n)} }
 	value := s.valueType()
@@ -90,13 +100,10 @@ func (s *Set) classSpecs(now uint64) ([]*ebpf.MapSpec, error) {
 		Value: btfU32,
 	}
 	trie.KeySize = (trie.KeySize + 3) &^ 3
-	for _, e := range entries {
-		trie.Contents = append(trie.Contents, ebpf.MapKV{Key: s.classKey(e), Value: e.next})
-	}
 	return []*ebpf.MapSpec{{
 		Name: s.MapName, Type: ebpf.Hash, KeySize: 4, ValueSize: value.Size,
-		MaxEntries: s.MaxEntries + 1, Flags: unix.BPF_F_NO_PREALLOC, Key: btfU32, Value: value, Contents: elements,
-	}, trie}, nil
+		MaxEntries: s.MaxEntries + 1, Flags: unix.BPF_F_NO_PREALLOC, Key: btfU32, Value: value,
+	}, trie}
 }
 
 // classKey is the key of an entry of the trie.

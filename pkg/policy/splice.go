@@ -134,6 +134,9 @@ func (p *Program) maps(spec *ebpf.CollectionSpec) error {
 		}
 		spec.Maps[m.Name] = m
 	}
+	for _, m := range p.poolSpecs() {
+		spec.Maps[m.Name] = m
+	}
 	return nil
 }
 
@@ -166,6 +169,13 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 	generated, err := p.generate(l)
 	if err != nil {
 		return nil, err
+	}
+	if p.traced {
+		f, err := traceFunctionOf(functions)
+		if err != nil {
+			return nil, err
+		}
+		functions = append(functions, f)
 	}
 	for _, f := range generated {
 		f = withType(f, &btf.Func{Name: f.name, Type: stub.Type, Linkage: btf.GlobalFunc})

@@ -612,7 +612,7 @@ func (m *Manager) await(ctx context.Context, u *Unit) error {
 		case s.Error == "" && s.PID == pid:
 			return nil
 		case s.Error != "" && s.Restarts-restarts >= hopeless:
-			return fmt.Errorf("service %s: it ends again and again: %s", u.Name, s.Exit)
+			return fmt.Errorf("service %s: it ends again and again: %s", u.Name, m.ending(ctx, u, s.Process))
 		case s.Error != "" && time.Now().After(end):
 			return fmt.Errorf("service %s: %s", u.Name, s.Error)
 		case s.Error == "":

@@ -41,8 +41,8 @@ func (m *Manager) look(ctx context.Context, u *Unit) Status {
 		}
 		if !s.Running {
 			s.Error = "does not run"
-			if s.Exit != "" {
-				s.Error += ": " + s.Exit
+			if end := m.ending(ctx, u, s.Process); end != "" {
+				s.Error += ": " + end
 			}
 			return s
 		}
@@ -57,6 +57,17 @@ func (m *Manager) look(ctx context.Context, u *Unit) Status {
 		s.Error = err.Error()
 	}
 	return s
+}
+
+// ending is how a process has ended, and its last words, which say more than its exit code; empty if none has.
+func (m *Manager) ending(ctx context.Context, u *Unit, p Process) string {
+	if p.Exit == "" {
+		return ""
+	}
+	if lines, err := m.runners[u.Mode].Logs(ctx, u.Name, 1); err == nil && len(lines) > 0 {
+		return p.Exit + ": " + lines[0]
+	}
+	return p.Exit
 }
 
 // Statuses are those of all services that run or are watched, by name.

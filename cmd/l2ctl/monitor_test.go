@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/explain"
+)
+
+// watchedPackets are drops of all kinds.
+func watchedPackets(t *testing.T) []api.Watched {
+	t.Helper()
+	at := time.Date(2030, 1, 2, 3, 4, 5, 6000, time.UTC)
+	frame := func(text string) []byte {
+		p, err := explain.ParsePacket(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Frame(make(net.HardwareAddr, 6), make(net.HardwareAddr, 6))
+	}
+	rule := &api.Rule{Family: "inet", Table: "filter", Chain: "forward", Handle: 4, Text: "tcp dport 25 drop", Line: 7}
+	return []api.Watched{
+		{Time: at, Reason: "drop_policy", Rule: rule, Interface: "lan0", Ethernet: true, Length: 54, Data: frame("tcp 192.168.7.2:40000 > 1.1.1.1:25 syn")},
+		{Time: at, Reason: "drop_martian", Interface: "wg0", Length: 1400, Data: frame("udp [fd00::1]:5 > [2001:db8::1]:6")[14:]},
+		{Time: at, Interface: "lan0", Egress: true, Ethernet: true, Length: 42, Data: frame("icmp 192.0.2.1 > 192.0.2.2")},
+	}
+}
+
+// TestMonitorText: packets on a line, in the words of l2ctl explain.
+func TestMonitorText(t *testing.T) {
+	want := []string{
+		"dropped: drop_policy: inet filter forward: tcp dport 25 drop (line 7): iif lan0 tcp 192.168.7.2:40000 > 1.1.1.1:25 syn",
+		"dropped: drop_martian: iif wg0 udp [fd00::1]:5 > [2001:db8::1]:6",
+		"dropped: oif lan0 icmp 192.0.2.1 > 192.0.2.2 type 8 code 0",
+	}
+	for i, w := range watchedPackets(t) {
+		text := watchedText(&w, decode(&w))
+		if text != "03:04:05.000006 "+want[i] {
+			t.Errorf("%s, want %s", text, want[i])
+		}
+		_, packet, _ := strings.Cut(text, ": iif ")
+		if packet == "" {
+			continue
+		}
+		if _, err := explain.ParsePacket("iif " + packet); err != nil {
+			t.Errorf("%s: not in the language of explain: %v", packet, err)
+		}
+	}
+}
+
+// TestMonitorFilter: each filter selects what it says.
+func TestMonitorFilter(t *testing.T) {
+	for _, c := range []struct {
+		cmd  monitorCmd
+		want string
+	}{
+		{monitorCmd{}, "012"},
+		{monitorCmd{Reason: "drop_policy"}, "0"},
+		{monitorCmd{Addr: "fd00::/8"}, "1"},
+		{monitorCmd{Addr: "1.1.1.1"}, "0"},
+		{monitorCmd{Port: 6}, "1"},
+		{monitorCmd{Proto: "icmp"}, "2"},
+		{monitorCmd{Interface: "lan0"}, "02"},
+		{monitorCmd{Interface: "lan0", Port: 25}, "0"},
+	} {
+		f, err := c.cmd.filter()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for i, w := range watchedPackets(t) {
+			if f.selects(&w, decode(&w)) {
+				got += string('0' + byte(i))
+			}
+		}
+		if got != c.want {
+			t.Errorf("%+v: %s, want %s", c.cmd, got, c.want)
+		}
+	}
+	for _, c := range []monitorCmd{{Addr: "somebody"}, {Proto: "http"}} {
+		if _, err := c.filter(); err == nil {
+			t.Errorf("%+v: taken", c)
+		}
+	}
+}
+
+// TestMonitorCapture: tshark reads the packets, their interfaces and comments.
+func TestMonitorCapture(t *testing.T) {
+	if _, err := exec.LookPath("tshark"); err != nil {
+		t.Skip("needs tshark")
+	}
+	var b bytes.Buffer
+	c := &captureWriter{w: &b, interfaces: map[captureInterface]int{}}
+	for _, w := range watchedPackets(t) {
+		if err := c.write(&w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.end(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "drops.pcapng")
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("tshark", "-n", "-r", path, "-T", "fields", "-E", "separator=|",
+		"-e", "frame.interface_name", "-e", "frame.len", "-e", "frame.comment", "-e", "tcp.dstport", "-e", "udp.dstport", "-e", "ip.dst").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "lan0|54|dropped: drop_policy: inet filter forward: tcp dport 25 drop (line 7)|25||1.1.1.1\n" +
+		"wg0|1400|dropped: drop_martian||6|\n" +
+		"lan0|42|dropped|||192.0.2.2\n"
+	if string(out) != want {
+		t.Errorf("tshark reads\n%s\nwant\n%s", out, want)
+	}
+}

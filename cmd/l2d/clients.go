@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/kea"
+	"github.com/randomizedcoder/l2d/pkg/names"
+	"github.com/randomizedcoder/l2d/pkg/recursor"
+)
+
+// newNames is what hosts are called: by their leases, and by reservations before all.
+func (d *daemon) newNames() *names.Book {
+	return names.New(
+		// Those of servers that l2d has nothing to do with.
+		names.Dnsmasq("/var/lib/misc/dnsmasq.leases"), names.KeaFile("/var/lib/kea/dhcp4.leases"), names.KeaFile("/var/lib/kea/kea-leases4.csv"), names.KeaFile("/var/lib/kea/kea-leases6.csv"),
+		d.leaseNames, d.reservedNames,
+	)
+}
+
+// config is what is declared of the host and its services: a change of these alone leaves the
+// dataplane's plan as it is.
+func (d *daemon) config() *config.Config {
+	d.host.mu.Lock()
+	c := d.host.config
+	d.host.mu.Unlock()
+	if c == nil {
+		p, _ := d.state()
+		c = p.Config
+	}
+	return c
+}
+
+// keas are the DHCP servers that are declared.
+func keas(c *config.Config) (list []*config.Kea) {
+	for _, k := range []*config.Kea{c.Services.KeaDHCP4, c.Services.KeaDHCP6} {
+		if k != nil {
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+// Leases implements api.Service.
+func (d *daemon) Leases(ctx context.Context) ([]kea.Lease, error) {
+	c := d.config()
+	servers := keas(c)
+	if len(servers) == 0 {
+		return nil, fmt.Errorf("services.kea_dhcp4 and kea_dhcp6 are not declared: %w", fs.ErrNotExist)
+	}
+	var all []kea.Lease
+	for _, k := range servers {
+		list, err := kea.Leases(ctx, k.Family, kea.New(k.Family).Socket(k, serviceDirs(c)), k.LeaseFile)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+// leaseNames are those of hosts that have a lease now.
+func (d *daemon) leaseNames(ctx context.Context) map[netip.Addr]string {
+	list, _ := d.Leases(ctx) // what cannot be read has no names; l2ctl leases says why
+	return names.Leases(list)
+}
+
+func (d *daemon) reservedNames(context.Context) map[netip.Addr]string {
+	out := map[netip.Addr]string{}
+	for _, k := range keas(d.config()) {
+		for i := range k.Reservations {
+			out[k.Reservations[i].Address] = k.Reservations[i].Name
+		}
+	}
+	return out
+}
+
+// Names implements api.Service.
+func (d *daemon) Names(context.Context) (map[netip.Addr]string, error) { return d.names.All(), nil }
+
+// KeaStatistics implements metrics.Clients.
+func (d *daemon) KeaStatistics(ctx context.Context) map[int]map[string]float64 {
+	c := d.config()
+	out := map[int]map[string]float64{}
+	for _, k := range keas(c) {
+		socket := kea.New(k.Family).Socket(k, serviceDirs(c))
+		if stats, err := (&kea.Control{Path: socket}).Statistics(ctx); socket != "" && err == nil {
+			out[k.Family] = stats // whether it is well is another metric
+		}
+	}
+	return out
+}
+
+// recursor is the client of the recursor that is declared.
+func (d *daemon) recursor() (*recursor.Control, error) {
+	c := d.config()
+	r := c.Services.Recursor
+	if r == nil {
+		return nil, fmt.Errorf("services.recursor is not declared: %w", fs.ErrNotExist)
+	}
+	dir := recursor.New().SocketDir(r, serviceDirs(c))
+	if dir == "" {
+		return nil, errors.New("services.recursor has no control_dir: it cannot be asked")
+	}
+	return recursor.NewControl(&r.Service, dir), nil
+}
+
+// DNSTop implements api.Service.
+func (d *daemon) DNSTop(ctx context.Context, what string) ([]recursor.Share, error) {
+	r, err := d.recursor()
+	if err != nil {
+		return nil, err
+	}
+	return r.Top(ctx, what)
+}
+
+// DNSFlush implements api.Service.
+func (d *daemon) DNSFlush(ctx context.Context, name string) (string, error) {
+	r, err := d.recursor()
+	if err != nil {
+		return "", err
+	}
+	return r.Flush(ctx, name)
+}
+
+// RecursorStatistics implements metrics.Clients.
+func (d *daemon) RecursorStatistics(ctx context.Context) map[string]uint64 {
+	r, err := d.recursor()
+	if err != nil {
+		return nil
+	}
+	stats, _ := r.Statistics(ctx) // whether it is well is another metric
+	return stats
+}

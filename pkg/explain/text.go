@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package explain
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Write prints an explanation; with why, the rules that did not match, too, and what
+// to change if the packet is dropped. File is the name of the ruleset's file.
+func (e *Explanation) Write(w io.Writer, file string, why bool) error {
+	var b strings.Builder
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-8s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("packet", "%s", e.Packet)
+	row("path", "%s", map[string]string{"xdp": "XDP", "tc": "TC"}[e.Path])
+	if len(e.States) > 0 {
+		row("state", "%s", strings.Join(e.States, ","))
+	}
+	switch {
+	case e.Flow == nil:
+	case e.Begun:
+		row("flow", "begins %s", e.Flow)
+	default:
+		row("flow", "of %s", e.Flow)
+	}
+	e.writeRules(&b, file, why)
+	if e.Arrived != e.Left {
+		row("nat", "%s becomes %s", e.Arrived, e.Left)
+	}
+	if e.Mark != 0 {
+		row("mark", "0x%x", e.Mark)
+	}
+	if e.Out != "" {
+		row("route", "by %s%s", e.Out, orEmpty(" to %s", e.Gateway))
+	}
+	row("verdict", "%s%s", e.Verdict, orEmpty(": %s", e.Reason))
+	if len(e.Bytes) > etherLen {
+		row("bytes", "%s", hex.EncodeToString(e.Bytes[etherLen:]))
+	}
+	if why {
+		e.writeWhy(&b, file)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func orEmpty(format, s string) string {
+	if s == "" {
+		return ""
+	}
+	return fmt.Sprintf(format, s)
+}
+
+// writeRules prints the rules in the order in which they were met.
+func (e *Explanation) writeRules(b *strings.Builder, file string, why bool) {
+	chain := ""
+	for _, r := range e.Rules {
+		if !r.Matched && !why {
+			continue
+		}
+		if c := fmt.Sprintf("%s %s %s", r.Family, r.Table, r.Chain); c != chain {
+			chain = c
+			fmt.Fprintf(b, "%-8s %s\n", "chain", c)
+		}
+		sign := " "
+		if r.Matched {
+			sign = "*"
+		}
+		fmt.Fprintf(b, "%-8s %s %s%s%s\n", "", sign, r.Text, orEmpty("   (%s)", r.place(file)), orEmpty("   - %s", r.Why))
+	}
+}
+
+// place is where a rule is in the file.
+func (r *Rule) place(file string) string {
+	if r.Line == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", file, r.Line)
+}
+
+// advice says what to change about drops that no rule decides.
+var advice = map[string]string{
+	"drop_malformed":          "its headers or lengths contradict each other: no rule can let it through",
+	"drop_fragment":           "it is the router's own fragment, and its first one has not been seen",
+	"drop_fragment_malformed": "lengths and ends of its datagram's fragments contradict each other",
+	"drop_fragment_tiny":      "its transport header is spread over several fragments",
+	"drop_fragment_overlap":   "it overlaps with another fragment of its datagram",
+	"drop_fragment_duplicate": "the same fragment has come before",
+	"drop_fragment_timeout":   "the other fragments of its datagram have not come",
+	"drop_fragment_limit":     "there are more fragments, or more of one datagram, than are kept",
+	"drop_no_route":           "there is no route: see ip route get",
+	"drop_martian":            "no host can have its source address",
+	"drop_nat_no_address":     "the interface that it leaves by has no address to masquerade with",
+	"drop_nat_exhausted":      "no source port is free for its translation: give the statement more ports or addresses",
+	"drop_nat_local":          "its translation would have it go through lo, where there is no program",
+	"drop_flow_clash":         "another flow has its tuple already",
+	"drop_ct_count_full":      "ct count knows as many connections as it can",
+	"drop_internal":           "the kernel refused a step that should not fail",
+	"drop_source_limit":       "its sender has begun as many flows as conntrack.max_flows_per_source allows",
+	"drop_steer":              "a rule of ntuple of the interface drops it",
+}
+
+// writeWhy says what to change.
+func (e *Explanation) writeWhy(b *strings.Builder, file string) {
+	if e.Verdict != Dropped && e.Verdict != Rejected {
+		return
+	}
+	if d := e.Decided; d != nil {
+		at := orEmpty(" (%s)", d.place(file))
+		chain := fmt.Sprintf("%s %s %s", d.Family, d.Table, d.Chain)
+		if d.Handle == 0 {
+			fmt.Fprintf(b, "%-8s no rule of chain %s accepts it, and its policy drops it: add a rule that does, or make one of those above match\n", "why", chain)
+			return
+		}
+		fmt.Fprintf(b, "%-8s chain %s, rule %d%s: %s: change it, or accept the packet in a rule before it\n", "why", chain, d.Handle, at, d.Text)
+		return
+	}
+	if a := advice[e.Reason]; a != "" {
+		fmt.Fprintf(b, "%-8s %s\n", "why", a)
+	}
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package kea_test
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/randomizedcoder/l2d/internal/servicetest"
+	"github.com/randomizedcoder/l2d/pkg/kea"
+)
+
+const client6Script = `#!/bin/sh
+echo "$reason $new_ip6_address $new_ip6_prefix dns=$new_dhcp6_name_servers search=$new_dhcp6_domain_search" >>%s
+`
+
+// TestDHCPv6: a client gets an address, another one a prefix for a network of its own.
+func TestDHCPv6(t *testing.T) {
+	servicetest.Need(t, "kea-dhcp6", "dhclient")
+	client := servicetest.Neighbour(t, "kea6", "br0", "eth0")
+	for _, path := range []string{"/proc/sys/net/ipv6/conf/br0/accept_dad", "/proc/sys/net/ipv6/conf/eth0/accept_dad"} {
+		argv := []string{"sh", "-c", "echo 0 > " + path}
+		if strings.Contains(path, "eth0") {
+			argv = client(argv...)
+		}
+		servicetest.Run(t, argv...)
+	}
+	servicetest.Run(t, "ip", "addr", "add", "fd00::1/64", "dev", "br0", "nodad")
+	// Link-local addresses that are used at once.
+	servicetest.Run(t, "ip", "link", "set", "br0", "down")
+	servicetest.Run(t, "ip", "link", "set", "br0", "up")
+	servicetest.Run(t, "ip", "addr", "replace", "fd00::1/64", "dev", "br0", "nodad")
+	h := servicetest.NewHost(t, kea.New(6))
+	leases := filepath.Join(h.Dir, "kea", "leases6.csv")
+	h.Must(fmt.Sprintf(`
+network: {lan: {interface: br0, addresses: ["fd00::1/64"], domain: home.arpa}}
+services:
+  kea_dhcp6:
+    mode: child
+    binary: %s
+    lease_file: %s
+    pools: ["fd00::1000-fd00::1fff"]
+    delegate: [{prefix: "2001:db8:1000::/40", length: 56}]
+`, servicetest.Program(t, "kea-dhcp6"), leases))
+
+	dhclient := servicetest.Program(t, "dhclient")
+	for _, ask := range []struct{ option, want string }{
+		{"-N", "BOUND6 fd00::1"},
+		{"-P", "BOUND6  2001:db8:10"},
+	} {
+		dir := servicetest.Dir(t)
+		file := func(name string) string { return filepath.Join(dir, name) }
+		for name, text := range map[string]string{"conf": "", "events": "", "script": fmt.Sprintf(client6Script, file("events"))} {
+			if err := os.WriteFile(file(name), []byte(text), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		argv := client(dhclient, "-6", ask.option, "-d", "-cf", file("conf"), "-lf", file("leases"), "-pf", file("pid"), "-sf", file("script"), "eth0")
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Stderr = t.Output()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill() // may have ended
+			_ = cmd.Wait()
+		})
+		servicetest.Eventually(t, func() error {
+			b, err := os.ReadFile(file("events"))
+			if err == nil && !(strings.Contains(string(b), ask.want) && strings.Contains(string(b), "dns=fd00::1 search=home.arpa.")) {
+				err = fmt.Errorf("with %s: %q, want %s", ask.option, b, ask.want)
+			}
+			return err
+		})
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+
+	list, err := kea.ReadFile(leases)
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%+v %v", list, err)
+	}
+	if p := list[0].Prefix; p.Bits() != 56 || !netip.MustParsePrefix("2001:db8:1000::/40").Contains(p.Addr()) || list[0].DUID == "" {
+		t.Errorf("a prefix: %+v", list[0])
+	}
+	if p := list[1].Prefix; !p.IsSingleIP() || !netip.MustParsePrefix("fd00::/64").Contains(p.Addr()) {
+		t.Errorf("an address: %+v", list[1])
+	}
+	if s := h.Status("kea-dhcp6"); s.Error != "" || s.Detail != "1 of 4096 addresses" {
+		t.Errorf("status: %+v", s)
+	}
+}

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package kea_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/randomizedcoder/l2d/internal/ownns"
+	"github.com/randomizedcoder/l2d/internal/servicetest"
+	"github.com/randomizedcoder/l2d/pkg/kea"
+)
+
+func TestMain(m *testing.M) { ownns.Main(m) }
+
+// lan is a router with Kea on a link, and a client at its other end.
+type lan struct {
+	*servicetest.Host
+	t      *testing.T
+	client func(...string) []string
+	kea4   string
+}
+
+func newLAN(t *testing.T) *lan {
+	t.Helper()
+	servicetest.Need(t, "kea-dhcp4", "udhcpc")
+	l := &lan{t: t, kea4: servicetest.Program(t, "kea-dhcp4")}
+	l.client = servicetest.Neighbour(t, "kea", "br0", "eth0")
+	servicetest.Run(t, "ip", "addr", "add", "192.168.1.1/24", "dev", "br0")
+	l.Host = servicetest.NewHost(t, kea.New(4))
+	return l
+}
+
+// config declares the server, with more of its keys.
+func (l *lan) config(more string) string {
+	return fmt.Sprintf(`
+network: {lan: {interface: br0, addresses: [192.168.1.1/24], domain: home.arpa}}
+services:
+  kea_dhcp4:
+    mode: child
+    binary: %s
+    lease_file: %s
+    lifetime: 60s
+%s`, l.kea4, l.leaseFile(), more)
+}
+
+func (l *lan) leaseFile() string { return filepath.Join(l.Dir, "kea", "leases4.csv") }
+
+func (l *lan) socket() string { return filepath.Join(l.Run, "kea-dhcp4", "run", "control") }
+
+// clientScript says what the client was told, and changes nothing.
+const clientScript = `#!/bin/sh
+echo "$1 $ip router=$router dns=$dns domain=$domain" >>%s
+`
+
+// dhcpClient is a client that asks when it is told to.
+type dhcpClient struct {
+	t   *testing.T
+	log string
+	cmd *exec.Cmd
+}
+
+func (l *lan) ask() *dhcpClient {
+	l.t.Helper()
+	dir := servicetest.Dir(l.t)
+	c := &dhcpClient{t: l.t, log: filepath.Join(dir, "log")}
+	script := filepath.Join(dir, "script")
+	err := errors.Join(os.WriteFile(c.log, nil, 0o644), os.WriteFile(script, fmt.Appendf(nil, clientScript, c.log), 0o755))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	argv := l.client("udhcpc", "-f", "-i", "eth0", "-s", script, "-x", "hostname:laptop", "-t", "100", "-T", "1")
+	c.cmd = exec.Command(argv[0], argv[1:]...)
+	if err := c.cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() {
+		_ = c.cmd.Process.Kill() // may have ended
+		_ = c.cmd.Wait()
+	})
+	return c
+}
+
+// events are what it was told.
+func (c *dhcpClient) events() []string {
+	b, err := os.ReadFile(c.log)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(b)), "\n")
+}
+
+// bound waits for its first lease.
+func (c *dhcpClient) bound(want string) {
+	c.t.Helper()
+	servicetest.Eventually(c.t, func() error {
+		if count(c.events(), "bound "+want) == 0 {
+			return fmt.Errorf("not bound to %s: %q", want, c.events())
+		}
+		return nil
+	})
+}
+
+// renew has it renew its lease, and waits for what it is told then.
+func (c *dhcpClient) renew(want string) {
+	c.t.Helper()
+	n := count(c.events(), "renew "+want)
+	if err := c.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+		c.t.Fatal(err)
+	}
+	servicetest.Eventually(c.t, func() error {
+		if count(c.events(), "renew "+want) == n {
+			return fmt.Errorf("not renewed as %s: %q", want, c.events())
+		}
+		return nil
+	})
+}
+
+// count is how often the client was told something.
+func count(events []string, prefix string) (n int) {
+	for _, e := range events {
+		if strings.HasPrefix(e, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// hook is the path of the library that tells leases; empty if it is not installed.
+func hook() string {
+	list, _ := filepath.Glob("/usr/lib/*/kea/hooks/libdhcp_lease_cmds.so")
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0]
+}
+
+const pool = "    pools: [192.168.1.100-192.168.1.200]\n"
+
+// TestLease: a client gets an address and what the LAN says of itself, keeps it over a reload and a
+// death of the server, and is listed.
+func TestLease(t *testing.T) {
+	l := newLAN(t)
+	l.Must(l.config(pool))
+	client := l.ask()
+	client.bound("192.168.1.100 router=192.168.1.1 dns=192.168.1.1 domain=home.arpa")
+	l.listed("laptop")
+
+	before := l.Status("kea-dhcp4")
+	if before.Error != "" || before.Detail != "1 of 101 addresses" || before.Version == "" {
+		t.Errorf("status: %+v", before)
+	}
+	more := pool
+	if path := hook(); path != "" {
+		more += "    lease_hook: " + path + "\n"
+	}
+	more += "    reservations: {nas: {mac: '02:00:5e:10:00:01', address: 192.168.1.10}}\n"
+	reloaded := strings.Replace(l.config(pool), "domain: home.arpa", "domain: lan.home.arpa", 1)
+	l.Must(reloaded)
+	after := l.Status("kea-dhcp4")
+	if after.Error != "" || after.PID != before.PID {
+		t.Errorf("after the reload: %+v, before: %+v", after, before)
+	}
+	client.renew("192.168.1.100 router=192.168.1.1 dns=192.168.1.1 domain=lan.home.arpa")
+
+	l.Must(l.config(more)) // the hook has another environment: a restart
+	l.listed("laptop")
+	if hook() != "" {
+		c := kea.Control{Path: l.socket()}
+		list, err := c.Leases(t.Context(), 4)
+		if err != nil || len(list) != 1 || list[0].Name != "laptop" {
+			t.Errorf("by the hook: %+v %v", list, err)
+		}
+	}
+
+	pid := l.Status("kea-dhcp4").PID
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	servicetest.Eventually(t, func() error {
+		if s := l.Status("kea-dhcp4"); s.Error != "" || s.PID == pid || s.Restarts == 0 {
+			return fmt.Errorf("after SIGKILL: %+v", s)
+		}
+		return nil
+	})
+	l.listed("laptop")
+	client.renew("192.168.1.100 router=192.168.1.1 dns=192.168.1.1 domain=home.arpa")
+}
+
+// listed wants the one lease, both of the file and as l2d reads it.
+func (l *lan) listed(name string) {
+	l.t.Helper()
+	for what, read := range map[string]func() ([]kea.Lease, error){
+		"file":   func() ([]kea.Lease, error) { return kea.ReadFile(l.leaseFile()) },
+		"leases": func() ([]kea.Lease, error) { return kea.Leases(l.t.Context(), 4, l.socket(), l.leaseFile()) },
+	} {
+		list, err := read()
+		if err != nil || len(list) != 1 {
+			l.t.Fatalf("%s: %+v %v", what, list, err)
+		}
+		e := &list[0]
+		if e.Name != name || e.Address() != netip.MustParseAddr("192.168.1.100") || !e.Active(time.Now()) || e.MAC == "" || e.Subnet != 1 {
+			l.t.Errorf("%s: %+v", what, e)
+		}
+		if left := time.Until(e.Expires); left <= 0 || left > time.Minute {
+			l.t.Errorf("%s: ends in %v", what, left)
+		}
+	}
+}
+
+// TestHangs: a server that does not answer when it is to reload is an error, and the one of before
+// runs afterwards.
+func TestHangs(t *testing.T) {
+	l := newLAN(t)
+	l.Must(l.config(pool))
+	before := l.Status("kea-dhcp4")
+	if err := syscall.Kill(before.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	err := l.Apply(l.config("    pools: [192.168.1.150-192.168.1.160]\n"))
+	if err == nil || !strings.Contains(err.Error(), "no answer") {
+		t.Errorf("a server that is stopped: %v", err)
+	}
+	servicetest.Eventually(t, func() error {
+		if s := l.Status("kea-dhcp4"); s.Error != "" || s.Detail != "0 of 101 addresses" {
+			return fmt.Errorf("after the rollback: %+v", s)
+		}
+		return nil
+	})
+}
+
+// TestPortTaken: a server that hears nobody is not well, and says why.
+func TestPortTaken(t *testing.T) {
+	l := newLAN(t)
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(192, 168, 1, 1), Port: 67})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = l.Apply(l.config(pool + "    socket: udp\n"))
+	if err == nil || !strings.Contains(err.Error(), "hears no client") || !strings.Contains(err.Error(), "192.168.1.1/port=67") {
+		t.Errorf("port 67 is taken: %v", err)
+	}
+	if len(l.Manager.Statuses(t.Context())) != 0 {
+		t.Errorf("not undone: %+v", l.Manager.Statuses(t.Context()))
+	}
+	conn.Close()
+	l.Must(l.config(pool + "    socket: udp\n"))
+}
+
+// TestLeaseFileCorrupt: what is no line of a lease is passed over, with the leases that are.
+func TestLeaseFileCorrupt(t *testing.T) {
+	l := newLAN(t)
+	l.Must(l.config(pool))
+	l.ask().bound("192.168.1.100")
+	f, err := os.OpenFile(l.leaseFile(), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteString("192.168.1.1xx,\x00\xff,garbage\n\n192.168.1.120,02:00:5e:10:00")
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	l.listed("laptop")
+	pid := l.Status("kea-dhcp4").PID
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	servicetest.Eventually(t, func() error {
+		if s := l.Status("kea-dhcp4"); s.Error != "" || s.PID == pid {
+			return fmt.Errorf("with a lease file that is broken: %+v", s)
+		}
+		return nil
+	})
+	l.listed("laptop")
+}
+
+// TestNoLeaseFile: a file of something else is refused by the daemon, which is said, and nothing is left.
+func TestNoLeaseFile(t *testing.T) {
+	l := newLAN(t)
+	if err := os.MkdirAll(filepath.Dir(l.leaseFile()), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(l.leaseFile(), []byte("this is not\na file of leases\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	servicetest.Run(t, "chown", "_kea", l.leaseFile())
+	err := l.Apply(l.config(pool))
+	if err == nil || !strings.Contains(err.Error(), "leases4.csv") {
+		t.Errorf("a file of something else: %v", err)
+	}
+	if _, err := kea.ReadFile(l.leaseFile()); err == nil || !strings.Contains(err.Error(), "no file of leases") {
+		t.Errorf("read: %v", err)
+	}
+}
+
+// TestDiskFull: no lease can be written down, and so none is given; that is said. Clients get theirs when
+// there is room.
+func TestDiskFull(t *testing.T) {
+	l := newLAN(t)
+	dir := filepath.Dir(l.leaseFile())
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	servicetest.Run(t, "mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", dir)
+	t.Cleanup(func() { servicetest.Run(t, "umount", "-l", dir) })
+	l.Must(l.config(pool))
+	filler := filepath.Join(dir, "filler")
+	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	if s := l.Status("kea-dhcp4"); !strings.Contains(s.Error, "is full: no lease") {
+		t.Errorf("status: %+v", s)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	l.ask().bound("192.168.1.100")
+	if s := l.Status("kea-dhcp4"); s.Error != "" {
+		t.Errorf("with room: %+v", s)
+	}
+}
