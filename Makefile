@@ -16,12 +16,12 @@ export CGO_ENABLED ?= 0
 GO ?= go
 GOFILES = $(shell git ls-files -co --exclude-standard '*.go')
 CFILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
-SHFILES = $(shell git ls-files -co --exclude-standard '*.sh') .ci/run
+SHFILES = $(shell git ls-files -co --exclude-standard '*.sh') .ci/run scripts/deb/postinst scripts/deb/postrm scripts/deb/prerm
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOBUILD = $(GO) build -trimpath -buildvcs=auto -ldflags '-s -w -X main.version=$(VERSION)'
 
 # Packages whose tests share memory between goroutines.
-RACE ?= ./pkg/lab/path ./pkg/api ./pkg/config ./pkg/enforce ./pkg/flow ./pkg/metrics ./loader ./cmd/... ./pkg/host ./pkg/reconcile
+RACE ?= ./pkg/lab/path ./pkg/observe ./pkg/web ./pkg/api ./pkg/config ./pkg/enforce ./pkg/flow ./pkg/metrics ./loader ./cmd/... ./pkg/host ./pkg/reconcile
 
 .PHONY: help
 help: ## what can be made
@@ -64,8 +64,25 @@ install: build ## copy programs, unit and example to DESTDIR
 	install -D -m 755 bin/l2d $(DESTDIR)/usr/sbin/l2d
 	install -D -m 755 bin/l2ctl $(DESTDIR)/usr/sbin/l2ctl
 	install -D -m 644 scripts/l2d.service $(DESTDIR)/usr/lib/systemd/system/l2d.service
+	install -d $(DESTDIR)/usr/share/man/man8 $(DESTDIR)/usr/share/bash-completion/completions $(DESTDIR)/usr/share/l2d
+	bin/l2d --man >$(DESTDIR)/usr/share/man/man8/l2d.8
+	bin/l2ctl man >$(DESTDIR)/usr/share/man/man8/l2ctl.8
+	bin/l2ctl completion bash >$(DESTDIR)/usr/share/bash-completion/completions/l2ctl
+	bin/l2ctl schema >$(DESTDIR)/usr/share/l2d/l2d.schema.json
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/l2d/examples/l2 examples/l2/l2d.yaml examples/l2/firewall.nft
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/l2d/examples/hardened examples/hardened/l2d.yaml examples/hardened/firewall.nft
+
+.PHONY: deb
+deb: build ## a Debian package in bin/, the same bytes from the same sources
+	scripts/deb/build.sh
+
+.PHONY: test-deb
+test-deb: ## build it twice and compare, install and purge it in a fresh trixie
+	scripts/deb/test.sh
+
+.PHONY: sbom
+sbom: build ## what the programs were built from: bin/l2d.cdx.json, CycloneDX
+	$(GO) run ./scripts/sbom bin/l2d bin/l2ctl >bin/l2d.cdx.json
 
 .PHONY: generate
 generate: setup-generate ## rebuild the eBPF objects with clang 19

@@ -44,7 +44,7 @@ func TestRedirectCounts(t *testing.T) {
 
 	const times = 3
 	for range times {
-		if err := <-l.traffic.trickle(ctx, 0, 1); err != nil {
+		if err := l.traffic.trickle(ctx, 0, 10_000); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -105,7 +105,9 @@ type breaking struct {
 	after int
 }
 
-func (d *breaking) Verify(context.Context) error {
+func (*breaking) Watch(context.Context) error { return nil }
+
+func (d *breaking) Verify(context.Context, bool) error {
 	if d.after--; d.after < 0 {
 		return errors.New("broken")
 	}
@@ -135,7 +137,7 @@ func TestFresh(t *testing.T) {
 	o := testOptions()
 	o.Duration = 20 * time.Millisecond
 	d := &NFTables{Ruleset: writeRuleset(t)}
-	if r, err := Run(t.Context(), []Case{{Device: d, Flows: MaxFlows, Fresh: true}}, o, func(s string) { t.Log(s) }); err != nil {
+	if r, err := Run(t.Context(), []Case{{Device: d, Flows: freshFlows, Fresh: true}}, o, func(s string) { t.Log(s) }); err != nil {
 		t.Error(err)
 	} else if r.Samples[0].Received == 0 {
 		t.Error("no answers")
@@ -149,7 +151,7 @@ func TestFresh(t *testing.T) {
 func TestManyFlows(t *testing.T) {
 	needRoot(t)
 	d := &NFTables{Ruleset: writeRuleset(t)}
-	l, err := newLane(t.Context(), Case{Device: d, Flows: 4 * flowsAtAddr, Burst: flowBurst}, testOptions())
+	l, err := newLane(t.Context(), Case{Device: d, Flows: 4 * flowsAtAddr, Rate: flowRate}, testOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,4 +167,34 @@ func writeRuleset(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// TestFlood: while packets of other flows are dropped, a flow gets through; and a
+// flood that is let through is found.
+func TestFlood(t *testing.T) {
+	needRoot(t)
+	ruleset := filepath.Join(t.TempDir(), "flood.nft")
+	if err := os.WriteFile(ruleset, []byte(floodRules.ruleset()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	step := func(ruleset string) (floodStep, error) {
+		m, err := newFlood(t.Context(), &NFTables{Ruleset: ruleset}, testOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := m.close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		return m.step(t.Context(), 5000)
+	}
+	if s, err := step(ruleset); err != nil || s.flow == 0 || s.dropped == 0 || s.made == 0 {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	s, err := step(writeRuleset(t))
+	if err == nil {
+		t.Errorf("a flood that is let through counts as dropped: %+v", s)
+	}
+	t.Log(err)
 }

@@ -22,14 +22,16 @@ type Device interface {
 // Case is a device and what it is measured with.
 type Case struct {
 	Device Device
-	// Flows is how many there are: a power of two up to [MaxFlows].
+	// Flows is how many there are: a power of two up to [MaxFlows], or up to
+	// freshFlows if they are fresh.
 	Flows int
 	// Fresh says that each packet that the generator makes begins a flow, and is
 	// answered. What is counted is the answers that come back. The device is a
 	// [Forgetter].
 	Fresh bool
-	// Burst is how many flows may begin at once when they are established; 0: one.
-	Burst int
+	// Rate is how many flows begin a second when they are established; 0:
+	// establishRate.
+	Rate float64
 }
 
 // Forgetter is a Device that can forget its flows.
@@ -47,6 +49,8 @@ type Describer interface {
 // Verifier is a Device that can tell whether packets went the way that is to be
 // measured.
 type Verifier interface {
-	// Verify is called after each repetition.
-	Verify(ctx context.Context) error
+	// Watch is called before each repetition.
+	Watch(ctx context.Context) error
+	// Verify is called after each repetition; fresh as in [Case].
+	Verify(ctx context.Context, fresh bool) error
 }

@@ -51,4 +51,11 @@
 // forwards the packet, sees the answer and forwards that. Before each repetition
 // all flows are forgotten. The NAPI of the router's far interface is a thread on
 // the packet core as well, and what is counted is answers at the generator.
+//
+// # Floods
+//
+// A rule drops what the generator makes, each packet of another flow. A TCP flow
+// comes in by the same interface, and its rate tells whether the router keeps up:
+// what it does not take in time finds the ring full, the flow's packets as well as
+// the flood's.
 package bench

@@ -27,8 +27,8 @@ type FlowsCmd struct {
 const (
 	// freshWarmup is short: flows that begin in it are many already.
 	freshWarmup = 50 * time.Millisecond
-	// flowBurst: the ruleset has no limit, but rings have.
-	flowBurst = 128
+	// flowRate: the ruleset has no limit, but a core has.
+	flowRate = 100_000
 	// conntrackMax is nf_conntrack_max of hosts with enough memory. A network
 	// namespace cannot change it.
 	conntrackMax = 262144
@@ -36,6 +36,9 @@ const (
 
 // freshLabel is behind the names of devices that are measured with new flows.
 const freshLabel = " new"
+
+// floodLabel is behind those that are flooded.
+const floodLabel = " flood"
 
 func flowsLabel(n int) string { return fmt.Sprintf(" %d", n) }
 
@@ -53,10 +56,15 @@ func (c *FlowsCmd) Run() error {
 	if err := os.WriteFile(ruleset, []byte(ruleLoad{}.ruleset()), 0o600); err != nil {
 		return err
 	}
-	r, err := Run(ctx, c.cases(ruleset), Options{
+	o := Options{
 		Command: "flows", Repetitions: c.Repetitions, Warmup: freshWarmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
-	}, func(s string) { fmt.Fprintln(os.Stderr, s) })
+	}
+	progress := func(s string) { fmt.Fprintln(os.Stderr, s) }
+	r, err := Run(ctx, c.cases(ruleset), o, progress)
 	if err != nil {
+		return r.saveFailed(c.JSON, err)
+	}
+	if err := c.flood(ctx, r, dir, o, progress); err != nil {
 		return r.saveFailed(c.JSON, err)
 	}
 	summaries := r.Summarize()
@@ -73,18 +81,39 @@ func (c *FlowsCmd) cases(ruleset string) (cases []Case) {
 	add := func(label string, flows int, fresh bool) {
 		for _, tc := range []bool{false, true} {
 			d := &L2d{Binary: c.L2d, Ruleset: ruleset, Label: label, TC: tc, MaxFlows: MaxFlows}
-			cases = append(cases, Case{Device: d, Flows: flows, Fresh: fresh, Burst: flowBurst})
+			cases = append(cases, Case{Device: d, Flows: flows, Fresh: fresh, Rate: flowRate})
 		}
 		if fresh || flows <= conntrackMax {
 			d := &NFTables{Ruleset: ruleset, Label: label}
-			cases = append(cases, Case{Device: d, Flows: flows, Fresh: fresh, Burst: flowBurst})
+			cases = append(cases, Case{Device: d, Flows: flows, Fresh: fresh, Rate: flowRate})
 		}
 	}
-	add(freshLabel, MaxFlows, true)
+	add(freshLabel, freshFlows, true)
 	for _, n := range c.Flows {
 		add(flowsLabel(n), n, false)
 	}
 	return cases
+}
+
+// flood measures how much of a flood devices drop, and adds it to the report.
+func (c *FlowsCmd) flood(ctx context.Context, r *Report, dir string, o Options, progress func(string)) error {
+	ruleset := filepath.Join(dir, "flood.nft")
+	if err := os.WriteFile(ruleset, []byte(floodRules.ruleset()), 0o600); err != nil {
+		return err
+	}
+	for _, d := range []Device{
+		&L2d{Binary: c.L2d, Ruleset: ruleset, Label: floodLabel},
+		&L2d{Binary: c.L2d, Ruleset: ruleset, Label: floodLabel, TC: true},
+		&NFTables{Ruleset: ruleset, Label: floodLabel},
+	} {
+		progress("set up " + d.Name())
+		f, err := measureFlood(ctx, d, o, progress)
+		if err != nil {
+			return err
+		}
+		r.Figures = append(r.Figures, f)
+	}
+	return nil
 }
 
 // writeRatios writes how many times as many flows begin as with nftables, and

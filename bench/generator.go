@@ -100,28 +100,34 @@ func (tr *traffic) flood(ctx context.Context, cpu int) <-chan error {
 	return done
 }
 
-// burstEvery respects L2's ruleset, which lets 500 flows a second begin, with
-// bursts of one packet.
-const burstEvery = 2500 * time.Microsecond
+// How fast flows are established, a second.
+const (
+	// establishRate respects L2's ruleset, which lets 500 flows a second begin.
+	establishRate = 400
+	// establishSlack is how long it may take besides: others may have the CPU.
+	establishSlack = 30 * time.Second
+	establishPoll  = 5 * time.Millisecond
+)
 
-// trickle generates one packet of each flow, slowly.
-func (tr *traffic) trickle(ctx context.Context, cpu, burst int) <-chan error {
-	return tr.topology.gen.run(func() error {
-		if err := pin(0, cpu); err != nil {
-			return err
+// trickle generates one packet of each flow, so many a second.
+func (tr *traffic) trickle(ctx context.Context, cpu int, rate float64) error {
+	sent, err := tr.sent()
+	if err != nil {
+		return err
+	}
+	limit := sent + uint64(tr.flows)
+	if err := errors.Join(tr.pace(rate), tr.stopAt(limit)); err != nil {
+		return err
+	}
+	took := time.Duration(float64(tr.flows) / rate * float64(time.Second))
+	ctx, stop := context.WithTimeout(ctx, 10*took+establishSlack)
+	defer stop()
+	done := tr.flood(ctx, cpu)
+	for err == nil && sent < limit {
+		if err = wait(ctx, establishPoll); err == nil {
+			sent, err = tr.sent()
 		}
-		tick := time.NewTicker(burstEvery)
-		defer tick.Stop()
-		for left := tr.flows; left > 0; left -= burst {
-			if err := runLive(tr.objects.Generate, uint32(min(burst, left))); err != nil {
-				return fmt.Errorf("generate a packet: %w", err)
-			}
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-tick.C:
-			}
-		}
-		return nil
-	})
+	}
+	stop()
+	return errors.Join(err, <-done, tr.pace(0), tr.stopAt(0))
 }

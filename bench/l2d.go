@@ -196,8 +196,11 @@ func (d *L2d) checkPath() error {
 // maxStray is the part of the packets that may go the other way.
 const maxStray = 0.01
 
+// Watch implements [Verifier].
+func (d *L2d) Watch(ctx context.Context) error { return d.ready(ctx) }
+
 // Verify implements [Verifier].
-func (d *L2d) Verify(ctx context.Context) error {
+func (d *L2d) Verify(ctx context.Context, fresh bool) error {
 	before := d.status.Dataplane.Stats
 	if err := d.ready(ctx); err != nil {
 		return err
@@ -205,12 +208,18 @@ func (d *L2d) Verify(ctx context.Context) error {
 	after := d.status.Dataplane.Stats
 	byXDP := float64(after["xdp_forwarded"] - before["xdp_forwarded"])
 	byTC := float64(after["tc_forwarded"] - before["tc_forwarded"])
+	// A flow's first packet and its first answer are TC's.
 	stray := byTC
-	if d.TC {
+	if d.TC || fresh {
 		stray = byXDP
 	}
-	if all := byXDP + byTC; all == 0 || stray > maxStray*all {
+	all := byXDP + byTC
+	if all == 0 || stray > maxStray*all {
 		return fmt.Errorf("%.0f packets were forwarded by XDP, %.0f by TC", byXDP, byTC)
+	}
+	began := float64(after["flow_new"] - before["flow_new"])
+	if fresh && began < (0.5-maxStray)*all {
+		return fmt.Errorf("%.0f flows have begun with %.0f packets: not all were new", began, all)
 	}
 	return nil
 }

@@ -51,11 +51,31 @@ func (l *lane) setup(ctx context.Context) (err error) {
 		}
 		return l.traffic.reflect()
 	case l.Device.Stateful():
-		if err := l.traffic.establish(ctx, l.options.GenCPU, max(l.Burst, 1)); err != nil {
+		rate := l.Rate
+		if rate == 0 {
+			rate = establishRate
+		}
+		if err := l.establish(ctx, rate); err != nil {
 			return fmt.Errorf("establish flows: %w", err)
 		}
 	}
 	return nil
+}
+
+// establish has flows begin, so many a second, and lasts until they are what they
+// stay: UDP's are a stream after streamAfter.
+func (l *lane) establish(ctx context.Context, rate float64) error {
+	t := l.traffic
+	if err := t.establish(ctx, l.options.GenCPU, rate); err != nil {
+		return err
+	}
+	if err := wait(ctx, streamAfter); err != nil {
+		return err
+	}
+	if err := t.forgetReplies(); err != nil {
+		return err
+	}
+	return t.establish(ctx, l.options.GenCPU, max(rate, flowRate))
 }
 
 // threadNAPI has a thread on the packet core do what a NIC of the router gives it
@@ -157,7 +177,7 @@ func (l *lane) measure(ctx context.Context) (Sample, error) {
 		err = l.checkSamples()
 	}
 	if v, ok := l.Device.(Verifier); ok && err == nil {
-		err = v.Verify(ctx)
+		err = v.Verify(ctx, l.Fresh)
 	}
 	if err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", l.Device.Name(), err)
@@ -171,10 +191,16 @@ func (l *lane) prepare(ctx context.Context) error {
 		if err := l.Device.(Forgetter).Forget(ctx); err != nil {
 			return fmt.Errorf("forget flows: %w", err)
 		}
-		return l.traffic.restart()
+		if err := l.traffic.restart(); err != nil {
+			return err
+		}
+	} else if _, err := l.traffic.takeSamples(); err != nil {
+		return err
 	}
-	_, err := l.traffic.takeSamples()
-	return err
+	if v, ok := l.Device.(Verifier); ok {
+		return v.Watch(ctx)
+	}
+	return nil
 }
 
 // checkFresh makes sure that no packet was of a flow that there was already.

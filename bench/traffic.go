@@ -7,13 +7,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 )
 
-// MaxFlows is what the programs have room for: MAX_FLOWS of bpf/traffic.c.
+// MaxFlows is how many flows can be established: MAX_FLOWS of bpf/traffic.c.
 const MaxFlows = 1 << 21
+
+// freshFlows is how many flows can begin in a turn, each with another tuple: no
+// generator makes so many packets in that time. Those behind MaxFlows have other
+// destination ports.
+const freshFlows = MaxFlows << 5
 
 // flowsAtAddr is how many flows go to one address: FLOWS_AT_ADDR there.
 const flowsAtAddr = 1 << 14
@@ -29,8 +35,8 @@ type traffic struct {
 
 // newTraffic loads the programs. flows must be a power of two.
 func newTraffic(t *Topology, flows int) (*traffic, error) {
-	if flows < 1 || flows > MaxFlows || flows&(flows-1) != 0 {
-		return nil, fmt.Errorf("%d flows: want a power of two up to %d", flows, MaxFlows)
+	if flows < 1 || flows > freshFlows || flows&(flows-1) != 0 {
+		return nil, fmt.Errorf("%d flows: want a power of two up to %d", flows, freshFlows)
 	}
 	spec, err := loadTraffic()
 	if err != nil {
@@ -85,8 +91,9 @@ func (tr *traffic) close() error {
 	return errors.Join(append(errs, tr.objects.Close())...)
 }
 
-// establishTries is how often flows without a reply get another chance.
-const establishTries = 3
+// establishTries is how often flows without a reply get another chance: what finds
+// a ring full, because somebody else has the router's CPU, is lost.
+const establishTries = 20
 
 // reflect lets the receiver send packets back.
 func (tr *traffic) reflect() error {
@@ -96,18 +103,24 @@ func (tr *traffic) reflect() error {
 	return nil
 }
 
-// establish sends one packet of each flow, a burst of packets at a time, and lets
-// the receiver send it back, until each flow has got its reply at the generator.
-func (tr *traffic) establish(ctx context.Context, cpu, burst int) error {
+// establish sends one packet of each flow, so many a second, and lets the receiver
+// send it back, until each flow has got its reply at the generator.
+func (tr *traffic) establish(ctx context.Context, cpu int, rate float64) error {
+	if tr.flows > MaxFlows {
+		return fmt.Errorf("%d flows: want at most %d", tr.flows, MaxFlows)
+	}
 	if err := tr.reflect(); err != nil {
 		return err
 	}
+	if err := tr.objects.OnlyUnanswered.Set(uint32(1)); err != nil {
+		return fmt.Errorf("let the generator pass over flows: %w", err)
+	}
 	var missing int
 	for range establishTries {
-		err := <-tr.trickle(ctx, cpu, burst)
-		if err != nil {
+		if err := tr.trickle(ctx, cpu, rate); err != nil {
 			return err
 		}
+		var err error
 		if missing, err = tr.unanswered(); err != nil {
 			return err
 		}
@@ -118,8 +131,19 @@ func (tr *traffic) establish(ctx context.Context, cpu, burst int) error {
 	if missing > 0 {
 		return fmt.Errorf("%d of %d flows get no reply", missing, tr.flows)
 	}
+	if err := tr.objects.OnlyUnanswered.Set(uint32(0)); err != nil {
+		return fmt.Errorf("let the generator pass over no flow: %w", err)
+	}
 	if err := tr.sink.Update(tr.objects.Receive); err != nil {
 		return fmt.Errorf("let the receiver count: %w", err)
+	}
+	return nil
+}
+
+// forgetReplies has all flows without a reply again.
+func (tr *traffic) forgetReplies() error {
+	if err := tr.objects.Replied.Set(make([]byte, MaxFlows)); err != nil {
+		return fmt.Errorf("clear replies: %w", err)
 	}
 	return nil
 }
@@ -150,7 +174,27 @@ func (tr *traffic) restart() error {
 	return nil
 }
 
-// sent is how many packets the generator has made.
+// pace has the generator make so many packets a second; 0: as many as it can.
+func (tr *traffic) pace(rate float64) error {
+	var gap uint64
+	if rate > 0 {
+		gap = uint64(float64(time.Second) / rate)
+	}
+	if err := tr.objects.Gap.Set(gap); err != nil {
+		return fmt.Errorf("set the generator's pace: %w", err)
+	}
+	return nil
+}
+
+// stopAt has the generator make no packet after so many; 0: no limit.
+func (tr *traffic) stopAt(packets uint64) error {
+	if err := tr.objects.Limit.Set(packets); err != nil {
+		return fmt.Errorf("set the generator's limit: %w", err)
+	}
+	return nil
+}
+
+// sent is how many packets the generator has made, and flows passed over.
 func (tr *traffic) sent() (uint64, error) {
 	var n uint64
 	if err := tr.objects.Sent.Get(&n); err != nil {

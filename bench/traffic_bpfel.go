@@ -29,19 +29,23 @@ type trafficSample struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	trafficMapReceived   = "received"
-	trafficMapSamples    = "samples"
-	trafficProgGenerate  = "generate"
-	trafficProgHear      = "hear"
-	trafficProgReceive   = "receive"
-	trafficProgReflect   = "reflect"
-	trafficVarFirstPort  = "first_port"
-	trafficVarFlowMask   = "flow_mask"
-	trafficVarGenIfindex = "gen_ifindex"
-	trafficVarReplied    = "replied"
-	trafficVarReplies    = "replies"
-	trafficVarSent       = "sent"
-	trafficVarTemplate   = "template"
+	trafficMapReceived       = "received"
+	trafficMapSamples        = "samples"
+	trafficProgGenerate      = "generate"
+	trafficProgHear          = "hear"
+	trafficProgReceive       = "receive"
+	trafficProgReflect       = "reflect"
+	trafficVarDue            = "due"
+	trafficVarFirstPort      = "first_port"
+	trafficVarFlowMask       = "flow_mask"
+	trafficVarGap            = "gap"
+	trafficVarGenIfindex     = "gen_ifindex"
+	trafficVarLimit          = "limit"
+	trafficVarOnlyUnanswered = "only_unanswered"
+	trafficVarReplied        = "replied"
+	trafficVarReplies        = "replies"
+	trafficVarSent           = "sent"
+	trafficVarTemplate       = "template"
 )
 
 // loadTraffic returns the embedded CollectionSpec for traffic.
@@ -104,13 +108,17 @@ type trafficMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trafficVariableSpecs struct {
-	FirstPort  *ebpf.VariableSpec `ebpf:"first_port"`
-	FlowMask   *ebpf.VariableSpec `ebpf:"flow_mask"`
-	GenIfindex *ebpf.VariableSpec `ebpf:"gen_ifindex"`
-	Replied    *ebpf.VariableSpec `ebpf:"replied"`
-	Replies    *ebpf.VariableSpec `ebpf:"replies"`
-	Sent       *ebpf.VariableSpec `ebpf:"sent"`
-	Template   *ebpf.VariableSpec `ebpf:"template"`
+	Due            *ebpf.VariableSpec `ebpf:"due"`
+	FirstPort      *ebpf.VariableSpec `ebpf:"first_port"`
+	FlowMask       *ebpf.VariableSpec `ebpf:"flow_mask"`
+	Gap            *ebpf.VariableSpec `ebpf:"gap"`
+	GenIfindex     *ebpf.VariableSpec `ebpf:"gen_ifindex"`
+	Limit          *ebpf.VariableSpec `ebpf:"limit"`
+	OnlyUnanswered *ebpf.VariableSpec `ebpf:"only_unanswered"`
+	Replied        *ebpf.VariableSpec `ebpf:"replied"`
+	Replies        *ebpf.VariableSpec `ebpf:"replies"`
+	Sent           *ebpf.VariableSpec `ebpf:"sent"`
+	Template       *ebpf.VariableSpec `ebpf:"template"`
 }
 
 // trafficObjects contains all objects after they have been loaded into the kernel.
@@ -148,13 +156,17 @@ func (m *trafficMaps) Close() error {
 //
 // It can be passed to loadTrafficObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trafficVariables struct {
-	FirstPort  *ebpf.Variable `ebpf:"first_port"`
-	FlowMask   *ebpf.Variable `ebpf:"flow_mask"`
-	GenIfindex *ebpf.Variable `ebpf:"gen_ifindex"`
-	Replied    *ebpf.Variable `ebpf:"replied"`
-	Replies    *ebpf.Variable `ebpf:"replies"`
-	Sent       *ebpf.Variable `ebpf:"sent"`
-	Template   *ebpf.Variable `ebpf:"template"`
+	Due            *ebpf.Variable `ebpf:"due"`
+	FirstPort      *ebpf.Variable `ebpf:"first_port"`
+	FlowMask       *ebpf.Variable `ebpf:"flow_mask"`
+	Gap            *ebpf.Variable `ebpf:"gap"`
+	GenIfindex     *ebpf.Variable `ebpf:"gen_ifindex"`
+	Limit          *ebpf.Variable `ebpf:"limit"`
+	OnlyUnanswered *ebpf.Variable `ebpf:"only_unanswered"`
+	Replied        *ebpf.Variable `ebpf:"replied"`
+	Replies        *ebpf.Variable `ebpf:"replies"`
+	Sent           *ebpf.Variable `ebpf:"sent"`
+	Template       *ebpf.Variable `ebpf:"template"`
 }
 
 // trafficPrograms contains all programs after they have been loaded into the kernel.

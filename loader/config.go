@@ -134,6 +134,7 @@ func settingsOf(c *Config) l2TCSettings {
 		NatPortMin:       nat.PortRange[0],
 		NatPortMax:       nat.PortRange[1],
 		FlowsPerSource:   c.MaxFlowsPerSource,
+		NatPortRest:      flow.Ticks(nat.PortRest),
 		NatReserves:      flag(len(nat.ReservedPorts) > 0),
 		TcpRetransmitted: flow.Ticks(t.TCPRetransmitted),
 		Tcp: [10]uint32{

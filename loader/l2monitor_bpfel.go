@@ -184,12 +184,10 @@ type l2MonitorScratch struct {
 		Expires  uint32
 		Packets  uint64
 		Bytes    uint64
-		Created  uint32
 		State    uint8
 		Flags    uint8
 		Zone     uint16
 		Mark     uint32
-		Labels   [4]uint32
 		AddrDiff uint32
 		PortDiff uint32
 		Hop      struct {
@@ -224,9 +222,11 @@ type l2MonitorScratch struct {
 			Flags   uint8
 			_       [1]byte
 		}
-		Began  uint32
-		Until  uint32
-		Unused uint32
+		Labels          [4]uint32
+		Created         uint32
+		UntilLow        uint16
+		CreatedFraction uint8
+		Unused          uint8
 	}
 	Rev struct {
 		_   structs.HostLayout
@@ -240,12 +240,10 @@ type l2MonitorScratch struct {
 		Expires  uint32
 		Packets  uint64
 		Bytes    uint64
-		Created  uint32
 		State    uint8
 		Flags    uint8
 		Zone     uint16
 		Mark     uint32
-		Labels   [4]uint32
 		AddrDiff uint32
 		PortDiff uint32
 		Hop      struct {
@@ -280,9 +278,11 @@ type l2MonitorScratch struct {
 			Flags   uint8
 			_       [1]byte
 		}
-		Began  uint32
-		Until  uint32
-		Unused uint32
+		Labels          [4]uint32
+		Created         uint32
+		UntilLow        uint16
+		CreatedFraction uint8
+		Unused          uint8
 	}
 	Seen [2]struct {
 		_      structs.HostLayout

@@ -130,12 +130,10 @@ type l2TCFlow struct {
 	Expires  uint32
 	Packets  uint64
 	Bytes    uint64
-	Created  uint32
 	State    uint8
 	Flags    uint8
 	Zone     uint16
 	Mark     uint32
-	Labels   [4]uint32
 	AddrDiff uint32
 	PortDiff uint32
 	Hop      struct {
@@ -170,9 +168,11 @@ type l2TCFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	Began  uint32
-	Until  uint32
-	Unused uint32
+	Labels          [4]uint32
+	Created         uint32
+	UntilLow        uint16
+	CreatedFraction uint8
+	Unused          uint8
 }
 
 type l2TCFlowListen struct {
@@ -576,6 +576,7 @@ type l2TCSettings struct {
 	NatPortMax        uint16
 	_                 [2]byte
 	FlowsPerSource    uint32
+	NatPortRest       uint32
 	NatReserves       uint8
 	Unused            [3]uint8
 	StatMax           uint32

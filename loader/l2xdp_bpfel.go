@@ -94,12 +94,10 @@ type l2XDPFlow struct {
 	Expires  uint32
 	Packets  uint64
 	Bytes    uint64
-	Created  uint32
 	State    uint8
 	Flags    uint8
 	Zone     uint16
 	Mark     uint32
-	Labels   [4]uint32
 	AddrDiff uint32
 	PortDiff uint32
 	Hop      struct {
@@ -134,9 +132,11 @@ type l2XDPFlow struct {
 		Flags   uint8
 		_       [1]byte
 	}
-	Began  uint32
-	Until  uint32
-	Unused uint32
+	Labels          [4]uint32
+	Created         uint32
+	UntilLow        uint16
+	CreatedFraction uint8
+	Unused          uint8
 }
 
 type l2XDPFlowListen struct {
@@ -456,6 +456,7 @@ type l2XDPSettings struct {
 	NatPortMax        uint16
 	_                 [2]byte
 	FlowsPerSource    uint32
+	NatPortRest       uint32
 	NatReserves       uint8
 	Unused            [3]uint8
 	StatMax           uint32

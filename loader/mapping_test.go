@@ -379,6 +379,43 @@ func TestMappingLife(t *testing.T) {
 	})
 }
 
+// TestPortRest: a port that no flow uses stays its client's for a while (RFC 6888
+// REQ-8), and lets nobody in meanwhile.
+func TestPortRest(t *testing.T) {
+	withNAT(t, func(cfg *Config) {
+		cfg.NAT.Filtering, cfg.NAT.PortRest = flow.EndpointIndependent, time.Minute
+		cfg.Timeouts.UDPUnreplied, cfg.Timeouts.UDPStream = time.Second, time.Second
+	}, func(t *testing.T, n natFixture, f family) {
+		if f.lan.Is6() {
+			return // the collector knows no families
+		}
+		client, own := at(f.lanless, 6060), at(f.rwan, 6060)
+		if seen := n.out(client, at(f.wanless, 80)); seen != own {
+			t.Fatalf("from %v, not %v", seen, own)
+		}
+		if _, seen := n.sendUDP(n.wan, n.lan, at(f.wan, 90), own); seen != client {
+			t.Fatalf("to %v, not %v", seen, client)
+		}
+		time.Sleep(25 * time.Second) // two collections without a flow, and it rests
+		if got := mappings(t, n.d); got != 1 {
+			t.Fatalf("%d mappings, not 1", got)
+		}
+		if seen := n.out(at(f.lan2, 6060), at(f.wanless, 80)); seen.Port() == own.Port() {
+			t.Error("another client has got a port that rests")
+		}
+		input := stat(t, n.d, "local_in")
+		n.wan.send(ipPacket(f.wan, f.rwan, unix.IPPROTO_UDP, 64, udpDatagram(at(f.wan, 91), own, nil)))
+		eventually(t, patience, "the router gets what comes for a port that rests", func() bool { return stat(t, n.d, "local_in") > input })
+		// It is the client's, as before.
+		if seen := n.out(client, at(f.wanless, 81)); seen != own {
+			t.Errorf("from %v, not %v", seen, own)
+		}
+		if _, seen := n.sendUDP(n.wan, n.lan, at(f.wan, 92), own); seen != client {
+			t.Errorf("to %v, not %v", seen, client)
+		}
+	})
+}
+
 // TestMappingsFull: without room for mappings flows go on, each with a port of its
 // own.
 func TestMappingsFull(t *testing.T) {

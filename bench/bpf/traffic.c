@@ -10,8 +10,9 @@ char __license[] SEC("license") = "GPL";
 
 #define MAX_FLOWS (1 << 21)
 #define FLOWS_AT_ADDR 14 /* bits: so many flows go to one address */
+#define FLOWS_AT_PORT 21 /* and so many to one port of all addresses */
 #define SAMPLES 16
-#define SAMPLE_EVERY 0x10000
+#define SAMPLE_EVERY 0x1000
 
 /* Set before the load. */
 volatile const __u8 template[64]; /* frame of flow 0, UDP checksum for port 0 */
@@ -20,6 +21,10 @@ volatile const __u16 first_port; /* source port of flow 0, host byte order */
 volatile const __u32 flow_mask; /* number of flows less one */
 
 __u64 sent; /* one generator at a time */
+__u64 limit; /* of packets sent and flows passed over; 0: none */
+__u32 only_unanswered; /* 1: flows with a reply are passed over */
+__u64 gap; /* ns between two packets; 0: as fast as it goes */
+__u64 due; /* the next one, CLOCK_MONOTONIC in ns */
 __u64 replies;
 __u8 replied[MAX_FLOWS];
 
@@ -56,6 +61,22 @@ static __always_inline __u16 csum_add(__u16 check, __be16 more)
 	return ~sum;
 }
 
+/* Whether it is time for the next packet. What was not sent in time, because
+ * somebody else had the CPU, is not made up for: that would be a burst.
+ */
+static __always_inline int is_due(void)
+{
+	__u64 now;
+
+	if (!gap)
+		return 1;
+	now = bpf_ktime_get_ns();
+	if (now < due)
+		return 0;
+	due = now - due > gap ? now + gap : due + gap;
+	return 1;
+}
+
 /*
  * Writes one packet and sends it. The page is one that came back from the far
  * end and holds what was done to it there: every byte is written anew.
@@ -66,12 +87,20 @@ int generate(struct xdp_md *ctx)
 	struct frame *f = (void *)(long)ctx->data;
 	const volatile __u64 *from = (void *)template;
 	__u64 *to = (void *)f;
-	__be16 port, addr;
+	__be16 port, addr, target;
 	__u32 flow;
 	int i;
 
 	if ((void *)(f + 1) > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
+	if (limit && sent >= limit)
+		return XDP_DROP;
+	if (only_unanswered && replied[sent & flow_mask & (MAX_FLOWS - 1)]) {
+		sent++;
+		return XDP_DROP;
+	}
+	if (!is_due())
+		return XDP_DROP;
 #pragma unroll
 	for (i = 0; i < FRAME_LEN / 8; i++)
 		to[i] = from[i];
@@ -80,11 +109,14 @@ int generate(struct xdp_md *ctx)
 	flow = sent++ & flow_mask;
 	port = bpf_htons(first_port + (flow & ((1 << FLOWS_AT_ADDR) - 1)));
 	/* No carry into the rest of the address: MAX_FLOWS. */
-	addr = bpf_htons(flow >> FLOWS_AT_ADDR);
+	addr = bpf_htons((flow & (MAX_FLOWS - 1)) >> FLOWS_AT_ADDR);
+	target = bpf_htons(bpf_ntohs(f->udp.dest) + (flow >> FLOWS_AT_PORT));
 	f->ip.daddr += (__u32)addr << 16;
 	f->ip.check = csum_add(f->ip.check, addr);
 	f->udp.source = port;
 	f->udp.check = csum_add(csum_add(f->udp.check, port), addr);
+	f->udp.check = csum_add(csum_add(f->udp.check, ~f->udp.dest), target);
+	f->udp.dest = target;
 	if (!f->udp.check)
 		f->udp.check = 0xffff;
 	return bpf_redirect(gen_ifindex, 0);
@@ -103,7 +135,7 @@ int hear(struct xdp_md *ctx)
 	flow = bpf_ntohs(f->udp.dest) - first_port +
 	       ((bpf_ntohl(f->ip.saddr) - bpf_ntohl(first->ip.daddr))
 		<< FLOWS_AT_ADDR);
-	if (flow < MAX_FLOWS)
+	if (flow < MAX_FLOWS && f->udp.source == first->udp.dest)
 		replied[flow] = 1;
 	replies++;
 	return XDP_DROP;

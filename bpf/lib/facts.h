@@ -186,15 +186,16 @@ static __always_inline __u32 flow_left(const struct flow *f)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	__s32 ticks = READ_ONCE(f->expires) - ns_to_ticks(now);
-	__u32 left = READ_ONCE(f->until) - nsecs_to_msecs(now);
-	__u32 coarse;
+	__s32 left;
+	__s16 more;
 
 	if (ticks < 0)
 		return 0;
-	coarse = nsecs_to_msecs((__u64)ticks << TICK_SHIFT);
-	if (left - coarse + UNTIL_LAG > 2 * UNTIL_LAG)
-		return coarse;
-	return (__s32)left < 0 ? 0 : left;
+	left = nsecs_to_msecs((__u64)ticks << TICK_SHIFT);
+	more = READ_ONCE(f->until_low) - (nsecs_to_msecs(now) + left);
+	if (more >= -UNTIL_LAG && more <= UNTIL_LAG)
+		left += more;
+	return left < 0 ? 0 : left;
 }
 
 /* The packet is one of a flow. */

@@ -71,8 +71,8 @@ static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
 	r->out.dport = key->sport;
 	r->expires = f->expires;
 	r->created = f->created;
-	r->began = f->began;
-	r->until = f->until;
+	r->created_fraction = f->created_fraction;
+	r->until_low = f->until_low;
 	r->state = f->state;
 	r->flags = f->flags ^ FLOW_REPLY;
 	r->zone = key->zone;
@@ -127,6 +127,19 @@ static __always_inline int flow_contradicts(const struct flow *f,
 	return icmp_is_query(p) == !!(f->flags & FLOW_REPLY);
 }
 
+/* When the flow began: ns_to_ms(). */
+static __always_inline __u32 flow_created(const struct flow *f)
+{
+	return f->created << (TICK_SHIFT - MS_SHIFT) | f->created_fraction;
+}
+
+static __always_inline void flow_set_created(struct flow *f, __u64 now)
+{
+	f->created = ns_to_ticks(now);
+	f->created_fraction = ns_to_ms(now) &
+			      ((1 << (TICK_SHIFT - MS_SHIFT)) - 1);
+}
+
 /* A UDP exchange is a stream after this, in ms: nf_conntrack_proto_udp.c. */
 #define UDP_STREAM_AFTER 1907
 
@@ -140,7 +153,7 @@ static __always_inline int flow_assures(const struct flow *f, __u8 l4proto,
 		return 0;
 	switch (l4proto) {
 	case IPPROTO_UDP:
-		return ns_to_ms(now) - f->began > UDP_STREAM_AFTER;
+		return ns_to_ms(now) - flow_created(f) > UDP_STREAM_AFTER;
 	case IPPROTO_UDPLITE:
 	case IPPROTO_GRE:
 		return 1;
@@ -218,7 +231,7 @@ __noinline int flow_sync(const struct tuple *key, struct flow *f, int half,
 	if (twin) {
 		WRITE_ONCE(twin->expires, f->expires);
 		if (policy_facts & FACTS_EXPIRATION)
-			WRITE_ONCE(twin->until, f->until);
+			WRITE_ONCE(twin->until_low, f->until_low);
 		WRITE_ONCE(twin->state, f->state);
 		WRITE_ONCE(twin->flags,
 			   twin->flags | (f->flags &
@@ -246,7 +259,7 @@ static __always_inline void flow_live(struct flow *f, __u64 now, __u32 timeout)
 
 	WRITE_ONCE(f->expires, ns_to_ticks(now) + timeout);
 	if (policy_facts & FACTS_EXPIRATION)
-		WRITE_ONCE(f->until, nsecs_to_msecs(now) + (__u32)ms);
+		WRITE_ONCE(f->until_low, nsecs_to_msecs(now) + (__u32)ms);
 }
 
 static __always_inline void flow_count(struct flow *f, const struct pkt *p)

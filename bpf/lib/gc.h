@@ -86,7 +86,7 @@ static int gc_work(void *map, int *key, void *value)
 	struct gc_walk flows = {
 		.now = ns_to_ticks(bpf_ktime_get_ns()) - TICKS_PER_SEC,
 	};
-	struct mapping_walk mappings = { .since = flows.now };
+	struct mapping_walk mappings = { .since = flows.now - mapping_rest() };
 	struct source_walk sources = {};
 	struct gc *gc = value;
 	struct gc_walk half;

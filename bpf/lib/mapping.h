@@ -169,6 +169,25 @@ static __always_inline int mapping_is_local(struct ctx_buff *ctx,
 	return 1;
 }
 
+/* How long a port that no flow uses any more stays its client's, in ticks. */
+static __always_inline __u32 mapping_rest(void)
+{
+	const struct settings *s = settings();
+
+	return s ? s->nat_port_rest : 0;
+}
+
+/* Two walks of the collector, which would have marked a mapping in use. */
+#define MAPPING_RESTS_AFTER (20 * TICKS_PER_SEC)
+
+/* Whether it is there for nothing but to keep others from the port. */
+static __always_inline int mapping_is_at_rest(const struct mapping *m,
+					      __u32 now)
+{
+	return mapping_rest() &&
+	       ticks_after(now, READ_ONCE(m->used) + MAPPING_RESTS_AFTER);
+}
+
 /*
  * Who a packet that no flow and no rule knows is for, where the settings let
  * others in than those that the client has sent to. What the router itself
@@ -200,7 +219,8 @@ __noinline int mapping_enter(struct ctx_buff *ctx, struct pkt *p)
 		__builtin_memcpy(key->remote, p->tuple.saddr, 16);
 		m = bpf_map_lookup_elem(&l2_mappings, key);
 	}
-	if (!m || mapping_is_local(ctx, &p->tuple))
+	if (!m || mapping_is_at_rest(m, ns_to_ticks(p->now)) ||
+	    mapping_is_local(ctx, &p->tuple))
 		return 0;
 	s->ct.mapped = inside ? MAPPED_DST | MAPPED_HAIRPIN : MAPPED_DST;
 	__builtin_memcpy(p->tuple.daddr, m->addr, 16);

@@ -474,8 +474,7 @@ __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 		fwd->seen = sc->seen[0];
 		fwd->last = sc->last;
 	}
-	fwd->created = s->now;
-	fwd->began = ns_to_ms(p->now);
+	flow_set_created(fwd, p->now);
 	flow_live(fwd, p->now,
 		  p->l4proto == IPPROTO_TCP ? tcp_first_timeout(fwd) :
 					      flow_timeout(fwd, p->l4proto));

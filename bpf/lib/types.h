@@ -241,30 +241,47 @@ struct tcp_last {
 
 /*
  * One direction of a flow; the key is the tuple its packets arrive with. The
- * other direction's key is the reverse of out. With key and map overhead it
- * fills the 256 bytes that the kernel's allocator rounds up to.
+ * other direction's key is the reverse of out.
+ *
+ * With its key and what the kernel adds, FLOW_OVERHEAD bytes before the key, an
+ * entry is an object of 256 bytes that begins with a cache line. The first line
+ * links it, the second has the key and the addresses of out, the third the rest
+ * of what each packet needs, and the last one what TCP, labels and rules need.
  */
 struct flow {
 	struct endpoints out;
 	__u32 expires; /* ticks; both directions have the same, within a second */
 	__u64 packets;
 	__u64 bytes;
-	__u32 created; /* ticks */
 	__u8 state; /* enum tcp_state, or sctp_state */
 	__u8 flags; /* FLOW_* */
 	__u16 zone; /* of the other direction's key */
 	__u32 mark; /* both directions have the same, and the same labels */
-	__u32 labels[4];
 	/* What the translation adds to checksums; 0: it changes nothing. */
 	__u32 addr_diff;
 	__u32 port_diff;
 	struct hop hop;
+	/* Another cache line. */
 	struct tcp_seen seen;
 	struct tcp_last last; /* of the original direction's entry */
-	__u32 began; /* as created: ns_to_ms() */
-	__u32 until; /* as expires, in ms, for rules that ask: flow_live() */
-	__u32 unused;
+	__u32 labels[4];
+	__u32 created; /* ticks */
+	__u16 until_low; /* expires in ms, for rules that ask: flow_left() */
+	__u8 created_fraction; /* of a tick: flow_created() */
+	__u8 unused;
 };
+
+/* The kernel's struct htab_elem, and its allocator's word before each object. */
+#define FLOW_OVERHEAD (48 + 8)
+
+_Static_assert(FLOW_OVERHEAD + sizeof(struct tuple) + sizeof(struct flow) <=
+		       256,
+	       "an entry is an object of 256 bytes, the next size is 512");
+_Static_assert((FLOW_OVERHEAD + sizeof(struct tuple) +
+		offsetof(struct flow, seen)) %
+			       64 ==
+		       0,
+	       "what each packet needs ends with a cache line");
 
 #define FLOW_REPLY (1U << 0) /* this is the reply direction */
 #define FLOW_SEEN_REPLY (1U << 1) /* packets have been seen both ways */
@@ -390,6 +407,7 @@ struct settings {
 	__u16 nat_port_min;
 	__u16 nat_port_max;
 	__u32 flows_per_source; /* 0: as many as there is room for */
+	__u32 nat_port_rest; /* ticks that a port stays its client's, unused */
 	__u8 nat_reserves; /* l2_nat_reserved has any */
 	__u8 unused[3];
 	/* Puts the enum into the type information of a map that is pinned: user

@@ -22,6 +22,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/explain"
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/kea"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
@@ -159,6 +160,15 @@ func (m *memory) DNSFlush(_ context.Context, name string) (string, error) {
 func (m *memory) Services(context.Context) ([]service.Status, error) {
 	return nil, m.note("services")
 }
+func (m *memory) Stations(context.Context) ([]hostapd.Report, error) {
+	return nil, m.note("stations")
+}
+func (m *memory) StationEvents(_ context.Context, ready func() error, yield func(hostapd.Event) error) error {
+	if err := m.note("station events"); err != nil {
+		return err
+	}
+	return errors.Join(ready(), yield(hostapd.Event{Interface: "wlan0", Name: hostapd.StationConnected, MAC: "02:00:00:00:00:01"}))
+}
 func (m *memory) RestartService(_ context.Context, name string) error {
 	return m.note("restart %s", name)
 }
@@ -216,6 +226,12 @@ func TestCalls(t *testing.T) {
 		{func() (any, error) { return c.DNSTop(ctx, "bogus-queries") }, "top bogus-queries", []recursor.Share{{Percent: 50, Name: "a.b"}}},
 		{func() (any, error) { return c.DNSFlush(ctx, "a.b") }, "flush a.b", Flushed{"wiped"}},
 		{func() (any, error) { return c.Services(ctx) }, "services", []service.Status{}},
+		{func() (any, error) { return c.Stations(ctx) }, "stations", []hostapd.Report{}},
+		{func() (any, error) {
+			var got []hostapd.Event
+			err := c.StationEvents(ctx, func(e hostapd.Event) error { got = append(got, e); return nil })
+			return got, err
+		}, "station events", []hostapd.Event{{Interface: "wlan0", Name: hostapd.StationConnected, MAC: "02:00:00:00:00:01"}}},
 		{func() (any, error) { return nil, c.RestartService(ctx, "../a b") }, "restart ../a b", nil},
 		{func() (any, error) { return c.ServiceLogs(ctx, "radvd", 7) }, "logs radvd 7", []string{"a line"}},
 		{func() (any, error) { return c.ServiceConfig(ctx, "radvd") }, "config radvd", service.Shown{Name: "radvd"}},

@@ -76,7 +76,7 @@ conntrack:
     sctp_heartbeat_sent: 28s
     icmp: 12s
     generic: 8760h
-nat: {log: true, log_destinations: true, log_rate: 17, mapping: address-dependent, filtering: endpoint-dependent, port_range: [1024, 65535], reserved_ports: [51820, 500]}
+nat: {log: true, log_destinations: true, log_rate: 17, mapping: address-dependent, filtering: endpoint-dependent, port_range: [1024, 65535], reserved_ports: [51820, 500], port_rest: 120s}
 host:
   state_dir: /srv/state
   sysctl:
@@ -133,7 +133,7 @@ log: {level: debug, format: json}
 		t.Errorf("limits %+v", cfg.Conntrack)
 	}
 	if !reflect.DeepEqual(cfg.NAT, NAT{true, true, 17, flow.NATSettings{
-		Mapping: flow.AddressDependent, Filtering: flow.EndpointDependent, PortRange: [2]uint16{1024, 65535}, ReservedPorts: []uint16{51820, 500},
+		Mapping: flow.AddressDependent, Filtering: flow.EndpointDependent, PortRange: [2]uint16{1024, 65535}, ReservedPorts: []uint16{51820, 500}, PortRest: 120 * time.Second,
 	}}) {
 		t.Errorf("NAT %+v", cfg.NAT)
 	}
@@ -455,4 +455,41 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("accepted %+v", cfg)
 		}
 	})
+}
+
+// TestTimeoutsOfRFCs: the settings that docs/rfc-compliance.md gives are accepted,
+// and what the RFCs ask for.
+func TestTimeoutsOfRFCs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/rfc-compliance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```yaml\n")
+	block, _, ok := strings.Cut(block, "```")
+	if !ok {
+		t.Fatal("no settings there")
+	}
+	cfg, err := Parse("l2d.yaml", []byte(least+block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := cfg.Conntrack.Timeouts
+	const transitory = 4 * time.Minute // RFC 5382, 5 and RFC 7857, 2.1 and 2.2
+	for name, c := range map[string]struct{ got, want time.Duration }{
+		"tcp_syn_sent":    {got.TCPSynSent, transitory},
+		"tcp_syn_recv":    {got.TCPSynRecv, transitory},
+		"tcp_established": {got.TCPEstablished, 2*time.Hour + 4*time.Minute},
+		"tcp_fin_wait":    {got.TCPFinWait, transitory},
+		"tcp_close_wait":  {got.TCPCloseWait, transitory},
+		"tcp_last_ack":    {got.TCPLastAck, transitory},
+		"tcp_time_wait":   {got.TCPTimeWait, transitory},
+		"tcp_close":       {got.TCPClose, transitory},
+		"udp_unreplied":   {got.UDPUnreplied, 2 * time.Minute}, // RFC 4787, 5
+		"udp_stream":      {got.UDPStream, 5 * time.Minute},    // RFC 4787, 5c
+		"icmp":            {got.ICMP, time.Minute},             // RFC 5508, 2
+	} {
+		if c.got < c.want {
+			t.Errorf("%s: %v, less than %v", name, c.got, c.want)
+		}
+	}
 }

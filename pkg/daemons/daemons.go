@@ -4,6 +4,7 @@
 package daemons
 
 import (
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/kea"
 	"github.com/randomizedcoder/l2d/pkg/radvd"
 	"github.com/randomizedcoder/l2d/pkg/recursor"
@@ -13,6 +14,7 @@ import (
 // All returns them, in the order in which their services start.
 func All() []service.Daemon {
 	return []service.Daemon{
+		hostapd.New(),
 		recursor.New(),
 		kea.New(4),
 		kea.New(6),

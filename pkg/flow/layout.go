@@ -25,16 +25,17 @@ type rawFlow struct {
 	Sport, Dport   [2]byte
 	Expires        uint32
 	Packets, Bytes uint64
-	Created        uint32
 	State, Flags   uint8
 	Zone           uint16 // of the other direction's key
 	Mark           uint32
-	Labels         [4]uint32
 	_              [4 + 4 + 22]uint8 // what only the programs need
 	Via            uint16            // interface that packets left by
 	_              [20 + 20]uint8    // likewise
-	Began          uint32            // Created, in units of 1<<msShift ns
-	_              [8]uint8          // what only the programs need
+	Labels         [4]uint32
+	Created        uint32
+	_              uint16 // what only the programs need
+	Fraction       uint8  // of a tick, of Created: in units of 1<<msShift ns
+	_              uint8
 }
 
 const (
@@ -53,16 +54,12 @@ const msShift = 20
 func (f *rawFlow) left(now uint64) int32 { return int32(f.Expires - uint32(now>>tickShift)) }
 
 // age is how long a flow has been there at a time of the dataplane's clock, to the
-// millisecond; to the tick, if a build made it that did not know better.
+// millisecond.
 func (f *rawFlow) age(now uint64) time.Duration {
-	const around = 1 << (32 + msShift) // Began begins again
-	coarse := FromTicks(uint32(max(0, int32(uint32(now>>tickShift)-f.Created))))
-	fine := time.Duration(uint32(now>>msShift)-f.Began) << msShift
-	fine += (coarse - fine + around/2) / around * around
-	if (fine - coarse).Abs() > FromTicks(2) {
-		return coarse
-	}
-	return fine
+	const inTick = 1 << (tickShift - msShift)
+	ticks := int32(uint32(now>>tickShift) - f.Created)
+	ms := int64(ticks)*inTick + int64(now>>msShift%inTick) - int64(f.Fraction)
+	return time.Duration(max(0, ms)) << msShift
 }
 
 // checkLayout refuses maps of another build's layout.

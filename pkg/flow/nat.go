@@ -2,6 +2,8 @@
 
 package flow
 
+import "time"
+
 // Dependence says what of a remote end NAT tells apart: RFC 4787, 4.1 and 5.
 type Dependence string
 
@@ -23,6 +25,9 @@ type NATSettings struct {
 	PortRange [2]uint16 `json:"port_range"`
 	// ReservedPorts are given to no client.
 	ReservedPorts []uint16 `json:"reserved_ports"`
+	// PortRest is how long no other client gets a port that no flow uses any
+	// more; 0: until that is noticed.
+	PortRest time.Duration `json:"port_rest"`
 }
 
 // DefaultNAT returns the settings of a new configuration.

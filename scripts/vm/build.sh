@@ -31,7 +31,7 @@ SUITES='trixie trixie-backports'
 
 # What is in the root file system, with what these packages depend on.
 PACKAGES='base-files bash coreutils findutils grep sed mawk util-linux procps kmod netbase libc-bin
-iproute2 nftables iputils-ping ethtool tcpdump traceroute curl ca-certificates iperf3 conntrack
+iproute2 ppp pppoe nftables iputils-ping ethtool tcpdump traceroute curl ca-certificates iperf3 conntrack
 hostapd wpasupplicant iw wireless-regdb'
 
 # What modules are built with.
@@ -42,7 +42,7 @@ EARLY='virtio_pci virtio_blk virtio_console virtio_rng ext4'
 
 # Modules in the root file system, with what they depend on; and all of net/.
 MODULES='veth dummy bonding vrf tun macvlan vxlan geneve wireguard ifb nlmon macsec
-virtio_net igb e1000e vmxnet3 mac80211_hwsim nls_ascii
+pppoe virtio_net igb e1000e vmxnet3 mac80211_hwsim nls_ascii
 cmac ccm gcm ctr crc32c chacha20poly1305'
 
 say() { echo "vm: $*" >&2; }

@@ -17,17 +17,19 @@ KIT=$(realpath -m "${L2D_VM_KIT:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/l2d/vm
 SUITES='
 machine scripts/vm 5m -test.run=TestMachine
 verifier loader 25m -test.run=TestVerifier$ -loader.rulesets=../examples/*/*.nft,../pkg/lab/diff/testdata/rulesets/*.nft
-links loader 15m -test.run=Encapsulated|WireGuard|VLAN -loader.links
+links loader 15m -test.run=Encapsulated|WireGuard|VLAN|PPPoE -loader.links
 log pkg/lab/diff 10m -test.run=TestLog
 examples pkg/lab/diff 25m -test.run=TestExamples -diff.packets=200 -diff.parallel=1
 qdisc pkg/host 15m -test.run=TestQdisc
 plan pkg/host 15m -test.run=TestWholePlan -host.whole=4
 bbr3 pkg/bbr3 15m -test.skip=TestPath|TestOracle|TestConnectionOf
+l4s pkg/host 10m -test.run=TestL4S -host.machine
 congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.machine
 tcnl pkg/tcnl 5m -tcnl.all
 nics pkg/host 10m -test.run=TestMachine|TestIsolated
-radios pkg/host 5m -test.run=TestRadio
+radios pkg/host 5m -test.run=TestRadio -host.machine
 capture pkg/nlmon 5m
+wifi cmd/l2d 15m -test.run=TestWiFi -l2d.wifi
 '
 
 # What the machine of a suite has besides.

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// How a flood is measured: packets of ever new flows, which a rule drops, come in by
+// the interface that a client's TCP flow comes in by.
+const (
+	floodFlow   = 100e6 / 8              // bytes a second that the flow sends
+	floodKeeps  = 0.95                   // of its rate without a flood
+	floodLowest = 10_000                 // packets a second that the search begins with
+	floodSteps  = 7                      // of the search, each half as wide as the one before
+	floodSettle = 300 * time.Millisecond // before each step
+	floodCount  = 700 * time.Millisecond // of each step
+	floodDial   = 10 * time.Second       // for the flow to begin
+	floodPort   = 5201
+)
+
+// floodRules let the flow pass and drop what the generator makes.
+var floodRules = ruleLoad{rules: fmt.Sprintf(`ct state established accept
+		udp dport %d-%d drop
+`, targetPort, targetPort+freshFlows/MaxFlows-1)}
+
+// flood is a lane with a TCP flow from the generator's namespace to the receiver's.
+type flood struct{ *lane }
+
+// floodStep is what a rate of the generator comes to.
+type floodStep struct {
+	flow    float64 // bytes a second that the flow's receiver has got
+	dropped float64 // packets a second that the router took and dropped
+	made    float64 // packets a second that the generator made
+}
+
+// measureFlood finds how many packets a second the device drops while the flow keeps
+// its rate.
+func measureFlood(ctx context.Context, d Device, o Options, progress func(string)) (f Figure, err error) {
+	m, err := newFlood(ctx, d, o)
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, m.close()) }()
+	best, err := m.search(ctx, progress)
+	if err != nil {
+		return f, fmt.Errorf("%s: %w", d.Name(), err)
+	}
+	return Figure{
+		Device: d.Name(), Value: math.Round(best), Unit: "packets/s",
+		Name: "dropped on one core while a TCP flow keeps 95 % of its rate",
+	}, nil
+}
+
+func newFlood(ctx context.Context, d Device, o Options) (*flood, error) {
+	l, err := newLane(ctx, Case{Device: d, Flows: freshFlows, Fresh: true}, o)
+	if err != nil {
+		return nil, err
+	}
+	m := &flood{lane: l}
+	if err := m.topology.gen.do(m.prepareFlow); err != nil {
+		return nil, errors.Join(fmt.Errorf("way of the flow: %w", err), m.close())
+	}
+	return m, nil
+}
+
+// prepareFlow makes the flow's way. A packet that is sent is one that the router
+// counts, coming in and leaving.
+func (m *flood) prepareFlow() error {
+	link, err := netlink.LinkByIndex(m.topology.Gen.Index)
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetGSOMaxSegs(link, 1); err != nil {
+		return err
+	}
+	return netlink.RouteAdd(&netlink.Route{
+		Dst: ipNet(SinkAddr.Masked()), Gw: IngressAddr.Addr().AsSlice(), LinkIndex: m.topology.Gen.Index,
+	})
+}
+
+// search narrows the rate down between one that is harmless and the generator's
+// fastest.
+func (m *flood) search(ctx context.Context, progress func(string)) (best float64, err error) {
+	alone, err := m.step(ctx, -1)
+	if err != nil {
+		return 0, err
+	}
+	try := func(rate float64) (floodStep, bool, error) {
+		s, err := m.step(ctx, rate)
+		kept := s.flow >= floodKeeps*alone.flow
+		if kept {
+			best = max(best, s.dropped)
+		}
+		progress(fmt.Sprintf("%s: %.3f Mpps made, %.3f dropped, the flow keeps %.0f %%",
+			m.Device.Name(), s.made/1e6, s.dropped/1e6, 100*s.flow/alone.flow))
+		return s, kept, err
+	}
+	s, kept, err := try(0)
+	low, high := float64(floodLowest), s.made
+	for i := 0; i < floodSteps && !kept && err == nil && low < high; i++ {
+		rate := math.Sqrt(low * high)
+		var ok bool
+		if _, ok, err = try(rate); ok {
+			low = rate
+		} else {
+			high = rate
+		}
+	}
+	return best, err
+}
+
+// step has the flow begin, then the generator make so many packets a second, or as
+// many as it can if rate is 0, or none if it is negative.
+func (m *flood) step(ctx context.Context, rate float64) (s floodStep, err error) {
+	if err := m.prepare(ctx); err != nil {
+		return s, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	got, flow, err := m.begin(ctx)
+	if err != nil {
+		return s, err
+	}
+	flooding := make(<-chan error)
+	if rate >= 0 {
+		if err := m.traffic.pace(rate); err != nil {
+			return s, err
+		}
+		flooding = m.traffic.flood(ctx, m.options.GenCPU)
+	}
+	s, err = m.count(ctx, got)
+	stop()
+	if rate >= 0 {
+		err = errors.Join(err, <-flooding)
+	}
+	return s, errors.Join(err, <-flow)
+}
+
+// count is what happens in the time that is counted.
+func (m *flood) count(ctx context.Context, got *atomic.Uint64) (s floodStep, err error) {
+	if err := wait(ctx, floodSettle); err != nil {
+		return s, err
+	}
+	before, err := m.look(got)
+	if err == nil {
+		err = wait(ctx, floodCount)
+	}
+	if err != nil {
+		return s, err
+	}
+	after, err := m.look(got)
+	if err != nil {
+		return s, err
+	}
+	if after.replies != 0 {
+		return s, fmt.Errorf("%d packets of the flood have been forwarded", after.replies)
+	}
+	seconds := after.at.Sub(before.at).Seconds()
+	return floodStep{
+		flow:    float64(after.got-before.got) / seconds,
+		made:    float64(after.sent-before.sent) / seconds,
+		dropped: max(0, float64(after.accepted-before.accepted)-float64(after.passed-before.passed)) / seconds,
+	}, nil
+}
+
+// floodReading is the state of the counters at one time.
+type floodReading struct {
+	reading
+	got     uint64 // bytes, by the flow's receiver
+	passed  uint64 // packets that have left the router there
+	replies uint64 // to packets of the flood: there are none
+}
+
+func (m *flood) look(got *atomic.Uint64) (r floodReading, err error) {
+	if r.reading, err = m.read(); err != nil {
+		return r, err
+	}
+	r.replies, r.got = r.received, got.Load()
+	err = m.topology.dut.do(func() error {
+		link, err := netlink.LinkByIndex(m.topology.Egress.Index)
+		if err == nil {
+			r.passed = link.Attrs().Statistics.TxPackets
+		}
+		return err
+	})
+	return r, err
+}
+
+// begin has the flow send, and counts what its receiver gets, until ctx is done. The
+// channel has the error that it has ended with.
+func (m *flood) begin(ctx context.Context) (got *atomic.Uint64, done <-chan error, err error) {
+	var listener net.Listener
+	to := netip.AddrPortFrom(SinkAddr.Addr(), floodPort)
+	err = m.topology.sink.do(func() error {
+		listener, err = net.Listen("tcp4", to.String())
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer listener.Close()
+	var sender net.Conn
+	err = m.topology.gen.do(func() error {
+		sender, err = net.DialTimeout("tcp4", to.String(), floodDial)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	receiver, err := listener.Accept()
+	if err == nil {
+		err = setPace(sender.(*net.TCPConn), floodFlow)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, sender.Close())
+	}
+	// What is closed ends both.
+	context.AfterFunc(ctx, func() { sender.Close(); receiver.Close() })
+	got = new(atomic.Uint64)
+	ended := make(chan error, 1)
+	sent := m.topology.gen.run(func() error { return m.pump(sender.Write) })
+	received := m.topology.sink.run(func() error {
+		return m.pump(func(b []byte) (int, error) {
+			n, err := receiver.Read(b)
+			got.Add(uint64(n))
+			return n, err
+		})
+	})
+	go func() {
+		err := errors.Join(<-sent, <-received)
+		if ctx.Err() != nil {
+			err = nil
+		}
+		ended <- err
+	}()
+	return got, ended, nil
+}
+
+// pump calls move with a buffer until it fails, beside the generator and not behind
+// it.
+func (m *flood) pump(move func([]byte) (int, error)) error {
+	if err := pin(0, m.options.GenCPU); err != nil {
+		return err
+	}
+	buffer := make([]byte, 16<<10)
+	for {
+		if _, err := move(buffer); err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// setPace has the kernel send at most so many bytes a second.
+func setPace(c *net.TCPConn, rate int) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, rate)
+	})
+	return errors.Join(err, failed)
+}
