@@ -101,6 +101,17 @@ docker-generate: ## rebuild the eBPF objects in the pinned container
 	docker build -t l2d-build -f Dockerfile.build .
 	docker run --rm -v "$(CURDIR):/src" -u "$$(id -u):$$(id -g)" l2d-build
 
+# Where "make bench" puts its results.
+RESULTS ?= bench-results
+
+.PHONY: bench
+bench: setup-bench build ## all of the following, in less than half an hour, and a page with what was found: RESULTS
+	mkdir -p $(RESULTS)
+	for b in quick flows rules micro; do $(GO) run ./bench/cmd/l2bench $$b --json $(RESULTS)/$$b.json || exit; done
+	$(GO) run ./bench/cmd/l2bench tools --repetitions 2 --duration 4s --raw $(RESULTS)/raw --json $(RESULTS)/tools.json
+	$(GO) run ./bench/cmd/l2bench report $(RESULTS)/quick.json $(RESULTS)/flows.json $(RESULTS)/rules.json \
+		$(RESULTS)/micro.json $(RESULTS)/tools.json -o $(RESULTS)/report.html --svg $(RESULTS)/svg
+
 .PHONY: bench-quick
 bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 64-byte packets
 	$(GO) run ./bench/cmd/l2bench quick $(ARGS)
@@ -112,6 +123,10 @@ bench-flows: setup-run build ## how fast flows begin, and what many of them cost
 .PHONY: bench-rules
 bench-rules: setup-run build ## what a rule, a set and a map cost for a packet, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench rules $(ARGS)
+
+.PHONY: bench-tools
+bench-tools: setup-bench build ## what iperf, netperf, flent, ping and others measure, l2d and nftables
+	$(GO) run ./bench/cmd/l2bench tools $(ARGS)
 
 .PHONY: bench-micro
 bench-micro: setup-run build ## how long the programs take for a packet on each of their paths
@@ -147,8 +162,8 @@ fmt: ## format Go and C
 	gofmt -w $(GOFILES)
 	$(if $(CFILES),clang-format-19 -i $(CFILES))
 
-.PHONY: setup-run setup-test setup-generate setup-vm
-setup-run setup-test setup-generate setup-vm: setup-%:
+.PHONY: setup-run setup-test setup-generate setup-vm setup-bench
+setup-run setup-test setup-generate setup-vm setup-bench: setup-%:
 	@scripts/setup.sh $*
 
 .PHONY: clean
