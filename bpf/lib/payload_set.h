@@ -19,7 +19,6 @@
 /* What is written to: base | checksum type << 8 | checksum flags << 16. */
 #define WRITE_BASE(what) ((what) & 0xff)
 #define WRITE_CSUM_INET(what) (((what) >> 8 & 0xff) == 1)
-#define WRITE_CSUM_SCTP(what) (((what) >> 8 & 0xff) == 2)
 #define WRITE_PSEUDO(what) ((what) >> 16)
 
 /* Where the value is in p->regs: slot | checksum's offset << 8. */
@@ -140,11 +139,12 @@ static __always_inline void write_value(struct pkt *p, __u32 slot, __u32 len)
 /* Writes to SCTP what is in p->key, where p->elem is, and makes the checksum right.
  * p->key is what is there then, for the checksum may be what a rule writes.
  */
-__noinline int nft_sctp_write(struct __sk_buff *skb, struct pkt *p, __u32 at)
+static __always_inline int sctp_write(struct __sk_buff *skb, struct pkt *p,
+				      __u32 at)
 {
 	__u32 from = VALUE_OFFSET(at), n = VALUE_LEN(at), sum, crc;
 
-	if (!p || !in_bounds(n, 1, VALUE_MAX) ||
+	if (!in_bounds(n, 1, VALUE_MAX) ||
 	    ctx_load(skb, p->l4_off + SCTP_CSUM_OFF, &sum, sizeof(sum)) < 0)
 		return -1;
 	if (bpf_skb_store_bytes(skb, p->l4_off + from, p->key, n,
@@ -159,9 +159,9 @@ __noinline int nft_sctp_write(struct __sk_buff *skb, struct pkt *p, __u32 at)
 	return ctx_load(skb, p->l4_off + from, p->key, n);
 }
 
-/* Writes payload; returns whether the rule goes on. */
-__noinline int nft_payload_set(struct __sk_buff *skb, struct pkt *p, __u32 what,
-			       __u32 at, __u32 slot)
+static __always_inline int payload_write(struct __sk_buff *skb, struct pkt *p,
+					 __u32 what, __u32 at, __u32 slot,
+					 int sctp)
 {
 	__u32 start, off, len = VALUE_LEN(at), diff;
 	int in_copy = 0;
@@ -208,8 +208,8 @@ __noinline int nft_payload_set(struct __sk_buff *skb, struct pkt *p, __u32 what,
 					WRITE_PSEUDO(what) ?
 				0 :
 				BPF_F_RECOMPUTE_CSUM;
-		if (WRITE_CSUM_SCTP(what) && p->l4proto == IPPROTO_SCTP ?
-			    nft_sctp_write(skb, p, at) :
+		if (sctp && p->l4proto == IPPROTO_SCTP ?
+			    sctp_write(skb, p, at) :
 			    bpf_skb_store_bytes(skb, off, p->key, len, flags))
 			return 0;
 	}
@@ -217,6 +217,22 @@ __noinline int nft_payload_set(struct __sk_buff *skb, struct pkt *p, __u32 what,
 		   off, len);
 	write_copy(p, p->th, p->l4_off, p->th_len, sizeof(p->th), off, len);
 	return 1;
+}
+
+/* Writes payload; returns whether the rule goes on. */
+__noinline int nft_payload_set(struct __sk_buff *skb, struct pkt *p, __u32 what,
+			       __u32 at, __u32 slot)
+{
+	return payload_write(skb, p, what, at, slot, 0);
+}
+
+/* Likewise, of what SCTP's checksum is over. By itself: functions that are called
+ * take up the kernel's limit of frames for all chains that call this one.
+ */
+__noinline int nft_sctp_set(struct __sk_buff *skb, struct pkt *p, __u32 what,
+			    __u32 at, __u32 slot)
+{
+	return payload_write(skb, p, what, at, slot, 1);
 }
 
 /* The header of len bytes in p->elem becomes the one in p->key. */

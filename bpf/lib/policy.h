@@ -115,6 +115,7 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 #else
 #define TC_FUNCTIONS(ctx, p)              \
 	nft_payload_set(ctx, p, 0, 0, 0); \
+	nft_sctp_set(ctx, p, 0, 0, 0);    \
 	nft_tcp_set(ctx, p, 0, 0, 0);     \
 	nft_tcp_reset(ctx, p, 0, 0, 0);   \
 	nft_route(ctx, p, 0);

@@ -251,6 +251,8 @@ func (n *nesting) frames(ch *chain) int {
 			switch o := o.(type) {
 			case *opAsk:
 				deepest = max(deepest, o.frames)
+			case *opWrite:
+				deepest = max(deepest, o.frames)
 			case opConnlimit:
 				deepest = max(deepest, connFrames)
 			case *opLookup:

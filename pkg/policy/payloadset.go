@@ -21,6 +21,8 @@ type opWrite struct {
 	slot  int
 	// csumOffset is where the checksum is, from the base on.
 	csumOffset int
+	// frames is how deep the function calls others.
+	frames int
 }
 
 func (*opWrite) isOp() {}
@@ -28,6 +30,9 @@ func (*opWrite) isOp() {}
 func (*opWrite) why() string {
 	return "XDP leaves packets that it does not finish as they came, so that it cannot write to them"
 }
+
+// sctpFrames are nft_sctp_change(), crc32c_skip() and crc32c_multiply().
+const sctpFrames = 3
 
 // sctpCsumOffset is where SCTP's header has its checksum, in bytes.
 const sctpCsumOffset = 8
@@ -53,7 +58,11 @@ func (l *lowerer) payloadSet(e *nft.ExprPayload) error {
 		return err
 	}
 	what := int(e.Base) | int(e.CsumType)<<8 | int(e.CsumFlags)<<16
-	if err := l.write(opWrite{function: "nft_payload_set", what: what, at: int(e.Offset<<8 | e.Len), value: v, csumOffset: int(e.CsumOffset)}); err != nil {
+	o := opWrite{function: "nft_payload_set", what: what, at: int(e.Offset<<8 | e.Len), value: v, csumOffset: int(e.CsumOffset)}
+	if e.CsumType == nft.CsumSCTP {
+		o.function, o.frames = "nft_sctp_set", sctpFrames
+	}
+	if err := l.write(o); err != nil {
 		return err
 	}
 	l.regs.forget(fieldNH)

@@ -22,6 +22,8 @@ func TestStack(t *testing.T) {
 		"divided":   {4, 200, longRule, 4},
 		"jumps":     {15, inlineRules + 1, "drop", maxNesting},
 		"calls":     {maxNesting, inlineRules + 1, "tcp option maxseg size set rt mtu", maxNesting - tcpmssFrames},
+		"writes":    {maxNesting, inlineRules + 1, "ip dscp set cs1", maxNesting},
+		"sctp":      {maxNesting, inlineRules + 1, "sctp dport set 7", maxNesting - sctpFrames},
 		"conns":     {maxNesting, inlineRules + 1, "ct count over 5 drop", maxNesting - connFrames},
 		"members":   {maxNesting, inlineRules + 1, "add @e { ip saddr ct count over 5 } drop", maxNesting - connFrames},
 	} {
@@ -71,5 +73,8 @@ func nestedChains(chains, rules int, rule string) string {
 			hook, hook, priority, chains-1, rule)
 	}
 	b.WriteString("}\n")
+	if strings.Contains(rule, "sctp") { // a rule is about one protocol
+		return strings.ReplaceAll(strings.ReplaceAll(b.String(), "tcp dport", "sctp dport"), "ssctp", "sctp")
+	}
 	return b.String()
 }
