@@ -16,12 +16,12 @@ export CGO_ENABLED ?= 0
 GO ?= go
 GOFILES = $(shell git ls-files -co --exclude-standard '*.go')
 CFILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h')
-SHFILES = $(shell git ls-files -co --exclude-standard '*.sh') .ci/run
+SHFILES = $(shell git ls-files -co --exclude-standard '*.sh') .ci/run scripts/deb/postinst scripts/deb/postrm scripts/deb/prerm
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOBUILD = $(GO) build -trimpath -buildvcs=auto -ldflags '-s -w -X main.version=$(VERSION)'
 
 # Packages whose tests share memory between goroutines.
-RACE ?= ./pkg/lab/path ./pkg/api ./pkg/config ./pkg/enforce ./pkg/flow ./pkg/metrics ./loader ./cmd/... ./pkg/host ./pkg/reconcile
+RACE ?= ./pkg/lab/path ./pkg/observe ./pkg/web ./pkg/api ./pkg/config ./pkg/enforce ./pkg/flow ./pkg/metrics ./loader ./cmd/... ./pkg/host ./pkg/reconcile
 
 .PHONY: help
 help: ## what can be made
@@ -64,8 +64,25 @@ install: build ## copy programs, unit and example to DESTDIR
 	install -D -m 755 bin/l2d $(DESTDIR)/usr/sbin/l2d
 	install -D -m 755 bin/l2ctl $(DESTDIR)/usr/sbin/l2ctl
 	install -D -m 644 scripts/l2d.service $(DESTDIR)/usr/lib/systemd/system/l2d.service
+	install -d $(DESTDIR)/usr/share/man/man8 $(DESTDIR)/usr/share/bash-completion/completions $(DESTDIR)/usr/share/l2d
+	bin/l2d --man >$(DESTDIR)/usr/share/man/man8/l2d.8
+	bin/l2ctl man >$(DESTDIR)/usr/share/man/man8/l2ctl.8
+	bin/l2ctl completion bash >$(DESTDIR)/usr/share/bash-completion/completions/l2ctl
+	bin/l2ctl schema >$(DESTDIR)/usr/share/l2d/l2d.schema.json
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/l2d/examples/l2 examples/l2/l2d.yaml examples/l2/firewall.nft
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/l2d/examples/hardened examples/hardened/l2d.yaml examples/hardened/firewall.nft
+
+.PHONY: deb
+deb: build ## a Debian package in bin/, the same bytes from the same sources
+	scripts/deb/build.sh
+
+.PHONY: test-deb
+test-deb: ## build it twice and compare, install and purge it in a fresh trixie
+	scripts/deb/test.sh
+
+.PHONY: sbom
+sbom: build ## what the programs were built from: bin/l2d.cdx.json, CycloneDX
+	$(GO) run ./scripts/sbom bin/l2d bin/l2ctl >bin/l2d.cdx.json
 
 .PHONY: generate
 generate: setup-generate ## rebuild the eBPF objects with clang 19
@@ -84,6 +101,17 @@ docker-generate: ## rebuild the eBPF objects in the pinned container
 	docker build -t l2d-build -f Dockerfile.build .
 	docker run --rm -v "$(CURDIR):/src" -u "$$(id -u):$$(id -g)" l2d-build
 
+# Where "make bench" puts its results.
+RESULTS ?= bench-results
+
+.PHONY: bench
+bench: setup-bench build ## all of the following, in less than half an hour, and a page with what was found: RESULTS
+	mkdir -p $(RESULTS)
+	for b in quick flows rules micro; do $(GO) run ./bench/cmd/l2bench $$b --json $(RESULTS)/$$b.json || exit; done
+	$(GO) run ./bench/cmd/l2bench tools --repetitions 2 --duration 4s --raw $(RESULTS)/raw --json $(RESULTS)/tools.json
+	$(GO) run ./bench/cmd/l2bench report $(RESULTS)/quick.json $(RESULTS)/flows.json $(RESULTS)/rules.json \
+		$(RESULTS)/micro.json $(RESULTS)/tools.json -o $(RESULTS)/report.html --svg $(RESULTS)/svg
+
 .PHONY: bench-quick
 bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 64-byte packets
 	$(GO) run ./bench/cmd/l2bench quick $(ARGS)
@@ -95,6 +123,10 @@ bench-flows: setup-run build ## how fast flows begin, and what many of them cost
 .PHONY: bench-rules
 bench-rules: setup-run build ## what a rule, a set and a map cost for a packet, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench rules $(ARGS)
+
+.PHONY: bench-tools
+bench-tools: setup-bench build ## what iperf, netperf, flent, ping and others measure, l2d and nftables
+	$(GO) run ./bench/cmd/l2bench tools $(ARGS)
 
 .PHONY: bench-micro
 bench-micro: setup-run build ## how long the programs take for a packet on each of their paths
@@ -130,8 +162,8 @@ fmt: ## format Go and C
 	gofmt -w $(GOFILES)
 	$(if $(CFILES),clang-format-19 -i $(CFILES))
 
-.PHONY: setup-run setup-test setup-generate setup-vm
-setup-run setup-test setup-generate setup-vm: setup-%:
+.PHONY: setup-run setup-test setup-generate setup-vm setup-bench
+setup-run setup-test setup-generate setup-vm setup-bench: setup-%:
 	@scripts/setup.sh $*
 
 .PHONY: clean

@@ -21,6 +21,7 @@ type Record struct {
 	Environment *Environment `json:"environment,omitempty"`
 	Sample      *Sample      `json:"sample,omitempty"`
 	Micro       *Micro       `json:"micro,omitempty"`
+	Outcome     *Outcome     `json:"outcome,omitempty"`
 	Figure      *Figure      `json:"figure,omitempty"`
 	Summary     *Summary     `json:"summary,omitempty"`
 	End         *End         `json:"end,omitempty"`
@@ -54,6 +55,9 @@ func (r *Report) write(w io.Writer, summaries []Summary, failure string) error {
 	}
 	for i := range r.Micros {
 		records = append(records, Record{Micro: &r.Micros[i]})
+	}
+	for i := range r.Outcomes {
+		records = append(records, Record{Outcome: &r.Outcomes[i]})
 	}
 	for i := range r.Figures {
 		records = append(records, Record{Figure: &r.Figures[i]})
@@ -147,6 +151,12 @@ func (r *reader) line(b []byte) error {
 		}
 		r.report.Micros = append(r.report.Micros, *record.Micro)
 		return record.Micro.check()
+	case record.Outcome != nil:
+		if err := r.once(record.Outcome.Device+", "+record.Outcome.Tool, record.Outcome.Round); err != nil {
+			return err
+		}
+		r.report.Outcomes = append(r.report.Outcomes, *record.Outcome)
+		return record.Outcome.check()
 	case record.Figure != nil:
 		r.report.Figures = append(r.report.Figures, *record.Figure)
 		return errors.Join(checkName(record.Figure.Device), checkName(record.Figure.Name), checkName(record.Figure.Unit))
@@ -232,7 +242,7 @@ func (r *Report) save(name string, summaries []Summary) error {
 // saveFailed keeps what was measured until a run failed, if anything was. It returns
 // the error that the run failed with.
 func (r *Report) saveFailed(name string, failure error) error {
-	if name == "" || r == nil || len(r.Samples)+len(r.Micros) == 0 {
+	if name == "" || r == nil || len(r.Samples)+len(r.Micros)+len(r.Outcomes) == 0 {
 		return failure
 	}
 	return errors.Join(failure, writeFile(name, func(w io.Writer) error { return r.write(w, nil, failure.Error()) }))

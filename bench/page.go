@@ -62,6 +62,9 @@ func newSection(r NamedReport) section {
 		// All that is text in it is escaped.
 		s.Charts = append(s.Charts, template.HTML(c.svg(false)))
 	}
+	for _, c := range r.Report.distributions() {
+		s.Charts = append(s.Charts, template.HTML(c.svg(false)))
+	}
 	s.Summaries = r.Report.Summarize()
 	for _, all := range byUnit(r.Report.series("")) {
 		g := group{Unit: all[0].unit, Better: "less is better"}

@@ -19,6 +19,7 @@ type Report struct {
 	Environment Environment
 	Samples     []Sample
 	Micros      []Micro
+	Outcomes    []Outcome
 	Figures     []Figure
 }
 

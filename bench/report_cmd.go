@@ -39,9 +39,16 @@ func writeCharts(folder string, r *Report) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	for i, c := range r.charts() {
+	var drawn []string
+	for _, c := range r.charts() {
+		drawn = append(drawn, c.svg(true))
+	}
+	for _, c := range r.distributions() {
+		drawn = append(drawn, c.svg(true))
+	}
+	for i, svg := range drawn {
 		name := filepath.Join(folder, fmt.Sprintf("%s-%d.svg", r.Environment.fileName(), i+1))
-		if err := os.WriteFile(name, []byte(c.svg(true)+"\n"), 0o644); err != nil {
+		if err := os.WriteFile(name, []byte(svg+"\n"), 0o644); err != nil {
 			return err
 		}
 	}
@@ -50,7 +57,7 @@ func writeCharts(folder string, r *Report) error {
 
 // fileName is the command as a name, which a file cannot choose freely.
 func (e Environment) fileName() string {
-	for _, known := range []string{"quick", "rules", "flows", "micro", "tcp"} {
+	for _, known := range []string{"quick", "rules", "flows", "micro", "tools"} {
 		if e.Command == known {
 			return known
 		}

@@ -2,7 +2,10 @@
 
 package bench
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // series is one figure of one device over the rounds of a run: what two runs are
 // compared by.
@@ -25,7 +28,7 @@ const (
 // one of them, if that has a name: each value is a part of that one's of the same
 // round, and what has another unit is left out.
 func (r *Report) series(relativeTo string) []series {
-	all := append(r.rateSeries(), r.microSeries()...)
+	all := slices.Concat(r.rateSeries(), r.microSeries(), r.toolSeries())
 	if relativeTo == "" {
 		return all
 	}

@@ -77,7 +77,7 @@ static __always_inline void read_conn(struct bbr3_conn *c, struct tcp_sock *tp)
 	c->is_cwnd_limited = BPF_CORE_READ_BITFIELD(tp, is_cwnd_limited);
 	c->in_recovery = state >= TCP_CA_RECOVERY;
 	c->in_fast_recovery = state == TCP_CA_RECOVERY;
-	c->ecn_ok = tp->ecn_flags & TCP_ECN_OK;
+	c->ecn_ok = (tp->ecn_flags & (TCP_ECN_OK | TCP_ECN_MODE_ACCECN)) != 0;
 }
 
 /* What an event has decided. */

@@ -56,19 +56,21 @@ func (d *Dataplane) Monitor(perSecond uint32) (_ *Monitor, err error) {
 	if err := spec.Variables["monitor_most"].Set(max(1, perSecond/windows)); err != nil {
 		return nil, err
 	}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.maps == nil {
-		return nil, errors.New("the dataplane is closed")
+	running, _, _, err := d.snapshot()
+	if err != nil {
+		return nil, err
 	}
+	defer closeMaps(running)
+	d.mu.RLock()
 	m := &Monitor{pin: filepath.Join(d.cfg.PinPath, dirPrograms, hookIngress.program)}
+	d.mu.RUnlock()
 	if m.id, err = m.running(); err != nil {
 		return nil, err
 	}
 	shared := map[string]*ebpf.Map{}
 	for name := range spec.Maps {
-		if running := d.maps[name]; running != nil {
-			shared[name] = running
+		if same := running[name]; same != nil {
+			shared[name] = same
 		}
 	}
 	kernel, err := kernelTypes.Kernel()
@@ -82,7 +84,7 @@ func (d *Dataplane) Monitor(perSecond uint32) (_ *Monitor, err error) {
 		return nil, describeLoadError(err)
 	}
 	defer coll.Close()
-	if err := begin(coll.Maps["monitor_cpus"], d.maps[statsMap]); err != nil {
+	if err := begin(coll.Maps["monitor_cpus"], running[statsMap]); err != nil {
 		return nil, err
 	}
 	if m.events, err = ringbuf.NewReader(coll.Maps["monitor_events"]); err != nil {

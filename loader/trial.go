@@ -48,22 +48,16 @@ func NewTrial(cfg Config, running *Dataplane, addresses []netip.Addr) (_ *Trial,
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	var old map[string]*ebpf.Map
-	var status []InterfaceStatus
-	same := false
-	if running != nil {
-		running.mu.RLock()
-		defer running.mu.RUnlock()
-		if old = running.maps; old == nil {
-			return nil, errors.New("the dataplane is closed")
-		}
-		status = running.interfaces
-		identity, err := identityOf(cfg.Policy)
-		if err != nil {
-			return nil, err
-		}
-		same = identity == running.identity
+	old, status, identity, err := running.snapshot()
+	if err != nil {
+		return nil, err
 	}
+	defer closeMaps(old)
+	wanted, err := identityOf(cfg.Policy)
+	if err != nil {
+		return nil, err
+	}
+	same := running != nil && identity == wanted
 	flows, err := flowsOf(old, addresses)
 	if err != nil {
 		return nil, err
@@ -107,6 +101,28 @@ func NewTrial(cfg Config, running *Dataplane, addresses []netip.Addr) (_ *Trial,
 		return t, cfg.CarryAll(t.loaded.maps, old)
 	}
 	return t, nil
+}
+
+// snapshot returns what a dataplane has, if there is one, as descriptors that the caller
+// closes: loading takes too long to keep others from its lock.
+func (d *Dataplane) snapshot() (_ map[string]*ebpf.Map, _ []InterfaceStatus, _ [32]byte, err error) {
+	if d == nil {
+		return nil, nil, [32]byte{}, nil
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.maps == nil {
+		return nil, nil, d.identity, errors.New("the dataplane is closed")
+	}
+	clones := make(map[string]*ebpf.Map, len(d.maps))
+	for name, m := range d.maps {
+		if clones[name], err = m.Clone(); err != nil {
+			delete(clones, name)
+			closeMaps(clones)
+			return nil, nil, d.identity, fmt.Errorf("map %s: %w", name, err)
+		}
+	}
+	return clones, slices.Clone(d.interfaces), d.identity, nil
 }
 
 // Close lets go of all of it.

@@ -3,12 +3,13 @@
 #
 # Installs what l2d needs on Debian 12 or 13, as root.
 #
-#   scripts/setup.sh [run] [test] [generate] [vm]     (without a word: all of them)
+#   scripts/setup.sh [run] [test] [generate] [vm] [bench]     (without a word: all but the last)
 #
 #   run       what the demo runs: Go, nftables, iproute2, iperf3, ...
 #   test      what `make test` and `make lint` need on top of it
 #   generate  clang 19 and the headers that rebuild the eBPF objects
 #   vm        what builds and runs the virtual machines of `make test-vm`
+#   bench     the tools of `make bench-tools`; netperf is in Debian's section non-free
 #
 # It changes nothing and asks no server when everything is there. Services that
 # packages bring along are neither started nor enabled.
@@ -29,6 +30,7 @@ kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server pdns_recursor:pdns-recurso
 dhclient:isc-dhcp-client dnsmasq:dnsmasq-base radvd:radvd
 /etc/ssl/certs/ca-certificates.crt:ca-certificates'
 TEST='hostapd:hostapd wpa_supplicant:wpasupplicant promtool:prometheus tmux:tmux mandoc:mandoc zsh:zsh fish:fish
+nix-instantiate:nix-bin
 clang-format-19:clang-format-19 bpftool:bpftool gcc:gcc tshark:tshark
 /usr/include/stdlib.h:libc6-dev clang-19:clang-19
 /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev
@@ -37,6 +39,7 @@ GENERATE='clang-19:clang-19 llvm-strip-19:llvm-19 bpftool:bpftool
 /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev'
 VM='make:make qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs depmod:kmod xz:xz-utils zstd:zstd
 /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring'
+BENCH='iperf:iperf fping:fping irtt:irtt dnsperf:dnsperf wrk:wrk flent:flent'
 
 say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -102,6 +105,28 @@ apt_install() {
 	done
 }
 
+# install_netperf takes netperf out of the section non-free, which is not added to
+# the machine's sources for it.
+install_netperf() {
+	have netperf && return 0
+	# shellcheck disable=SC1091
+	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	tmp=$(mktemp -d)
+	trap 'rm -rf "$tmp"' EXIT INT TERM
+	mkdir -p "$tmp/lists/partial" "$tmp/cache/archives/partial"
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $release" "Created-By: Packages" 2>/dev/null | head -n 1)
+	echo "deb ${mirror:-http://deb.debian.org/debian} $release main non-free" >"$tmp/sources.list"
+	set -- -q -o Dir::Etc::sourcelist="$tmp/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+		-o Dir::State::lists="$tmp/lists" -o Dir::Cache="$tmp/cache"
+	apt-get "$@" update >&2
+	(cd "$tmp" && apt-get "$@" download netperf >&2)
+	# Unpacked and not set up: its service is not wanted.
+	dpkg -x "$tmp"/netperf_*.deb "$tmp/netperf"
+	install -m 755 "$tmp/netperf/usr/bin/netperf" "$tmp/netperf/usr/bin/netserver" /usr/local/bin/
+	rm -rf "$tmp"
+	trap - EXIT INT TERM
+}
+
 # services_there prints which of SERVICES exist.
 services_there() {
 	[ -d /run/systemd/system ] || return 0
@@ -163,12 +188,14 @@ for group; do
 	test) want="$want $RUN $TEST" ;;
 	generate) want="$want $GENERATE" ;;
 	vm) want="$want $VM" ;;
-	*) die "unknown: $group; want run, test, generate or vm" ;;
+	bench) want="$want $RUN $BENCH" netperf=yes ;;
+	*) die "unknown: $group; want run, test, generate, vm or bench" ;;
 	esac
 done
 
 before=$(services_there)
 apt_install "$(missing "$want" | tr '\n' ' ' | sed 's/ $//')"
+[ "${netperf:-}" != yes ] || install_netperf || say "no netperf: bench-tools leaves it out, and flent"
 go_works || install_go
 go_works || die "Go $GO_LEAST or newer does not run"
 check_kernel

@@ -67,7 +67,8 @@ static __always_inline void set_pacing_rate(struct bbr3 *b, __u32 gain)
 
 	if (!b->has_rtt && b->c.srtt)
 		init_pacing_rate(b);
-	if (b->full_bw_reached || rate > b->c.pacing_rate)
+	/* None would be no pacing at all. */
+	if (rate && (b->full_bw_reached || rate > b->c.pacing_rate))
 		b->c.pacing_rate = rate;
 }
 

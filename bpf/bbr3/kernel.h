@@ -18,7 +18,9 @@
 #define SK_PACING_NEEDED 1
 #define FLAG_ECE \
 	0x40 /* of an ACK, net/ipv4/tcp_input.c: in no type information */
-#define TCP_ECN_OK 1
+/* Of ecn_flags; the second since there is AccECN. */
+#define TCP_ECN_OK 0x01
+#define TCP_ECN_MODE_ACCECN 0x10
 #define TCPCB_LOST 0x04
 #define GSO_MAX 65536 /* bytes of a burst that an ACK can have a part of */
 #define SMALLEST_SKB \

@@ -71,20 +71,26 @@ static __always_inline void update_latest(struct bbr3 *b)
 	}
 }
 
+/* What may be in flight before a round's congestion: all, or what an earlier round has
+ * left. A timeout's window of one packet says nothing of the path.
+ */
+static __always_inline __u32 inflight_before(const struct bbr3 *b)
+{
+	if (b->inflight_shortterm != NO_INFLIGHT)
+		return b->inflight_shortterm;
+	return b->c.in_recovery ? max(b->c.cwnd, b->prior_cwnd) : b->c.cwnd;
+}
+
 /* InitLowerBounds, LossLowerBounds, and what marks do */
 static __always_inline void lower_bounds(struct bbr3 *b)
 {
-	__u32 inflight = b->inflight_shortterm == NO_INFLIGHT ?
-				 b->c.cwnd :
-				 b->inflight_shortterm;
+	__u32 inflight = inflight_before(b);
+	__u64 bw = b->bw_shortterm == NO_BW ? max_bw(b) : b->bw_shortterm;
 
 	b->inflight_shortterm = inflight;
 	if (b->loss_in_round || !ecn_scales(b)) {
-		if (b->bw_shortterm == NO_BW)
-			b->bw_shortterm = max_bw(b);
 		b->bw_shortterm =
-			max(b->bw_latest,
-			    b->bw_shortterm / PER_MILLE * bbr3_tuning.beta);
+			max(b->bw_latest, bw * bbr3_tuning.beta / PER_MILLE);
 		b->inflight_shortterm =
 			max(b->inflight_latest,
 			    per_mille(inflight, bbr3_tuning.beta));

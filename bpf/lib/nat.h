@@ -399,6 +399,15 @@ taken:
 	return 0;
 }
 
+/* Whether the ruleset has NAT chains: without, the kernel gives no flow another
+ * port.
+ */
+static __always_inline int nat_is_there(const struct pkt *p)
+{
+	return policy_nat &
+	       (p->nfproto == NFPROTO_IPV4 ? NAT_CHAINS4 : NAT_CHAINS6);
+}
+
 /*
  * Takes a source for the flow that s->rkey is the reply key of: as it is, if the
  * range and the other flows allow it, or with an address of the range, or with
@@ -420,7 +429,7 @@ static __noinline int nat_source(struct pkt *p, struct nat_search *s)
 		if (keep && !nat_take(&s->rkey, s->now))
 			return 0;
 	}
-	if (!nat_has_ports(p))
+	if (!nat_has_ports(p) || !nat_is_there(p))
 		return STAT_DROP_FLOW_CLASH;
 	if (keep)
 		count(STAT_NAT_COLLISION);

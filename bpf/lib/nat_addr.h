@@ -66,7 +66,7 @@ static __always_inline __u32 hash_addr(const __u32 *k, __u32 initval)
 	return (c ^ b) - rotate(b, 24);
 }
 
-/* The NAT_* that statements of the ruleset can ask for. */
+/* The NAT_* that statements of the ruleset can ask for, and NAT_CHAINS*. */
 volatile const __u32 policy_nat = ~0U;
 
 /* A prefix, and the host's bits of the packet's address: both ends become the

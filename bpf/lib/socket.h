@@ -4,6 +4,9 @@
 #include "common.h"
 #include "kernel.h"
 #include "types.h"
+#if !CTX_XDP
+#include "ours.h"
+#endif
 
 /* What rules ask of the socket that a packet of the host's own is from. */
 
@@ -79,6 +82,16 @@ static __always_inline struct sock *full_socket(struct ctx_buff *ctx)
 		return NULL;
 	return sk;
 }
+
+/* The stack sends its ICMP errors, and no resets, by a socket without an owner and
+ * of class 0.
+ */
+static __always_inline int is_icmp_answer(struct ctx_buff *ctx,
+					  const struct pkt *p)
+{
+	return (p->l4proto == IPPROTO_ICMP || p->l4proto == IPPROTO_ICMPV6) &&
+	       answer_mark(ctx);
+}
 #endif
 
 /*
@@ -94,6 +107,11 @@ __noinline int nft_socket(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 	if (!p)
 		return 0;
 	sk = full_socket(ctx);
+	if (!sk && (question & SOCKET_PROPERTY) == SOCKET_CLASSID &&
+	    is_icmp_answer(ctx, p)) {
+		*(__u32 *)ANSWER(p, question) = 0;
+		return 1;
+	}
 	if (!sk)
 		return 0;
 	if ((question & SOCKET_PROPERTY) == SOCKET_CLASSID) {

@@ -119,6 +119,9 @@ struct th_words {
 #define NAT_PERSISTENT (1U << 3)
 #define NAT_RANDOM (1U << 2 | 1U << 4) /* random, fully-random: any of them */
 #define NAT_PREFIX (1U << 6)
+/* In policy_nat only: there are NAT chains for the family. */
+#define NAT_CHAINS4 (1U << 27)
+#define NAT_CHAINS6 (1U << 28)
 #define NAT_REDIRECT (1U << 29)
 #define NAT_MASQUERADE (1U << 30)
 #define NAT_STATEMENT (1U << 31) /* always there */

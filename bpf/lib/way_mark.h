@@ -6,22 +6,10 @@
 #include "half_way.h"
 #include "maps.h"
 #include "marks.h"
+#include "ours.h"
 #include "types.h"
 
 /* What the mark of marks.h says at egress, and whether it is one. */
-
-/*
- * What the ingress program wrote. A packet keeps its tc_index on the way from
- * another namespace, where anyone's program may have written it; by a managed
- * interface it came through ours.
- */
-static __always_inline int is_ours(struct __sk_buff *skb)
-{
-	__u32 ifindex = skb->ingress_ifindex;
-	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
-
-	return iface && iface->flags & IFACE_MANAGED;
-}
 
 /* The router's own packet that was sent another way mostly has its socket: on
  * the way from another namespace it would have lost it.
@@ -50,19 +38,4 @@ static __always_inline int is_half_done(struct __sk_buff *skb)
 {
 	return (mark_of(skb) & ~HALF_WAY_SLOTS_MASK) == TC_INDEX_SNAT &&
 	       is_ours(skb);
-}
-
-/* The mark of an answer of the router's, or 0. */
-static __always_inline __u32 answer_mark(struct __sk_buff *skb)
-{
-	__u32 mark = mark_of(skb);
-
-	switch (answer_kind(mark)) {
-	case TC_INDEX_ANSWER:
-	case TC_INDEX_ANSWER_RELATED:
-	case TC_INDEX_ANSWER_FIRST:
-	case TC_INDEX_ANSWER_LATE:
-		return is_ours(skb) ? mark : 0;
-	}
-	return 0;
 }

@@ -44,6 +44,7 @@ type cli struct {
 	Top       topCmd       `cmd:"" help:"Show what goes through: interfaces, CPUs, drops, hosts, flows, queues."`
 	Doctor    doctorCmd    `cmd:"" help:"Look at the host, and say what is not as it should be and what to do about it. Changes nothing."`
 	Explain   explainCmd   `cmd:"" help:"Say what becomes of a packet, and why. Changes nothing."`
+	Maps      mapsCmd      `cmd:"" help:"Show the pinned maps, what each is, and what it takes."`
 	Monitor   monitorCmd   `cmd:"" help:"Show packets that are dropped, and why, while it happens."`
 	Flows     flowsCmd     `cmd:"" help:"List and delete tracked flows."`
 	Rules     rulesCmd     `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`
@@ -54,8 +55,10 @@ type cli struct {
 	Confirm   confirmCmd   `cmd:"" help:"Keep a change of the host that waits for this."`
 	Rollback  rollbackCmd  `cmd:"" help:"Undo a change of the host that waits for its confirmation, or go back to a revision."`
 	Revisions revisionsCmd `cmd:"" help:"List what was applied to the host, or show one and how it differs."`
+	Stations  stationsCmd  `cmd:"" help:"Show radios with their stations, or what happens to them."`
 	Qdisc     qdiscCmd     `cmd:"" help:"Show the qdiscs of interfaces with what they have counted."`
 	Services  servicesCmd  `cmd:"" help:"Show and restart the daemons around the dataplane."`
+	LLM       llmCmd       `cmd:"" name:"llm" help:"Ask the language model."`
 	Leases    leasesCmd    `cmd:"" help:"List who has which address from the DHCP servers."`
 	DNS       dnsCmd       `cmd:"" name:"dns" help:"Look into the recursor."`
 	Reload    reloadCmd    `cmd:"" help:"Have the daemon read its files again. Bad files change nothing."`
@@ -63,6 +66,7 @@ type cli struct {
 	Detach    detachCmd    `cmd:"" help:"Load the ruleset into nftables and remove the dataplane."`
 	Lab       LabCmd       `cmd:"" help:"Try it: a router and its surroundings as network namespaces."`
 
+	Schema     schemaCmd     `cmd:"" help:"Print a JSON Schema of the configuration, for editors."`
 	Completion completionCmd `cmd:"" help:"Print a script that completes commands in a shell: source <(l2ctl completion bash)"`
 	Complete   completeCmd   `cmd:"" hidden:"" passthrough:""`
 	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page."`

@@ -71,7 +71,7 @@ func TestComplete(t *testing.T) {
 		words []string
 		want  string // words, separated by spaces
 	}{
-		{[]string{"sta"}, "status"},
+		{[]string{"sta"}, "stations status"},
 		{[]string{"compl"}, "completion"}, // and not what is hidden
 		{[]string{"flows", ""}, "list delete events stats"},
 		{[]string{"flows", "--count", "ev"}, "events"},

@@ -69,6 +69,7 @@ func printServices(e *env, list []service.Status) error {
 
 type servicesRestartCmd struct {
 	Name string `arg:"" help:"The service."`
+	doneJSON
 }
 
 // Run implements the command.
@@ -76,8 +77,7 @@ func (c *servicesRestartCmd) Run(e *env) error {
 	if err := e.client.RestartService(e.ctx, c.Name); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(e.out, "%s was started again, and is well.\n", c.Name)
-	return err
+	return c.say(e, "%s was started again, and is well.\n", c.Name)
 }
 
 type servicesLogsCmd struct {

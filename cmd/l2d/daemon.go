@@ -22,6 +22,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/names"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
@@ -59,7 +60,10 @@ type daemon struct {
 	names     *names.Book
 	host      hostState
 	services  *service.Manager
+	stations  hostapd.Hub // what happens to them
 
+	// explaining is held by the one packet that is explained.
+	explaining sync.Mutex
 	// monitors counts those who watch packets; ending ends for them when end is called.
 	monitors atomic.Int32
 	ending   context.Context
@@ -253,6 +257,8 @@ func fixed(running, cfg *config.Config) error {
 		{"dataplane.pin_path", running.Dataplane.PinPath, cfg.Dataplane.PinPath},
 		{"host.state_dir", running.Host.StateDir, cfg.Host.StateDir},
 		{"control.socket", running.Control.Socket, cfg.Control.Socket},
+		{"control.listen", running.Control.Listen, cfg.Control.Listen},
+		{"control.token", secretText(running.Control.Token), secretText(cfg.Control.Token)},
 		{"metrics.listen", running.Metrics.Listen, cfg.Metrics.Listen},
 		{"metrics.rules", fmt.Sprint(running.Metrics.Rules), fmt.Sprint(cfg.Metrics.Rules)},
 		{"log.format", running.Log.Format, cfg.Log.Format},

@@ -12,6 +12,9 @@ import (
 
 // Explain implements api.Service.
 func (d *daemon) Explain(ctx context.Context, r explain.Request) (*explain.Explanation, error) {
+	// Each loads programs: one after the other.
+	d.explaining.Lock()
+	defer d.explaining.Unlock()
 	plan, dp := d.state()
 	if dp == nil {
 		return nil, errDetached

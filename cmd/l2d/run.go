@@ -57,6 +57,7 @@ func run(ctx context.Context, opt options) error {
 	defer d.close()
 	defer d.services.Close()
 	go d.startServices(ctx)
+	go d.followStations(ctx)
 
 	srv := api.Server(d, slog.Default())
 	go func() {
@@ -66,6 +67,7 @@ func run(ctx context.Context, opt options) error {
 	}()
 	defer func() {
 		d.flows.Close() // those who listen do not end by themselves
+		d.stations.Close()
 		d.end()
 		ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 		defer cancel()
@@ -77,11 +79,16 @@ func run(ctx context.Context, opt options) error {
 		if err := metrics.Serve(ctx, cfg.Metrics.Listen, d, metrics.Options{
 			Rules: cfg.Metrics.Rules, Collectors: []prometheus.Collector{
 				metrics.NewServiceCollector(d, slog.Default()), metrics.NewBBR3Collector(hostkinds.BBR3, slog.Default()),
+				metrics.NewWiFiCollector(d, slog.Default()),
 				metrics.NewClientCollector(d),
 			},
 		}, slog.Default()); err != nil {
 			return err
 		}
+	}
+
+	if err := d.serveWeb(ctx, cfg); err != nil {
+		return err
 	}
 
 	go d.followLinks(ctx)

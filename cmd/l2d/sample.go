@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -17,6 +18,15 @@ const talkersKept = time.Minute
 
 // Sample implements api.Service.
 func (d *daemon) Sample(ctx context.Context) (*observe.Sample, error) {
+	s, err := d.Quick(ctx)
+	if err == nil && s.Attached {
+		s.Hosts, s.Talkers, err = d.talkers.Top(s.Time)
+	}
+	return s, err
+}
+
+// Quick implements web.Source: it is Sample without hosts and flows.
+func (d *daemon) Quick(ctx context.Context) (*observe.Sample, error) {
 	st, err := d.Status(ctx)
 	if err != nil {
 		return nil, err
@@ -24,9 +34,6 @@ func (d *daemon) Sample(ctx context.Context) (*observe.Sample, error) {
 	s := &observe.Sample{Time: time.Now()}
 	if st.Attached {
 		if s, err = observe.Collect(&st.Dataplane); err != nil {
-			return nil, err
-		}
-		if s.Hosts, s.Talkers, err = d.talkers.Top(s.Time); err != nil {
 			return nil, err
 		}
 	}
@@ -41,7 +48,7 @@ func (d *daemon) Sample(ctx context.Context) (*observe.Sample, error) {
 			state = "not well"
 			s.Problems = append(s.Problems, v.Name+": "+v.Error)
 		}
-		s.Services = append(s.Services, observe.Service{Name: v.Name, State: state, Text: v.Error})
+		s.Services = append(s.Services, observe.Service{Name: v.Name, State: state, Text: cmp.Or(v.Error, v.Detail)})
 	}
 	return s, nil
 }
@@ -64,9 +71,6 @@ func problems(st *api.Status) (list []string) {
 		if h.Pending != nil {
 			list = append(list, "a change of the host waits for its confirmation: "+h.Pending.ID)
 		}
-	}
-	if len(st.Waiting) > 0 {
-		list = append(list, fmt.Sprintf("interfaces that are not there: %v", st.Waiting))
 	}
 	return list
 }

@@ -4,22 +4,32 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 
+	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/daemons"
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
+	"github.com/randomizedcoder/l2d/pkg/llama"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
-// newServices returns the manager of the services. Their files are beside the run directory, which is
-// for root alone: not all of them are root.
-func newServices(c *config.Config) *service.Manager {
-	return service.New(daemons.All(), serviceDirs(c), c.Host.StateDir, slog.Default())
-}
-
+// serviceDirs are those of the services' files, beside the run directory, which is for root
+// alone: not all of them are root.
 func serviceDirs(c *config.Config) service.Dirs {
 	return service.Dirs{Run: c.Control.RunDir() + "-services"}
+}
+
+// newServices returns the manager of the services.
+func newServices(c *config.Config) *service.Manager {
+	if err := hostapd.RemoveSockets(serviceDirs(c)); err != nil {
+		slog.Warn("sockets of an earlier daemon are left", "err", err)
+	}
+	return service.New(daemons.All(), serviceDirs(c), c.Host.StateDir, slog.Default())
 }
 
 // startServices brings the services into the declared state, each by itself: what is wrong with
@@ -68,4 +78,18 @@ func (d *daemon) ServiceLogs(ctx context.Context, name string, lines int) ([]str
 // ServiceConfig implements api.Service.
 func (d *daemon) ServiceConfig(ctx context.Context, name string) (service.Shown, error) {
 	return d.services.Show(ctx, name)
+}
+
+// AskLLM implements api.Service.
+func (d *daemon) AskLLM(ctx context.Context, instance, question string, tokens int) (llama.Answer, error) {
+	list := d.services.UnitsOf(llama.Name)
+	for _, u := range list {
+		if instance == "" || u.Name == llama.UnitName(instance) {
+			return llama.Ask(ctx, u, question, tokens)
+		}
+	}
+	if len(list) == 0 {
+		return llama.Answer{}, api.BadInput(errors.New("services.llama has no instance that runs"))
+	}
+	return llama.Answer{}, fmt.Errorf("instance %s: %w", instance, fs.ErrNotExist)
 }

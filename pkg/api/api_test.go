@@ -22,7 +22,9 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/explain"
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/kea"
+	"github.com/randomizedcoder/l2d/pkg/llama"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/recursor"
@@ -159,6 +161,15 @@ func (m *memory) DNSFlush(_ context.Context, name string) (string, error) {
 func (m *memory) Services(context.Context) ([]service.Status, error) {
 	return nil, m.note("services")
 }
+func (m *memory) Stations(context.Context) ([]hostapd.Report, error) {
+	return nil, m.note("stations")
+}
+func (m *memory) StationEvents(_ context.Context, ready func() error, yield func(hostapd.Event) error) error {
+	if err := m.note("station events"); err != nil {
+		return err
+	}
+	return errors.Join(ready(), yield(hostapd.Event{Interface: "wlan0", Name: hostapd.StationConnected, MAC: "02:00:00:00:00:01"}))
+}
 func (m *memory) RestartService(_ context.Context, name string) error {
 	return m.note("restart %s", name)
 }
@@ -167,6 +178,9 @@ func (m *memory) ServiceLogs(_ context.Context, name string, lines int) ([]strin
 }
 func (m *memory) ServiceConfig(_ context.Context, name string) (service.Shown, error) {
 	return service.Shown{Name: name}, m.note("config %s", name)
+}
+func (m *memory) AskLLM(_ context.Context, instance, question string, tokens int) (llama.Answer, error) {
+	return llama.Answer{Text: "42"}, m.note("ask %s %q %d", instance, question, tokens)
 }
 func (m *memory) Reload(context.Context) (Reloaded, error) {
 	return Reloaded{Changed: true, Rules: 9, Took: time.Second}, m.note("reload")
@@ -216,9 +230,16 @@ func TestCalls(t *testing.T) {
 		{func() (any, error) { return c.DNSTop(ctx, "bogus-queries") }, "top bogus-queries", []recursor.Share{{Percent: 50, Name: "a.b"}}},
 		{func() (any, error) { return c.DNSFlush(ctx, "a.b") }, "flush a.b", Flushed{"wiped"}},
 		{func() (any, error) { return c.Services(ctx) }, "services", []service.Status{}},
+		{func() (any, error) { return c.Stations(ctx) }, "stations", []hostapd.Report{}},
+		{func() (any, error) {
+			var got []hostapd.Event
+			err := c.StationEvents(ctx, func(e hostapd.Event) error { got = append(got, e); return nil })
+			return got, err
+		}, "station events", []hostapd.Event{{Interface: "wlan0", Name: hostapd.StationConnected, MAC: "02:00:00:00:00:01"}}},
 		{func() (any, error) { return nil, c.RestartService(ctx, "../a b") }, "restart ../a b", nil},
 		{func() (any, error) { return c.ServiceLogs(ctx, "radvd", 7) }, "logs radvd 7", []string{"a line"}},
 		{func() (any, error) { return c.ServiceConfig(ctx, "radvd") }, "config radvd", service.Shown{Name: "radvd"}},
+		{func() (any, error) { return c.AskLLM(ctx, "qwen", "a & b?", 9) }, `ask qwen "a & b?" 9`, llama.Answer{Text: "42"}},
 		{func() (any, error) { return c.Reload(ctx) }, "reload", Reloaded{true, 9, time.Second}},
 		{func() (any, error) { return c.Detach(ctx, true) }, "detach true", Detached{true}},
 		{func() (any, error) { return c.Detach(ctx, false) }, "detach false", Detached{false}},

@@ -88,6 +88,7 @@ func handler(s Service, log *slog.Logger) http.Handler {
 	})
 
 	serviceActions(s, handle)
+	stationActions(s, log, mux, handle)
 	clientActions(s, handle)
 
 	handle("POST /v1/reload", func(r *http.Request) (any, error) { return s.Reload(r.Context()) })

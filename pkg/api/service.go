@@ -25,6 +25,7 @@ type SetName struct {
 // is fs.ErrNotExist.
 type Service interface {
 	Services
+	Stations
 	Clients
 
 	Status(ctx context.Context) (Status, error)

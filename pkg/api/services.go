@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/randomizedcoder/l2d/pkg/llama"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
@@ -20,7 +21,16 @@ type Services interface {
 	// ServiceLogs returns the last lines, the oldest first.
 	ServiceLogs(ctx context.Context, name string, lines int) ([]string, error)
 	ServiceConfig(ctx context.Context, name string) (service.Shown, error)
+	// AskLLM has an instance of services.llama answer with so many tokens at most; an empty name is
+	// the first one.
+	AskLLM(ctx context.Context, instance, question string, tokens int) (llama.Answer, error)
 }
+
+// Bounds of questions: bytes and tokens.
+const (
+	maxQuestion = 64 << 10
+	maxTokens   = 4096
+)
 
 // maxLogLines is more than are kept of a service without systemd.
 const maxLogLines = 10000
@@ -40,6 +50,17 @@ func serviceActions(s Services, handle func(pattern string, do action)) {
 	})
 	handle("GET "+one+"/config", func(r *http.Request) (any, error) {
 		return s.ServiceConfig(r.Context(), r.PathValue("name"))
+	})
+	handle("POST /v1/llm/ask", func(r *http.Request) (any, error) {
+		q := r.URL.Query()
+		n, err := strconv.Atoi(q.Get("tokens"))
+		if err != nil || n < 1 || n > maxTokens {
+			return nil, BadInput(fmt.Errorf("tokens %q: want a number from 1 to %d", q.Get("tokens"), maxTokens))
+		}
+		if question := q.Get("question"); question == "" || len(question) > maxQuestion {
+			return nil, BadInput(fmt.Errorf("a question of %d bytes: want 1 to %d", len(question), maxQuestion))
+		}
+		return s.AskLLM(r.Context(), q.Get("instance"), q.Get("question"), n)
 	})
 	handle("GET "+one+"/logs", func(r *http.Request) (any, error) {
 		lines := 50
@@ -75,6 +96,13 @@ func (c *Client) ServiceLogs(ctx context.Context, name string, lines int) ([]str
 func (c *Client) ServiceConfig(ctx context.Context, name string) (service.Shown, error) {
 	var s service.Shown
 	return s, c.call(ctx, http.MethodGet, servicePath(name)+"/config", nil, &s)
+}
+
+// AskLLM has an instance of the language model's server answer.
+func (c *Client) AskLLM(ctx context.Context, instance, question string, tokens int) (llama.Answer, error) {
+	var a llama.Answer
+	q := url.Values{"instance": {instance}, "question": {question}, "tokens": {strconv.Itoa(tokens)}}
+	return a, c.call(ctx, http.MethodPost, "/v1/llm/ask", q, &a)
 }
 
 func servicePath(name string) string { return "/v1/services/" + url.PathEscape(name) }

@@ -265,6 +265,22 @@ func TestSubPacketBDP(t *testing.T) {
 	}
 }
 
+// Beyond the draft's: a round with losses leaves a share of the bounds, of a slow path's, too.
+// A timeout takes the window to one packet, and not what the path is taken for.
+func TestLowerBounds(t *testing.T) {
+	m := newMachine(t, Settings{})
+	m.b.C.Mss, m.b.C.CwndClamp, m.b.C.MaxPacingRate, m.b.C.Now = mss, noInflight, ^uint64(0), second
+	m.event(simInit)
+	m.b.State, m.b.FullBwReached, m.b.LossInRound, m.b.MinRtt, m.b.MaxBw[1] = probeRTT, 1, 1, 50*millisecond, 2000
+	m.b.C.Cwnd, m.b.C.InRecovery, m.b.PriorCwnd = 1, 1, 100
+	m.b.BwShortterm, m.b.C.Delivered = 900, 1
+	m.b.Rs.Interval, m.b.Rs.NewlyAcked, m.b.Rs.Rtt = second, 1, -1
+	m.event(simAck)
+	if m.b.BwShortterm != 630 || m.b.InflightShortterm != 70 {
+		t.Errorf("bw %d, want 630, inflight %d, want 70", m.b.BwShortterm, m.b.InflightShortterm)
+	}
+}
+
 func TestTenTimesTheBandwidth(t *testing.T) {
 	c := connect(t, usual(), Settings{})
 	// An upper bound from loss, so that probing has to raise it.

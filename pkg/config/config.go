@@ -154,6 +154,10 @@ type Control struct {
 	// Socket is the path of a unix socket. Its directory and the socket are
 	// made accessible to root alone.
 	Socket string `json:"socket"`
+	// Listen is the IP address and TCP port of the page, or empty for none.
+	Listen string `json:"listen"`
+	// Token opens the page.
+	Token *Secret `json:"token,omitempty"`
 }
 
 // RunDir is the directory of the socket: where what has to outlive the daemon,

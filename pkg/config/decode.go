@@ -22,6 +22,8 @@ import (
 type decoder struct {
 	file string
 	errs List
+	// describes has values not read, but what they may be found out.
+	describes bool
 	// needCPUs are values that mean dataplane.cpus.
 	needCPUs []node
 	// withSlice are the services, which may be in a slice.
@@ -31,6 +33,9 @@ type decoder struct {
 }
 
 func (d *decoder) add(e Error) {
+	if d.describes {
+		return
+	}
 	e.File = d.file
 	d.errs = append(d.errs, e)
 }
@@ -256,11 +261,21 @@ var scopes = map[flow.Dependence]string{
 }
 
 func (d *decoder) control(v node, c *Control) {
+	var listen node
+	before := len(d.errs)
 	v.mapping(map[string]field{
 		"socket": func(v node) {
 			v.str(&c.Socket, "an absolute path of at most 107 bytes, such as "+DefaultSocket, isSocketPath)
 		},
+		"listen": func(v node) {
+			listen = v
+			v.str(&c.Listen, `an IP address and a port, such as 127.0.0.1:9466 or 192.168.1.1:9466, or "" for no page`, isListen)
+		},
+		"token": func(v node) { v.secret(&c.Token) },
 	})
+	if c.Listen != "" && c.Token == nil && len(d.errs) == before {
+		listen.failf("nothing keeps others out", "control.token, too: the path of a file that has a token of at least 16 characters")
+	}
 }
 
 func (d *decoder) metrics(v node, c *Metrics) {

@@ -39,6 +39,7 @@ type node struct {
 	d   *decoder
 	n   ast.Node
 	key string
+	to  *schema // what is found out of it, if the decoder describes
 }
 
 // field reads the value of one key.
@@ -48,6 +49,14 @@ type field func(node)
 func (v node) fail(want string) { v.failf("", want) }
 
 func (v node) failf(problem, want string) {
+	if v.d.describes {
+		v.to.told = true
+		v.to.scalar(v)
+		if problem == "" {
+			v.to.say(want)
+		}
+		return
+	}
 	at := positionOf(v.n)
 	v.d.add(Error{Line: at.line, Column: at.column, Key: v.key, Value: v.text(), Problem: problem, Want: want})
 }
@@ -74,6 +83,13 @@ func (v node) text() string {
 
 // mapping reads a mapping whose keys are those of fields and no others.
 func (v node) mapping(fields map[string]field) bool {
+	if v.d.describes {
+		v.to.told = true
+		if v.is("object") {
+			v.to.mapping(v.d, fields)
+		}
+		return false
+	}
 	return v.entries("the keys "+keys(fields), func(name, value node) {
 		read, ok := fields[name.text()]
 		if !ok {
@@ -101,6 +117,13 @@ func (v node) given(name node) bool {
 // entries reads a mapping with what is described, giving each entry to read: its
 // name, and its value, which may be missing.
 func (v node) entries(what string, read func(name, value node)) bool {
+	if v.d.describes {
+		v.to.told = true
+		if v.is("object") {
+			v.to.entries(v.d, read)
+		}
+		return false
+	}
 	var entries []*ast.MappingValueNode
 	switch n := v.n.(type) {
 	case *ast.MappingNode:
@@ -125,8 +148,8 @@ func (v node) entries(what string, read func(name, value node)) bool {
 			continue
 		}
 		seen[name] = at
-		if value, ok := v.d.resolve(node{v.d, e.Value, path}); ok {
-			read(node{v.d, e.Key, v.key}, value)
+		if value, ok := v.d.resolve(node{d: v.d, n: e.Value, key: path}); ok {
+			read(node{d: v.d, n: e.Key, key: v.key}, value)
 		}
 	}
 	return true
@@ -158,12 +181,20 @@ func (d *decoder) resolve(v node) (_ node, ok bool) {
 // list reads a list, giving each element to read.
 func (v node) list(what string, read func(int, node)) bool {
 	s, ok := v.n.(*ast.SequenceNode)
+	if v.d.describes {
+		v.to.told = true
+		if ok {
+			v.to.types["array"] = true
+			v.to.items = v.d.describe(func(v node) { read(0, v) })
+		}
+		return ok
+	}
 	if !ok {
 		v.fail("a list of " + what)
 		return false
 	}
 	for i, e := range s.Values {
-		if value, ok := v.d.resolve(node{v.d, e, fmt.Sprintf("%s[%d]", v.key, i)}); ok {
+		if value, ok := v.d.resolve(node{d: v.d, n: e, key: fmt.Sprintf("%s[%d]", v.key, i)}); ok {
 			read(i, value)
 		}
 	}
@@ -173,6 +204,12 @@ func (v node) list(what string, read func(int, node)) bool {
 // str reads a text that accept, which says what it wants, agrees with.
 func (v node) str(dst *string, want string, accept func(string) bool) {
 	s, ok := v.n.(*ast.StringNode)
+	if v.d.describes {
+		v.to.told = true
+		v.to.types["string"] = true
+		v.to.say(want)
+		return
+	}
 	if !ok || !accept(s.Value) {
 		v.fail(want)
 		return
@@ -182,6 +219,11 @@ func (v node) str(dst *string, want string, accept func(string) bool) {
 
 // oneOf reads one of a few words.
 func (v node) oneOf(dst *string, words ...string) {
+	if v.d.describes {
+		v.to.told = true
+		v.to.types["string"], v.to.words = true, words
+		return
+	}
 	want := strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
 	v.str(dst, want, func(s string) bool {
 		for _, w := range words {
@@ -195,6 +237,11 @@ func (v node) oneOf(dst *string, words ...string) {
 
 // boolean reads true or false.
 func (v node) boolean(dst *bool) {
+	if v.d.describes {
+		v.to.told = true
+		v.to.types["boolean"] = true
+		return
+	}
 	b, ok := v.n.(*ast.BoolNode)
 	if !ok || (b.Token.Value != "true" && b.Token.Value != "false") {
 		v.fail("true or false")
@@ -206,6 +253,11 @@ func (v node) boolean(dst *bool) {
 // number reads a whole number in plain decimal digits: 010 is neither 8 nor 10.
 func (v node) number(dst *uint32, least, most uint32) {
 	want := fmt.Sprintf("a whole number from %d to %d", least, most)
+	if v.d.describes {
+		v.to.told = true
+		v.to.types["integer"], v.to.limits = true, [2]uint64{uint64(least), uint64(most)}
+		return
+	}
 	n, ok := v.n.(*ast.IntegerNode)
 	if !ok {
 		v.fail(want)

@@ -30,6 +30,9 @@ type Radvd struct {
 	MTU uint32 `json:"mtu,omitempty"`
 	// Prefixes are announced beside those of the LAN's addresses.
 	Prefixes []netip.Prefix `json:"prefixes,omitempty"`
+	// Delegated has the prefixes of the interface's other global addresses announced, too, as they
+	// come and go.
+	Delegated bool `json:"delegated,omitempty"`
 }
 
 // Bounds of RFC 4861, and RFC 8319 for the lifetime.
@@ -57,6 +60,7 @@ func (d *decoder) radvd(v node, c *Services) {
 		"other":              func(v node) { v.boolean(&r.Other) },
 		"mtu":                func(v node) { v.number(&r.MTU, 1280, maxMTU) },
 		"prefixes":           func(v node) { v.networks(&r.Prefixes) },
+		"delegated":          func(v node) { v.boolean(&r.Delegated) },
 	})
 	if !ok {
 		return
@@ -94,8 +98,8 @@ func (d *decoder) checkRadvd(c *Config) {
 	switch lan := c.Network.LAN; {
 	case lan == nil:
 		e.Problem, e.Want = "there is no LAN", "network.lan with an interface"
-	case len(lan.Prefixes(6)) == 0 && len(r.Prefixes) == 0:
-		e.Problem, e.Want = "there is no IPv6 prefix to announce", "an IPv6 address of network.lan, or prefixes"
+	case len(lan.Prefixes(6)) == 0 && len(r.Prefixes) == 0 && !r.Delegated:
+		e.Problem, e.Want = "there is no IPv6 prefix to announce", "an IPv6 address of network.lan, prefixes, or delegated: true"
 	default:
 		return
 	}

@@ -20,20 +20,27 @@ type Services struct {
 	Slices []Slice `json:"slices,omitempty"`
 	// Radvd is nil if it is not wanted.
 	Radvd *Radvd `json:"radvd,omitempty"`
+	// Hostapd is nil if it is not wanted.
+	Hostapd *Hostapd `json:"hostapd,omitempty"`
 	// KeaDHCP4 and KeaDHCP6 are nil if they are not wanted.
 	KeaDHCP4 *Kea `json:"kea_dhcp4,omitempty"`
 	KeaDHCP6 *Kea `json:"kea_dhcp6,omitempty"`
 	// Recursor is nil if it is not wanted.
 	Recursor *Recursor `json:"recursor,omitempty"`
+	// Llama are instances, each once.
+	Llama []Llama `json:"llama,omitempty"`
 }
 
 func (d *decoder) services(v node, c *Services) {
 	v.mapping(map[string]field{
-		"slices":    func(v node) { d.slices(v, c) },
-		"radvd":     func(v node) { d.radvd(v, c) },
+		"slices": func(v node) { d.slices(v, c) },
+		"radvd":  func(v node) { d.radvd(v, c) },
+
+		"hostapd":   func(v node) { d.hostapd(v, c) },
 		"kea_dhcp4": func(v node) { d.kea(v, 4, &c.KeaDHCP4) },
 		"kea_dhcp6": func(v node) { d.kea(v, 6, &c.KeaDHCP6) },
 		"recursor":  func(v node) { d.recursor(v, c) },
+		"llama":     func(v node) { d.llamas(v, c) },
 	})
 }
 

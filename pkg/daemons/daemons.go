@@ -4,7 +4,9 @@
 package daemons
 
 import (
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/kea"
+	"github.com/randomizedcoder/l2d/pkg/llama"
 	"github.com/randomizedcoder/l2d/pkg/radvd"
 	"github.com/randomizedcoder/l2d/pkg/recursor"
 	"github.com/randomizedcoder/l2d/pkg/service"
@@ -13,9 +15,11 @@ import (
 // All returns them, in the order in which their services start.
 func All() []service.Daemon {
 	return []service.Daemon{
+		hostapd.New(),
 		recursor.New(),
 		kea.New(4),
 		kea.New(6),
 		radvd.New(),
+		llama.New(),
 	}
 }

@@ -44,7 +44,7 @@ func Gather(ctx context.Context, file string, client *api.Client, interval time.
 	h.FileSystems = fileSystems(h.Config)
 	h.Clock = clock()
 	h.GPUs = gpuLines(ctx)
-	h.Bands = bands()
+	h.radios()
 	if err := enforce.CheckHost(); err != nil {
 		h.HostProblem = err.Error()
 	}
@@ -199,16 +199,19 @@ func clock() *Clock {
 	return &Clock{Synchronised: state != timeError && t.Status&unix.STA_UNSYNC == 0, MaxError: time.Duration(t.Maxerror) * time.Microsecond}
 }
 
-// bands are those of radios by the interfaces that these have.
-func bands() map[string][]string {
+// radios asks for the country, and for the bands of radios by the interfaces that these have.
+func (h *Host) radios() {
 	c, err := wifi.New()
 	if err != nil {
-		return nil
+		return
 	}
 	defer func() { _ = c.Close() }()
+	if d, err := c.GetRegulatoryDomain(); err == nil {
+		h.Region = d.Region
+	}
 	phys, err := c.PHYs()
 	if err != nil {
-		return nil
+		return
 	}
 	of := map[int][]string{}
 	for _, p := range phys {
@@ -220,13 +223,12 @@ func bands() map[string][]string {
 	}
 	links, err := c.Interfaces()
 	if err != nil {
-		return nil
+		return
 	}
-	out := map[string][]string{}
+	h.Bands = map[string][]string{}
 	for _, l := range links {
-		out[l.Name] = of[l.PHY]
+		h.Bands[l.Name] = of[l.PHY]
 	}
-	return out
 }
 
 // gpuPatience is how long NVML may take to set up GPUs that nobody uses.

@@ -49,6 +49,8 @@ type Facts struct {
 	Clock *Clock
 	// HostProblem is why the dataplane cannot run here; empty if it can.
 	HostProblem string
+	// Region is the country of radios; empty if the kernel does not tell, 00 if none is set.
+	Region string
 	// Bands of the radio that an interface is of: 2g, 5g, 6g.
 	Bands map[string][]string
 	// GPUs are lines of nvidia-smi: name, driver, persistence, temperature in °C, power

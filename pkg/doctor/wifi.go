@@ -75,9 +75,14 @@ func (r *report) radioThreads(phy string) {
 }
 
 func (r *report) regulatory() {
-	switch v := r.read("sys/module/cfg80211/parameters/ieee80211_regdom"); v {
+	v, seen := r.Region, "the country is "+r.Region
+	if v == "" {
+		v = r.read("sys/module/cfg80211/parameters/ieee80211_regdom") // what it was when the kernel started
+		seen = "cfg80211.ieee80211_regdom = " + v
+	}
+	switch v {
 	case "", "00":
-		r.add(Warning, "regdom", "no country is set: radios are kept to what all countries allow", "cfg80211.ieee80211_regdom = "+v, "cfg80211.ieee80211_regdom=COUNTRY on the kernel command line, or country_code of hostapd")
+		r.add(Warning, "regdom", "no country is set: radios are kept to what all countries allow", seen, "services.hostapd.country, or cfg80211.ieee80211_regdom=COUNTRY on the kernel command line")
 	default:
 		r.good("regdom", "the country is %s", v)
 	}

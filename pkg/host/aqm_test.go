@@ -132,14 +132,21 @@ func TestAQMRefused(t *testing.T) {
 	}
 }
 
+// ownRadio has the kernel have a radio.
+func ownRadio(t *testing.T) {
+	t.Helper()
+	if !*machine {
+		t.Skip("has a radio in this machine, which is for nothing else: -host.machine")
+	}
+	if out, err := exec.Command("modprobe", "mac80211_hwsim", "radios=1").CombinedOutput(); err != nil {
+		t.Fatalf("this kernel has no radio: %s", out)
+	}
+}
+
 // TestRadioQueues: the kernel's own radio takes all of it, and has it back when a change
 // is undone; or all of it is left out, if the kernel does not let anybody set it.
 func TestRadioQueues(t *testing.T) {
-	if _, err := os.Stat("/sys/class/net/wlan0/phy80211"); err != nil {
-		if out, err := exec.Command("modprobe", "mac80211_hwsim", "radios=1").CombinedOutput(); err != nil {
-			t.Skipf("this kernel has no radio: %s", out)
-		}
-	}
+	ownRadio(t)
 	files := []string{"aql_txq_limit", "aql_threshold", "airtime_flags", "aqm"}
 	dir, err := radioDir("/", "wlan0")
 	if err != nil {
@@ -191,4 +198,42 @@ func TestRadioQueues(t *testing.T) {
 	if strings.Contains(after, "AIRTIME_TX") {
 		t.Errorf("airtime of what is sent still counts: %s", after)
 	}
+}
+
+// TestRadioCountry: the kernel follows a country that it has rules for, is back where it was when that is undone,
+// and an error says so if it does not follow.
+func TestRadioCountry(t *testing.T) {
+	ownRadio(t)
+	e := engine(t, t.TempDir(), Kinds()...)
+	apply := func(country string, gate error) error {
+		plan, err := e.Plan(t.Context(), []reconcile.Resource{{Kind: RegdomKind, Name: regdomName, Want: reconcile.State{valueKey: country}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = e.Apply(t.Context(), plan, reconcile.Options{Gates: []reconcile.Gate{{Name: "look", Check: func(context.Context) error { return gate }}}})
+		return err
+	}
+	is := func(want string) {
+		t.Helper()
+		if s, err := (Regdom{}).Observe(t.Context(), regdomName, nil); s[valueKey] != want || err != nil {
+			t.Errorf("%v, %v, not %s", s, err, want)
+		}
+	}
+	is("00")
+	if err := apply("US", errInjected); !errors.Is(err, errInjected) {
+		t.Error(err)
+	}
+	is("00")
+	if err := apply("US", nil); err != nil {
+		t.Error(err)
+	}
+	is("US")
+	if err := apply("QQ", nil); err == nil || !strings.Contains(err.Error(), "it has no rules for QQ") {
+		t.Error(err)
+	}
+	is("US")
+	if err := apply("00", nil); err != nil {
+		t.Error(err)
+	}
+	is("00")
 }

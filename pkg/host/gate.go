@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -20,7 +22,8 @@ import (
 const linkPatience = 15 * time.Second
 
 // LinksGate is the health gate of links: those that carry now must carry again after a
-// change. Links that are gone by then are not its business.
+// change. Links that are gone by then are not its business, and neither are radios: they carry while
+// the access point is on air, which is its own health.
 func LinksGate() (reconcile.Gate, error) {
 	before, err := carrying()
 	if err != nil {
@@ -37,6 +40,9 @@ func carrying() (map[int]bool, error) {
 	}
 	out := map[int]bool{}
 	for _, l := range links {
+		if _, err := os.Stat(filepath.Join("/sys/class/net", l.Attrs().Name, "phy80211")); err == nil {
+			continue
+		}
 		out[l.Attrs().Index] = l.Attrs().RawFlags&(unix.IFF_UP|unix.IFF_RUNNING) == unix.IFF_UP|unix.IFF_RUNNING
 	}
 	return out, nil

@@ -19,7 +19,7 @@ import (
 func Kinds() []reconcile.Kind {
 	dial := dialOnce()
 	kinds := []reconcile.Kind{
-		NewSysctl(), NewAlgorithm(), &Link{"/"}, Port{}, &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"}, &AQM{"/"},
+		NewSysctl(), NewAlgorithm(), &Link{"/"}, Port{}, &Features{dial}, MTU{}, &IRQ{"/"}, NewRPS(), NewXPS(), NewThreaded(), &Governor{"/"}, &AQM{"/"}, Regdom{},
 		newWoL(dial), &PrivateFlags{dial}, newFEC(dial), &RSS{ethioctl.Kernel{}}, &NTuple{ethioctl.Kernel{}},
 		&Route{ofKernel}, &Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}},
 	}
@@ -77,6 +77,7 @@ func resources(root string, c *config.Config) ([]reconcile.Resource, error) {
 			At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
 		})
 	}
+	out = append(out, regdomResource(c)...)
 	for i := range c.Host.Qdiscs {
 		out = append(out, qdiscResources(c.Path, &c.Host.Qdiscs[i])...)
 	}

@@ -2,13 +2,17 @@
 
 package hostapd
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/randomizedcoder/l2d/pkg/config"
+)
 
 // Bands, by the names that interfaces of radios are given.
 const (
-	Band2 = "2g"
-	Band5 = "5g"
-	Band6 = "6g"
+	Band2 = config.Band2
+	Band5 = config.Band5
+	Band6 = config.Band6
 )
 
 // BandOf is the band of a frequency in MHz.
@@ -101,6 +105,13 @@ func (c Channel) Secondary() int {
 		return 1
 	}
 	return -1
+}
+
+// Radar tells whether a radio has to listen for radar before it sends: where most countries have
+// it so, with all of its width.
+func (c Channel) Radar() bool {
+	last := c.Center() + c.Width/10 - 2
+	return c.Band == Band5 && last > 48 && c.Number < 149
 }
 
 // Problem says what is wrong with a channel, by its numbers alone: what a country allows is the

@@ -101,6 +101,9 @@ func (c *Control) Ask(ctx context.Context, command string) (string, error) {
 }
 
 func (c *Control) ask(ctx context.Context, command string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
 	if err := c.connect(); err != nil {
 		return "", err
 	}

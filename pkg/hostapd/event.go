@@ -86,7 +86,12 @@ func listen(ctx context.Context, dir, link, own string, connected func(), yield 
 	if err := c.do(ctx, "ATTACH"); err != nil {
 		return err
 	}
+	// Else hostapd goes on to send, until it sees that nobody is there.
+	defer func() { _, _ = c.conn.Write([]byte("DETACH")) }()
 	connected()
+	if err := c.conn.SetDeadline(time.Time{}); err != nil { // that of the command
+		return err
+	}
 	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	asked := false
@@ -96,7 +101,6 @@ func listen(ctx context.Context, dir, link, own string, connected func(), yield 
 			return err
 		}
 		if ctx.Err() != nil {
-			_, _ = c.conn.Write([]byte("DETACH"))
 			return ctx.Err()
 		}
 		n, err := c.conn.Read(buf)

@@ -16,6 +16,9 @@ type Status struct {
 	State string
 	// Frequency in MHz and the number of the primary channel; 0 is not known.
 	Frequency, Channel int
+	// Secondary is as [Channel.Secondary]. Center is the number of the middle channel with
+	// more than 40 MHz, else 0.
+	Secondary, Center int
 	// Stations is how many are associated.
 	Stations int
 	SSID     string
@@ -25,6 +28,14 @@ type Status struct {
 
 // StateEnabled is the state of an access point that works.
 const StateEnabled = "ENABLED"
+
+// on tells whether a radio is on a channel, as far as hostapd says it.
+func (s *Status) on(c Channel) bool {
+	if s.Channel != c.Number {
+		return false
+	}
+	return c.Width <= 40 && s.Secondary == c.Secondary() || c.Width > 40 && (s.Center == 0 || s.Center == c.Center())
+}
 
 // fields calls yield with each key=value line.
 func fields(text string, yield func(key, value string)) {
@@ -63,6 +74,10 @@ func ParseStatus(text string) (s Status) {
 			s.Frequency = max(small(value), 0)
 		case "channel":
 			s.Channel = max(small(value), 0)
+		case "secondary_channel":
+			s.Secondary = small(value)
+		case "vht_oper_centr_freq_seg0_idx", "he_oper_centr_freq_seg0_idx":
+			s.Center = max(s.Center, small(value))
 		case "num_sta[0]":
 			s.Stations = max(small(value), 0)
 		case "ssid[0]":

@@ -43,7 +43,7 @@ func TestParseReplies(t *testing.T) {
 		"AKM:00-0f-ac-8 Connected:1m15s Inactive:84ms Received:4051 Sent:2291 Signal:-30} SAE" {
 		t.Error(got)
 	}
-	if got := fmt.Sprintf("%+v", ParseStatus(replies[1])); got != "{State:ENABLED Frequency:5180 Channel:36 Stations:2 SSID:a=b c Interface:wlan_5g}" {
+	if got := fmt.Sprintf("%+v", ParseStatus(replies[1])); got != "{State:ENABLED Frequency:5180 Channel:36 Secondary:1 Center:0 Stations:2 SSID:a=b c Interface:wlan_5g}" {
 		t.Error(got)
 	}
 	for _, none := range []string{"", "FAIL\n", "UNKNOWN COMMAND\n", "OK\n"} {

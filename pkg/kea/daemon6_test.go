@@ -23,18 +23,25 @@ echo "$reason $new_ip6_address $new_ip6_prefix dns=$new_dhcp6_name_servers searc
 func TestDHCPv6(t *testing.T) {
 	servicetest.Need(t, "kea-dhcp6", "dhclient")
 	client := servicetest.Neighbour(t, "kea6", "br0", "eth0")
-	for _, path := range []string{"/proc/sys/net/ipv6/conf/br0/accept_dad", "/proc/sys/net/ipv6/conf/eth0/accept_dad"} {
-		argv := []string{"sh", "-c", "echo 0 > " + path}
-		if strings.Contains(path, "eth0") {
-			argv = client(argv...)
-		}
-		servicetest.Run(t, argv...)
+	// Link-local addresses that can be used: without a search for others that have them.
+	places := map[string]func(...string) []string{
+		"br0":  func(args ...string) []string { return args },
+		"eth0": client,
+	}
+	for link, there := range places {
+		servicetest.Run(t, there("sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/"+link+"/accept_dad")...)
+		servicetest.Run(t, there("ip", "link", "set", link, "down")...)
+		servicetest.Run(t, there("ip", "link", "set", link, "up")...)
 	}
 	servicetest.Run(t, "ip", "addr", "add", "fd00::1/64", "dev", "br0", "nodad")
-	// Link-local addresses that are used at once.
-	servicetest.Run(t, "ip", "link", "set", "br0", "down")
-	servicetest.Run(t, "ip", "link", "set", "br0", "up")
-	servicetest.Run(t, "ip", "addr", "replace", "fd00::1/64", "dev", "br0", "nodad")
+	for link, there := range places {
+		servicetest.Eventually(t, func() error {
+			if out := servicetest.Run(t, there("ip", "-6", "addr", "show", "dev", link, "scope", "link", "-tentative")...); !strings.Contains(out, "fe80:") {
+				return fmt.Errorf("%s has no link-local address: %s", link, out)
+			}
+			return nil
+		})
+	}
 	h := servicetest.NewHost(t, kea.New(6))
 	leases := filepath.Join(h.Dir, "kea", "leases6.csv")
 	h.Must(fmt.Sprintf(`

@@ -26,6 +26,9 @@ func TestCopyConfig(t *testing.T) {
 					t.Errorf("want %q once in\n%s", want, got)
 				}
 			}
+			if strings.Contains(string(got), "services:") || strings.Contains(string(got), "network:") {
+				t.Errorf("services of another machine in\n%s", got)
+			}
 			if strings.Contains(string(got), "cpus:") {
 				t.Errorf("CPUs of another machine in\n%s", got)
 			}

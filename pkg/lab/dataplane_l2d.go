@@ -83,7 +83,7 @@ func (d *L2D) copyConfig(config string) error {
 	dataplane = set(dataplane, "pin_path", d.lab.PinPath())
 	control = set(control, "socket", d.socket)
 	// What is declared of a host and its CPUs is of no router in a namespace, and in part of the
-	// machine that the lab is on.
+	// machine that the lab is on. Services are those that checks ask for.
 	dataplane = slices.DeleteFunc(dataplane, func(i yaml.MapItem) bool { return i.Key == "cpus" })
 	tree = slices.DeleteFunc(tree, func(i yaml.MapItem) bool { return i.Key == "network" || i.Key == "services" })
 	host := yaml.MapSlice{{Key: "state_dir", Value: filepath.Join(d.dir, "state")}}

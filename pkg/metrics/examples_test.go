@@ -23,7 +23,7 @@ func served(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{rulePackets: true, ruleBytes: true}
 	log := slog.New(slog.DiscardHandler)
-	for _, c := range []prometheus.Collector{NewCollector(nil, log), NewQdiscCollector(log), NewServiceCollector(nil, log), NewClientCollector(nil)} {
+	for _, c := range []prometheus.Collector{NewCollector(nil, log), NewQdiscCollector(log), NewServiceCollector(nil, log), NewClientCollector(nil), NewWiFiCollector(nil, log)} {
 		ch := make(chan *prometheus.Desc)
 		go func() {
 			c.Describe(ch)

@@ -144,6 +144,9 @@ func (c *compiler) chain(src *nft.Chain) {
 		ch.rules = append(ch.rules, &rule{src: r, index: index, ops: ops})
 	}
 	if src.Base != nil {
+		if src.Base.Type == "nat" {
+			c.p.nat |= natChains(src.Table.Family)
+		}
 		ch.policy = c.counter(RuleInfo{
 			Table: src.Table.String(),
 			Chain: src.Name,

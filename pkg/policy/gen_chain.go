@@ -88,7 +88,7 @@ func (g *gen) rule(r *rule, sc *scope) {
 	next := g.newLabel()
 	g.source = r.src.Text
 	g.scope = sc
-	for i, o := range g.known.reduce(r.ops) {
+	for i, o := range g.known.reduce(r.ops, g.p) {
 		g.trace(r.index, i)
 		switch o := o.(type) {
 		case *opMatch:

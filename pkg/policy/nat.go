@@ -10,6 +10,8 @@ import (
 
 // What a statement asks for besides nft.NATFlags: NAT_* of bpf/lib/types.h.
 const (
+	natChains4    = 1 << 27
+	natChains6    = 1 << 28
 	natRedirect   = 1 << 29
 	natMasquerade = 1 << 30
 	natStatement  = 1 << 31
@@ -20,6 +22,17 @@ const (
 	natAddrLen  = 16
 	natRangeLen = 40
 )
+
+// natChains are the flags of the families that a NAT chain of a table is for.
+func natChains(f nft.Family) uint32 {
+	switch f {
+	case nft.FamilyIPv4:
+		return natChains4
+	case nft.FamilyIPv6:
+		return natChains6
+	}
+	return natChains4 | natChains6
+}
 
 // opNAT asks for a translation and ends the NAT chains of the hook.
 type opNAT struct {

@@ -66,7 +66,7 @@ func (s *special) decide(m *opMatch) (holds, known bool) {
 
 // reduce returns what is left of a rule. Behind a condition that never holds
 // nothing is; what is before it is done all the same, as a limit counts.
-func (s *special) reduce(ops []op) []op {
+func (s *special) reduce(ops []op, p *Program) []op {
 	if s == nil || len(s.facts) == 0 {
 		return ops
 	}
@@ -78,7 +78,7 @@ func (s *special) reduce(ops []op) []op {
 			switch {
 			case !known:
 				out = append(out, o)
-			case !holds && !slices.ContainsFunc(out, hasEffect):
+			case !holds && !slices.ContainsFunc(out, p.hasEffect):
 				return nil
 			case !holds:
 				return out
@@ -106,11 +106,14 @@ func (s *special) reduceMap(o *opVerdictMap) *opVerdictMap {
 	return &m
 }
 
-// hasEffect tells whether an operation does more than look.
-func hasEffect(o op) bool {
+// hasEffect tells whether an operation does more than look. A lookup does where
+// elements have statements.
+func (p *Program) hasEffect(o op) bool {
 	switch o := o.(type) {
-	case *opMatch, *opLookup, opTransport, *opFact, *opFind, *opAsk:
+	case *opMatch, opTransport, *opFact, *opFind, *opAsk:
 		return false
+	case *opLookup:
+		return len(p.Sets[o.set].states) > 0
 	case *opCompute:
 		return o.kind == computeNext
 	}

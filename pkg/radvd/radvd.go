@@ -22,10 +22,14 @@ type Daemon struct {
 	mu sync.Mutex
 	// seen is when an advertisement was seen last, by the name of the interface.
 	seen map[string]time.Time
+	// delegated is when a prefix was found to be delegated last.
+	delegated map[netip.Prefix]time.Time
 }
 
 // New returns the daemon.
-func New() *Daemon { return &Daemon{seen: map[string]time.Time{}} }
+func New() *Daemon {
+	return &Daemon{seen: map[string]time.Time{}, delegated: map[netip.Prefix]time.Time{}}
+}
 
 // Name implements [service.Daemon].
 func (*Daemon) Name() string { return "radvd" }
@@ -39,21 +43,29 @@ func (d *Daemon) Units(c *config.Config, dirs service.Dirs) ([]*service.Unit, er
 	if r == nil {
 		return nil, nil
 	}
+	list, err := d.prefixes(r, lan)
+	if err != nil {
+		e := r.At(c.Path)
+		e.Problem = err.Error()
+		return nil, e
+	}
 	dir := dirs.Of(d.Name())
 	file := filepath.Join(dir, "radvd.conf")
 	return []*service.Unit{{
 		Name: d.Name(), Daemon: d.Name(), Mode: r.Mode, Service: r.Service,
-		Files: []service.File{{Path: file, Content: render(r, lan), Mode: 0o644}},
+		Files: []service.File{{Path: file, Content: render(r, lan, list), Mode: 0o644}},
 		Argv:  []string{service.Program(&r.Service, "radvd"), "-n", "-m", "stderr", "-C", file, "-p", filepath.Join(dir, "run", "radvd.pid")},
 		User:  r.User, Caps: []string{"CAP_NET_RAW"},
 		Dirs:    []service.Dir{{Path: dir, Mode: 0o755}, {Path: filepath.Join(dir, "run"), Mode: 0o755, Owner: r.User}},
 		Sandbox: service.Sandbox{Families: []string{"AF_INET6", "AF_NETLINK", "AF_UNIX"}},
 		Params:  map[string]string{interfaceParam: lan.Interface},
+		// What follows from somebody else's change needs nobody to apply it.
+		Enforce: r.Delegated,
 	}}, nil
 }
 
 // render is radvd.conf(5).
-func render(r *config.Radvd, lan *config.LAN) []byte {
+func render(r *config.Radvd, lan *config.LAN, list []prefix) []byte {
 	var b bytes.Buffer
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	seconds := func(d time.Duration) int { return int(d / time.Second) }
@@ -69,13 +81,13 @@ func render(r *config.Radvd, lan *config.LAN) []byte {
 	if r.MTU != 0 {
 		line("\tAdvLinkMTU %d;", r.MTU)
 	}
-	for _, p := range prefixes(r, lan) {
-		line("\tprefix %v {", p)
+	for _, p := range list {
+		line("\tprefix %v {", p.Prefix)
 		line("\t\tAdvOnLink on;")
 		// A host's part of an address has 64 bits, RFC 4291.
 		line("\t\tAdvAutonomous %s;", onOff(p.Bits() == 64))
-		line("\t\tAdvValidLifetime %d;", seconds(r.ValidLifetime))
-		line("\t\tAdvPreferredLifetime %d;", seconds(r.PreferredLifetime))
+		line("\t\tAdvValidLifetime %d;", seconds(p.valid))
+		line("\t\tAdvPreferredLifetime %d;", seconds(p.preferred))
 		line("\t};")
 	}
 	for _, a := range lan.Servers(6) {
@@ -92,15 +104,31 @@ func render(r *config.Radvd, lan *config.LAN) []byte {
 	return b.Bytes()
 }
 
-// prefixes are those of the LAN's addresses, and the others.
-func prefixes(r *config.Radvd, lan *config.LAN) []netip.Prefix {
-	out := lan.Prefixes(6)
-	for _, p := range r.Prefixes {
-		if !slices.Contains(out, p) {
-			out = append(out, p)
+// prefix is what is announced of one.
+type prefix struct {
+	netip.Prefix
+	valid, preferred time.Duration
+}
+
+// prefixes are those of the LAN's addresses, the others that are declared, and those that are, or
+// were, delegated.
+func (d *Daemon) prefixes(r *config.Radvd, lan *config.LAN) (out []prefix, err error) {
+	add := func(list []netip.Prefix, valid, preferred time.Duration) {
+		for _, p := range list {
+			if !slices.ContainsFunc(out, func(o prefix) bool { return o.Prefix == p }) {
+				out = append(out, prefix{p, valid, preferred})
+			}
 		}
 	}
-	return out
+	add(lan.Prefixes(6), r.ValidLifetime, r.PreferredLifetime)
+	add(r.Prefixes, r.ValidLifetime, r.PreferredLifetime)
+	if !r.Delegated {
+		return out, nil
+	}
+	now, err := delegated(lan)
+	add(now, min(delegatedValid, r.ValidLifetime), min(delegatedPreferred, r.PreferredLifetime))
+	add(d.note(now), min(delegatedValid, r.ValidLifetime), 0)
+	return out, err
 }
 
 func onOff(b bool) string {

@@ -31,7 +31,7 @@ func lan(t *testing.T) (client func(args ...string) string) {
 		t.Skip("radvd is not installed: scripts/setup.sh test")
 	}
 	name := fmt.Sprintf("l2d-radvd-%d", os.Getpid())
-	run(t, "ip", "netns", "add", name)
+	run(t, "ip", "netns", "add", name) // also makes /run/netns
 	t.Cleanup(func() {
 		run(t, "ip", "link", "del", "br0")
 		run(t, "ip", "netns", "del", name)
@@ -70,7 +70,7 @@ dataplane: {ruleset: x, interfaces: [{name: br0}]}
 network: {lan: {interface: br0, addresses: ["fd00::1/64"], domain: home.arpa}}
 services:
   radvd:
-    mode: child
+    user: nobody
 `
 
 func parse(t *testing.T, text string) *config.Config {
@@ -91,15 +91,18 @@ type host struct {
 
 func newHost(t *testing.T) *host {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil {
+	// Not in /tmp: a unit of systemd has one of its own.
+	dir, err := os.MkdirTemp("/run", "l2d-radvd-")
+	if err != nil {
 		t.Fatal(err)
 	}
-	// Services that run as somebody else have to get there.
-	for p := dir; p != os.TempDir() && len(p) > 1; p = p[:strings.LastIndexByte(p, '/')] {
-		if err := os.Chmod(p, 0o755); err != nil {
-			t.Fatal(err)
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
 		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil { // not all services are root
+		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	m := service.New([]service.Daemon{radvd.New()}, service.Dirs{Run: dir + "/run"}, dir+"/state", log)
@@ -146,4 +149,42 @@ func TestSLAAC(t *testing.T) {
 	if after.Error != "" || after.PID != before.PID {
 		t.Errorf("%+v, and before the reload %+v", after, before)
 	}
+}
+
+// TestDelegated: a prefix that is delegated is announced when the host is compared with what is declared,
+// and the one before it as not to be used any more.
+func TestDelegated(t *testing.T) {
+	client := lan(t)
+	h := newHost(t)
+	c := parse(t, head+"    delegated: true\n")
+	if err := h.apply(c); err != nil {
+		t.Fatal(err)
+	}
+	drift := func() {
+		list, err := h.m.Declare(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left, err := h.e.Drift(t.Context(), list); err != nil || len(left) != 0 {
+			t.Fatalf("%+v, %v", left, err)
+		}
+	}
+	address := func(prefix, flag string) func() bool {
+		return func() bool {
+			for l := range strings.Lines(client("ip", "-6", "-o", "addr", "show", "dev", "eth0")) {
+				if strings.Contains(l, " "+prefix) && strings.Contains(l, "deprecated") == (flag == "deprecated") {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	run(t, "ip", "addr", "add", "2001:db8:1::1/64", "dev", "br0", "nodad")
+	drift()
+	eventually(t, "no address of the delegated prefix", address("2001:db8:1:", ""))
+	run(t, "ip", "addr", "del", "2001:db8:1::1/64", "dev", "br0")
+	run(t, "ip", "addr", "add", "2001:db8:2::1/64", "dev", "br0", "nodad")
+	drift()
+	eventually(t, "no address of the prefix after it", address("2001:db8:2:", ""))
+	eventually(t, "the address of the prefix before it is still preferred", address("2001:db8:1:", "deprecated"))
 }

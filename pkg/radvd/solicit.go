@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/net/icmp"
@@ -84,7 +85,9 @@ func ask(p *ipv6.PacketConn, link *net.Interface) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.WriteTo(b, &ipv6.ControlMessage{IfIndex: link.Index, HopLimit: 255}, &net.IPAddr{IP: routers, Zone: link.Name})
+	// By number: package net remembers for a while which one a name had.
+	to := &net.IPAddr{IP: routers, Zone: strconv.Itoa(link.Index)}
+	_, err = p.WriteTo(b, &ipv6.ControlMessage{IfIndex: link.Index, HopLimit: 255}, to)
 	return err
 }
 

@@ -119,6 +119,6 @@ func testUnit(dirs Dirs, name, text string) *Unit {
 	return &Unit{
 		Name: name, Daemon: "test", Mode: config.ModeChild, Service: config.Service{Restart: config.RestartAlways},
 		Files: []File{{Path: file, Content: []byte(text + "\n"), Mode: 0o600}}, Argv: []string{self, beDaemon, file},
-		Dirs: []Dir{{Path: dir, Mode: 0o755}}, Patience: 20 * time.Second,
+		Dirs: []Dir{{Path: dir, Mode: 0o755}}, Sandbox: Sandbox{HostTmp: true}, Patience: 20 * time.Second,
 	}
 }

@@ -150,7 +150,7 @@ func (m *Manager) resource(u *Unit, at config.Error) reconcile.Resource {
 	m.mu.Unlock()
 	want[stateKey] = up
 	return reconcile.Resource{
-		Kind: KindName, Name: u.Name, Want: want, Rank: rank,
+		Kind: KindName, Name: u.Name, Want: want, Rank: rank, Enforce: u.Enforce,
 		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
 	}
 }
@@ -237,12 +237,16 @@ func (m *Manager) check(ctx context.Context, u *Unit) error {
 	if err == nil {
 		return nil
 	}
-	// Checkers quote what they do not like.
+	return errors.New(m.masked(u, err.Error())) // checkers quote what they do not like
+}
+
+// masked is what a daemon has said, without its secrets.
+func (m *Manager) masked(u *Unit, text string) string {
 	var secrets []string
 	for i := range u.Files {
 		secrets = append(secrets, u.Files[i].Secrets...)
 	}
-	return errors.New(mask(m.store.key, err.Error(), secrets, nil))
+	return mask(m.store.key, text, secrets, nil)
 }
 
 // Observe implements [reconcile.Kind].

@@ -455,3 +455,17 @@ func TestLimits(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestIOClass: a service has the class of disk accesses that its unit says.
+func TestIOClass(t *testing.T) {
+	h := newHost(t)
+	for class, want := range map[string]uintptr{"realtime": 1, "best-effort": 2, "idle": 3} {
+		h.declare("a", "one good")
+		h.d.units[0].Sandbox.IOClass = class
+		h.must()
+		prio, _, errno := unix.Syscall(unix.SYS_IOPRIO_GET, ioprioWhoProcess, uintptr(h.status("a").PID), 0)
+		if prio>>ioprioClassShift != want || errno != 0 {
+			t.Errorf("%s: class %d, %v", class, prio>>ioprioClassShift, errno)
+		}
+	}
+}

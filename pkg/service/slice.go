@@ -185,7 +185,18 @@ func (k *Slices) setUnit(ctx context.Context, name string, to reconcile.State) e
 	if err != nil {
 		return err
 	}
-	var list []dbus.Property
+	list, err := limitProperties(to)
+	if err != nil {
+		return err
+	}
+	if err := c.SetUnitPropertiesContext(ctx, sliceName(name), true, list...); err != nil {
+		return fmt.Errorf("systemd: %s: %w", sliceName(name), err)
+	}
+	return nil
+}
+
+// limitProperties are attributes of a slice, or of a service, for systemd.
+func limitProperties(to reconcile.State) (list []dbus.Property, err error) {
 	for _, key := range to.Keys() {
 		var v any = uint64(math.MaxUint64)
 		switch {
@@ -193,21 +204,18 @@ func (k *Slices) setUnit(ctx context.Context, name string, to reconcile.State) e
 			var set []int
 			if to[key] != none {
 				if set, err = cpus.Parse(to[key]); err != nil {
-					return err
+					return nil, err
 				}
 			}
 			v = toBits(set)
 		case to[key] != none:
 			if v, err = strconv.ParseUint(to[key], 10, 64); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		list = append(list, dbus.Property{Name: sliceProperties[key], Value: godbus.MakeVariant(v)})
 	}
-	if err := c.SetUnitPropertiesContext(ctx, sliceName(name), true, list...); err != nil {
-		return fmt.Errorf("systemd: %s: %w", sliceName(name), err)
-	}
-	return nil
+	return list, nil
 }
 
 // toBits is a list of CPUs as systemd has it: bit 0 of byte 0 is CPU 0.

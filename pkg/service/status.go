@@ -65,7 +65,7 @@ func (m *Manager) ending(ctx context.Context, u *Unit, p Process) string {
 		return ""
 	}
 	if lines, err := m.runners[u.Mode].Logs(ctx, u.Name, 1); err == nil && len(lines) > 0 {
-		return p.Exit + ": " + lines[0]
+		return p.Exit + ": " + m.masked(u, lines[0])
 	}
 	return p.Exit
 }
@@ -155,4 +155,21 @@ func (m *Manager) find(name string) (*Unit, error) {
 		return nil, fmt.Errorf("service %s: %w", name, fs.ErrNotExist)
 	}
 	return u, nil
+}
+
+// UnitsOf returns what the services of a daemon are, with their secrets: those that run, and those
+// that are watched.
+func (m *Manager) UnitsOf(daemon string) (out []*Unit) {
+	m.mu.Lock()
+	all := slices.Clone(m.watched)
+	m.mu.Unlock()
+	for _, name := range m.recorded() {
+		all = append(all, m.installed(name, m.record(name)))
+	}
+	for _, u := range all {
+		if u != nil && u.Daemon == daemon {
+			out = append(out, u)
+		}
+	}
+	return out
 }

@@ -52,7 +52,7 @@ func (s *units) dial(ctx context.Context) (*dbus.Conn, error) {
 // Start implements runner.
 func (s *units) Start(ctx context.Context, u *Unit) error {
 	return s.job(ctx, u.Name, func(c *dbus.Conn, name string, done chan<- string) (int, error) {
-		if err := c.ReloadContext(ctx); err != nil {
+		if err := errors.Join(dropRefreshed(u.Name), c.ReloadContext(ctx)); err != nil {
 			return 0, err
 		}
 		_ = c.ResetFailedUnitContext(ctx, name) // is of no unit that never failed
@@ -60,13 +60,26 @@ func (s *units) Start(ctx context.Context, u *Unit) error {
 	})
 }
 
-// Refresh implements runner: systemd applies the limits of units that it reads again.
-func (s *units) Refresh(ctx context.Context, _ *Unit) error {
+// Refresh implements runner. Of a file that it reads again systemd takes limits only for the next
+// process: the one that there is is given them.
+func (s *units) Refresh(ctx context.Context, u *Unit) error {
 	c, err := s.dial(ctx)
 	if err != nil {
 		return err
 	}
-	return c.ReloadContext(ctx)
+	if err := c.ReloadContext(ctx); err != nil {
+		return err
+	}
+	list, err := limitProperties(limitState(&u.Service.Limits))
+	if err != nil {
+		return err
+	}
+	return c.SetUnitPropertiesContext(ctx, unitName(u.Name), true, list...)
+}
+
+// dropRefreshed removes what [units.Refresh] has left for the next process: it has its own file.
+func dropRefreshed(name string) error {
+	return os.RemoveAll("/run/systemd/system.control/" + unitName(name) + ".d")
 }
 
 // Stop implements runner.
@@ -86,6 +99,9 @@ func (s *units) Stop(ctx context.Context, name string) error {
 		return err
 	}
 	if err := os.Remove(unitPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := dropRefreshed(name); err != nil {
 		return err
 	}
 	return c.ReloadContext(ctx)

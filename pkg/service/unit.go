@@ -16,8 +16,8 @@ import (
 type Daemon interface {
 	// Name is the first part of the names of its units.
 	Name() string
-	// Units renders what the configuration declares of it; nil for nothing. It reads
-	// secrets, and nothing else of the host. The error is a [config.Error], or several.
+	// Units renders what the configuration declares of it; nil for nothing. Of the host it reads
+	// secrets and what the service follows. The error is a [config.Error], or several.
 	Units(c *config.Config, dir Dirs) ([]*Unit, error)
 	// Check has the daemon's own checker read the unit's files, which are staged below a
 	// directory that only root can enter: [At] is where each is. It must not touch what runs.
@@ -67,6 +67,8 @@ type Unit struct {
 	Sandbox Sandbox `json:"sandbox"`
 	// Service has what the configuration says of every service.
 	Service config.Service `json:"service"`
+	// Enforce has a difference corrected when it is seen, and not just reported.
+	Enforce bool `json:"enforce,omitempty"`
 	// Patience is how long it may take until it is well after a start; 0 is ten seconds.
 	Patience time.Duration `json:"patience,omitempty"`
 	// Params are what the daemon's methods have to know of it, such as the path of a socket.

@@ -29,7 +29,11 @@ var guestEnv = map[string]string{
 // guest is the first process of the machine: it finds the root file system, runs
 // the command, says how it ended, and turns the machine off.
 func guest() {
-	code, err := boot()
+	finish(boot())
+}
+
+// finish says how the command ended, and turns the machine off.
+func finish(code int, err error) {
 	if err != nil {
 		fmt.Println("vm: in the machine:", err) // to the console
 	} else if p, err := openPort("exit"); err == nil {
@@ -65,6 +69,9 @@ func boot() (int, error) {
 	}
 	if err := enterRoot(c.Tree); err != nil {
 		return 0, err
+	}
+	if c.Systemd {
+		return 0, handOver(c)
 	}
 	return run(c)
 }

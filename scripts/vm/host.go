@@ -28,12 +28,15 @@ type machine struct {
 	// nics are models of network interfaces, more are arguments of the kernel.
 	nics, more []string
 	timeout    time.Duration
+	systemd    bool
 }
 
 // command is what the first process of the machine is to run.
 type command struct {
 	Argv []string
 	Tree bool // whether there is a second disk
+	// Systemd has that as the first process.
+	Systemd bool
 }
 
 // The ports by which the guest answers: standard output and error of the command,
@@ -74,7 +77,7 @@ func (m *machine) run(argv []string) (int, error) {
 		}
 		m.accel = strings.TrimSpace(string(b))
 	}
-	if err := m.initrd(filepath.Join(dir, "initrd"), command{Argv: argv, Tree: m.tree != ""}); err != nil {
+	if err := m.initrd(filepath.Join(dir, "initrd"), command{Argv: argv, Tree: m.tree != "", Systemd: m.systemd}); err != nil {
 		return 0, err
 	}
 	if m.tree != "" {

@@ -50,9 +50,14 @@ func main() {
 	flag.Func("nic", "a network interface of this model of qemu's, connected to nothing (repeatable)", more(&m.nics))
 	flag.Func("append", "an argument of the kernel (repeatable)", more(&m.more))
 	flag.DurationVar(&m.timeout, "timeout", 10*time.Minute, "how long the machine may run")
+	flag.BoolVar(&m.systemd, "systemd", false, "have systemd as the machine's first process")
+	inMachine := flag.Bool("in-machine", false, "instead: run the machine's command, where systemd is the first process")
 	unpack := flag.Bool("unpack", false, "instead: unpack the kernel image of the first argument into the second")
 	flag.Parse()
 
+	if *inMachine {
+		finish(underSystemd())
+	}
 	if *unpack {
 		if err := unpackKernel(flag.Arg(0), flag.Arg(1)); err != nil {
 			fail(err)

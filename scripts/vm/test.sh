@@ -23,16 +23,22 @@ examples pkg/lab/diff 25m -test.run=TestExamples -diff.packets=200 -diff.paralle
 qdisc pkg/host 15m -test.run=TestQdisc
 plan pkg/host 15m -test.run=TestWholePlan -host.whole=4
 bbr3 pkg/bbr3 15m -test.skip=TestPath|TestOracle|TestConnectionOf
+l4s pkg/host 10m -test.run=TestL4S -host.machine
 congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.machine
 tcnl pkg/tcnl 5m -tcnl.all
 nics pkg/host 10m -test.run=TestMachine|TestIsolated
-radios pkg/host 5m -test.run=TestRadio
+radios pkg/host 5m -test.run=TestRadio -host.machine
+groups pkg/service 10m -test.run=TestLife|TestKilled|TestLimits|TestGroups
+units pkg/service 10m -test.run=TestUnits|TestBits
+radvd pkg/radvd 5m -test.run=TestSLAAC
 capture pkg/nlmon 5m
+wifi cmd/l2d 15m -test.run=TestWiFi -l2d.wifi
 '
 
 # What the machine of a suite has besides.
 options() {
 	case $1 in
+	units | radvd) echo "-systemd" ;;
 	nics) echo "-cpus 4 -nic virtio-net-pci -nic e1000e -nic vmxnet3" \
 		"-append isolcpus=domain,managed_irq,2-3 -append nohz_full=2-3 -append rcu_nocbs=2-3" ;;
 	esac

@@ -14,10 +14,12 @@ func main() {
 		Quick bench.QuickCmd `cmd:"" help:"Compare all devices under test in less than two minutes."`
 		Flows bench.FlowsCmd `cmd:"" help:"How fast flows begin, and what many of them cost, beside nftables."`
 		Rules bench.RulesCmd `cmd:"" help:"What rules, sets and maps cost, beside nftables."`
+		Tools bench.ToolsCmd `cmd:"" help:"What iperf, netperf, flent and others measure through each device."`
 		Micro bench.MicroCmd `cmd:"" help:"How long the programs take for a packet, by the kernel's test run."`
 
 		Compare bench.CompareCmd `cmd:"" help:"What became faster and slower between two runs."`
 		Report  bench.ReportCmd  `cmd:"" help:"Draw results, as a page for a browser."`
+		Serve   bench.ServeCmd   `cmd:"" hidden:"" name:"serve" help:"Answer requests of HTTP."`
 		Export  bench.ExportCmd  `cmd:"" help:"Convert results for other programs."`
 	}
 	k := kong.Parse(&cli, kong.Name("l2bench"), kong.UsageOnError())

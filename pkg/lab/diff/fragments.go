@@ -159,3 +159,34 @@ func (h ipHeader) cut(proto byte, whole []byte, id uint32, list []piece) [][]byt
 	}
 	return out
 }
+
+// renumber gives a datagram that is sent once more another identification: a router
+// may still hold fragments of it.
+func (r *Rig) renumber(s shot) shot {
+	if len(s.ip[0]) < 2 {
+		return s
+	}
+	r.datagrams++
+	for i, list := range s.ip {
+		s.ip[i] = make([][]byte, len(list))
+		for n, b := range list {
+			s.ip[i][n] = withID(b, r.datagrams)
+		}
+	}
+	return s
+}
+
+// withID is a fragment as ipHeader.cut makes it, with another identification.
+func withID(b []byte, id uint32) []byte {
+	b = slices.Clone(b)
+	const header6 = 40
+	switch {
+	case b[0]>>4 == 4:
+		binary.BigEndian.PutUint16(b[4:], uint16(id))
+		binary.BigEndian.PutUint16(b[10:], 0)
+		binary.BigEndian.PutUint16(b[10:], ^sum16(b[:int(b[0]&15)*4]))
+	case b[6] == unix.IPPROTO_FRAGMENT && len(b) >= header6+ipv6FragmentHeader:
+		binary.BigEndian.PutUint32(b[header6+4:], id)
+	}
+	return b
+}

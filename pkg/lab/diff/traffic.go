@@ -90,7 +90,7 @@ func (t *trial) replay(ctx context.Context, shots []shot) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, err := t.fire(s); err != nil {
+		if _, err := t.fire(t.renumber(s)); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"fmt"
+	"html"
+	"slices"
+	"strings"
+)
+
+// How many quantiles are kept of a distribution: the hundredths, and both ends.
+const quantiles = 101
+
+// distribution is the quantiles of sorted values, from the least to the greatest.
+func distribution(sorted []float64) []float64 {
+	out := make([]float64, quantiles)
+	for i := range out {
+		out[i] = quantile(sorted, float64(i)/(quantiles-1))
+	}
+	return out
+}
+
+// curves is a chart of distributions: which part of the values is at most what.
+type curves struct {
+	title string
+	lines []curve
+}
+
+// curve is one device's: the median of each quantile over its rounds.
+type curve struct {
+	label  string
+	values []float64
+}
+
+const (
+	curveHeight = 240
+	// The slowest hundredth would squeeze all others together.
+	curveTop = quantiles - 2
+)
+
+// curveColours tell lines apart, on light and on dark.
+var curveColours = []string{"#4a83c5", "#d9822b", "#3d9970", "#b0508f", "#888"}
+
+// distributions are the charts of all tools that measure times of single probes.
+func (r *Report) distributions() (out []curves) {
+	for _, f := range r.toolFigures() {
+		c := curves{title: fmt.Sprintf("%s: part of the probes that took at most so many %s", f.tool, f.unit)}
+		for _, device := range r.toolDevices() {
+			if v := r.quantilesOf(device, f); v != nil {
+				c.lines = append(c.lines, curve{device, v})
+			}
+		}
+		if len(c.lines) > 0 {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// quantilesOf is the middle of a device's rounds, nil if a figure has none.
+func (r *Report) quantilesOf(device string, f toolFigure) []float64 {
+	var rounds [][]float64
+	for _, o := range r.Outcomes {
+		for _, m := range o.Measures {
+			if o.Device == device && o.Tool == f.tool && m.Name == f.name && len(m.Quantiles) == quantiles {
+				rounds = append(rounds, m.Quantiles)
+			}
+		}
+	}
+	if len(rounds) == 0 {
+		return nil
+	}
+	out := make([]float64, quantiles)
+	for i := range out {
+		at := make([]float64, len(rounds))
+		for n := range rounds {
+			at[n] = rounds[n][i]
+		}
+		out[i] = median(at)
+	}
+	return out
+}
+
+// svg draws the chart.
+func (c curves) svg(standalone bool) string {
+	var greatest float64
+	for _, l := range c.lines {
+		greatest = max(greatest, l.values[curveTop])
+	}
+	s := scale{max: greatest}
+	if greatest <= 0 {
+		s.max = 1
+	}
+	height := 24 + curveHeight + axisHeight
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg class="chart" xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img">`, chartWidth, height)
+	if standalone {
+		fmt.Fprintf(&b, "<style>%s</style>", svgStyle)
+	}
+	fmt.Fprintf(&b, `<title>%s</title><text x="0" y="15">%[1]s</text>`, html.EscapeString(c.title))
+	bottom := 24 + curveHeight
+	for _, v := range ticks(s.max) {
+		x := s.x(v)
+		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" y1="24" x2="%.1[1]f" y2="%d"/>`, x, bottom)
+		fmt.Fprintf(&b, `<text class="dim" x="%.1f" y="%d" text-anchor="middle">%s</text>`, x, bottom+16, number(v))
+	}
+	for i := range 5 {
+		y := bottom - curveHeight*i/4
+		fmt.Fprintf(&b, `<line class="grid" x1="%d" y1="%d" x2="%d" y2="%[2]d"/>`, labelWidth, y, chartWidth-valueWidth)
+		fmt.Fprintf(&b, `<text class="dim" x="%d" y="%d" text-anchor="end">%d %%</text>`, labelWidth-8, y+4, 25*i)
+	}
+	for i, l := range c.lines {
+		var points []string
+		for n, v := range l.values[:curveTop+1] {
+			points = append(points, fmt.Sprintf("%.1f,%.1f", s.x(v), float64(bottom)-float64(curveHeight*n)/(quantiles-1)))
+		}
+		colour := curveColours[i%len(curveColours)]
+		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="2" points="%s"/>`, colour, strings.Join(points, " "))
+		fmt.Fprintf(&b, `<text x="%d" y="%d" style="fill:%s">%s</text>`, chartWidth-valueWidth+8, 40+18*i, colour, html.EscapeString(cut(l.label)))
+	}
+	b.WriteString("</svg>")
+	return b.String()
+}
+
+// checkQuantiles refuses what is no distribution.
+func (m Measure) checkQuantiles() error {
+	if m.Quantiles == nil {
+		return nil
+	}
+	if len(m.Quantiles) != quantiles || !slices.IsSorted(m.Quantiles) || m.Quantiles[0] < 0 {
+		return fmt.Errorf("%s: its quantiles are no distribution", m.Name)
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import "net/http"
+
+// ServeCommand is the command of l2bench that wrk talks to.
+const ServeCommand = "serve"
+
+// ServeCmd answers every request with a short page.
+type ServeCmd struct {
+	Address string `arg:"" help:"Address and port to listen at."`
+}
+
+// Run serves until it is killed.
+func (c *ServeCmd) Run() error {
+	page := make([]byte, 1024)
+	for i := range page {
+		page[i] = '.'
+	}
+	return http.ListenAndServe(c.Address, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(page) // the client has gone
+	}))
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package bench
+
+import (
+	"slices"
+	"time"
+)
+
+// Tools are the loads of other programs, in the order of the table.
+func Tools() []Tool {
+	tools := []Tool{
+		iperf3("iperf3 1 flow"),
+		iperf3("iperf3 100 flows", "--parallel", "100"),
+		iperf3("iperf3 download", "--reverse"),
+		iperf3UDP(),
+		iperf2("iperf2 1 flow", 1),
+		iperf2("iperf2 10 flows", 10),
+		netperf("TCP_RR"), netperf("TCP_CRR"), netperf("UDP_RR"),
+		ping(nil), fping(nil), irtt(nil),
+	}
+	busy := iperf3("iperf3 4 flows", "--parallel", "4")
+	tools = append(tools, ping(&busy), fping(&busy), irtt(&busy), dnsperf(), wrk())
+	return append(tools, flent("rrul"), flent("tcp_nup", "--test-parameter", "upload_streams=8"))
+}
+
+// chosen are the tools whose name or program is one of some words; none: all.
+func chosen(words []string) (list []Tool, unknown []string) {
+	all := Tools()
+	if len(words) == 0 {
+		return all, nil
+	}
+	known := map[string]bool{}
+	for _, t := range all {
+		if slices.Contains(words, t.Name) || slices.Contains(words, t.Program) {
+			known[t.Name], known[t.Program] = true, true
+			list = append(list, t)
+		}
+	}
+	for _, w := range words {
+		if !known[w] {
+			unknown = append(unknown, w)
+		}
+	}
+	return list, unknown
+}
+
+// seconds of a duration as tools want it, at least one.
+func seconds(d time.Duration) int { return max(1, int(d.Round(time.Second)/time.Second)) }
+
+// server is where the receiver of the topology answers.
+var server = SinkAddr.Addr().String()

@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
+)
+
+var wifiMachine = flag.Bool("l2d.wifi", false, "TestWiFi: have radios in this machine, which is for nothing else")
+
+const wifiRuleset = `table inet filter {
+	chain forward {
+		type filter hook forward priority 0; policy drop;
+		ct state established,related accept
+		iifname "br0" oifname "wan0" accept
+	}
+}
+table ip nat {
+	chain postrouting {
+		type nat hook postrouting priority 100;
+		oifname "wan0" masquerade
+	}
+}
+`
+
+// accessPoint is a machine with two access points, a station and an Internet.
+type accessPoint struct {
+	*host
+	// names of the namespaces of the station and the Internet.
+	station, far string
+}
+
+// wifiConfig is the file, with more for the radio of 5 GHz.
+func (a *accessPoint) wifiConfig(ssid, more string) string {
+	return fmt.Sprintf(`dataplane: { ruleset: firewall.nft, pin_path: %s, interfaces: [{ name: wan0 }, { name: br0, xdp: "off" }] }
+control: { socket: %s }
+host:
+  state_dir: %s
+  sysctl: { net.ipv4.ip_forward: 1 }
+  links:
+    keep0: { kind: dummy }
+    br0: { kind: bridge, members: [keep0], addresses: [192.168.1.1/24] }
+services:
+  hostapd:
+    mode: child
+    country: US
+    ssid: %s
+    passphrase: %s
+    bridge: br0
+    io_class: realtime
+    wmm: { be: { aifs: 1, cwmin: 4, cwmax: 4, txop_limit: 32 } }
+    radios:
+      wlan_2g: { channel: 6 }
+      wlan_5g: { channel: 36%s }
+`, a.pins, a.path("run/l2d.sock"), a.path("state"), ssid, a.path("passphrase"), more)
+}
+
+func newAccessPoint(t *testing.T) *accessPoint {
+	t.Helper()
+	if !*wifiMachine {
+		t.Skip("changes the whole machine: -l2d.wifi, in a virtual one")
+	}
+	if err := enforce.EnsureBPFFS("/sys/fs/bpf/l2d"); err != nil {
+		t.Fatal(err)
+	}
+	h := &host{t: t, dir: t.TempDir(), pins: "/sys/fs/bpf/l2d-test-wifi"}
+	h.holder = exec.Command("sleep", "1000")
+	if err := h.holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = h.holder.Process.Kill()
+		_ = h.holder.Wait()
+	})
+	a := &accessPoint{h, "station", "far"}
+	for _, line := range strings.Split(`modprobe mac80211_hwsim radios=3
+ip link set wlan0 down
+ip link set wlan1 down
+ip link set wlan0 name wlan_2g
+ip link set wlan1 name wlan_5g
+ip netns add station
+ip netns add far
+iw phy phy2 set netns name station
+ip link add br0 type bridge
+ip link add keep0 type dummy
+ip link set keep0 master br0 up
+ip link set br0 up
+ip link add wan0 type veth peer name eth0 netns far
+ip link set wan0 up
+ip addr add 192.0.2.1/24 dev wan0
+ip -n far link set lo up
+ip -n far link set eth0 up
+ip -n far addr add 192.0.2.2/24 dev eth0`, "\n") {
+		a.run(strings.Fields(line)...)
+	}
+	h.states = readStates(t, h.path("notify"))
+	h.write("firewall.nft", wifiRuleset)
+	h.write("passphrase", "correct horse\n")
+	h.write("l2d.yaml", a.wifiConfig("l2d", ""))
+	return a
+}
+
+func (a *accessPoint) run(args ...string) string {
+	a.t.Helper()
+	out, err := exec.CommandContext(a.t.Context(), args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		a.t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// within runs something in a network namespace.
+func (a *accessPoint) within(name string, do func() error) {
+	a.t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlock: the thread ends
+		ns, err := netns.GetFromName(name)
+		if err == nil {
+			err = netns.Set(ns)
+			_ = ns.Close()
+		}
+		if err == nil {
+			err = do()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// eventually waits for something to be so: an emulated machine is slow.
+func (a *accessPoint) eventually(what string, is func() error) {
+	a.t.Helper()
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		err := is()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			a.t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+// radio is the control interface of a radio's hostapd.
+func (a *accessPoint) radio(link string) *hostapd.Control {
+	c := hostapd.Dial(a.path("run-services/hostapd-"+link+"/control"), link, a.path("client"))
+	a.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// onAir waits until a radio is on a channel.
+func (a *accessPoint) onAir(link string, channel int) {
+	a.t.Helper()
+	c := a.radio(link)
+	a.eventually(link, func() error {
+		s, err := c.Status(a.t.Context())
+		if err == nil && (s.State != hostapd.StateEnabled || s.Channel != channel) {
+			err = fmt.Errorf("%+v", s)
+		}
+		return err
+	})
+}
+
+// associate has the station join a network.
+func (a *accessPoint) associate() {
+	a.t.Helper()
+	a.write("supplicant.conf", `ctrl_interface=/run/wpa_supplicant
+sae_pwe=2
+network={
+	ssid="l2d"
+	key_mgmt=SAE
+	sae_password="correct horse"
+	ieee80211w=2
+	scan_freq=2437 5180
+}
+`)
+	log, err := os.Create(a.path("supplicant.log"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	cmd := exec.Command("ip", "netns", "exec", a.station, "wpa_supplicant", "-iwlan2", "-c", a.path("supplicant.conf"))
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if text, err := os.ReadFile(log.Name()); err == nil && a.t.Failed() {
+			a.t.Logf("wpa_supplicant:\n%s", text)
+		}
+	})
+	a.eventually("the station", func() error { return a.is("wpa_state=COMPLETED", "key_mgmt=SAE", "pmf=2") })
+	for _, line := range []string{"ip -n station addr add 192.168.1.50/24 dev wlan2", "ip -n station route add default via 192.168.1.1"} {
+		a.run(strings.Fields(line)...)
+	}
+}
+
+// cli asks the station's supplicant.
+func (a *accessPoint) cli(args ...string) (string, error) {
+	out, err := exec.Command("ip", append([]string{"netns", "exec", a.station, "wpa_cli", "-p", "/run/wpa_supplicant", "-iwlan2"}, args...)...).CombinedOutput()
+	return string(out), err
+}
+
+// is tells whether the supplicant's state has some lines.
+func (a *accessPoint) is(lines ...string) error {
+	text, err := a.cli("status")
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, text)
+	}
+	for _, line := range lines {
+		if !strings.Contains("\n"+text, "\n"+line+"\n") {
+			return fmt.Errorf("no %s in %s", line, text)
+		}
+	}
+	return nil
+}
+
+// mac is the address of a radio.
+func (a *accessPoint) mac(link string) string {
+	a.t.Helper()
+	b, err := os.ReadFile("/sys/class/net/" + link + "/address")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// roam has the station move to a radio.
+func (a *accessPoint) roam(link string) {
+	a.t.Helper()
+	to := a.mac(link)
+	a.eventually("roam to "+link, func() error {
+		if err := a.is("wpa_state=COMPLETED", "bssid="+to); err == nil {
+			return nil
+		}
+		// It may not have heard of it yet.
+		out, err := a.cli("scan")
+		time.Sleep(2 * time.Second)
+		if err == nil {
+			out, err = a.cli("roam", to)
+		}
+		time.Sleep(time.Second)
+		if err == nil {
+			err = a.is("wpa_state=COMPLETED", "bssid="+to)
+		}
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		return err
+	})
+}
+
+// download begins one, and returns how many bytes have come, and its error if it has broken.
+func (a *accessPoint) download() (bytes func() (int64, error)) {
+	a.t.Helper()
+	var listener net.Listener
+	a.within(a.far, func() (err error) {
+		listener, err = net.Listen("tcp4", "192.0.2.2:80")
+		return err
+	})
+	a.t.Cleanup(func() { _ = listener.Close() })
+	from := make(chan net.Addr, 1)
+	go func() {
+		c, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		from <- c.RemoteAddr()
+		chunk := make([]byte, 4096)
+		for err == nil {
+			_, err = c.Write(chunk)
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	var c net.Conn
+	a.within(a.station, func() (err error) {
+		c, err = net.DialTimeout("tcp4", "192.0.2.2:80", 30*time.Second)
+		return err
+	})
+	a.t.Cleanup(func() { _ = c.Close() })
+	if got := (<-from).(*net.TCPAddr); got.IP.String() != "192.0.2.1" {
+		a.t.Errorf("the Internet sees %v", got)
+	}
+	var n atomic.Int64
+	var broken atomic.Pointer[error]
+	go func() {
+		buf := make([]byte, 65536)
+		for {
+			k, err := c.Read(buf)
+			n.Add(int64(k))
+			if err != nil && !errors.Is(err, net.ErrClosed) {
+				broken.Store(&err)
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return func() (int64, error) {
+		if err := broken.Load(); err != nil {
+			return n.Load(), *err
+		}
+		return n.Load(), nil
+	}
+}
+
+// goesOn waits until more bytes have come.
+func (a *accessPoint) goesOn(what string, bytes func() (int64, error)) {
+	a.t.Helper()
+	before, _ := bytes()
+	a.eventually("the download "+what, func() error {
+		now, err := bytes()
+		if errors.Is(err, io.EOF) || err != nil {
+			a.t.Fatalf("the download %s: %v", what, err)
+		}
+		if now < before+65536 {
+			return fmt.Errorf("%d bytes, and before %d", now, before)
+		}
+		return nil
+	})
+}
+
+// TestWiFi: two radios with WPA3 are the way to the Internet. A station's download survives that it
+// roams between them and that one changes its channel; what drops stations is said before.
+func TestWiFi(t *testing.T) {
+	a := newAccessPoint(t)
+	p := a.start()
+	a.onAir("wlan_2g", 6)
+	a.onAir("wlan_5g", 36)
+	a.associate()
+	bytes := a.download()
+	a.goesOn("begins", bytes)
+	a.table()
+	for _, link := range []string{"wlan_5g", "wlan_2g", "wlan_5g"} {
+		a.roam(link)
+		a.goesOn("after the station has roamed to "+link, bytes)
+	}
+
+	a.write("l2d.yaml", a.wifiConfig("l2d", ", max_stations: 20, wmm: { be: { txop_limit: 0 } }"))
+	a.apply("")
+	a.goesOn("after a change in place", bytes)
+	a.write("l2d.yaml", strings.Replace(a.wifiConfig("l2d", ", max_stations: 20"), "channel: 36", "channel: 44", 1))
+	a.apply("its stations move along to channel 44")
+	a.onAir("wlan_5g", 44)
+	a.goesOn("after the radio has gone to another channel", bytes)
+	if err := a.is("wpa_state=COMPLETED", "freq=5220"); err != nil {
+		t.Errorf("the station has not gone along: %v", err)
+	}
+
+	a.write("l2d.yaml", a.wifiConfig("other", ""))
+	plan, err := a.client().HostPlan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := plan.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "disruptive: its stations drop: the network has another name") || strings.Contains(text.String(), "correct horse") {
+		t.Errorf("the plan is\n%s", text.String())
+	}
+	log := p.stderr.String()
+	if strings.Contains(log, "correct horse") {
+		t.Errorf("the passphrase is in the log")
+	}
+	for _, want := range []string{`msg="station connected" radio=wlan_5g station=02:00:00:00:02:00`, `msg="radio on another channel" radio=wlan_5g`} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log has no %s", want)
+		}
+	}
+	if out := a.run("ps", "axww"); strings.Contains(out, "correct horse") || !strings.Contains(out, "hostapd") {
+		t.Errorf("processes:\n%s", out)
+	}
+	if err := p.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	a.goesOn("without the daemon", bytes)
+}
+
+// table wants the station in the daemon's table.
+func (a *accessPoint) table() {
+	a.t.Helper()
+	list, err := a.client().Stations(a.t.Context())
+	if err != nil || len(list) != 2 || list[0].Interface != "wlan_2g" || list[1].SSID != "l2d" {
+		a.t.Fatalf("%+v, %v", list, err)
+	}
+	stations := slices.Concat(list[0].Stations, list[1].Stations)
+	if len(stations) != 1 {
+		a.t.Fatalf("%+v", list)
+	}
+	s := stations[0]
+	if s.MAC != "02:00:00:00:02:00" || !s.Authorized || s.Security != "SAE" || s.Signal >= 0 || s.SendRate == 0 || s.Received == 0 || fmt.Sprint(s.Addresses) != "[192.168.1.50]" {
+		a.t.Errorf("%+v", s)
+	}
+}
+
+// apply applies the file, and tells whether the plan has a text.
+func (a *accessPoint) apply(want string) {
+	a.t.Helper()
+	done, err := a.client().HostApply(a.t.Context(), api.HostOptions{})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := done.Plan.Write(&text); err != nil {
+		a.t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), want) || strings.Contains(text.String(), "disruptive") {
+		a.t.Errorf("the plan is\n%s", text.String())
+	}
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package llama_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/internal/ownns"
+	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/llama"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/service"
+)
+
+func TestMain(m *testing.M) { ownns.Main(m) }
+
+// server returns a program that is the real server, and a directory that it sees. It is in a tree of
+// its own.
+func server(t *testing.T) (program, dir string) {
+	t.Helper()
+	tree := os.Getenv("L2D_LLAMA")
+	if tree == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			t.Skip(err)
+		}
+		tree = filepath.Join(cache, "l2d", "llama")
+	}
+	root := filepath.Join(tree, "root")
+	if _, err := os.Stat(filepath.Join(root, "usr/bin/llama-server")); err != nil || os.Geteuid() != 0 {
+		t.Skip("needs root, and a tree with llama-server: scripts/llama.sh")
+	}
+	dir = t.TempDir()
+	inside := filepath.Join(root, dir)
+	if err := os.MkdirAll(inside, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(dir, inside, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(unix.Unmount(inside, unix.MNT_DETACH), os.Remove(inside)); err != nil {
+			t.Error(err)
+		}
+	})
+	program = filepath.Join(dir, "llama-server")
+	script := fmt.Sprintf("#!/bin/sh\nexec chroot %s /usr/bin/llama-server \"$@\"\n", root)
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return program, dir
+}
+
+// host is an engine with services.
+type host struct {
+	m *service.Manager
+	e *reconcile.Engine
+}
+
+func newHost(t *testing.T, dir string) *host {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	m := service.New([]service.Daemon{llama.New()}, service.Dirs{Run: filepath.Join(dir, "run")}, filepath.Join(dir, "state"), log)
+	h := &host{m: m, e: reconcile.New(filepath.Join(dir, "engine"), log, m, m.Slices)}
+	t.Cleanup(func() {
+		if err := h.apply(t, ""); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// apply has instances run: the value of services.llama.
+func (h *host) apply(t *testing.T, instances string) error {
+	t.Helper()
+	text := "dataplane: {ruleset: x, interfaces: [{name: eth0}]}\n"
+	if instances != "" {
+		text += "services: {llama: [" + instances + "]}\n"
+	}
+	c, err := config.Parse("l2d.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := h.m.Declare(c)
+	if err != nil {
+		return err
+	}
+	p, err := h.e.Plan(context.Background(), list)
+	if err == nil {
+		_, err = h.e.Apply(context.Background(), p, reconcile.Options{})
+	}
+	return err
+}
+
+func (h *host) status(t *testing.T) service.Status {
+	t.Helper()
+	list := h.m.Statuses(t.Context())
+	if len(list) != 1 {
+		t.Fatalf("%+v", list)
+	}
+	return list[0]
+}
+
+// TestServer: the real server answers with a model that has a few thousand numbers, goes on when its process is killed,
+// and is as it was when it does not come up with another port.
+func TestServer(t *testing.T) {
+	program, dir := server(t)
+	model, key := filepath.Join(dir, "tiny.gguf"), filepath.Join(dir, "key")
+	writeModel(t, model)
+	if err := os.WriteFile(key, []byte("a key of clients\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	instance := func(port int, more string) string {
+		return fmt.Sprintf("{name: tiny, mode: child, user: root, binary: %s, model: %s, listen: '127.0.0.1:%d', context: 128, parallel: 1, threads: 1, flash_attention: on, api_key: %s, start_timeout: 60s%s}",
+			program, model, port, key, more)
+	}
+	h := newHost(t, dir)
+	if err := h.apply(t, instance(8090, "")); err != nil {
+		t.Fatal(err)
+	}
+	s := h.status(t)
+	if s.Error != "" || !strings.HasPrefix(s.Detail, "tiny.gguf") || s.Version == "" {
+		t.Errorf("%+v", s)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	a, err := llama.Ask(ctx, h.m.UnitsOf(llama.Name)[0], "what is the answer", 8)
+	if err != nil || a.Text == "" || a.Tokens == 0 || strings.Trim(a.Text, "abcdefghijklmnopqrstuvwxyz") != "" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.PID)); err != nil || strings.Contains(string(args), "key of clients") {
+		t.Errorf("%q, %v", args, err)
+	}
+
+	if err := unix.Kill(s.PID, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		now := h.status(t)
+		if now.Error == "" && now.PID != s.PID {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("it is not started again: %+v", now)
+		}
+	}
+
+	taken, err := net.Listen("tcp", "127.0.0.1:8091")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if err := h.apply(t, instance(8091, "")); err == nil || !strings.Contains(err.Error(), "ends again and again: exit status 1: ") {
+		t.Errorf("a port that is taken: %v", err)
+	}
+	if s := h.status(t); s.Error != "" || h.e.Pending() != nil {
+		t.Errorf("not as before: %+v", s)
+	}
+}
+
+// TestRefused: what cannot come up is refused before anything is touched.
+func TestRefused(t *testing.T) {
+	program, dir := server(t)
+	h := newHost(t, dir)
+	text := filepath.Join(dir, "text.gguf")
+	if err := os.WriteFile(text, []byte("not a model"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	old := filepath.Join(dir, "old-server")
+	if err := os.WriteFile(old, []byte("#!/bin/sh\necho '-m,    --model FNAME     path'\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	model := filepath.Join(dir, "tiny.gguf")
+	writeModel(t, model)
+	open := filepath.Join(dir, "open")
+	if err := os.WriteFile(open, []byte("key\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ binary, model, more, want string }{
+		{program, filepath.Join(dir, "none.gguf"), "", "no such file"},
+		{program, text, "", "is no GGUF file"},
+		{old, model, "", "takes no --host: another version"},
+		{filepath.Join(dir, "none"), model, "", "is not installed"},
+		{program, model, ", api_key: " + open, "has mode 0644: it is not a secret: want chmod 0640 " + open},
+	} {
+		err := h.apply(t, fmt.Sprintf("{name: tiny, mode: child, user: root, binary: %s, model: %s%s}", test.binary, test.model, test.more))
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%v, want %q", err, test.want)
+		}
+	}
+	if list := h.m.Statuses(t.Context()); len(list) != 0 {
+		t.Errorf("%+v", list)
+	}
+}
