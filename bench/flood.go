@@ -139,8 +139,11 @@ func (m *flood) step(ctx context.Context, rate float64) (s floodStep, err error)
 			return s, err
 		}
 		flooding = m.traffic.flood(ctx, m.options.GenCPU)
+		err = m.traffic.begun(ctx, 0)
 	}
-	s, err = m.count(ctx, got)
+	if err == nil {
+		s, err = m.count(ctx, got)
+	}
 	stop()
 	if rate >= 0 {
 		err = errors.Join(err, <-flooding)

@@ -100,6 +100,24 @@ func (tr *traffic) flood(ctx context.Context, cpu int) <-chan error {
 	return done
 }
 
+// floodBegins is how long the kernel may take to begin a run.
+const floodBegins = 10 * time.Second
+
+// begun waits for the first packet after so many.
+func (tr *traffic) begun(ctx context.Context, after uint64) error {
+	ctx, stop := context.WithTimeout(ctx, floodBegins)
+	defer stop()
+	for {
+		sent, err := tr.sent()
+		if err != nil || sent > after {
+			return err
+		}
+		if err := wait(ctx, time.Millisecond); err != nil {
+			return fmt.Errorf("the generator does not begin: %w", err)
+		}
+	}
+}
+
 // How fast flows are established, a second.
 const (
 	// establishRate respects L2's ruleset, which lets 500 flows a second begin.

@@ -155,9 +155,15 @@ func (l *lane) measure(ctx context.Context) (Sample, error) {
 	if err := l.prepare(ctx); err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", l.Device.Name(), err)
 	}
+	sent, err := l.traffic.sent()
+	if err != nil {
+		return Sample{}, err
+	}
 	flood := l.traffic.flood(flooding, l.options.GenCPU)
 	var before, after reading
-	err := wait(ctx, l.options.Warmup)
+	if err = l.traffic.begun(ctx, sent); err == nil {
+		err = wait(ctx, l.options.Warmup)
+	}
 	if err == nil {
 		before, err = l.read()
 	}
