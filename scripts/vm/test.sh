@@ -28,7 +28,7 @@ congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.mach
 tcnl pkg/tcnl 5m -tcnl.all
 nics pkg/host 10m -test.run=TestMachine|TestIsolated
 radios pkg/host 5m -test.run=TestRadio -host.machine
-groups pkg/service 10m -test.run=TestLife|TestKilled|TestLimits|TestGroups
+groups pkg/service 10m -test.parallel=1 -test.run=TestLife|TestKilled|TestLimits|TestGroups
 units pkg/service 10m -test.run=TestUnits|TestBits
 radvd pkg/radvd 5m -test.run=TestSLAAC
 capture pkg/nlmon 5m
