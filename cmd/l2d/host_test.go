@@ -19,6 +19,7 @@ import (
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/revision"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 // declare writes a configuration that declares sysctls.
@@ -159,7 +160,8 @@ func TestDrift(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{}
+	d := &daemon{services: service.New(nil, service.Dirs{}, t.TempDir(), slog.New(slog.DiscardHandler))}
+	defer d.services.Close()
 	d.host.revisions = revision.Open(t.TempDir())
 	d.host.engine = reconcile.New(t.TempDir(), slog.New(slog.DiscardHandler), hostkinds.Kinds()...)
 	d.host.set(c, 2, nil)
