@@ -233,6 +233,11 @@ func TestForeign(t *testing.T) {
 	if isForeign("/", "veth0") || isForeign("/", "nosuch") {
 		t.Error("foreign in its own /sys")
 	}
+	before, err := os.Open("/proc/thread-self/ns/net") // or its interfaces go with it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer before.Close()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil { // and /sys is that of before
 		t.Fatal(err)
 	}
