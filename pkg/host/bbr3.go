@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"time"
@@ -203,7 +204,10 @@ func (k *Algorithm) Set(ctx context.Context, _ string, to reconcile.State) error
 		if err != nil {
 			return err
 		}
-		_, err = k.registration.Register(s)
+		c, err := k.registration.Register(s)
+		if err == nil && (c.Made || c.Replaced) {
+			slog.Info("congestion control is there", "name", k.name(), "replaced", c.Replaced, "calls that this kernel does not make", c.Without)
+		}
 		return err
 	}
 }
