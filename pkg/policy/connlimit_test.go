@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 )
 
 // connection is a TCP connection of a host to a port of the router's.
@@ -18,21 +19,33 @@ func connection(src string, sport uint16) packet {
 // harness does not track, in a state of bpf/lib/types.h.
 func (h *harness) live(pk *packet, state byte) (key []byte) {
 	h.t.Helper()
-	const (
-		tickShift               = 27
-		expires, created, stats = 36, 56, 60 // of struct flow
-	)
+	const tickShift = 27
+	at := h.flowOffsets()
 	flows := h.coll.Maps["l2_flows"]
 	key, f := make([]byte, flows.KeySize()), make([]byte, flows.ValueSize())
 	pk.writeTuple(key)
 	now := uint32(Now() >> tickShift)
-	binary.NativeEndian.PutUint32(f[expires:], now+1<<20)
-	binary.NativeEndian.PutUint32(f[created:], now)
-	f[stats] = state
+	binary.NativeEndian.PutUint32(f[at["expires"]:], now+1<<20)
+	binary.NativeEndian.PutUint32(f[at["created"]:], now)
+	f[at["state"]] = state
 	if err := flows.Update(key, f, ebpf.UpdateAny); err != nil {
 		h.t.Fatal(err)
 	}
 	return key
+}
+
+// flowOffsets says where struct flow has its members, in bytes.
+func (h *harness) flowOffsets() map[string]uint32 {
+	h.t.Helper()
+	spec, err := ebpf.LoadCollectionSpec("testdata/harness.o")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	at := map[string]uint32{}
+	for _, m := range spec.Maps["l2_flows"].Value.(*btf.Struct).Members {
+		at[m.Name] = m.Offset.Bytes()
+	}
+	return at
 }
 
 // Connections count from their first packet to their end; each instance has its
