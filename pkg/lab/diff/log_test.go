@@ -19,10 +19,12 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/pktlog"
 )
 
+// The rule that marks asks for a whole header: kernels from 7 on find no ports in one
+// that is cut off.
 const logRuleset = `table inet t {
 	chain raw {
 		type filter hook prerouting priority raw; policy accept;
-		udp dport 1-32767 meta mark set 0x2a
+		udp dport 1-32767 udp checksum 0-65535 meta mark set 0x2a
 		log prefix "l2d-log raw " level info flags all
 	}
 	chain in {
