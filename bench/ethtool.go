@@ -10,19 +10,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ETHTOOL_SGRO of include/uapi/linux/ethtool.h.
-const ethtoolSetGRO = 0x2c
+// ETHTOOL_SGRO and ETHTOOL_STXCSUM of include/uapi/linux/ethtool.h.
+const (
+	ethtoolSetGRO    = 0x2c
+	ethtoolSetTxCsum = 0x17
+)
 
 // setGRO turns generic receive offload on for an interface of the calling
 // thread's network namespace.
-func setGRO(name string) error {
+func setGRO(name string) error { return setOffload(name, ethtoolSetGRO, 1) }
+
+// setOffload turns an offload on or off.
+func setOffload(name string, cmd, on uint32) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("%s: socket for ethtool: %w", name, err)
 	}
 	defer unix.Close(fd)
 
-	value := struct{ cmd, data uint32 }{ethtoolSetGRO, 1}
+	value := struct{ cmd, data uint32 }{cmd, on}
 	request := struct {
 		name [unix.IFNAMSIZ]byte
 		data unsafe.Pointer
@@ -34,7 +40,7 @@ func setGRO(name string) error {
 		unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request)))
 	runtime.KeepAlive(&value)
 	if errno != 0 {
-		return fmt.Errorf("%s: turn GRO on: %w", name, errno)
+		return fmt.Errorf("%s: ethtool command %#x, value %d: %w", name, cmd, on, errno)
 	}
 	return nil
 }

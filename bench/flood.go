@@ -72,6 +72,9 @@ func newFlood(ctx context.Context, d Device, o Options) (*flood, error) {
 	if err := m.topology.gen.do(m.prepareFlow); err != nil {
 		return nil, errors.Join(fmt.Errorf("way of the flow: %w", err), m.close())
 	}
+	if err := m.topology.wholeChecksums(); err != nil {
+		return nil, errors.Join(err, m.close())
+	}
 	return m, nil
 }
 
@@ -96,6 +99,9 @@ func (m *flood) search(ctx context.Context, progress func(string)) (best float64
 	alone, err := m.step(ctx, -1)
 	if err != nil {
 		return 0, err
+	}
+	if alone.flow == 0 {
+		return 0, errors.New("nothing of the TCP flow arrives, without a flood")
 	}
 	try := func(rate float64) (floodStep, bool, error) {
 		s, err := m.step(ctx, rate)

@@ -19,7 +19,7 @@ import (
 // ToolsCmd is the command that has other programs measure devices. Its tags are
 // kong's.
 type ToolsCmd struct {
-	Devices     []string      `help:"Devices under test: ${enum}." enum:"l2d,l2d-tc,forward,nftables" default:"l2d,nftables,forward"`
+	Devices     []string      `help:"Devices under test: ${enum}. Stacks send segments and checksums that a NIC has to finish: TC takes them." enum:"l2d-tc,forward,nftables" default:"l2d-tc,nftables,forward"`
 	Tools       []string      `help:"Only these, by their name or their program (--list)." placeholder:"NAME"`
 	List        bool          `help:"List the tools, and which of them can run here."`
 	Repetitions int           `help:"Repetitions of each device, in turns." default:"3"`

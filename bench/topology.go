@@ -93,6 +93,14 @@ func (t *Topology) Close() error {
 	return errors.Join(errs...)
 }
 
+// wholeChecksums has the sender's and the receiver's stacks make them: XDP of the router
+// sends frames on as they are.
+func (t *Topology) wholeChecksums() error {
+	return errors.Join(
+		t.gen.do(func() error { return setOffload(genName, ethtoolSetTxCsum, 0) }),
+		t.sink.do(func() error { return setOffload(sinkName, ethtoolSetTxCsum, 0) }))
+}
+
 // InRouter runs fn on a thread in the router's network namespace.
 func (t *Topology) InRouter(fn func() error) error { return t.dut.do(fn) }
 
