@@ -94,17 +94,9 @@ func (c curves) svg(standalone bool) string {
 	}
 	height := 24 + curveHeight + axisHeight
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="chart" xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img">`, chartWidth, height)
-	if standalone {
-		fmt.Fprintf(&b, "<style>%s</style>", svgStyle)
-	}
-	fmt.Fprintf(&b, `<title>%s</title><text x="0" y="15">%[1]s</text>`, html.EscapeString(c.title))
+	beginSVG(&b, c.title, height, standalone)
 	bottom := 24 + curveHeight
-	for _, v := range ticks(s.max) {
-		x := s.x(v)
-		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" y1="24" x2="%.1[1]f" y2="%d"/>`, x, bottom)
-		fmt.Fprintf(&b, `<text class="dim" x="%.1f" y="%d" text-anchor="middle">%s</text>`, x, bottom+16, number(v))
-	}
+	s.grid(&b, bottom)
 	for i := range 5 {
 		y := bottom - curveHeight*i/4
 		fmt.Fprintf(&b, `<line class="grid" x1="%d" y1="%d" x2="%d" y2="%[2]d"/>`, labelWidth, y, chartWidth-valueWidth)

@@ -47,18 +47,10 @@ svg.chart .bar{fill:var(--bar)}svg.chart .doubt{fill:var(--doubt)}svg.chart .dot
 func (c chart) svg(standalone bool) string {
 	height := 24 + rowHeight*len(c.rows) + axisHeight
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="chart" xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img">`, chartWidth, height)
-	if standalone {
-		fmt.Fprintf(&b, "<style>%s</style>", svgStyle)
-	}
-	fmt.Fprintf(&b, `<title>%s</title><text x="0" y="15">%[1]s</text>`, html.EscapeString(c.title))
+	beginSVG(&b, c.title, height, standalone)
 	scale := c.scale()
 	bottom := height - axisHeight
-	for _, v := range ticks(scale.max) {
-		x := scale.x(v)
-		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" y1="24" x2="%.1[1]f" y2="%d"/>`, x, bottom)
-		fmt.Fprintf(&b, `<text class="dim" x="%.1f" y="%d" text-anchor="middle">%s</text>`, x, bottom+16, number(v))
-	}
+	scale.grid(&b, bottom)
 	for i, r := range c.rows {
 		c.row(&b, r, scale, 24+rowHeight*i)
 	}
@@ -67,6 +59,15 @@ func (c chart) svg(standalone bool) string {
 	}
 	b.WriteString("</svg>")
 	return b.String()
+}
+
+// beginSVG writes what a chart begins with. Standalone, it brings its style along.
+func beginSVG(b *strings.Builder, title string, height int, standalone bool) {
+	fmt.Fprintf(b, `<svg class="chart" xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img">`, chartWidth, height)
+	if standalone {
+		fmt.Fprintf(b, "<style>%s</style>", svgStyle)
+	}
+	fmt.Fprintf(b, `<title>%s</title><text x="0" y="15">%[1]s</text>`, html.EscapeString(title))
 }
 
 func (c chart) row(b *strings.Builder, r chartRow, scale scale, y int) {
@@ -115,6 +116,15 @@ func (s scale) x(v float64) float64 {
 		return labelWidth
 	}
 	return labelWidth + min(v/s.max, 1)*(chartWidth-labelWidth-valueWidth)
+}
+
+// grid draws the axis of values below a chart, and its lines.
+func (s scale) grid(b *strings.Builder, bottom int) {
+	for _, v := range ticks(s.max) {
+		x := s.x(v)
+		fmt.Fprintf(b, `<line class="grid" x1="%.1f" y1="24" x2="%.1[1]f" y2="%d"/>`, x, bottom)
+		fmt.Fprintf(b, `<text class="dim" x="%.1f" y="%d" text-anchor="middle">%s</text>`, x, bottom+16, number(v))
+	}
 }
 
 // ticks are round numbers from zero to the greatest, three to eight of them.

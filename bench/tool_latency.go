@@ -37,17 +37,7 @@ func ping(beside *Tool) Tool {
 		Client: func(d time.Duration) []string {
 			return []string{"ping", "-n", "-c", probes(d), "-i", fmt.Sprint(probeInterval.Seconds()), server}
 		},
-		Read: func(out []byte, _ string) ([]Measure, error) {
-			var list []float64
-			for _, m := range pingTime.FindAllSubmatch(out, -1) {
-				v, err := strconv.ParseFloat(string(m[1]), 64)
-				if err != nil {
-					return nil, fmt.Errorf("ping's %s: %w", m[0], err)
-				}
-				list = append(list, v*1000)
-			}
-			return roundTrips(list)
-		},
+		Read: func(out []byte, _ string) ([]Measure, error) { return readPings(out, pingTime) },
 	}, beside)
 }
 
@@ -59,17 +49,7 @@ func fping(beside *Tool) Tool {
 		Client: func(d time.Duration) []string {
 			return []string{"fping", "-c", probes(d), "-p", strconv.FormatInt(probeInterval.Milliseconds(), 10), server}
 		},
-		Read: func(out []byte, _ string) ([]Measure, error) {
-			var list []float64
-			for _, m := range fpingTime.FindAllSubmatch(out, -1) {
-				v, err := strconv.ParseFloat(string(m[1]), 64)
-				if err != nil {
-					return nil, fmt.Errorf("fping's %s: %w", m[0], err)
-				}
-				list = append(list, v*1000)
-			}
-			return roundTrips(list)
-		},
+		Read: func(out []byte, _ string) ([]Measure, error) { return readPings(out, fpingTime) },
 	}, beside)
 }
 
@@ -101,6 +81,19 @@ func irtt(beside *Tool) Tool {
 			return roundTrips(list)
 		},
 	}, beside)
+}
+
+// readPings reads a time for each line of an answer, in ms, the group of at.
+func readPings(out []byte, at *regexp.Regexp) ([]Measure, error) {
+	var list []float64
+	for _, m := range at.FindAllSubmatch(out, -1) {
+		v, err := strconv.ParseFloat(string(m[1]), 64)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", m[0], err)
+		}
+		list = append(list, v*1000)
+	}
+	return roundTrips(list)
 }
 
 // roundTrips sums times up, in microseconds.

@@ -13,13 +13,7 @@ import (
 
 // radios are where the hostapd of each radio is, as the configuration in force has it.
 func (d *daemon) radios() []hostapd.Endpoint {
-	d.host.mu.Lock()
-	c := d.host.config
-	d.host.mu.Unlock()
-	if c == nil {
-		p, _ := d.state()
-		c = p.Config
-	}
+	c := d.config()
 	return hostapd.Endpoints(c, serviceDirs(c))
 }
 

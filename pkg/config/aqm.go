@@ -96,13 +96,7 @@ func (d *decoder) aql(v node) map[string]AQL {
 
 // hasKeyOf tells whether the value is a mapping that has one of some keys.
 func (v node) hasKeyOf(names []string) bool {
-	var entries []*ast.MappingValueNode
-	switch n := v.n.(type) {
-	case *ast.MappingNode:
-		entries = n.Values
-	case *ast.MappingValueNode:
-		entries = []*ast.MappingValueNode{n}
-	}
+	entries, _ := v.pairs()
 	return slices.ContainsFunc(entries, func(e *ast.MappingValueNode) bool { return slices.Contains(names, e.Key.GetToken().Value) })
 }
 

@@ -114,6 +114,17 @@ func (v node) given(name node) bool {
 	return false
 }
 
+// pairs are the keys and values of a mapping; ok is false for anything else.
+func (v node) pairs() (list []*ast.MappingValueNode, ok bool) {
+	switch n := v.n.(type) {
+	case *ast.MappingNode:
+		return n.Values, true
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{n}, true
+	}
+	return nil, false
+}
+
 // entries reads a mapping with what is described, giving each entry to read: its
 // name, and its value, which may be missing.
 func (v node) entries(what string, read func(name, value node)) bool {
@@ -124,13 +135,8 @@ func (v node) entries(what string, read func(name, value node)) bool {
 		}
 		return false
 	}
-	var entries []*ast.MappingValueNode
-	switch n := v.n.(type) {
-	case *ast.MappingNode:
-		entries = n.Values
-	case *ast.MappingValueNode:
-		entries = []*ast.MappingValueNode{n}
-	default:
+	entries, ok := v.pairs()
+	if !ok {
 		v.fail("a mapping with " + what)
 		return false
 	}

@@ -4,10 +4,8 @@ package lab
 
 import (
 	"fmt"
-	"runtime"
-	"unsafe"
 
-	"golang.org/x/sys/unix"
+	"github.com/randomizedcoder/l2d/pkg/ethioctl"
 )
 
 // Commands of SIOCETHTOOL, include/uapi/linux/ethtool.h.
@@ -42,52 +40,23 @@ var xdpReceiver = []offload{
 
 func (n *Namespace) setOffloads(link string, lists ...[]offload) error {
 	return n.Do(func() error {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return fmt.Errorf("%s: ethtool socket: %w", n.name, err)
-		}
-		defer unix.Close(fd)
 		for _, list := range lists {
-			for _, o := range list {
-				if err := ethtoolSet(fd, link, o); err != nil {
-					return fmt.Errorf("%s: %s: %s: %w", n.name, link, o.what, err)
-				}
+			if err := setOffloads(link, list); err != nil {
+				return fmt.Errorf("%s: %w", n.name, err)
 			}
 		}
 		return nil
 	})
 }
 
-func ethtoolSet(fd int, link string, o offload) error {
-	value := struct{ cmd, data uint32 }{o.cmd, o.value}
-	var request struct {
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte // struct ifreq's union is larger than a pointer
-	}
-	if len(link) >= unix.IFNAMSIZ {
-		return fmt.Errorf("interface name %q is too long", link)
-	}
-	copy(request.name[:], link)
-	request.data = unsafe.Pointer(&value)
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request)))
-	runtime.KeepAlive(&value)
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
-
 // PlainWire makes an interface of the calling thread's network namespace send
 // what a wire carries: single segments with complete checksums.
-func PlainWire(link string) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("ethtool socket: %w", err)
-	}
-	defer unix.Close(fd)
-	for _, o := range realWire {
-		if err := ethtoolSet(fd, link, o); err != nil {
+func PlainWire(link string) error { return setOffloads(link, realWire) }
+
+// setOffloads are of the calling thread's network namespace.
+func setOffloads(link string, list []offload) error {
+	for _, o := range list {
+		if err := ethioctl.SetValue(ethioctl.Kernel{}, link, o.cmd, o.value); err != nil {
 			return fmt.Errorf("%s: %s: %w", link, o.what, err)
 		}
 	}
