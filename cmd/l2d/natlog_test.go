@@ -82,7 +82,7 @@ func TestNATLogRate(t *testing.T) {
 }
 
 // natted is a ruleset that translates what goes to port 9.
-const natted = "table ip nat {\n\tchain postrouting {\n\t\ttype nat hook postrouting priority 100;\n\t\tudp dport 9 snat to 192.0.2.1:7000-7100\n\t}\n}\n"
+const natted = "table ip nat {\n\tchain postrouting {\n\t\ttype nat hook postrouting priority 100;\n\t\tudp dport 9 snat to 192.0.2.1:7000-7099\n\t}\n}\n"
 
 // TestNATLog: the daemon logs the translations of the dataplane while its
 // configuration says so, and those that it ends itself.
