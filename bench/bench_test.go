@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 )
@@ -107,7 +108,7 @@ type breaking struct {
 
 func (*breaking) Watch(context.Context) error { return nil }
 
-func (d *breaking) Verify(context.Context, bool) error {
+func (d *breaking) Verify(context.Context, Case) error {
 	if d.after--; d.after < 0 {
 		return errors.New("broken")
 	}
@@ -144,6 +145,32 @@ func TestFresh(t *testing.T) {
 	}
 	if _, err := Run(t.Context(), []Case{{Device: d, Flows: 16, Fresh: true}}, o, func(s string) { t.Log(s) }); err == nil {
 		t.Error("packets of 16 flows are all taken for new flows")
+	}
+}
+
+// TestDropped counts what a blocklist drops, of each device and chain; what passes one
+// fails the run.
+func TestDropped(t *testing.T) {
+	needRoot(t)
+	o := testOptions()
+	o.Duration = 20 * time.Millisecond
+	cases, err := (&DropsCmd{Blocked: 10}).cases(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases = slices.DeleteFunc(cases, func(c Case) bool { _, l2d := c.Device.(*L2d); return l2d })
+	r, err := Run(t.Context(), cases, o, func(s string) { t.Log(s) })
+	if err != nil || len(r.Samples) != 1+len(blockingChains) {
+		t.Fatalf("got %+v, %v", r.Samples, err)
+	}
+	for _, s := range r.Samples {
+		if s.Received == 0 {
+			t.Errorf("%s drops nothing", s.Device)
+		}
+	}
+	d := &Redirect{}
+	if _, err := Run(t.Context(), []Case{{Device: d, Flows: 16, Dropped: true}}, o, func(s string) { t.Log(s) }); err == nil {
+		t.Error("packets that arrive are taken for dropped ones")
 	}
 }
 

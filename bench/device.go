@@ -29,6 +29,9 @@ type Case struct {
 	// answered. What is counted is the answers that come back. The device is a
 	// [Forgetter].
 	Fresh bool
+	// Dropped says that the device drops all that the generator makes. What is
+	// counted is what it takes.
+	Dropped bool
 	// Rate is how many flows begin a second when they are established; 0:
 	// establishRate.
 	Rate float64
@@ -51,6 +54,6 @@ type Describer interface {
 type Verifier interface {
 	// Watch is called before each repetition.
 	Watch(ctx context.Context) error
-	// Verify is called after each repetition; fresh as in [Case].
-	Verify(ctx context.Context, fresh bool) error
+	// Verify is called after each repetition.
+	Verify(ctx context.Context, c Case) error
 }

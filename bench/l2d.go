@@ -200,17 +200,23 @@ const maxStray = 0.01
 func (d *L2d) Watch(ctx context.Context) error { return d.ready(ctx) }
 
 // Verify implements [Verifier].
-func (d *L2d) Verify(ctx context.Context, fresh bool) error {
+func (d *L2d) Verify(ctx context.Context, c Case) error {
 	before := d.status.Dataplane.Stats
 	if err := d.ready(ctx); err != nil {
 		return err
 	}
 	after := d.status.Dataplane.Stats
+	if c.Dropped {
+		if after["drop_policy"] == before["drop_policy"] {
+			return errors.New("no packet was dropped by a rule")
+		}
+		return nil
+	}
 	byXDP := float64(after["xdp_forwarded"] - before["xdp_forwarded"])
 	byTC := float64(after["tc_forwarded"] - before["tc_forwarded"])
 	// A flow's first packet and its first answer are TC's.
 	stray := byTC
-	if d.TC || fresh {
+	if d.TC || c.Fresh {
 		stray = byXDP
 	}
 	all := byXDP + byTC
@@ -218,7 +224,7 @@ func (d *L2d) Verify(ctx context.Context, fresh bool) error {
 		return fmt.Errorf("%.0f packets were forwarded by XDP, %.0f by TC", byXDP, byTC)
 	}
 	began := float64(after["flow_new"] - before["flow_new"])
-	if fresh && began < (0.5-maxStray)*all {
+	if c.Fresh && began < (0.5-maxStray)*all {
 		return fmt.Errorf("%.0f flows have begun with %.0f packets: not all were new", began, all)
 	}
 	return nil

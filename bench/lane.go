@@ -50,7 +50,7 @@ func (l *lane) setup(ctx context.Context) (err error) {
 			return err
 		}
 		return l.traffic.reflect()
-	case l.Device.Stateful():
+	case l.Device.Stateful() && !l.Dropped:
 		rate := l.Rate
 		if rate == 0 {
 			rate = establishRate
@@ -177,13 +177,16 @@ func (l *lane) measure(ctx context.Context) (Sample, error) {
 	if err := errors.Join(err, <-flood); err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", l.Device.Name(), err)
 	}
-	if l.Fresh {
+	switch {
+	case l.Fresh:
 		err = l.checkFresh(after)
-	} else {
+	case l.Dropped:
+		err = checkDropped(after)
+	default:
 		err = l.checkSamples()
 	}
 	if v, ok := l.Device.(Verifier); ok && err == nil {
-		err = v.Verify(ctx, l.Fresh)
+		err = v.Verify(ctx, l.Case)
 	}
 	if err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", l.Device.Name(), err)
@@ -213,6 +216,14 @@ func (l *lane) prepare(ctx context.Context) error {
 func (l *lane) checkFresh(after reading) error {
 	if after.sent > uint64(l.Flows) {
 		return fmt.Errorf("%d packets of %d flows: not all were new", after.sent, l.Flows)
+	}
+	return nil
+}
+
+// checkDropped makes sure that no packet has arrived, ever.
+func checkDropped(after reading) error {
+	if after.received != 0 {
+		return fmt.Errorf("%d packets have arrived: all were to be dropped", after.received)
 	}
 	return nil
 }

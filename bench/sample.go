@@ -15,7 +15,7 @@ type Sample struct {
 	Seconds float64 `json:"seconds"`
 	// Packets: made by the generator, taken by the router's NIC (the rest
 	// found its ring full), arrived at the receiver, or back at the generator if
-	// each begins a flow.
+	// each begins a flow, or taken and dropped if that is what is measured.
 	Offered  uint64 `json:"offered"`
 	Accepted uint64 `json:"accepted"`
 	Received uint64 `json:"received"`
@@ -25,13 +25,17 @@ type Sample struct {
 
 func newSample(c Case, a, b reading) Sample {
 	d := b.at.Sub(a.at)
+	received := b.received - a.received
+	if c.Dropped {
+		received = b.accepted - a.accepted
+	}
 	return Sample{
 		Device:   c.Device.Name(),
 		Flows:    c.Flows,
 		Seconds:  d.Seconds(),
 		Offered:  b.sent - a.sent,
 		Accepted: b.accepted - a.accepted,
-		Received: b.received - a.received,
+		Received: received,
 		Busy:     (b.busy - a.busy).Seconds() / d.Seconds(),
 	}
 }

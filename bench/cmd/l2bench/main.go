@@ -14,6 +14,7 @@ func main() {
 		Quick bench.QuickCmd `cmd:"" help:"Compare all devices under test in less than two minutes."`
 		Flows bench.FlowsCmd `cmd:"" help:"How fast flows begin, and what many of them cost, beside nftables."`
 		Rules bench.RulesCmd `cmd:"" help:"What rules, sets and maps cost, beside nftables."`
+		Drops bench.DropsCmd `cmd:"" help:"How fast what a blocklist has is dropped, beside nftables."`
 		Tools bench.ToolsCmd `cmd:"" help:"What iperf, netperf, flent and others measure through each device."`
 		Micro bench.MicroCmd `cmd:"" help:"How long the programs take for a packet, by the kernel's test run."`
 
