@@ -85,7 +85,7 @@ func TestMeasureFindsWrongPackets(t *testing.T) {
 type liar struct{ *Redirect }
 
 func (liar) Promise() Promise {
-	return Promise{Source: GenAddr.Addr(), TTL: startTTL - 1}
+	return Promise{TTL: startTTL - 1}
 }
 
 // TestRunKeepsRounds: what was measured before a round that fails is there.
@@ -128,6 +128,31 @@ func TestEstablish(t *testing.T) {
 	}
 	if len(r.Samples) != 1 || r.Samples[0].Received == 0 {
 		t.Errorf("got %+v", r.Samples)
+	}
+}
+
+// TestIPv6 is TestEstablish with the other family.
+func TestIPv6(t *testing.T) {
+	needRoot(t)
+	o := testOptions()
+	o.Duration = 50 * time.Millisecond
+	cases := []Case{
+		{Device: &NFTables{Ruleset: "../examples/l2/firewall.nft"}, Flows: 16, IPv6: true},
+		{Device: &Redirect{}, Flows: 2 * flowsAtAddr, IPv6: true},
+	}
+	r, err := Run(t.Context(), cases, o, func(s string) { t.Log(s) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range r.Samples {
+		if s.Received == 0 {
+			t.Errorf("got %+v", s)
+		}
+	}
+	o.Duration = 20 * time.Millisecond
+	lies := []Case{{Device: liar{&Redirect{}}, Flows: 16, IPv6: true}}
+	if _, err := Run(t.Context(), lies, o, func(s string) { t.Log(s) }); err == nil {
+		t.Error("an unchanged hop limit passes for a forwarded packet's")
 	}
 }
 

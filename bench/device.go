@@ -29,6 +29,8 @@ type Case struct {
 	// answered. What is counted is the answers that come back. The device is a
 	// [Forgetter].
 	Fresh bool
+	// IPv6 says of which family the packets are.
+	IPv6 bool
 	// Dropped says that the device drops all that the generator makes. What is
 	// counted is what it takes.
 	Dropped bool

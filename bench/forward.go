@@ -15,7 +15,7 @@ func (Forward) Stateful() bool { return false }
 
 // Promise implements [Device].
 func (Forward) Promise() Promise {
-	return Promise{Source: GenAddr.Addr(), TTL: startTTL - 1}
+	return Promise{TTL: startTTL - 1}
 }
 
 // Setup implements [Device]: a topology forwards as it is.

@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,9 +11,19 @@ import (
 	"net/netip"
 )
 
-// FrameLen is the length of a frame without its check sequence: 64 bytes on
-// the wire.
-const FrameLen = 60
+// Lengths of a frame without its check sequence: of IPv4, 64 bytes on the wire, and
+// of IPv6, 70.
+const (
+	FrameLen  = 60
+	frame6Len = 66
+)
+
+func frameLen(ipv6 bool) int {
+	if ipv6 {
+		return frame6Len
+	}
+	return FrameLen
+}
 
 const (
 	ipOff      = 14
@@ -30,8 +41,21 @@ const (
 
 // Promise is what a device does to the packets that it forwards.
 type Promise struct {
-	Source netip.Addr // the source address after the device
-	TTL    uint8      // and the time to live; the generator sends 64
+	Masqueraded bool  // they leave with the WAN's address
+	TTL         uint8 // or hop limit, after the device; the generator sends 64
+}
+
+// source is the address that packets arrive from.
+func (p Promise) source(ipv6 bool) netip.Addr {
+	switch {
+	case p.Masqueraded && ipv6:
+		return egressAddr6.Addr()
+	case p.Masqueraded:
+		return EgressAddr.Addr()
+	case ipv6:
+		return genAddr6.Addr()
+	}
+	return GenAddr.Addr()
 }
 
 // sample is a frame seen at the receiver.
@@ -39,21 +63,23 @@ type sample []byte
 
 // firstFrame makes the generator's frame of flow 0, with the UDP checksum for a
 // source port of 0: the generator fills in port and checksum.
-func firstFrame(from, to net.HardwareAddr) []byte {
-	b := make([]byte, 64)
-	copy(b, to)
-	copy(b[6:], from)
-	binary.BigEndian.PutUint16(b[12:], 0x0800)
-
-	ip := b[ipOff:udpOff]
-	ip[0] = 0x45
-	binary.BigEndian.PutUint16(ip[2:], FrameLen-ipOff)
-	ip[8], ip[9] = startTTL, protoUDP
-	copy(ip[12:], GenAddr.Addr().AsSlice())
-	copy(ip[16:], SinkAddr.Addr().AsSlice())
-	binary.BigEndian.PutUint16(ip[10:], ^sum(0, ip))
-
-	udp := b[udpOff:FrameLen]
+func firstFrame(from, to net.HardwareAddr, ipv6 bool) []byte {
+	b := append(append(make([]byte, 0, frame6Len), to...), from...)
+	source, target, ipLen := GenAddr, SinkAddr, udpOff-ipOff
+	if ipv6 {
+		source, target, ipLen = genAddr6, sinkAddr6, 40
+		b = append(b, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, protoUDP, startTTL)
+	} else {
+		b = append(b, 8, 0, 0x45, 0, 0, FrameLen-ipOff, 0, 0, 0, 0, startTTL, protoUDP, 0, 0)
+	}
+	b = append(append(b, source.Addr().AsSlice()...), target.Addr().AsSlice()...)
+	b = append(b, make([]byte, frameLen(ipv6)-len(b))...)
+	ip, udp := b[ipOff:ipOff+ipLen], b[ipOff+ipLen:]
+	if ipv6 {
+		binary.BigEndian.PutUint16(ip[4:], uint16(len(udp)))
+	} else {
+		binary.BigEndian.PutUint16(ip[10:], ^sum(0, ip))
+	}
 	binary.BigEndian.PutUint16(udp[2:], targetPort)
 	binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)))
 	binary.BigEndian.PutUint32(udp[8:], magic)
@@ -63,31 +89,38 @@ func firstFrame(from, to net.HardwareAddr) []byte {
 
 // check says in what the frame differs from what the device promises.
 func (s sample) check(to net.HardwareAddr, p Promise) error {
-	if len(s) != FrameLen {
-		return fmt.Errorf("%d bytes long instead of %d", len(s), FrameLen)
+	ipv6 := len(s) > ipOff && s[ipOff]>>4 == 6
+	if len(s) != frameLen(ipv6) {
+		return fmt.Errorf("%d bytes long instead of %d", len(s), frameLen(ipv6))
 	}
 	var errs []error
 	complain := func(format string, a ...any) {
 		errs = append(errs, fmt.Errorf(format, a...))
 	}
-	ip, udp := s[ipOff:udpOff], s[udpOff:]
 	if got := net.HardwareAddr(s[:6]); got.String() != to.String() {
 		complain("sent to %s instead of %s", got, to)
 	}
-	if got := netip.AddrFrom4([4]byte(ip[12:16])); got != p.Source {
-		complain("source %s instead of %s", got, p.Source)
+	ip, udp, ttl, sink := s[ipOff:udpOff], s[udpOff:], s[ipOff+8], SinkAddr.Addr()
+	if ipv6 {
+		ip, udp, ttl, sink = s[ipOff:ipOff+40], s[ipOff+40:], s[ipOff+7], sinkAddr6.Addr()
 	}
-	first := binary.BigEndian.Uint32(SinkAddr.Addr().AsSlice())
-	if n := binary.BigEndian.Uint32(ip[16:20]) - first; n >= MaxFlows/flowsAtAddr {
-		complain("destination %s instead of %s", netip.AddrFrom4([4]byte(ip[16:20])), SinkAddr.Addr())
+	source, target, err := udpEnds(s)
+	if err != nil {
+		return err
 	}
-	if ip[8] != p.TTL {
-		complain("TTL %d instead of %d", ip[8], p.TTL)
+	if want := p.source(ipv6); source.Addr() != want {
+		complain("source %s instead of %s", source.Addr(), want)
 	}
-	if got := binary.BigEndian.Uint16(udp[2:]); got != targetPort {
-		complain("destination port %d instead of %d", got, targetPort)
+	if !isSink(target.Addr(), sink) {
+		complain("destination %s instead of %s", target.Addr(), sink)
 	}
-	if sum(0, ip) != 0xffff {
+	if ttl != p.TTL {
+		complain("TTL %d instead of %d", ttl, p.TTL)
+	}
+	if target.Port() != targetPort {
+		complain("destination port %d instead of %d", target.Port(), targetPort)
+	}
+	if !ipv6 && sum(0, ip) != 0xffff {
 		complain("wrong IP header checksum %#04x", binary.BigEndian.Uint16(ip[10:]))
 	}
 	if sum(pseudo(ip, len(udp)), udp) != 0xffff {
@@ -96,13 +129,24 @@ func (s sample) check(to net.HardwareAddr, p Promise) error {
 	return errors.Join(errs...)
 }
 
+// isSink tells whether an address is the receiver's or one of those behind it.
+func isSink(addr, sink netip.Addr) bool {
+	a, first := addr.AsSlice(), sink.AsSlice()
+	if len(a) != len(first) {
+		return false
+	}
+	last := len(a) - 4
+	n := binary.BigEndian.Uint32(a[last:]) - binary.BigEndian.Uint32(first[last:])
+	return bytes.Equal(a[:last], first[:last]) && n < MaxFlows/flowsAtAddr
+}
+
 // pseudo is the partial sum over the UDP pseudo header.
 func pseudo(ip []byte, udpLen int) uint32 {
-	var s uint32
-	for i := 12; i < 20; i += 2 {
-		s += uint32(binary.BigEndian.Uint16(ip[i:]))
+	addresses := ip[12:]
+	if ip[0]>>4 == 6 {
+		addresses = ip[8:]
 	}
-	return s + protoUDP + uint32(udpLen)
+	return uint32(sum(0, addresses)) + protoUDP + uint32(udpLen)
 }
 
 // sum is the Internet checksum (RFC 1071) before its inversion, of b with an

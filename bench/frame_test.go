@@ -14,8 +14,8 @@ var (
 )
 
 func TestSampleCheck(t *testing.T) {
-	promise := Promise{Source: GenAddr.Addr(), TTL: startTTL}
-	good := sample(firstFrame(macA, macB)[:FrameLen])
+	promise := Promise{TTL: startTTL}
+	good := sample(firstFrame(macA, macB, false))
 	if err := good.check(macB, promise); err != nil {
 		t.Fatalf("the generator's own frame: %v", err)
 	}
@@ -42,5 +42,19 @@ func TestSampleCheck(t *testing.T) {
 	}
 	if err := append(good, 0).check(macB, promise); err == nil {
 		t.Error("a longer frame passes")
+	}
+	six := sample(firstFrame(macA, macB, true))
+	if err := six.check(macB, promise); err != nil {
+		t.Fatalf("the generator's own frame of IPv6: %v", err)
+	}
+	for at, complaint := range map[int]string{
+		ipOff + 7: "TTL", ipOff + 12: "source", ipOff + 24: "destination", ipOff + 37: "destination",
+		ipOff + 43: "destination port", ipOff + 46: "UDP checksum", frame6Len - 1: "UDP checksum",
+	} {
+		bad := append(sample{}, six...)
+		bad[at] ^= 0x10
+		if err := bad.check(macB, promise); err == nil || !strings.Contains(err.Error(), complaint) {
+			t.Errorf("IPv6, byte %d: got %v, want a complaint about %q", at, err, complaint)
+		}
 	}
 }

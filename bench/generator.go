@@ -33,15 +33,15 @@ type testRun struct {
 	flags, cpu, batchSize, reserved uint32
 }
 
-// runLive runs an XDP program on frames made by the kernel, which then go
+// runLive runs an XDP program on frames of a length, made by the kernel, which then go
 // where its verdict says. A signal ends it with EINTR.
 //
 // [ebpf.Program.Run] cannot be stopped, and more than one run in a
 // measurement does not do: each changes the kernel's XDP dispatcher twice and
 // waits for RCU, many milliseconds without a packet. A run of one frame does
 // not.
-func runLive(p *ebpf.Program, frames uint32) error {
-	data := make([]byte, FrameLen)
+func runLive(p *ebpf.Program, length int, frames uint32) error {
+	data := make([]byte, length)
 	attr := testRun{
 		program:  uint32(p.FD()),
 		dataSize: uint32(len(data)),
@@ -76,7 +76,7 @@ func (tr *traffic) flood(ctx context.Context, cpu int) <-chan error {
 			return err
 		}
 		for ctx.Err() == nil {
-			err := runLive(tr.objects.Generate, math.MaxUint32)
+			err := runLive(tr.objects.Generate, frameLen(tr.ipv6), math.MaxUint32)
 			if err != nil && !errors.Is(err, unix.EINTR) {
 				return fmt.Errorf("generate packets: %w", err)
 			}

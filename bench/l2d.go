@@ -95,7 +95,7 @@ func (*L2d) Stateful() bool { return true }
 
 // Promise implements [Device].
 func (*L2d) Promise() Promise {
-	return Promise{Source: EgressAddr.Addr(), TTL: startTTL - 1}
+	return Promise{Masqueraded: true, TTL: startTTL - 1}
 }
 
 // Setup implements [Device].

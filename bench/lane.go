@@ -34,8 +34,13 @@ func (l *lane) setup(ctx context.Context) (err error) {
 		return fmt.Errorf("topology: %w", err)
 	}
 	t := l.topology
-	if l.traffic, err = newTraffic(t, l.Flows); err != nil {
+	if l.traffic, err = newTraffic(t, l.Flows, l.IPv6); err != nil {
 		return err
+	}
+	if l.IPv6 {
+		if err := t.InRouter(t.addIPv6); err != nil {
+			return fmt.Errorf("router: %w", err)
+		}
 	}
 	if err := l.Device.Setup(ctx, t); err != nil {
 		return err

@@ -6,22 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-)
-
-// IPv6 addresses of the topology: only the micro benchmark has some.
-var (
-	genAddr6     = netip.MustParsePrefix("fd00:10::2/64")
-	ingressAddr6 = netip.MustParsePrefix("fd00:10::1/64")
-	egressAddr6  = netip.MustParsePrefix("fd00:172::1/64")
-	sinkAddr6    = netip.MustParsePrefix("fd00:172::2/64")
 )
 
 // microRouter is a router whose programs are run by the kernel's test, with one
@@ -51,7 +40,7 @@ func (m *microRouter) setup(ctx context.Context, ruleset, binary string) (err er
 		return fmt.Errorf("topology: %w", err)
 	}
 	t := m.topology
-	if m.traffic, err = newTraffic(t, 1); err != nil {
+	if m.traffic, err = newTraffic(t, 1, false); err != nil {
 		return err
 	}
 	if ruleset == "" {
@@ -171,42 +160,4 @@ func (d *L2d) program(name string) (*ebpf.Program, error) {
 		return nil, fmt.Errorf("program %s: %w", name, err)
 	}
 	return p, nil
-}
-
-// addIPv6 has the router forward IPv6. It runs in there.
-func (t *Topology) addIPv6() error {
-	for _, s := range []string{
-		IngressName + "/disable_ipv6=0", EgressName + "/disable_ipv6=0", "all/forwarding=1",
-	} {
-		value := s[len(s)-1:]
-		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+s[:len(s)-2], []byte(value), 0o644)
-		if err != nil {
-			return fmt.Errorf("sysctl: %w", err)
-		}
-	}
-	for _, side := range []struct {
-		port    Port
-		addr    netip.Prefix
-		other   netip.Prefix
-		otherIf Port
-	}{
-		{t.Ingress, ingressAddr6, genAddr6, t.Gen},
-		{t.Egress, egressAddr6, sinkAddr6, t.Sink},
-	} {
-		link, err := netlink.LinkByIndex(side.port.Index)
-		if err != nil {
-			return err
-		}
-		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(side.addr), Flags: unix.IFA_F_NODAD}); err != nil {
-			return fmt.Errorf("add %s: %w", side.addr, err)
-		}
-		n := netlink.Neigh{
-			LinkIndex: side.port.Index, IP: side.other.Addr().AsSlice(),
-			HardwareAddr: side.otherIf.MAC, State: netlink.NUD_PERMANENT,
-		}
-		if err := netlink.NeighSet(&n); err != nil {
-			return fmt.Errorf("add neighbour %s: %w", n.IP, err)
-		}
-	}
-	return nil
 }

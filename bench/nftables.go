@@ -33,7 +33,7 @@ func (*NFTables) Stateful() bool { return true }
 
 // Promise implements [Device].
 func (*NFTables) Promise() Promise {
-	return Promise{Source: EgressAddr.Addr(), TTL: startTTL - 1}
+	return Promise{Masqueraded: true, TTL: startTTL - 1}
 }
 
 // Setup implements [Device].

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -17,7 +18,7 @@ const warmup = 300 * time.Millisecond
 // QuickCmd is the command that compares all devices in less than two minutes.
 // Its tags are kong's.
 type QuickCmd struct {
-	Devices     []string      `help:"Devices under test: ${enum}." enum:"redirect,l2d,l2d-tc,forward,nftables" default:"redirect,l2d,l2d-tc,forward,nftables"`
+	Devices     []string      `help:"Devices under test: ${enum}." enum:"redirect,l2d,l2d-tc,forward,nftables,l2d-ipv6,nftables-ipv6" default:"redirect,l2d,l2d-tc,forward,nftables,l2d-ipv6,nftables-ipv6"`
 	Repetitions int           `help:"Repetitions of each device, in turns." default:"5"`
 	Duration    time.Duration `help:"Length of each repetition." default:"2s"`
 	Flows       int           `help:"UDP flows, a power of two." default:"1024"`
@@ -25,6 +26,9 @@ type QuickCmd struct {
 	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
 	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
 }
+
+// ipv6Label is behind the names of devices that are measured with IPv6.
+const ipv6Label = "-ipv6"
 
 // references are the devices that the others are compared with.
 var references = []string{RedirectName, NFTablesName}
@@ -37,11 +41,16 @@ func (c *QuickCmd) Run() error {
 
 	cases := make([]Case, 0, len(c.Devices))
 	for _, name := range c.Devices {
-		d, err := c.device(name)
+		base, ipv6 := strings.CutSuffix(name, ipv6Label)
+		label := ""
+		if ipv6 {
+			label = ipv6Label
+		}
+		d, err := c.device(base, label)
 		if err != nil {
 			return err
 		}
-		cases = append(cases, Case{Device: d, Flows: c.Flows})
+		cases = append(cases, Case{Device: d, Flows: c.Flows, IPv6: ipv6})
 	}
 	r, err := Run(ctx, cases, Options{
 		Command:     "quick",
@@ -61,18 +70,18 @@ func (c *QuickCmd) Run() error {
 	return WriteTable(os.Stdout, r, summaries, references...)
 }
 
-func (c *QuickCmd) device(name string) (Device, error) {
+func (c *QuickCmd) device(name, label string) (Device, error) {
 	switch name {
 	case RedirectName:
 		return &Redirect{}, nil
 	case L2dName:
-		return &L2d{Binary: c.L2d, Ruleset: c.Ruleset}, nil
+		return &L2d{Binary: c.L2d, Ruleset: c.Ruleset, Label: label}, nil
 	case L2dTCName:
 		return &L2d{Binary: c.L2d, Ruleset: c.Ruleset, TC: true}, nil
 	case "forward":
 		return Forward{}, nil
 	case NFTablesName:
-		return &NFTables{Ruleset: c.Ruleset}, nil
+		return &NFTables{Ruleset: c.Ruleset, Label: label}, nil
 	}
 	return nil, fmt.Errorf("no device %q", name)
 }

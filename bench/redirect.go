@@ -27,7 +27,7 @@ func (*Redirect) Stateful() bool { return false }
 
 // Promise implements [Device].
 func (*Redirect) Promise() Promise {
-	return Promise{Source: GenAddr.Addr(), TTL: startTTL}
+	return Promise{TTL: startTTL}
 }
 
 // Setup implements [Device].

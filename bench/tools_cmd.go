@@ -55,7 +55,7 @@ func (c *ToolsCmd) Run() error {
 	var devices []Device
 	quick := QuickCmd{Ruleset: c.Ruleset, L2d: c.L2d}
 	for _, name := range c.Devices {
-		d, err := quick.device(name)
+		d, err := quick.device(name, "")
 		if err != nil {
 			return err
 		}

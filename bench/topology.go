@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Interface names of the router, as L2's ruleset has them.
@@ -30,6 +31,14 @@ var (
 	IngressAddr = netip.MustParsePrefix("10.0.0.1/24")
 	EgressAddr  = netip.MustParsePrefix("172.16.0.1/16")
 	SinkAddr    = netip.MustParsePrefix("172.16.0.2/16") // and those behind it: flowsAtAddr
+)
+
+// The same of IPv6, where a case has it.
+var (
+	genAddr6     = netip.MustParsePrefix("fd00:10::2/64")
+	ingressAddr6 = netip.MustParsePrefix("fd00:10::1/64")
+	egressAddr6  = netip.MustParsePrefix("fd00:172::1/64")
+	sinkAddr6    = netip.MustParsePrefix("fd00:172::2/64")
 )
 
 // Port is one end of a wire.
@@ -174,16 +183,53 @@ func configure(name string, addr netip.Prefix) (Port, error) {
 }
 
 func (t *Topology) addNeighbours() error {
-	list := []netlink.Neigh{{LinkIndex: t.Ingress.Index, IP: GenAddr.Addr().AsSlice(), HardwareAddr: t.Gen.MAC}}
-	addr := SinkAddr.Addr()
-	for range MaxFlows / flowsAtAddr {
-		list = append(list, netlink.Neigh{LinkIndex: t.Egress.Index, IP: addr.AsSlice(), HardwareAddr: t.Sink.MAC})
+	return errors.Join(
+		addNeighbours(t.Ingress, GenAddr.Addr(), 1, t.Gen),
+		addNeighbours(t.Egress, SinkAddr.Addr(), MaxFlows/flowsAtAddr, t.Sink))
+}
+
+// addNeighbours lets the other end of a wire have so many addresses, from one on.
+func addNeighbours(port Port, addr netip.Addr, hosts int, other Port) error {
+	for range hosts {
+		n := netlink.Neigh{LinkIndex: port.Index, IP: addr.AsSlice(), HardwareAddr: other.MAC, State: netlink.NUD_PERMANENT}
+		if err := netlink.NeighSet(&n); err != nil {
+			return fmt.Errorf("add neighbour %s: %w", addr, err)
+		}
 		addr = addr.Next()
 	}
-	for _, n := range list {
-		n.State = netlink.NUD_PERMANENT
-		if err := netlink.NeighSet(&n); err != nil {
-			return fmt.Errorf("add neighbour %s: %w", n.IP, err)
+	return nil
+}
+
+// addIPv6 has the router forward IPv6. It runs in there.
+func (t *Topology) addIPv6() error {
+	for _, s := range []string{
+		IngressName + "/disable_ipv6=0", EgressName + "/disable_ipv6=0", "all/forwarding=1",
+	} {
+		value := s[len(s)-1:]
+		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+s[:len(s)-2], []byte(value), 0o644)
+		if err != nil {
+			return fmt.Errorf("sysctl: %w", err)
+		}
+	}
+	for _, side := range []struct {
+		port    Port
+		addr    netip.Prefix
+		other   netip.Prefix
+		hosts   int
+		otherIf Port
+	}{
+		{t.Ingress, ingressAddr6, genAddr6, 1, t.Gen},
+		{t.Egress, egressAddr6, sinkAddr6, MaxFlows / flowsAtAddr, t.Sink},
+	} {
+		link, err := netlink.LinkByIndex(side.port.Index)
+		if err != nil {
+			return err
+		}
+		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(side.addr), Flags: unix.IFA_F_NODAD}); err != nil {
+			return fmt.Errorf("add %s: %w", side.addr, err)
+		}
+		if err := addNeighbours(side.port, side.other.Addr(), side.hosts, side.otherIf); err != nil {
+			return err
 		}
 	}
 	return nil

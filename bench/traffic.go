@@ -5,6 +5,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -31,10 +32,11 @@ type traffic struct {
 	hear     link.Link
 	sink     link.Link
 	flows    int
+	ipv6     bool
 }
 
 // newTraffic loads the programs. flows must be a power of two.
-func newTraffic(t *Topology, flows int) (*traffic, error) {
+func newTraffic(t *Topology, flows int, ipv6 bool) (*traffic, error) {
 	if flows < 1 || flows > freshFlows || flows&(flows-1) != 0 {
 		return nil, fmt.Errorf("%d flows: want a power of two up to %d", flows, freshFlows)
 	}
@@ -42,8 +44,17 @@ func newTraffic(t *Topology, flows int) (*traffic, error) {
 	if err != nil {
 		return nil, err
 	}
+	var template [72]byte
+	copy(template[:], firstFrame(t.Gen.MAC, t.Ingress.MAC, ipv6))
+	sink, isIPv6 := SinkAddr.Addr().AsSlice(), uint32(0)
+	if ipv6 {
+		sink, isIPv6 = sinkAddr6.Addr().AsSlice(), 1
+	}
 	for name, value := range map[string]any{
-		trafficVarTemplate:   [64]byte(firstFrame(t.Gen.MAC, t.Ingress.MAC)),
+		trafficVarTemplate:   template,
+		trafficVarIpv6:       isIPv6,
+		trafficVarFirstDaddr: binary.NativeEndian.Uint32(sink[len(sink)-4:]),
+		trafficVarTargetPort: binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, targetPort)),
 		trafficVarGenIfindex: uint32(t.Gen.Index),
 		trafficVarFirstPort:  uint16(firstPort),
 		trafficVarFlowMask:   uint32(flows - 1),
@@ -52,7 +63,7 @@ func newTraffic(t *Topology, flows int) (*traffic, error) {
 			return nil, fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	tr := &traffic{topology: t, flows: flows}
+	tr := &traffic{topology: t, flows: flows, ipv6: ipv6}
 	if err := spec.LoadAndAssign(&tr.objects, nil); err != nil {
 		return nil, fmt.Errorf("load traffic programs: %w", err)
 	}
@@ -227,7 +238,9 @@ func (tr *traffic) takeSamples() ([]sample, error) {
 			continue
 		}
 		// Longer than what is kept is wrong as well: check says so.
-		samples = append(samples, append(s.Data[:], make([]byte, max(0, int(s.Len)-len(s.Data)))...))
+		frame := make([]byte, s.Len)
+		copy(frame, s.Data[:])
+		samples = append(samples, frame)
 		if err := tr.objects.Samples.Put(key, trafficSample{}); err != nil {
 			return nil, fmt.Errorf("clear sample: %w", err)
 		}

@@ -22,7 +22,8 @@ type trafficCount struct {
 type trafficSample struct {
 	_    structs.HostLayout
 	Len  uint32
-	Data [60]uint8
+	Data [66]uint8
+	_    [2]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -36,15 +37,18 @@ const (
 	trafficProgReceive       = "receive"
 	trafficProgReflect       = "reflect"
 	trafficVarDue            = "due"
+	trafficVarFirstDaddr     = "first_daddr"
 	trafficVarFirstPort      = "first_port"
 	trafficVarFlowMask       = "flow_mask"
 	trafficVarGap            = "gap"
 	trafficVarGenIfindex     = "gen_ifindex"
+	trafficVarIpv6           = "ipv6"
 	trafficVarLimit          = "limit"
 	trafficVarOnlyUnanswered = "only_unanswered"
 	trafficVarReplied        = "replied"
 	trafficVarReplies        = "replies"
 	trafficVarSent           = "sent"
+	trafficVarTargetPort     = "target_port"
 	trafficVarTemplate       = "template"
 )
 
@@ -109,15 +113,18 @@ type trafficMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type trafficVariableSpecs struct {
 	Due            *ebpf.VariableSpec `ebpf:"due"`
+	FirstDaddr     *ebpf.VariableSpec `ebpf:"first_daddr"`
 	FirstPort      *ebpf.VariableSpec `ebpf:"first_port"`
 	FlowMask       *ebpf.VariableSpec `ebpf:"flow_mask"`
 	Gap            *ebpf.VariableSpec `ebpf:"gap"`
 	GenIfindex     *ebpf.VariableSpec `ebpf:"gen_ifindex"`
+	Ipv6           *ebpf.VariableSpec `ebpf:"ipv6"`
 	Limit          *ebpf.VariableSpec `ebpf:"limit"`
 	OnlyUnanswered *ebpf.VariableSpec `ebpf:"only_unanswered"`
 	Replied        *ebpf.VariableSpec `ebpf:"replied"`
 	Replies        *ebpf.VariableSpec `ebpf:"replies"`
 	Sent           *ebpf.VariableSpec `ebpf:"sent"`
+	TargetPort     *ebpf.VariableSpec `ebpf:"target_port"`
 	Template       *ebpf.VariableSpec `ebpf:"template"`
 }
 
@@ -157,15 +164,18 @@ func (m *trafficMaps) Close() error {
 // It can be passed to loadTrafficObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trafficVariables struct {
 	Due            *ebpf.Variable `ebpf:"due"`
+	FirstDaddr     *ebpf.Variable `ebpf:"first_daddr"`
 	FirstPort      *ebpf.Variable `ebpf:"first_port"`
 	FlowMask       *ebpf.Variable `ebpf:"flow_mask"`
 	Gap            *ebpf.Variable `ebpf:"gap"`
 	GenIfindex     *ebpf.Variable `ebpf:"gen_ifindex"`
+	Ipv6           *ebpf.Variable `ebpf:"ipv6"`
 	Limit          *ebpf.Variable `ebpf:"limit"`
 	OnlyUnanswered *ebpf.Variable `ebpf:"only_unanswered"`
 	Replied        *ebpf.Variable `ebpf:"replied"`
 	Replies        *ebpf.Variable `ebpf:"replies"`
 	Sent           *ebpf.Variable `ebpf:"sent"`
+	TargetPort     *ebpf.Variable `ebpf:"target_port"`
 	Template       *ebpf.Variable `ebpf:"template"`
 }
 

@@ -15,7 +15,11 @@ char __license[] SEC("license") = "GPL";
 #define SAMPLE_EVERY 0x1000
 
 /* Set before the load. */
-volatile const __u8 template[64]; /* frame of flow 0, UDP checksum for port 0 */
+volatile const __u8 template[72]; /* frame of flow 0, UDP checksum for port 0 */
+volatile const __u32 ipv6; /* 1: it is one of IPv6 */
+volatile const __be32
+	first_daddr; /* the last 32 bits of flow 0's destination */
+volatile const __be16 target_port; /* and its port */
 volatile const __u32 gen_ifindex;
 volatile const __u16 first_port; /* source port of flow 0, host byte order */
 volatile const __u32 flow_mask; /* number of flows less one */
@@ -42,7 +46,7 @@ struct {
 
 struct sample {
 	__u32 len;
-	__u8 data[FRAME_LEN];
+	__u8 data[FRAME6_LEN];
 };
 
 struct {
@@ -78,21 +82,41 @@ static __always_inline int is_due(void)
 }
 
 /*
- * Writes one packet and sends it. The page is one that came back from the far
- * end and holds what was done to it there: every byte is written anew.
+ * The packet of flow 0. The page is one that came back from the far end and holds
+ * what was done to it there: every byte is written anew.
  */
+static __always_inline struct view write_first(struct xdp_md *ctx)
+{
+	const volatile __u64 *from = (void *)template;
+	void *end = (void *)(long)ctx->data_end;
+	__u64 *to = (void *)(long)ctx->data;
+	struct view none = {};
+	int i;
+
+	if ((void *)to + FRAME_LEN > end)
+		return none;
+#pragma unroll
+	for (i = 0; i < FRAME_LEN / 8; i++)
+		to[i] = from[i];
+	if (!ipv6) {
+		*(__u32 *)&to[i] = *(const volatile __u32 *)&from[i];
+		return bench_view(ctx, 0);
+	}
+	if ((void *)to + FRAME6_LEN > end)
+		return none;
+	to[i] = from[i];
+	*(__u16 *)&to[i + 1] = *(const volatile __u16 *)&from[i + 1];
+	return bench_view(ctx, 1);
+}
+
+/* Makes one packet and sends it. */
 SEC("xdp")
 int generate(struct xdp_md *ctx)
 {
-	struct frame *f = (void *)(long)ctx->data;
-	const volatile __u64 *from = (void *)template;
-	__u64 *to = (void *)f;
 	__be16 port, addr, target;
+	struct view v;
 	__u32 flow;
-	int i;
 
-	if ((void *)(f + 1) > (void *)(long)ctx->data_end)
-		return XDP_ABORTED;
 	if (limit && sent >= limit)
 		return XDP_DROP;
 	if (only_unanswered && replied[sent & flow_mask & (MAX_FLOWS - 1)]) {
@@ -101,24 +125,27 @@ int generate(struct xdp_md *ctx)
 	}
 	if (!is_due())
 		return XDP_DROP;
-#pragma unroll
-	for (i = 0; i < FRAME_LEN / 8; i++)
-		to[i] = from[i];
-	*(__u32 *)&to[i] = *(const volatile __u32 *)&from[i];
+	v = write_first(ctx);
+	if (!v.eth)
+		return XDP_ABORTED;
 
 	flow = sent++ & flow_mask;
 	port = bpf_htons(first_port + (flow & ((1 << FLOWS_AT_ADDR) - 1)));
 	/* No carry into the rest of the address: MAX_FLOWS. */
 	addr = bpf_htons((flow & (MAX_FLOWS - 1)) >> FLOWS_AT_ADDR);
-	target = bpf_htons(bpf_ntohs(f->udp.dest) + (flow >> FLOWS_AT_PORT));
-	f->ip.daddr += (__u32)addr << 16;
-	f->ip.check = csum_add(f->ip.check, addr);
-	f->udp.source = port;
-	f->udp.check = csum_add(csum_add(f->udp.check, port), addr);
-	f->udp.check = csum_add(csum_add(f->udp.check, ~f->udp.dest), target);
-	f->udp.dest = target;
-	if (!f->udp.check)
-		f->udp.check = 0xffff;
+	target = bpf_htons(bpf_ntohs(target_port) + (flow >> FLOWS_AT_PORT));
+	*v.daddr += (__u32)addr << 16;
+	if (!ipv6) {
+		struct frame *f = (void *)v.eth;
+
+		f->ip.check = csum_add(f->ip.check, addr);
+	}
+	v.udp->source = port;
+	v.udp->check = csum_add(csum_add(v.udp->check, port), addr);
+	v.udp->check = csum_add(csum_add(v.udp->check, ~target_port), target);
+	v.udp->dest = target;
+	if (!v.udp->check)
+		v.udp->check = 0xffff;
 	return bpf_redirect(gen_ifindex, 0);
 }
 
@@ -126,19 +153,27 @@ int generate(struct xdp_md *ctx)
 SEC("xdp")
 int hear(struct xdp_md *ctx)
 {
-	const volatile struct frame *first = (void *)template;
-	struct frame *f = bench_frame(ctx);
+	struct view v = bench_view(ctx, ipv6);
 	__u32 flow;
 
-	if (!f)
+	if (!v.eth)
 		return XDP_PASS;
-	flow = bpf_ntohs(f->udp.dest) - first_port +
-	       ((bpf_ntohl(f->ip.saddr) - bpf_ntohl(first->ip.daddr))
+	flow = bpf_ntohs(v.udp->dest) - first_port +
+	       ((bpf_ntohl(*v.saddr) - bpf_ntohl(first_daddr))
 		<< FLOWS_AT_ADDR);
-	if (flow < MAX_FLOWS && f->udp.source == first->udp.dest)
+	if (flow < MAX_FLOWS && v.udp->source == target_port)
 		replied[flow] = 1;
 	replies++;
 	return XDP_DROP;
+}
+
+static __always_inline void swap(void *a, void *b, __u32 len)
+{
+	__u8 kept[sizeof(struct in6_addr)];
+
+	__builtin_memcpy(kept, a, len);
+	__builtin_memcpy(a, b, len);
+	__builtin_memcpy(b, kept, len);
 }
 
 /*
@@ -149,23 +184,17 @@ int hear(struct xdp_md *ctx)
 SEC("xdp")
 int reflect(struct xdp_md *ctx)
 {
-	struct frame *f = bench_frame(ctx);
-	__u8 mac[ETH_ALEN];
-	__be32 addr;
-	__be16 port;
+	struct view v = bench_view(ctx, ipv6);
 
-	if (!f)
+	if (!v.eth)
 		return XDP_PASS;
-	__builtin_memcpy(mac, f->eth.h_dest, ETH_ALEN);
-	__builtin_memcpy(f->eth.h_dest, f->eth.h_source, ETH_ALEN);
-	__builtin_memcpy(f->eth.h_source, mac, ETH_ALEN);
+	swap(v.eth->h_dest, v.eth->h_source, ETH_ALEN);
 	/* Checksums do not see who is who. */
-	addr = f->ip.daddr;
-	f->ip.daddr = f->ip.saddr;
-	f->ip.saddr = addr;
-	port = f->udp.dest;
-	f->udp.dest = f->udp.source;
-	f->udp.source = port;
+	if (ipv6)
+		swap(v.saddr - 3, v.daddr - 3, sizeof(struct in6_addr));
+	else
+		swap(v.saddr, v.daddr, sizeof(*v.saddr));
+	swap(&v.udp->source, &v.udp->dest, sizeof(v.udp->source));
 	return bpf_redirect(ctx->ingress_ifindex, 0);
 }
 
@@ -173,7 +202,7 @@ int reflect(struct xdp_md *ctx)
 SEC("xdp")
 int receive(struct xdp_md *ctx)
 {
-	struct frame *f = bench_frame(ctx);
+	struct view v = bench_view(ctx, ipv6);
 	struct sample *s;
 	struct count *c;
 	__u32 key = 0;
@@ -181,17 +210,20 @@ int receive(struct xdp_md *ctx)
 	c = bpf_map_lookup_elem(&received, &key);
 	if (!c)
 		return XDP_ABORTED;
-	if (!f) {
+	if (!v.eth) {
 		c->strays++;
 		return XDP_PASS;
 	}
 	if (!(c->packets++ & (SAMPLE_EVERY - 1))) {
 		key = (c->packets / SAMPLE_EVERY) % SAMPLES;
 		s = bpf_map_lookup_elem(&samples, &key);
-		if (s) {
-			__builtin_memcpy(s->data, f, FRAME_LEN);
-			s->len = ctx->data_end - ctx->data;
-		}
+		if (!s)
+			return XDP_DROP;
+		if (ipv6)
+			__builtin_memcpy(s->data, v.eth, FRAME6_LEN);
+		else
+			__builtin_memcpy(s->data, v.eth, FRAME_LEN);
+		s->len = ctx->data_end - ctx->data;
 	}
 	return XDP_DROP;
 }
