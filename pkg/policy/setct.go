@@ -132,12 +132,13 @@ func (g *gen) setFact(o *opSetFact) {
 }
 
 // zone generates nft_ct_set_zone_eval(): the first one that chooses has its
-// way, and the packet is new from then on.
+// way, and the packet is new from then on. What has a flow from the start, as answers
+// of reject do, stays in its zone.
 func (g *gen) zone(o *opZone) {
 	end := g.newLabel()
 	at := func(f pktField) int16 { return int16(g.layout.offsets[f]) }
 	g.emit(asm.LoadMem(asm.R1, regPkt, at(fieldCtState), asm.Word))
-	g.jump(asm.JEq.Imm32(asm.R1, ctStateNew, ""), end)
+	g.jump(asm.JSet.Imm32(asm.R1, ctStateNew|ctStateEstablished|ctStateRelated, ""), end)
 	g.value(asm.R1, o.value)
 	g.emit(
 		asm.StoreMem(regPkt, at(fieldZone), asm.R1, asm.Half),
@@ -160,7 +161,9 @@ func (g *gen) notrack() {
 
 // CT_STATE_* of bpf/lib/common.h.
 const (
-	ctStateInvalid   = 1 << 0
-	ctStateNew       = 1 << 3
-	ctStateUntracked = 1 << 6
+	ctStateInvalid     = 1 << 0
+	ctStateEstablished = 1 << 1
+	ctStateRelated     = 1 << 2
+	ctStateNew         = 1 << 3
+	ctStateUntracked   = 1 << 6
 )
