@@ -26,7 +26,8 @@ func init() {
 		return fmt.Sprintf("@nh,%d,%d %s 0", 8*(12+r.IntN(13)), 8*(1+r.IntN(4)), r.Pick("==", "!="))
 	})
 	match("6", "", func(r *Generator) string {
-		return fmt.Sprintf("@nh,%d,%d %s 0", 8*(8+r.IntN(33)), 8*(1+r.IntN(4)), r.Pick("==", "!="))
+		// An IPv4 packet has a checksum there.
+		return fmt.Sprintf("meta nfproto ipv6 @nh,%d,%d %s 0", 8*(8+r.IntN(33)), 8*(1+r.IntN(4)), r.Pick("==", "!="))
 	})
 	for _, transport := range []string{"tcp", "udp"} {
 		match("", transport, func(r *Generator) string {
