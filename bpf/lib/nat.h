@@ -409,6 +409,29 @@ static __always_inline int nat_is_there(const struct pkt *p)
 }
 
 /*
+ * nf_nat_used_tuple_new(): whether what has the reply key is the same flow seen from
+ * the other end, of which nothing was translated. Only zones of one direction keep
+ * one from being found as the other's answer. Then the kernel takes the key for free,
+ * and drops the packet where it confirms the flow.
+ */
+__noinline int nat_is_reverse(const struct pkt *p)
+{
+	struct scratch *s = scratch();
+	const struct tuple *rkey;
+	struct flow *f;
+	__u8 half;
+
+	if (!s || !p ||
+	    !is_same_dst((const struct endpoints *)&p->tuple,
+			 (const struct endpoints *)&s->key))
+		return 0;
+	rkey = &s->search.rkey;
+	f = ct_find_entry(rkey, &half);
+	return f && !(f->flags & FLOW_REPLY) &&
+	       !__builtin_memcmp(&f->out, rkey, sizeof(f->out));
+}
+
+/*
  * Takes a source for the flow that s->rkey is the reply key of: as it is, if the
  * range and the other flows allow it, or with an address of the range, or with
  * another port. Returns a drop reason or 0.
@@ -421,8 +444,12 @@ static __noinline int nat_source(struct pkt *p, struct nat_search *s)
 	keep = keep && nat_has_port(p, t->sport) && nat_may_have(p, t->sport);
 	if (nat_has_ports(p) && mapping_wanted(p) && !nat_mapping(p, keep))
 		return 0;
-	if (keep && nat_has_address(p, t->saddr) && !nat_take(&s->rkey, s->now))
-		return 0;
+	if (keep && nat_has_address(p, t->saddr)) {
+		if (!nat_take(&s->rkey, s->now))
+			return 0;
+		if (nat_is_reverse(p))
+			return STAT_DROP_FLOW_CLASH;
+	}
 	if (p->nat & NAT_ADDRESS) {
 		nat_pick_address(p, 0);
 		__builtin_memcpy(s->rkey.daddr, t->saddr, 16);

@@ -24,13 +24,6 @@ struct way {
 	struct icmp_error *error; /* NULL: the packet is none */
 };
 
-static __always_inline int is_same_dst(const struct endpoints *a,
-				       const struct endpoints *b)
-{
-	return a->dport == b->dport &&
-	       !__builtin_memcmp(a->daddr, b->daddr, sizeof(a->daddr));
-}
-
 static __always_inline int drop(__u32 reason)
 {
 	count(reason);
