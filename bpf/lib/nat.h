@@ -411,8 +411,9 @@ static __always_inline int nat_is_there(const struct pkt *p)
 /*
  * nf_nat_used_tuple_new(): whether what has the reply key is the same flow seen from
  * the other end, of which nothing was translated. Only zones of one direction keep
- * one from being found as the other's answer. Then the kernel takes the key for free,
- * and drops the packet where it confirms the flow.
+ * one from being found as the other's answer. Of protocols that may clash
+ * (allow_clash), the kernel takes the key for free then, and drops the packet where it
+ * confirms the flow.
  */
 __noinline int nat_is_reverse(const struct pkt *p)
 {
@@ -422,6 +423,7 @@ __noinline int nat_is_reverse(const struct pkt *p)
 	__u8 half;
 
 	if (!s || !p ||
+	    (p->l4proto != IPPROTO_UDP && p->l4proto != IPPROTO_UDPLITE) ||
 	    !is_same_dst((const struct endpoints *)&p->tuple,
 			 (const struct endpoints *)&s->key))
 		return 0;

@@ -136,7 +136,8 @@ __noinline int track_answer(struct __sk_buff *skb, struct pkt *p,
 			icmp_parse_quoted(skb, p, &s->error);
 		else
 			tuple_reverse(there, (struct endpoints *)key, key, 0);
-		facts_answer(there, p);
+		if (facts_answer(there, p) < 0 && policy_facts & FACTS_CT && a)
+			answered_facts(a);
 	}
 	p->ct_state = CT_STATE_RELATED;
 	if (!a)
