@@ -409,6 +409,28 @@ static __always_inline int nat_is_there(const struct pkt *p)
 }
 
 /*
+ * The flow that s->rkey is the reply key of begins in the opposite direction of
+ * one that nothing translates. That is so where their zones are of one
+ * direction: without, its packet would be the other's answer. Datagrams keep
+ * their port then, in case it is one; they are none, and are dropped for it.
+ */
+static __noinline int nat_meets_opposite(const struct pkt *p,
+					 const struct nat_search *s)
+{
+	struct scratch *sc = scratch();
+	struct flow *f;
+	__u8 half;
+
+	if (!sc || (p->l4proto != IPPROTO_UDP && p->l4proto != IPPROTO_UDPLITE))
+		return 0;
+	f = ct_find_entry(&s->rkey, &half);
+	/* Both tuples as they came: the flow's, and the packet's. */
+	return f && !(f->flags & FLOW_REPLY) &&
+	       !__builtin_memcmp(&f->out, &s->rkey, sizeof(f->out)) &&
+	       !__builtin_memcmp(&p->tuple, &sc->key, sizeof(f->out));
+}
+
+/*
  * Takes a source for the flow that s->rkey is the reply key of: as it is, if the
  * range and the other flows allow it, or with an address of the range, or with
  * another port. Returns a drop reason or 0.
@@ -421,8 +443,12 @@ static __noinline int nat_source(struct pkt *p, struct nat_search *s)
 	keep = keep && nat_has_port(p, t->sport) && nat_may_have(p, t->sport);
 	if (nat_has_ports(p) && mapping_wanted(p) && !nat_mapping(p, keep))
 		return 0;
-	if (keep && nat_has_address(p, t->saddr) && !nat_take(&s->rkey, s->now))
-		return 0;
+	if (keep && nat_has_address(p, t->saddr)) {
+		if (!nat_take(&s->rkey, s->now))
+			return 0;
+		if (nat_meets_opposite(p, s))
+			return STAT_DROP_FLOW_CLASH;
+	}
 	if (p->nat & NAT_ADDRESS) {
 		nat_pick_address(p, 0);
 		__builtin_memcpy(s->rkey.daddr, t->saddr, 16);
