@@ -13,8 +13,8 @@
  * slot taken: it is compared with whom the answer is to.
  */
 struct answered {
-	/* Of a flow that the packet would have begun, which is in no table. For
-	 * rulesets that ask for them.
+	/* Of a flow that is in no table: the packet would have begun it, or has
+	 * ended it. For rulesets that ask for them.
 	 */
 	struct ct_facts facts;
 	__u8 to[16];
@@ -37,7 +37,7 @@ __u32 answered_next;
  * port. Returns the slot.
  */
 static __noinline __u32 answered_keep(const struct tuple *key, const __u8 *from,
-				      __be16 port, __u32 first)
+				      __be16 port)
 {
 	__u32 slot = __sync_fetch_and_add(&answered_next, 1) &
 		     ANSWER_SLOTS_MASK;
@@ -49,7 +49,7 @@ static __noinline __u32 answered_keep(const struct tuple *key, const __u8 *from,
 	__builtin_memcpy(a->to, key->saddr, sizeof(a->to));
 	__builtin_memcpy(a->from, from, sizeof(a->from));
 	a->port = port;
-	c = first && policy_facts & FACTS_CT ? facts() : NULL;
+	c = policy_facts & FACTS_CT ? facts() : NULL;
 	if (c)
 		a->facts = *c;
 	return slot;
@@ -74,6 +74,6 @@ static __always_inline void answered_facts(const struct answered *a)
 	if (!c)
 		return;
 	*c = a->facts;
-	c->direction = 1;
+	c->direction = !a->facts.direction;
 	c->tracked = 0;
 }

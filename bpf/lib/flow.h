@@ -44,6 +44,13 @@ static __always_inline __u16 zone_of(const struct pkt *p, __u8 dir)
 	return p->zone_dirs & dir ? p->zone : 0;
 }
 
+static __always_inline int is_same_dst(const struct endpoints *a,
+				       const struct endpoints *b)
+{
+	return a->dport == b->dport &&
+	       !__builtin_memcmp(a->daddr, b->daddr, sizeof(a->daddr));
+}
+
 /* The tuple of packets that answer those with the tuple t, which leave with
  * out; their zone is another one where zones are of one direction.
  */

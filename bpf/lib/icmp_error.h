@@ -205,7 +205,8 @@ __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 }
 
 /* What rules can ask of the flow that the router's answer belongs to: that of
- * the tuple there, which the answer is to, or of none yet.
+ * the tuple there, which the answer is to. Less than 0: it is in no table, and they are
+ * those of one that begins.
  */
 static __noinline int facts_answer(struct tuple *there, const struct pkt *p)
 {
@@ -220,7 +221,7 @@ static __noinline int facts_answer(struct tuple *there, const struct pkt *p)
 	c = facts();
 	if (c)
 		c->direction = 1;
-	return 0;
+	return -1;
 }
 
 /* The addresses that the error itself gets, where the flow has a translation of

@@ -179,6 +179,19 @@ static __always_inline __u8 kernel_u8(__u64 address)
 						  FIELD_LSHIFT_U64) >> \
 	 __builtin_preserve_field_info(((type *)0)->member, FIELD_RSHIFT_U64))
 
+#if !CTX_XDP
+#define SKB_CHECKSUM_PARTIAL 3 /* CHECKSUM_PARTIAL of linux/skbuff.h */
+
+/* Whether the interface that the packet leaves by finishes its transport checksum:
+ * until then the field has the sum of the pseudo header.
+ */
+static __always_inline int skb_is_partial(struct __sk_buff *skb)
+{
+	return kernel_bits(struct sk_buff, bpf_cast_to_kern_ctx(skb),
+			   ip_summed) == SKB_CHECKSUM_PARTIAL;
+}
+#endif
+
 /* The device that the packet is at: that of arrival, or at TC egress that of
  * departure.
  */

@@ -409,25 +409,28 @@ static __always_inline int nat_is_there(const struct pkt *p)
 }
 
 /*
- * The flow that s->rkey is the reply key of begins in the opposite direction of
- * one that nothing translates. That is so where their zones are of one
- * direction: without, its packet would be the other's answer. Datagrams keep
- * their port then, in case it is one; they are none, and are dropped for it.
+ * nf_nat_used_tuple_new(): whether what has the reply key is the same flow seen from
+ * the other end, of which nothing was translated. Only zones of one direction keep
+ * one from being found as the other's answer. Of protocols that may clash
+ * (allow_clash), the kernel takes the key for free then, and drops the packet where it
+ * confirms the flow.
  */
-static __noinline int nat_meets_opposite(const struct pkt *p,
-					 const struct nat_search *s)
+__noinline int nat_is_reverse(const struct pkt *p)
 {
-	struct scratch *sc = scratch();
+	struct scratch *s = scratch();
+	const struct tuple *rkey;
 	struct flow *f;
 	__u8 half;
 
-	if (!sc || (p->l4proto != IPPROTO_UDP && p->l4proto != IPPROTO_UDPLITE))
+	if (!s || !p ||
+	    (p->l4proto != IPPROTO_UDP && p->l4proto != IPPROTO_UDPLITE) ||
+	    !is_same_dst((const struct endpoints *)&p->tuple,
+			 (const struct endpoints *)&s->key))
 		return 0;
-	f = ct_find_entry(&s->rkey, &half);
-	/* Both tuples as they came: the flow's, and the packet's. */
+	rkey = &s->search.rkey;
+	f = ct_find_entry(rkey, &half);
 	return f && !(f->flags & FLOW_REPLY) &&
-	       !__builtin_memcmp(&f->out, &s->rkey, sizeof(f->out)) &&
-	       !__builtin_memcmp(&p->tuple, &sc->key, sizeof(f->out));
+	       !__builtin_memcmp(&f->out, rkey, sizeof(f->out));
 }
 
 /*
@@ -446,7 +449,7 @@ static __noinline int nat_source(struct pkt *p, struct nat_search *s)
 	if (keep && nat_has_address(p, t->saddr)) {
 		if (!nat_take(&s->rkey, s->now))
 			return 0;
-		if (nat_meets_opposite(p, s))
+		if (nat_is_reverse(p))
 			return STAT_DROP_FLOW_CLASH;
 	}
 	if (p->nat & NAT_ADDRESS) {

@@ -7,6 +7,7 @@
 #include "csum.h"
 #include "forward.h"
 #include "icmp.h"
+#include "kernel.h"
 #include "scratch.h"
 #include "types.h"
 
@@ -95,8 +96,7 @@ static __always_inline __u32 pseudo_header_sum(const struct tuple *t, __u32 len)
 /*
  * What is in the place of the transport checksum. A packet that has not been
  * on a wire may hold the pseudo header's sum alone (CHECKSUM_PARTIAL), for the
- * interface to finish; an aggregate always does. Nothing else tells a program
- * so. A packet with a wrong checksum is taken for one in 65536 times.
+ * interface to finish; an aggregate always does.
  */
 enum checksum {
 	CHECKSUM_WRONG,
@@ -131,7 +131,7 @@ checksum_of(struct ctx_buff *ctx, const struct pkt *p, const struct tuple *t)
 	if (at) {
 		if (ctx_load(ctx, L4_OFF(p) + at, &check, sizeof(check)) < 0)
 			return CHECKSUM_WRONG;
-		if (ctx_gso_len(ctx) || check == csum_fold(pseudo))
+		if (skb_is_partial(ctx))
 			return CHECKSUM_UNFINISHED;
 		if (!check && p->l4proto == IPPROTO_UDP)
 			return CHECKSUM_RIGHT;

@@ -16,7 +16,6 @@
 #if !CTX_XDP
 
 #define SCTP_CSUM_OFF 8
-#define SKB_CHECKSUM_PARTIAL 3 /* CHECKSUM_PARTIAL of linux/skbuff.h */
 
 /* Bytes from the transport header on. */
 static __always_inline __u32 sctp_len(const struct pkt *p)
@@ -34,8 +33,7 @@ __noinline int sctp_csum_update(struct __sk_buff *skb, const struct pkt *p,
 {
 	if (!p || is_part(p))
 		return -1; /* of how much is not known */
-	if (kernel_bits(struct sk_buff, bpf_cast_to_kern_ctx(skb), ip_summed) ==
-	    SKB_CHECKSUM_PARTIAL)
+	if (skb_is_partial(skb))
 		return 0;
 	sum ^= crc32c_skip(crc, sctp_len(p) - end);
 	return bpf_skb_store_bytes(skb, L4_OFF(p) + SCTP_CSUM_OFF, &sum,

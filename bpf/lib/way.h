@@ -24,13 +24,6 @@ struct way {
 	struct icmp_error *error; /* NULL: the packet is none */
 };
 
-static __always_inline int is_same_dst(const struct endpoints *a,
-				       const struct endpoints *b)
-{
-	return a->dport == b->dport &&
-	       !__builtin_memcmp(a->daddr, b->daddr, sizeof(a->daddr));
-}
-
 static __always_inline int drop(__u32 reason)
 {
 	count(reason);
@@ -143,7 +136,8 @@ __noinline int track_answer(struct __sk_buff *skb, struct pkt *p,
 			icmp_parse_quoted(skb, p, &s->error);
 		else
 			tuple_reverse(there, (struct endpoints *)key, key, 0);
-		facts_answer(there, p);
+		if (facts_answer(there, p) < 0 && policy_facts & FACTS_CT && a)
+			answered_facts(a);
 	}
 	p->ct_state = CT_STATE_RELATED;
 	if (!a)

@@ -37,9 +37,9 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 		mark = first ? TC_INDEX_ANSWER_FIRST : TC_INDEX_ANSWER_RELATED;
 		if (first && p->reject & REJECT_AFTER_NAT)
 			mark = TC_INDEX_ANSWER_LATE;
-		mark |= answered_keep(
-			&s->key, s->seen_source,
-			translated ? p->tuple.dport : s->key.dport, first);
+		mark |= answered_keep(&s->key, s->seen_source,
+				      translated ? p->tuple.dport :
+						   s->key.dport);
 		if (REJECT_KIND(p) == REJECT_RESET)
 			reject_close(p, &s->key);
 	}

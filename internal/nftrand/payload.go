@@ -27,7 +27,7 @@ func init() {
 	})
 	match("6", "", func(r *Generator) string {
 		// An IPv4 packet has a checksum there.
-		return fmt.Sprintf("meta nfproto ipv6 @nh,%d,%d %s 0", 8*(8+r.IntN(33)), 8*(1+r.IntN(4)), r.Pick("==", "!="))
+		return fmt.Sprintf("ip6 version 6 @nh,%d,%d %s 0", 8*(8+r.IntN(33)), 8*(1+r.IntN(4)), r.Pick("==", "!="))
 	})
 	for _, transport := range []string{"tcp", "udp"} {
 		match("", transport, func(r *Generator) string {

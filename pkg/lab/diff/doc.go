@@ -39,7 +39,6 @@ var Differences = []Difference{
 	{"segments out of the window of connections whose handshake was not seen, or not whole", "what both then believe of the window is not always the same"},
 	{"ICMP queries and answers with a code other than 0", "nf_conntrack has the code in its tuple, so an answer with another code is invalid; l2d does not look at it"},
 	{"two flows of a protocol without ports that masquerading makes one", "both drop the second; the kernel does so behind the last chain, l2d before the postrouting chains after NAT"},
-	{"resets that are a direction's first packet, where rules reject", "the answer to one that ends its flow knows nothing of it with l2d"},
 	{"rules about a port that NAT chose", "the choice is free: where chains see it, clients have different ports"},
 	{"checksums of SCTP in what a translated ICMP error quotes", "the kernel makes them over the part that is quoted; l2d leaves them as they came"},
 	{"ICMPv6 errors of a reject statement to where another interface leads", "the kernel sends them from an address of the interface that the packet came by, l2d from one of the interface that they leave by"},
@@ -91,20 +90,5 @@ func (t *trial) avoided(s shot) bool {
 		return false
 	}
 	dhcp := p.proto == unix.IPPROTO_UDP && len(p.th) >= 4 && (be16(p.th[2:]) == 67 || be16(p.th[2:]) == 68)
-	return p.proto == protoDCCP || dhcp && p.src.Is4() || t.rejectsOwn && s.port < 0 || t.endsUnanswered(p)
-}
-
-// endsUnanswered tells whether a packet is a reset and the first one of its
-// direction: it may be all that a flow has for an answer.
-func (t *trial) endsUnanswered(p parsed) bool {
-	if p.proto != unix.IPPROTO_TCP || len(p.th) < 20 || p.th[13]&rst == 0 {
-		return false
-	}
-	return !slices.ContainsFunc(t.history, func(e event) bool {
-		if e.shot.pause {
-			return false
-		}
-		q, ok := parse(e.shot.ip[0][0])
-		return ok && q.proto == p.proto && q.src == p.src && q.dst == p.dst && len(q.th) >= 4 && string(q.th[:4]) == string(p.th[:4])
-	})
+	return p.proto == protoDCCP || dhcp && p.src.Is4() || t.rejectsOwn && s.port < 0
 }
