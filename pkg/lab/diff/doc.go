@@ -64,6 +64,20 @@ func (t *trial) isOwn(s shot) bool {
 	return ok && slices.ContainsFunc(t.ports, func(o port) bool { return o.addrs[version(p.src)].Addr() == p.src })
 }
 
+// meetsOneChoice tells packets to a port that one of the routers has chosen for a flow, and
+// the other one has not.
+func (t *trial) meetsOneChoice(s shot) bool {
+	var names [2]uint16
+	for i, c := range t.chosen {
+		if p, ok := parse(firstOf(s.ip[i])); ok {
+			if k, ok := replyKey(p); ok {
+				names[i] = c.name[k]
+			}
+		}
+	}
+	return names[0] != names[1]
+}
+
 // rejectsOwn finds rules that answer what the router sends itself.
 var rejectsOwn = regexp.MustCompile(`hook output(?:[^{}]|\{[^{}]*\})*reject`)
 
@@ -76,7 +90,7 @@ var copiesTo = regexp.MustCompile(`dup to [^"]`)
 // avoided tells whether a packet may meet a difference that no traffic can know
 // of: it is not sent.
 func (t *trial) avoided(s shot) bool {
-	if s.port >= 0 && t.isOwn(s) || t.copies && len(s.ip[0]) > 1 {
+	if s.port >= 0 && t.isOwn(s) || t.copies && len(s.ip[0]) > 1 || t.meetsOneChoice(s) {
 		return true
 	}
 	p, ok := parse(s.ip[0][0])
