@@ -69,6 +69,8 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 		forget(w);
 		return refuse(skb, p, w, REJECT_INPUT);
 	}
+	if (w->ct->clash)
+		return drop(STAT_DROP_FLOW_CLASH);
 	if (write_headers(skb, p, w->key, w->error, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_IN);
@@ -124,6 +126,8 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
 		return refuse_late(w);
+	if (w->ct->clash)
+		return drop(STAT_DROP_FLOW_CLASH);
 	if (too_big || expires)
 		return to_kernel(skb, p, w);
 	if (write_headers(skb, p, w->key, w->error, 1) < 0)
@@ -403,6 +407,8 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 		answer_leaves(p, w.key);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
 		return refuse_late(&w);
+	if (w.ct->clash)
+		return drop(STAT_DROP_FLOW_CLASH);
 	if (write_headers(skb, p, w.key, w.error, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);

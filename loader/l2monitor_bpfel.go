@@ -129,7 +129,8 @@ type l2MonitorScratch struct {
 		TcpFlags uint8
 		NewDst   uint8
 		Answer   uint8
-		_        [2]byte
+		Clash    uint8
+		_        [1]byte
 		Back     struct {
 			_       structs.HostLayout
 			Saddr   [16]uint8

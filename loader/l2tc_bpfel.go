@@ -405,7 +405,8 @@ type l2TCScratch struct {
 		TcpFlags uint8
 		NewDst   uint8
 		Answer   uint8
-		_        [2]byte
+		Clash    uint8
+		_        [1]byte
 		Back     l2TCTuple
 		Change   struct {
 			_          structs.HostLayout

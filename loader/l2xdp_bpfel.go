@@ -297,7 +297,8 @@ type l2XDPScratch struct {
 		TcpFlags uint8
 		NewDst   uint8
 		Answer   uint8
-		_        [2]byte
+		Clash    uint8
+		_        [1]byte
 		Back     l2XDPTuple
 		Change   struct {
 			_          structs.HostLayout

@@ -117,6 +117,7 @@ struct ct {
 	__u8 tcp_flags; /* that its packet has */
 	__u8 new_dst; /* not found, and yet its destination is translated */
 	__u8 answer; /* has the source of before its translation: answered.h */
+	__u8 clash; /* another flow has its answers: dropped behind all chains */
 	/* ct_in()'s own. */
 	struct tuple back; /* key of the other direction */
 	struct tcp_change change;

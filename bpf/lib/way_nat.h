@@ -93,7 +93,8 @@ static __always_inline int has_other_dst(const struct pkt *p,
 
 /*
  * The source's translation, likewise. Begins the flow. Returns a drop reason or
- * 0.
+ * 0. A flow whose answers are another's is not there for the chains behind, and
+ * yet they see its packet: nf_conntrack drops it when it confirms the flow.
  */
 static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 				  struct way *w, int is_input)
@@ -119,9 +120,15 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 		return STAT_DROP_NAT_NO_ADDRESS;
 	mapping_hairpin(p, w->key);
 	reason = flow_begin(p, w->key, w->ct->state);
-	if (reason)
+	w->ct->clash = reason == STAT_DROP_FLOW_CLASH;
+	if (reason && !w->ct->clash)
 		return reason;
 	nat_done(p, w, 1);
+	if (w->ct->clash) {
+		facts_to(w->key, (struct endpoints *)&p->tuple,
+			 zone_of(p, ZONE_REPLY));
+		return 0;
+	}
 	facts_begun(w->key, (struct endpoints *)&p->tuple,
 		    zone_of(p, ZONE_REPLY));
 	return 0;
