@@ -107,10 +107,10 @@ RESULTS ?= bench-results
 .PHONY: bench
 bench: setup-bench build ## all of the following, in less than half an hour, and a page with what was found: RESULTS
 	mkdir -p $(RESULTS)
-	for b in quick flows rules drops micro; do $(GO) run ./bench/cmd/l2bench $$b --json $(RESULTS)/$$b.json || exit; done
+	for b in quick flows rules drops load micro; do $(GO) run ./bench/cmd/l2bench $$b --json $(RESULTS)/$$b.json || exit; done
 	$(GO) run ./bench/cmd/l2bench tools --repetitions 2 --duration 4s --raw $(RESULTS)/raw --json $(RESULTS)/tools.json
 	$(GO) run ./bench/cmd/l2bench report $(RESULTS)/quick.json $(RESULTS)/flows.json $(RESULTS)/rules.json \
-		$(RESULTS)/drops.json $(RESULTS)/micro.json $(RESULTS)/tools.json -o $(RESULTS)/report.html --svg $(RESULTS)/svg
+		$(RESULTS)/drops.json $(RESULTS)/load.json $(RESULTS)/micro.json $(RESULTS)/tools.json -o $(RESULTS)/report.html --svg $(RESULTS)/svg
 
 .PHONY: bench-quick
 bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 64-byte packets
@@ -123,6 +123,10 @@ bench-flows: setup-run build ## how fast flows begin, and what many of them cost
 .PHONY: bench-rules
 bench-rules: setup-run build ## what a rule, a set and a map cost for a packet, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench rules $(ARGS)
+
+.PHONY: bench-load
+bench-load: setup-run build ## how long rulesets take to be compiled and loaded, and their sets to be changed
+	$(GO) run ./bench/cmd/l2bench load $(ARGS)
 
 .PHONY: bench-drops
 bench-drops: setup-run build ## how fast what a blocklist of a million addresses has is dropped, l2d and nftables

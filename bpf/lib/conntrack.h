@@ -76,6 +76,8 @@ static __always_inline int ct_may_begin(struct ctx_buff *ctx,
 		return *state != SCTP_NONE;
 	case IPPROTO_UDP:
 		return udp_header_valid(p);
+	case IPPROTO_UDPLITE:
+		return udplite_header_valid(p);
 	case IPPROTO_ICMP:
 		switch (p->th[0]) {
 		case ICMP_ECHO:

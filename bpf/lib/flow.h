@@ -119,7 +119,7 @@ __noinline int flow_set_diffs(struct flow *f, const struct tuple *key)
 	return 0;
 }
 
-/* A packet of the flow's tuple that is invalid nevertheless: its UDP length cannot
+/* A packet of the flow's tuple that is invalid nevertheless: its UDP header cannot
  * be true. Or it is an ICMP query in the direction that answers travel in, or an
  * answer in the other: an identifier that is a type's number makes them look
  * alike.
@@ -129,6 +129,8 @@ static __always_inline int flow_contradicts(const struct flow *f,
 {
 	if (p->l4proto == IPPROTO_UDP)
 		return !udp_header_valid(p);
+	if (p->l4proto == IPPROTO_UDPLITE)
+		return !udplite_header_valid(p);
 	if (p->l4proto != IPPROTO_ICMP && p->l4proto != IPPROTO_ICMPV6)
 		return 0;
 	return icmp_is_query(p) == !!(f->flags & FLOW_REPLY);

@@ -16,6 +16,7 @@ func main() {
 		Rules bench.RulesCmd `cmd:"" help:"What rules, sets and maps cost, beside nftables."`
 		Drops bench.DropsCmd `cmd:"" help:"How fast what a blocklist has is dropped, beside nftables."`
 		Tools bench.ToolsCmd `cmd:"" help:"What iperf, netperf, flent and others measure through each device."`
+		Load  bench.LoadCmd  `cmd:"" help:"How long rulesets take to be compiled and loaded, and their sets to be changed."`
 		Micro bench.MicroCmd `cmd:"" help:"How long the programs take for a packet, by the kernel's test run."`
 
 		Compare bench.CompareCmd `cmd:"" help:"What became faster and slower between two runs."`
