@@ -73,6 +73,9 @@ type l2MonitorScratch struct {
 			PortMax uint16
 			_       [4]byte
 		}
+		Noted      [16]uint32
+		Notes      uint32
+		NotesFrame uint32
 	}
 	Key struct {
 		_       structs.HostLayout
