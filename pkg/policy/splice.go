@@ -30,6 +30,7 @@ const (
 	sendsVariable   = "policy_sends"
 	natVariable     = "policy_nat"
 	connsVariable   = "policy_counts_conns"
+	earlyVariable   = "policy_early"
 )
 
 // Splice puts the ruleset into an object: it replaces the policy functions in
@@ -50,6 +51,9 @@ func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
 	}
 	if spec.Variables[natVariable] != nil { // not in the XDP object
 		variables[natVariable] = p.nat
+	}
+	if spec.Variables[earlyVariable] != nil { // in the XDP object
+		variables[earlyVariable] = p.early
 	}
 	if len(p.TCOnly) > 0 {
 		variables[xdpVariable] = 0
@@ -163,7 +167,7 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.xdp && len(p.TCOnly) > 0 {
+	if l.xdp && len(p.TCOnly) > 0 && p.early == 0 {
 		return insns, nil // runs none of it
 	}
 	generated, err := p.generate(l)
