@@ -80,6 +80,10 @@ deb: build ## a Debian package in bin/, the same bytes from the same sources
 test-deb: ## build it twice and compare, install and purge it in a fresh trixie
 	scripts/deb/test.sh
 
+.PHONY: vendor-hash
+vendor-hash: setup-test ## write the hash of the imported modules that Nix wants
+	scripts/vendor-hash.sh
+
 .PHONY: sbom
 sbom: build ## what the programs were built from: bin/l2d.cdx.json, CycloneDX
 	$(GO) run ./scripts/sbom bin/l2d bin/l2ctl >bin/l2d.cdx.json
