@@ -30,6 +30,7 @@ const (
 	sendsVariable   = "policy_sends"
 	natVariable     = "policy_nat"
 	connsVariable   = "policy_counts_conns"
+	zonesVariable   = "policy_turns_zones"
 )
 
 // Splice puts the ruleset into an object: it replaces the policy functions in
@@ -50,6 +51,9 @@ func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
 	}
 	if spec.Variables[natVariable] != nil { // not in the XDP object
 		variables[natVariable] = p.nat
+	}
+	if p.turnsZones {
+		variables[zonesVariable] = 1
 	}
 	if len(p.TCOnly) > 0 {
 		variables[xdpVariable] = 0
