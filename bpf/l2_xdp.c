@@ -3,12 +3,13 @@
 
 /*
  * The short way: packets of confirmed flows from one XDP-capable interface to
- * another. Everything else is left as it came, before the first side effect,
- * to the TC program.
+ * another, and what the earliest chains drop. Everything else is left as it came,
+ * before the first side effect, to the TC program.
  */
 
 #include "lib/ctx_xdp.h"
 
+#include "lib/early.h"
 #include "lib/flow.h"
 #include "lib/forward.h"
 #include "lib/handover.h"
@@ -109,13 +110,14 @@ static __always_inline void track(const struct pkt *p, struct flow *f,
 	flow_touch(&p->tuple, f, p, 0, 0, timeout);
 }
 
-/* All chains that a forwarded packet meets. */
+/* All chains that a forwarded packet meets, but for those that it has met. */
 static __always_inline int policy_passes(struct ctx_buff *ctx, struct pkt *p,
-					 const struct flow *f, __u32 oif)
+					 const struct flow *f, __u32 oif,
+					 enum early met)
 {
 	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
 	facts_none();
-	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, ctx, p))
+	if (!early_passes(ctx, p, met))
 		return 0;
 	p->ct_state = CT_STATE_ESTABLISHED;
 	facts_flow(&p->tuple, f, f->flags);
@@ -197,6 +199,7 @@ static __always_inline int run(struct xdp_md *ctx, __u32 ifindex,
 	struct tcp_numbers n = {};
 	struct iface *iface;
 	struct scratch *s;
+	enum early met;
 	struct hop hop;
 	struct pkt *p;
 	__u32 port;
@@ -220,6 +223,14 @@ static __always_inline int run(struct xdp_md *ctx, __u32 ifindex,
 	p->protocol = protocol;
 	if (parse(ctx, p, 0) != PARSE_OK)
 		return XDP_PASS; /* the TC program knows why, and counts it */
+
+	met = early(ctx, p, tagged);
+	if (met == EARLY_DROP) {
+		count(STAT_DROP_POLICY);
+		return XDP_DROP;
+	}
+	if (met == EARLY_LEAVE || !policy_xdp)
+		return XDP_PASS;
 
 	f = bpf_map_lookup_elem(&l2_flows, &p->tuple);
 	if (!f || ticks_after(ns_to_ticks(p->now), READ_ONCE(f->expires)) ||
@@ -247,7 +258,7 @@ static __always_inline int run(struct xdp_md *ctx, __u32 ifindex,
 		count(STAT_DROP_INTERNAL);
 		return XDP_DROP;
 	}
-	if (!policy_passes(ctx, p, f, hop.oif)) {
+	if (!policy_passes(ctx, p, f, hop.oif, met)) {
 		if (policy_rejects && REJECT_KIND(p))
 			return handover(ctx, p, f);
 		count(STAT_DROP_POLICY);
@@ -291,7 +302,7 @@ int l2_xdp(struct xdp_md *ctx)
 		eth = CTX_POINTER(ctx, data);
 		data_end = CTX_POINTER(ctx, data_end);
 	}
-	if (!policy_xdp || (void *)(eth + 1) > data_end)
+	if ((!policy_xdp && !policy_early) || (void *)(eth + 1) > data_end)
 		return XDP_PASS;
 	if (xdp_vlans && vlan_is_tag(eth->h_proto)) {
 		ifindex = vlan_device(ctx, &protocol);

@@ -367,6 +367,9 @@ type l2TCScratch struct {
 			PortMax uint16
 			_       [4]byte
 		}
+		Noted      [16]uint32
+		Notes      uint32
+		NotesFrame uint32
 	}
 	Key   l2TCTuple
 	Error struct {

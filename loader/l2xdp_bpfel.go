@@ -259,6 +259,9 @@ type l2XDPScratch struct {
 			PortMax uint16
 			_       [4]byte
 		}
+		Noted      [16]uint32
+		Notes      uint32
+		NotesFrame uint32
 	}
 	Key   l2XDPTuple
 	Error struct {
@@ -551,6 +554,7 @@ const (
 	l2XDPMapL2XdpPorts        = "l2_xdp_ports"
 	l2XDPProgL2Xdp            = "l2_xdp"
 	l2XDPVarPolicyAccounts    = "policy_accounts"
+	l2XDPVarPolicyEarly       = "policy_early"
 	l2XDPVarPolicyFacts       = "policy_facts"
 	l2XDPVarPolicyPhases      = "policy_phases"
 	l2XDPVarPolicyReevaluates = "policy_reevaluates"
@@ -649,6 +653,7 @@ type l2XDPMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2XDPVariableSpecs struct {
 	PolicyAccounts    *ebpf.VariableSpec `ebpf:"policy_accounts"`
+	PolicyEarly       *ebpf.VariableSpec `ebpf:"policy_early"`
 	PolicyFacts       *ebpf.VariableSpec `ebpf:"policy_facts"`
 	PolicyPhases      *ebpf.VariableSpec `ebpf:"policy_phases"`
 	PolicyReevaluates *ebpf.VariableSpec `ebpf:"policy_reevaluates"`
@@ -751,6 +756,7 @@ func (m *l2XDPMaps) Close() error {
 // It can be passed to loadL2XDPObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2XDPVariables struct {
 	PolicyAccounts    *ebpf.Variable `ebpf:"policy_accounts"`
+	PolicyEarly       *ebpf.Variable `ebpf:"policy_early"`
 	PolicyFacts       *ebpf.Variable `ebpf:"policy_facts"`
 	PolicyPhases      *ebpf.Variable `ebpf:"policy_phases"`
 	PolicyReevaluates *ebpf.Variable `ebpf:"policy_reevaluates"`

@@ -126,12 +126,12 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
  * the linker carry them along. The barriers keep the compiler from learning
  * from the stub what the code that replaces it returns and writes.
  */
-#define POLICY_STUB(name)                                                 \
+#define STUB(name, count)                                                 \
 	__noinline int policy_##name(struct ctx_buff *ctx, struct pkt *p) \
 	{                                                                 \
 		int verdict = NF_DROP;                                    \
                                                                           \
-		nft_count(p, 0);                                          \
+		count(p, 0);                                              \
 		nft_limit(p, 0);                                          \
 		nft_log(ctx, p, 0);                                       \
 		nft_payload(ctx, p, 0, 0, 0);                             \
@@ -159,6 +159,9 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 			     : "memory");                                 \
 		return verdict;                                           \
 	}
+
+#define POLICY_STUB(name) STUB(name, nft_count)
+#define EARLY_STUB(name) STUB(name, nft_note) /* early.h */
 
 POLICY_STUB(prerouting_raw)
 POLICY_STUB(prerouting_early)

@@ -43,6 +43,8 @@ struct nat_range {
  * that a payload expression is a plain load from this struct. A later fragment
  * has the transport header of its first one, as if it had been reassembled.
  */
+#define NOTES_MAX 16
+
 struct pkt {
 	struct tuple tuple;
 	__u8 nh[40]; /* IPv4 header without options, or IPv6 header */
@@ -82,6 +84,11 @@ struct pkt {
 	__u8 regs[64]; /* values that a rule computes */
 	__u8 elem[104]; /* an element that a rule adds to a set */
 	struct nat_range nat_range; /* of a NAT statement, as p->nat says */
+
+	/* Of the chains that XDP runs early: early.h. */
+	__u32 noted[NOTES_MAX]; /* counter indexes */
+	__u32 notes;
+	__u32 notes_frame; /* the first of them, with the frame's length */
 };
 
 _Static_assert(offsetof(struct pkt, key) % 8 == 0, "pkt.key is aligned");

@@ -53,6 +53,7 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 	if err := c.plan(); err != nil {
 		return nil, err
 	}
+	c.findEarly()
 	c.findTCOnly()
 	c.checkZones()
 	if len(c.errs) > 0 {

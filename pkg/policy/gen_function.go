@@ -27,7 +27,9 @@ type module struct {
 	needed []chainFunction
 	// general leaves specialisation out, to measure what it gains.
 	general bool
-	kinds   []kind
+	// early generates what XDP runs early, for other functions and without counting.
+	early bool
+	kinds []kind
 }
 
 // kind is the code of a hook for some kind of packets.
@@ -43,7 +45,13 @@ type chainFunction struct {
 	known *special
 }
 
-func (f chainFunction) name() string { return f.chain.function + f.known.suffix }
+func (m *module) nameOf(f chainFunction) string {
+	name := f.chain.function + f.known.suffix
+	if m.early {
+		name += "_early"
+	}
+	return name
+}
 
 // functionOf returns the name of the function of a chain, which is going to be
 // generated.
@@ -52,25 +60,39 @@ func (g *gen) functionOf(ch *chain) string {
 	if f.known == nil {
 		f.known = new(special)
 	}
-	same := func(o chainFunction) bool { return o.name() == f.name() }
+	same := func(o chainFunction) bool { return g.m.nameOf(o) == g.m.nameOf(f) }
 	if !g.outline && !slices.ContainsFunc(g.m.needed, same) {
 		g.m.needed = append(g.m.needed, f)
 	}
-	return f.name()
+	return g.m.nameOf(f)
 }
 
 // generate returns the policy functions and the functions of chains, in an
 // order that depends on nothing but the ruleset.
 func (p *Program) generate(l *layout) ([]function, error) {
 	m := &module{p: p, layout: l, general: p.traced}
+	var early []function
+	if l.xdp && p.early != 0 {
+		e := &module{p: p, layout: l, general: p.traced, early: true}
+		if err := e.generate(); err != nil {
+			return nil, err
+		}
+		early = e.functions
+	}
+	if l.xdp && len(p.TCOnly) > 0 {
+		return early, nil // runs nothing else
+	}
 	if err := m.generate(); err != nil {
 		return nil, err
 	}
-	return m.functions, nil
+	return append(m.functions, early...), nil
 }
 
 func (m *module) generate() error {
 	for _, ph := range m.p.phases {
+		if m.early && m.p.early&earlyBits[ph.function] == 0 {
+			continue
+		}
 		if err := m.phase(ph); err != nil {
 			return err
 		}
@@ -99,7 +121,7 @@ func (m *module) add(name string, g *gen) error {
 // phase generates a policy function.
 func (m *module) phase(ph *phase) error {
 	g := m.gen()
-	g.source = ph.function[len("policy_"):]
+	g.source = m.functionOf(ph)[len("policy_"):]
 	g.prologue()
 	if m.p.hooks {
 		g.emit(asm.StoreImm(regPkt, int16(m.layout.offsets[fieldHook]), int64(ph.hook), asm.Byte))
@@ -118,7 +140,7 @@ func (m *module) phase(ph *phase) error {
 	if err != nil {
 		return err
 	}
-	return m.add(ph.function, g)
+	return m.add(m.functionOf(ph), g)
 }
 
 // chains generates the base chains of a policy function, and its end.
@@ -143,7 +165,7 @@ func (m *module) chains(g *gen, ph *phase) error {
 		if routes {
 			g.routeBegin()
 		}
-		if err := m.body(g, ch, fmt.Sprintf("%s_%d%s", ph.function, i, g.known.suffix), sc); err != nil {
+		if err := m.body(g, ch, fmt.Sprintf("%s_%d%s", m.functionOf(ph), i, g.known.suffix), sc); err != nil {
 			return err
 		}
 		g.bind(sc.end)
@@ -185,12 +207,12 @@ func (m *module) chain(f chainFunction) error {
 	g.source = fmt.Sprintf("table %v chain %s", ch.src.Table, ch.src.Name)
 	sc := g.inFunction()
 	g.prologue()
-	if err := m.body(g, ch, f.name(), sc); err != nil {
+	if err := m.body(g, ch, m.nameOf(f), sc); err != nil {
 		return err
 	}
 	g.bind(sc.end)
 	g.ret(codeNext)
-	return m.add(f.name(), g)
+	return m.add(m.nameOf(f), g)
 }
 
 // inFunction is the scope of a function whose caller acts on its result.

@@ -102,6 +102,7 @@ type Program struct {
 	rejects    bool     // rules reject packets
 	sends      bool     // rules send frames
 	nat        uint32   // value of policy_nat
+	early      uint32   // value of policy_early
 	turnsZones bool     // rules choose zones of one direction
 	hooks      bool     // rules ask what depends on the hook
 	traced     bool     // notes its steps: Traced

@@ -31,6 +31,7 @@ const (
 	natVariable     = "policy_nat"
 	connsVariable   = "policy_counts_conns"
 	zonesVariable   = "policy_turns_zones"
+	earlyVariable   = "policy_early"
 )
 
 // Splice puts the ruleset into an object: it replaces the policy functions in
@@ -54,6 +55,9 @@ func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
 	}
 	if p.turnsZones {
 		variables[zonesVariable] = 1
+	}
+	if spec.Variables[earlyVariable] != nil { // in the XDP object
+		variables[earlyVariable] = p.early
 	}
 	if len(p.TCOnly) > 0 {
 		variables[xdpVariable] = 0
@@ -167,7 +171,7 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.xdp && len(p.TCOnly) > 0 {
+	if l.xdp && len(p.TCOnly) > 0 && p.early == 0 {
 		return insns, nil // runs none of it
 	}
 	generated, err := p.generate(l)

@@ -39,7 +39,9 @@ var xdpPhases = []string{
 func (c *compiler) findTCOnly() {
 	seen := make(map[*chain]bool)
 	for _, ph := range c.p.phases {
-		if isDeviceHook(ph.hook) {
+		// What is rejected behind them at XDP would meet them again at TC.
+		early := c.p.early&earlyBits[ph.function] != 0 && !c.p.rejects
+		if isDeviceHook(ph.hook) && !early {
 			for _, ch := range ph.chains {
 				c.p.TCOnly = append(c.p.TCOnly, TCOnly{c.p.Rules[ch.policy], fmt.Sprintf("the hook %v is TC's", ph.hook)})
 			}

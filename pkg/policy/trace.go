@@ -98,7 +98,11 @@ func (g *gen) trace(index uint32, at int) {
 
 // count counts the packet at a rule, or at a base chain's policy.
 func (g *gen) count(index int) {
-	g.call("nft_count", index)
+	function := "nft_count"
+	if g.m.early {
+		function = "nft_note"
+	}
+	g.call(function, index)
 	if g.p.traced {
 		g.call(traceFunction, index<<traceOpBits|traceMatched)
 	}
