@@ -22,6 +22,9 @@ type Options struct {
 	// Live tells that the elements of sets that can change are followed where
 	// the ruleset comes from: they do not count for the program's identity.
 	Live bool
+	// MarkECT1 has rules with a "limit over" that drop packets mark those of L4S instead
+	// (ECT(1) becomes CE), which then go on behind the rule.
+	MarkECT1 bool
 }
 
 // DefaultSetSize is the size of a set that does not say its own.
