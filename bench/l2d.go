@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"text/template"
 	"time"
@@ -33,9 +32,6 @@ type L2d struct {
 	TC bool
 	// Label is behind the name; may be empty.
 	Label string
-	// Set is one of addresses that elements are added to, to see how long it takes;
-	// may be empty.
-	Set api.SetName
 	// MaxFlows is conntrack.max_flows; 0: the default.
 	MaxFlows int
 
@@ -241,24 +237,14 @@ func (d *L2d) Forget(ctx context.Context) error {
 }
 
 // Describe implements [Describer].
-func (d *L2d) Describe(ctx context.Context) ([]Figure, error) {
-	if d.TC {
-		return nil, nil // the same programs and maps
+func (d *L2d) Describe(context.Context) ([]Figure, error) {
+	if d.TC || d.Label != "" {
+		return nil, nil // the same programs and maps, or not what is asked
 	}
 	figures := []Figure{{
-		Device: d.Name(), Name: "start of the daemon to an attached ruleset",
+		Device: L2dName, Name: "start of the daemon to an attached ruleset",
 		Value: milliseconds(d.start), Unit: "ms",
 	}}
-	if d.Set != (api.SetName{}) {
-		took, err := d.addElements(ctx)
-		if err != nil {
-			return nil, err
-		}
-		figures = append(figures, Figure{d.Name(), "an element added to a set, by l2ctl's request", milliseconds(took), "ms"})
-	}
-	if d.Label != "" {
-		return figures, nil
-	}
 	for _, p := range d.status.Dataplane.Programs {
 		figures = append(figures,
 			Figure{L2dName, p.Name + " verified", float64(p.VerifiedInstructions), "instructions"},
@@ -270,20 +256,6 @@ func (d *L2d) Describe(ctx context.Context) ([]Figure, error) {
 		return nil, err
 	}
 	return append(figures, Figure{L2dName, "memory of a flow, both directions", perFlow, "bytes"}), nil
-}
-
-// addElements is how long the daemon takes to add an element: the median of some.
-func (d *L2d) addElements(ctx context.Context) (time.Duration, error) {
-	var took []time.Duration
-	for i := range 21 {
-		begin := time.Now()
-		if err := d.client.SetAdd(ctx, d.Set, fmt.Sprintf("203.0.113.%d", 1+i), 0); err != nil {
-			return 0, fmt.Errorf("add to set %s: %w", d.Set.Set, err)
-		}
-		took = append(took, time.Since(begin))
-	}
-	slices.Sort(took)
-	return took[len(took)/2], nil
 }
 
 func milliseconds(d time.Duration) float64 {

@@ -9,12 +9,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
-
-	"github.com/randomizedcoder/l2d/pkg/api"
 )
 
 // RulesCmd is the command that measures what rules cost. Its tags are kong's.
@@ -51,12 +48,8 @@ func (c *RulesCmd) Run() error {
 			return err
 		}
 		label := " " + l.Name
-		var grows api.SetName
-		if strings.HasPrefix(l.sets, "set s ") {
-			grows = api.SetName{Family: "inet", Table: "load", Set: "s"}
-		}
 		for _, d := range []Device{
-			&L2d{Binary: c.L2d, Ruleset: file, Label: label, Set: grows},
+			&L2d{Binary: c.L2d, Ruleset: file, Label: label},
 			&L2d{Binary: c.L2d, Ruleset: file, Label: label, TC: true},
 			&NFTables{Ruleset: file, Label: label},
 		} {

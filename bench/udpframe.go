@@ -9,9 +9,10 @@ import (
 	"net/netip"
 )
 
-// udpFrame makes a frame of a UDP datagram over IPv4 or IPv6, with its checksums.
+// udpFrame makes a frame of a UDP datagram over IPv4 or IPv6, with its checksums: that of
+// IPv4 is the shortest that Ethernet has.
 func udpFrame(from, to net.HardwareAddr, source, target netip.AddrPort) []byte {
-	const length = 8 + 10
+	const length = 8 + 18
 	b := append(append([]byte(nil), to...), from...)
 	var ip []byte
 	if source.Addr().Is4() {

@@ -2,81 +2,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 /*
- * What the TC programs drop, for somebody who watches. It is attached to the kernel's
- * tracepoint of dropped packets as long as that lasts, so that the programs have no
- * code for it: what they drop is freed behind them, on the same CPU, while their
- * memory is as they have left it.
+ * What the programs drop and what they let pass, for somebody who watches. All of it
+ * is attached as long as that lasts, so that the programs have no code for it: to
+ * the kernel's tracepoint of dropped packets, as what TC programs drop is freed behind
+ * them, on the same CPU, while their memory is as they have left it; and, for who
+ * wants to see what passes, before and behind the programs themselves.
  */
 
-#include "lib/common.h"
-#include "lib/scratch.h"
-#include "lib/types.h"
+#include "lib/monitor.h"
+#include "lib/stats.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-#define MONITOR_DATA 512
-#define MONITOR_WINDOW 100000000ULL /* ns */
-
-/* What user space is told of a packet. */
-struct monitor_event {
-	__u64 now; /* CLOCK_MONOTONIC in ns */
-	__u64 lost; /* on this CPU, until then */
-	__u64 reasons; /* statistics that have moved: bits by enum stat */
-	__u32 rule; /* counter index of the last rule that matched */
-	__u32 reject; /* as pkt.reject */
-	__u32 ifindex;
-	__u32 len; /* of the frame */
-	__u32 data_len;
-	__u16 type; /* ARPHRD_* of the interface */
-	__u8 egress;
-	__u8 unused;
-	__u8 data[MONITOR_DATA];
-};
-
-/* What this CPU may still tell, and the statistics that it has seen. */
-struct monitor_cpu {
-	__u64 window; /* ns: when it began */
-	__u64 told; /* in it */
-	__u64 lost;
-	__u64 seen[STAT_MAX];
-};
-
-/* Events in a window, of a CPU; set by the loader. */
-volatile const __u32 monitor_most = 100;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, STAT_MAX);
-	__type(key, __u32);
-	__type(value, __u64);
-} l2_stats SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct monitor_cpu);
-} monitor_cpus SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1024 * 1024);
-} monitor_events SEC(".maps");
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), \
-			     apply_to = record)
-struct net_device {
-	unsigned short type;
-	int ifindex;
-};
-
-struct sk_buff {
-	struct net_device *dev;
-	unsigned int len, data_len;
-	unsigned char *head, *data;
-	__u16 mac_header;
-};
-#pragma clang attribute pop
 
 enum skb_drop_reason {
 	SKB_DROP_REASON_TC_INGRESS = 1,
@@ -87,52 +23,16 @@ enum skb_drop_reason {
 #define enum_value(value) \
 	__builtin_preserve_enum_value(*(typeof(enum skb_drop_reason) *)value, 1)
 
-/* Where a member is, of a pointer that the verifier knows nothing of. */
-#define read_member(to, pointer, member) \
-	bpf_probe_read_kernel(           \
-		&(to), sizeof(to),       \
-		__builtin_preserve_access_index(&(pointer)->member))
-
-/* Whether this CPU may tell one more; else it is counted. */
-static __always_inline int may_tell(struct monitor_cpu *c, __u64 now)
-{
-	if (now - c->window >= MONITOR_WINDOW) {
-		c->window = now;
-		c->told = 0;
-	}
-	if (c->told < monitor_most) {
-		c->told++;
-		return 1;
-	}
-	c->lost++;
-	return 0;
-}
-
-/* How many bytes the data is behind the link-layer header. */
-static __always_inline __u32 behind_mac(struct sk_buff *skb,
-					unsigned char *data)
-{
-	unsigned char *head = NULL;
-	__u16 mac = 0;
-	__u64 n;
-
-	read_member(head, skb, head);
-	read_member(mac, skb, mac_header);
-	n = data - (head + mac);
-	return n <= ETH_HLEN ? n : 0;
-}
-
-static __always_inline void tell(struct sk_buff *skb, struct monitor_cpu *c,
-				 __u64 reasons, int egress)
+static __always_inline void
+tell_drop(struct sk_buff *skb, struct monitor_cpu *c, __u64 reasons, int egress)
 {
 	__u64 now = bpf_ktime_get_ns();
-	struct net_device *dev = NULL;
 	struct monitor_event *e;
-	__u32 n = 0, more = 0, behind;
-	unsigned char *data = NULL;
+	struct frame f = {};
 	struct scratch *s;
 
-	if (!may_tell(c, now))
+	frame_of_skb(&f, skb);
+	if (!is_wanted(&f) || !may_tell(c, now))
 		return;
 	e = bpf_ringbuf_reserve(&monitor_events, sizeof(*e), 0);
 	if (!e) {
@@ -140,34 +40,15 @@ static __always_inline void tell(struct sk_buff *skb, struct monitor_cpu *c,
 		return;
 	}
 	__builtin_memset(e, 0, offsetof(struct monitor_event, data));
-	e->now = now;
-	e->lost = c->lost;
+	describe(e, c, now, &f);
 	e->reasons = reasons;
 	e->egress = egress;
-	read_member(dev, skb, dev);
-	read_member(e->ifindex, dev, ifindex);
-	read_member(e->type, dev, type);
-	read_member(e->len, skb, len);
 	s = scratch();
 	if (s) {
 		e->rule = s->pkt.rule;
 		e->reject = s->pkt.reject;
 	}
-	/* From the link-layer header on, which what has come in is behind; and
-	 * without what is in pages.
-	 */
-	read_member(more, skb, data_len);
-	read_member(data, skb, data);
-	behind = behind_mac(skb, data);
-	e->len += behind;
-	data -= behind;
-	n = e->len - more;
-	if (n > sizeof(e->data))
-		n = sizeof(e->data);
-	if (!in_bounds(n, 1, sizeof(e->data)) ||
-	    bpf_probe_read_kernel(e->data, n, data))
-		n = 0;
-	e->data_len = n;
+	e->data_len = frame_copy(&f, e->data);
 	bpf_ringbuf_submit(e, 0);
 }
 
@@ -201,7 +82,7 @@ static __always_inline __u64 moved(struct monitor_cpu *c)
 SEC("raw_tp/kfree_skb")
 int monitor_drops(__u64 *ctx)
 {
-	__u32 zero = 0, why = ctx[2];
+	__u32 why = ctx[2];
 	struct monitor_cpu *c;
 	__u64 reasons;
 	int egress;
@@ -209,11 +90,181 @@ int monitor_drops(__u64 *ctx)
 	egress = why == enum_value(SKB_DROP_REASON_TC_EGRESS);
 	if (!egress && why != enum_value(SKB_DROP_REASON_TC_INGRESS))
 		return 0;
-	c = bpf_map_lookup_elem(&monitor_cpus, &zero);
+	c = monitor_cpu();
 	if (!c)
 		return 0;
 	reasons = moved(c);
 	if (reasons) /* else it is not of these programs */
-		tell((struct sk_buff *)ctx[0], c, reasons, egress);
+		tell_drop((struct sk_buff *)ctx[0], c, reasons, egress);
 	return 0;
+}
+
+/* Frames as they were before a program, by the program: those of one CPU may nest,
+ * but not in themselves, except for copies, of which the last is known.
+ */
+enum place {
+	PLACE_XDP,
+	PLACE_INGRESS,
+	PLACE_EGRESS,
+	PLACES,
+};
+
+struct monitor_before {
+	__u64 buffer; /* whose it is, an address; 0: nobody's */
+	__u64 forwarded; /* what XDP had counted */
+	__u32 wanted;
+	__u32 len;
+	__u32 data_len;
+	__u8 data[MONITOR_DATA];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PLACES);
+	__type(key, __u32);
+	__type(value, struct monitor_before);
+} monitor_befores SEC(".maps");
+
+static __always_inline int keep(__u32 place, __u64 buffer,
+				const struct frame *f)
+{
+	struct monitor_before *b;
+
+	b = bpf_map_lookup_elem(&monitor_befores, &place);
+	if (!b)
+		return 0;
+	b->buffer = buffer;
+	b->wanted = is_wanted(f);
+	b->len = f->len;
+	b->data_len = frame_copy(f, b->data);
+	return 0;
+}
+
+static __always_inline int tell_passed(__u32 place, __u64 buffer,
+				       const struct frame *f, int fate)
+{
+	__u64 now = bpf_ktime_get_ns();
+	struct monitor_before *b;
+	struct monitor_passed *e;
+	struct monitor_cpu *c;
+	struct scratch *s;
+
+	b = bpf_map_lookup_elem(&monitor_befores, &place);
+	if (!b || b->buffer != buffer)
+		return 0;
+	b->buffer = 0;
+	c = monitor_cpu();
+	if (!c || (!b->wanted && !is_wanted(f)) || !may_tell(c, now))
+		return 0;
+	e = bpf_ringbuf_reserve(&monitor_events, sizeof(*e), 0);
+	if (!e) {
+		c->lost++;
+		return 0;
+	}
+	__builtin_memset(&e->before, 0, offsetof(struct monitor_event, data));
+	describe(&e->before, c, now, f);
+	e->before.egress = place == PLACE_EGRESS;
+	e->before.fate = fate;
+	e->before.len = b->len;
+	e->before.data_len = b->data_len;
+	__builtin_memcpy(e->before.data, b->data, sizeof(b->data));
+	s = scratch();
+	e->oif = s && fate == MONITOR_FORWARDED ? s->pkt.oif : 0;
+	e->before.rule = s ? s->pkt.rule : 0;
+	e->len = f->len;
+	e->unused = 0;
+	e->data_len = frame_copy(f, e->data);
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+static __always_inline int before_skb(__u64 *ctx, __u32 place)
+{
+	struct sk_buff *skb = (struct sk_buff *)ctx[0];
+	struct frame f = {};
+	__u16 mark = 0;
+
+	/* Told already, where it has come in. */
+	read_member(mark, skb, tc_index);
+	if (place == PLACE_EGRESS && mark == TC_INDEX_DONE)
+		return 0;
+	frame_of_skb(&f, skb);
+	return keep(place, ctx[0], &f);
+}
+
+static __always_inline int after_skb(__u64 *ctx, __u32 place)
+{
+	int action = ctx[1], fate;
+	struct frame f = {};
+
+	if (action == TCX_REDIRECT)
+		fate = MONITOR_FORWARDED;
+	else if (action != TCX_NEXT && action)
+		return 0; /* dropped, or kept as a fragment */
+	else
+		fate = place == PLACE_EGRESS ? MONITOR_SENT : MONITOR_ACCEPTED;
+	frame_of_skb(&f, (struct sk_buff *)ctx[0]);
+	return tell_passed(place, ctx[0], &f, fate);
+}
+
+SEC("fentry/l2_ingress")
+int before_ingress(__u64 *ctx)
+{
+	return before_skb(ctx, PLACE_INGRESS);
+}
+
+SEC("fexit/l2_ingress")
+int after_ingress(__u64 *ctx)
+{
+	return after_skb(ctx, PLACE_INGRESS);
+}
+
+SEC("fentry/l2_egress")
+int before_egress(__u64 *ctx)
+{
+	return before_skb(ctx, PLACE_EGRESS);
+}
+
+SEC("fexit/l2_egress")
+int after_egress(__u64 *ctx)
+{
+	return after_skb(ctx, PLACE_EGRESS);
+}
+
+static __always_inline __u64 xdp_forwarded(void)
+{
+	__u32 stat = STAT_XDP_FORWARDED;
+	__u64 *n = bpf_map_lookup_elem(&l2_stats, &stat);
+
+	return n ? *n : 0;
+}
+
+SEC("fentry/l2_xdp")
+int before_xdp(__u64 *ctx)
+{
+	__u32 place = PLACE_XDP;
+	struct monitor_before *b;
+	struct frame f = {};
+
+	frame_of_xdp(&f, (struct xdp_buff *)ctx[0]);
+	b = bpf_map_lookup_elem(&monitor_befores, &place);
+	if (b)
+		b->forwarded = xdp_forwarded();
+	return keep(place, ctx[0], &f);
+}
+
+/* What XDP leaves as it is comes to the TC program, and what goes to another CPU, too. */
+SEC("fexit/l2_xdp")
+int after_xdp(__u64 *ctx)
+{
+	__u32 place = PLACE_XDP;
+	struct monitor_before *b;
+	struct frame f = {};
+
+	b = bpf_map_lookup_elem(&monitor_befores, &place);
+	if (!b || b->forwarded == xdp_forwarded() ||
+	    (__u32)ctx[1] != XDP_REDIRECT)
+		return 0;
+	frame_of_xdp(&f, (struct xdp_buff *)ctx[0]);
+	return tell_passed(PLACE_XDP, ctx[0], &f, MONITOR_FORWARDED);
 }

@@ -13,12 +13,23 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type l2MonitorMonitorBefore struct {
+	_         structs.HostLayout
+	Buffer    uint64
+	Forwarded uint64
+	Wanted    uint32
+	Len       uint32
+	DataLen   uint32
+	Data      [512]uint8
+	_         [4]byte
+}
+
 type l2MonitorMonitorCpu struct {
 	_      structs.HostLayout
 	Window uint64
 	Told   uint64
 	Lost   uint64
-	Seen   [40]uint64
+	Seen   [41]uint64
 }
 
 type l2MonitorScratch struct {
@@ -449,13 +460,20 @@ type l2MonitorSending struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	l2MonitorMapL2Scratch     = "l2_scratch"
-	l2MonitorMapL2Sending     = "l2_sending"
-	l2MonitorMapL2Stats       = "l2_stats"
-	l2MonitorMapMonitorCpus   = "monitor_cpus"
-	l2MonitorMapMonitorEvents = "monitor_events"
-	l2MonitorProgMonitorDrops = "monitor_drops"
-	l2MonitorVarMonitorMost   = "monitor_most"
+	l2MonitorMapL2Scratch      = "l2_scratch"
+	l2MonitorMapL2Sending      = "l2_sending"
+	l2MonitorMapL2Stats        = "l2_stats"
+	l2MonitorMapMonitorBefores = "monitor_befores"
+	l2MonitorMapMonitorCpus    = "monitor_cpus"
+	l2MonitorMapMonitorEvents  = "monitor_events"
+	l2MonitorProgAfterEgress   = "after_egress"
+	l2MonitorProgAfterIngress  = "after_ingress"
+	l2MonitorProgAfterXdp      = "after_xdp"
+	l2MonitorProgBeforeEgress  = "before_egress"
+	l2MonitorProgBeforeIngress = "before_ingress"
+	l2MonitorProgBeforeXdp     = "before_xdp"
+	l2MonitorProgMonitorDrops  = "monitor_drops"
+	l2MonitorVarMonitorMost    = "monitor_most"
 )
 
 // loadL2Monitor returns the embedded CollectionSpec for l2Monitor.
@@ -500,18 +518,25 @@ type l2MonitorSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2MonitorProgramSpecs struct {
-	MonitorDrops *ebpf.ProgramSpec `ebpf:"monitor_drops"`
+	AfterEgress   *ebpf.ProgramSpec `ebpf:"after_egress"`
+	AfterIngress  *ebpf.ProgramSpec `ebpf:"after_ingress"`
+	AfterXdp      *ebpf.ProgramSpec `ebpf:"after_xdp"`
+	BeforeEgress  *ebpf.ProgramSpec `ebpf:"before_egress"`
+	BeforeIngress *ebpf.ProgramSpec `ebpf:"before_ingress"`
+	BeforeXdp     *ebpf.ProgramSpec `ebpf:"before_xdp"`
+	MonitorDrops  *ebpf.ProgramSpec `ebpf:"monitor_drops"`
 }
 
 // l2MonitorMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2MonitorMapSpecs struct {
-	L2Scratch     *ebpf.MapSpec `ebpf:"l2_scratch"`
-	L2Sending     *ebpf.MapSpec `ebpf:"l2_sending"`
-	L2Stats       *ebpf.MapSpec `ebpf:"l2_stats"`
-	MonitorCpus   *ebpf.MapSpec `ebpf:"monitor_cpus"`
-	MonitorEvents *ebpf.MapSpec `ebpf:"monitor_events"`
+	L2Scratch      *ebpf.MapSpec `ebpf:"l2_scratch"`
+	L2Sending      *ebpf.MapSpec `ebpf:"l2_sending"`
+	L2Stats        *ebpf.MapSpec `ebpf:"l2_stats"`
+	MonitorBefores *ebpf.MapSpec `ebpf:"monitor_befores"`
+	MonitorCpus    *ebpf.MapSpec `ebpf:"monitor_cpus"`
+	MonitorEvents  *ebpf.MapSpec `ebpf:"monitor_events"`
 }
 
 // l2MonitorVariableSpecs contains global variables before they are loaded into the kernel.
@@ -541,11 +566,12 @@ func (o *l2MonitorObjects) Close() error {
 //
 // It can be passed to loadL2MonitorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2MonitorMaps struct {
-	L2Scratch     *ebpf.Map `ebpf:"l2_scratch"`
-	L2Sending     *ebpf.Map `ebpf:"l2_sending"`
-	L2Stats       *ebpf.Map `ebpf:"l2_stats"`
-	MonitorCpus   *ebpf.Map `ebpf:"monitor_cpus"`
-	MonitorEvents *ebpf.Map `ebpf:"monitor_events"`
+	L2Scratch      *ebpf.Map `ebpf:"l2_scratch"`
+	L2Sending      *ebpf.Map `ebpf:"l2_sending"`
+	L2Stats        *ebpf.Map `ebpf:"l2_stats"`
+	MonitorBefores *ebpf.Map `ebpf:"monitor_befores"`
+	MonitorCpus    *ebpf.Map `ebpf:"monitor_cpus"`
+	MonitorEvents  *ebpf.Map `ebpf:"monitor_events"`
 }
 
 func (m *l2MonitorMaps) Close() error {
@@ -553,6 +579,7 @@ func (m *l2MonitorMaps) Close() error {
 		m.L2Scratch,
 		m.L2Sending,
 		m.L2Stats,
+		m.MonitorBefores,
 		m.MonitorCpus,
 		m.MonitorEvents,
 	)
@@ -569,11 +596,23 @@ type l2MonitorVariables struct {
 //
 // It can be passed to loadL2MonitorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2MonitorPrograms struct {
-	MonitorDrops *ebpf.Program `ebpf:"monitor_drops"`
+	AfterEgress   *ebpf.Program `ebpf:"after_egress"`
+	AfterIngress  *ebpf.Program `ebpf:"after_ingress"`
+	AfterXdp      *ebpf.Program `ebpf:"after_xdp"`
+	BeforeEgress  *ebpf.Program `ebpf:"before_egress"`
+	BeforeIngress *ebpf.Program `ebpf:"before_ingress"`
+	BeforeXdp     *ebpf.Program `ebpf:"before_xdp"`
+	MonitorDrops  *ebpf.Program `ebpf:"monitor_drops"`
 }
 
 func (p *l2MonitorPrograms) Close() error {
 	return _L2MonitorClose(
+		p.AfterEgress,
+		p.AfterIngress,
+		p.AfterXdp,
+		p.BeforeEgress,
+		p.BeforeIngress,
+		p.BeforeXdp,
 		p.MonitorDrops,
 	)
 }

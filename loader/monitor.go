@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,10 +15,37 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 )
 
-// MonitorEvent is a packet that was dropped: struct monitor_event of bpf/l2_monitor.c.
+// Fates of packets: enum monitor_fate of bpf/lib/monitor.h.
+const (
+	FateDropped   = iota
+	FateForwarded // by Out
+	FateAccepted  // for the router, or for the kernel to answer
+	FateSent      // by the router
+)
+
+// MonitorEvent is a packet that was dropped, or passed.
 type MonitorEvent struct {
+	monitorFrame
+	Passed *MonitorPassed // nil if it was dropped
+}
+
+// MonitorPassed is what a packet has become: the rest of struct monitor_passed.
+type MonitorPassed struct {
+	Out     uint32 // index of the interface that it is forwarded by
+	Len     uint32 // as those of MonitorEvent
+	DataLen uint32
+	_       uint32
+	Data    [monitorData]byte
+}
+
+// monitorData is MONITOR_DATA of bpf/lib/monitor.h.
+const monitorData = 512
+
+// monitorFrame is struct monitor_event of bpf/lib/monitor.h.
+type monitorFrame struct {
 	Now  uint64 // CLOCK_MONOTONIC, ns
 	Lost uint64 // events that were not told on this CPU, until then
 	// Reasons are the statistics that have moved since the packet before, as bits by
@@ -33,27 +61,38 @@ type MonitorEvent struct {
 	DataLen uint32
 	Type    uint16 // ARPHRD_* of the interface
 	Egress  uint8  // 1: it leaves
-	_       uint8
-	Data    [512]byte
+	Fate    uint8
+	Data    [monitorData]byte
 }
 
-// Monitor watches what the TC programs drop. Without one, nothing has code for it.
+// Monitor watches what the programs drop, and what they let pass. Without one,
+// nothing has code for it.
 type Monitor struct {
 	events *ringbuf.Reader
-	link   link.Link
+	links  []link.Link
 	pin    string
 	id     ebpf.ProgramID
 }
 
-// Monitor begins to watch. A CPU tells of so many packets in a second at most, and
-// counts the others.
-func (d *Dataplane) Monitor(perSecond uint32) (_ *Monitor, err error) {
+// MonitorOptions say what is watched.
+type MonitorOptions struct {
+	// PerSecond is of how many packets a CPU tells in a second at most; it counts the
+	// others.
+	PerSecond uint32
+	// Drops and Passed choose: what is dropped, and what is not.
+	Drops, Passed bool
+	// Filter selects packets before they are counted or told.
+	Filter MonitorFilter
+}
+
+// Monitor begins to watch.
+func (d *Dataplane) Monitor(o MonitorOptions) (_ *Monitor, err error) {
 	spec, err := loadL2Monitor()
 	if err != nil {
 		return nil, err
 	}
 	const windows = 10 // a second: MONITOR_WINDOW
-	if err := spec.Variables["monitor_most"].Set(max(1, perSecond/windows)); err != nil {
+	if err := spec.Variables["monitor_most"].Set(max(1, o.PerSecond/windows)); err != nil {
 		return nil, err
 	}
 	running, _, _, err := d.snapshot()
@@ -62,9 +101,18 @@ func (d *Dataplane) Monitor(perSecond uint32) (_ *Monitor, err error) {
 	}
 	defer closeMaps(running)
 	d.mu.RLock()
-	m := &Monitor{pin: filepath.Join(d.cfg.PinPath, dirPrograms, hookIngress.program)}
+	dir := filepath.Join(d.cfg.PinPath, dirPrograms)
 	d.mu.RUnlock()
+	m := &Monitor{pin: filepath.Join(dir, hookIngress.program)}
 	if m.id, err = m.running(); err != nil {
+		return nil, err
+	}
+	watched, err := attachTo(spec, dir, o)
+	defer closePrograms(watched)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Filter.splice(spec); err != nil {
 		return nil, err
 	}
 	shared := map[string]*ebpf.Map{}
@@ -80,6 +128,9 @@ func (d *Dataplane) Monitor(perSecond uint32) (_ *Monitor, err error) {
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
 		MapReplacements: shared, Cache: kernelTypes, Programs: ebpf.ProgramOptions{KernelTypes: kernel},
 	})
+	if errors.Is(err, unix.EPERM) && o.Passed {
+		return nil, fmt.Errorf("this kernel forbids programs that trace others (fentry), which see what passes: %w", err)
+	}
 	if err != nil {
 		return nil, describeLoadError(err)
 	}
@@ -90,10 +141,55 @@ func (d *Dataplane) Monitor(perSecond uint32) (_ *Monitor, err error) {
 	if m.events, err = ringbuf.NewReader(coll.Maps["monitor_events"]); err != nil {
 		return nil, err
 	}
-	if m.link, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: "kfree_skb", Program: coll.Programs["monitor_drops"]}); err != nil {
-		return nil, errors.Join(fmt.Errorf("watch dropped packets: %w", err), m.events.Close())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.Close())
+		}
+	}()
+	for name, p := range coll.Programs {
+		var l link.Link
+		if p.Type() == ebpf.RawTracepoint {
+			l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: "kfree_skb", Program: p})
+		} else {
+			l, err = link.AttachTracing(link.TracingOptions{Program: p})
+		}
+		if err != nil {
+			return nil, fmt.Errorf("watch packets: %s: %w", name, err)
+		}
+		m.links = append(m.links, l)
 	}
 	return m, nil
+}
+
+// attachTo leaves those programs in a specification that are asked for, and names
+// the programs that they are attached to, which the caller closes.
+func attachTo(spec *ebpf.CollectionSpec, dir string, o MonitorOptions) (watched map[string]*ebpf.Program, err error) {
+	watched = map[string]*ebpf.Program{}
+	for name, p := range spec.Programs {
+		if p.Type == ebpf.RawTracepoint {
+			if !o.Drops {
+				delete(spec.Programs, name)
+			}
+			continue
+		}
+		if !o.Passed {
+			delete(spec.Programs, name)
+			continue
+		}
+		target := watched[p.AttachTo]
+		if target == nil {
+			if target, err = ebpf.LoadPinnedProgram(filepath.Join(dir, p.AttachTo), nil); errors.Is(err, fs.ErrNotExist) {
+				delete(spec.Programs, name) // no interface has XDP
+				continue
+			}
+			if err != nil {
+				return watched, fmt.Errorf("program %s: %w", p.AttachTo, err)
+			}
+			watched[p.AttachTo] = target
+		}
+		p.AttachTarget = target
+	}
+	return watched, nil
 }
 
 // begin tells each CPU what its statistics are before the first packet.
@@ -183,8 +279,18 @@ func (m *Monitor) Read() (e MonitorEvent, err error) {
 	if err != nil {
 		return e, err
 	}
-	if err := binary.Read(bytes.NewReader(r.RawSample), binary.NativeEndian, &e); err != nil {
+	from := bytes.NewReader(r.RawSample)
+	if err := binary.Read(from, binary.NativeEndian, &e.monitorFrame); err != nil {
 		return e, fmt.Errorf("event: %w", err)
+	}
+	if from.Len() > 0 {
+		e.Passed = new(MonitorPassed)
+		if err := binary.Read(from, binary.NativeEndian, e.Passed); err != nil {
+			return e, fmt.Errorf("event: %w", err)
+		}
+		if int(e.Passed.DataLen) > len(e.Passed.Data) {
+			return e, fmt.Errorf("event: %d bytes of data", e.Passed.DataLen)
+		}
 	}
 	if int(e.DataLen) > len(e.Data) {
 		return e, fmt.Errorf("event: %d bytes of data", e.DataLen)
@@ -193,4 +299,10 @@ func (m *Monitor) Read() (e MonitorEvent, err error) {
 }
 
 // Close ends it.
-func (m *Monitor) Close() error { return errors.Join(m.link.Close(), m.events.Close()) }
+func (m *Monitor) Close() error {
+	var errs []error
+	for _, l := range m.links {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(append(errs, m.events.Close())...)
+}

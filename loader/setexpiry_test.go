@@ -21,6 +21,11 @@ import (
 // compiled is a real ruleset.
 func compiled(t *testing.T, text string) Policy {
 	t.Helper()
+	return compiledWith(t, policy.Options{}, text)
+}
+
+func compiledWith(t *testing.T, options policy.Options, text string) Policy {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "test.nft")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -29,7 +34,7 @@ func compiled(t *testing.T, text string) Policy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := policy.Compile(rs, policy.Options{})
+	p, err := policy.Compile(rs, options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "stats.h"
 #include "types.h"
 
 /* Sizes marked "set by the loader" come from the configuration. */
@@ -84,13 +85,6 @@ struct {
 } l2_vlans SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, STAT_MAX);
-	__type(key, __u32);
-	__type(value, __u64);
-} l2_stats SEC(".maps");
-
-struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);
 } l2_events SEC(".maps");
@@ -109,16 +103,3 @@ struct {
 	__type(key, __u32);
 	__type(value, struct limit);
 } l2_limits SEC(".maps");
-
-static __always_inline void count_by(__u32 stat, __u32 by)
-{
-	__u64 *n = bpf_map_lookup_elem(&l2_stats, &stat);
-
-	if (n)
-		*n += by;
-}
-
-static __always_inline void count(__u32 stat)
-{
-	count_by(stat, 1);
-}

@@ -235,6 +235,51 @@ __noinline int nft_sctp_set(struct __sk_buff *skb, struct pkt *p, __u32 what,
 	return payload_write(skb, p, what, at, slot, 1);
 }
 
+#define ECN_MASK 3
+#define ECN_ECT1 1
+#define ECN_CE 3
+
+/* Where the IP header has its checksum, in bytes. */
+#define IPV4_CSUM_OFF offsetof(struct iphdr, check)
+
+/*
+ * A policer would drop the packet. What L4S senders mark as theirs is marked
+ * instead, or was so on its way: returns whether the packet goes on. What cannot
+ * be written to is dropped.
+ */
+__noinline int nft_police(struct __sk_buff *skb, struct pkt *p)
+{
+	__u32 at, shift;
+	__be16 before, after;
+	__u8 ecn;
+
+	if (!p || (p->nfproto != NFPROTO_IPV4 && p->nfproto != NFPROTO_IPV6))
+		return 0;
+	shift = p->nfproto == NFPROTO_IPV6 ? 4 : 0;
+	ecn = p->nh[1] >> shift & ECN_MASK;
+	if (ecn != ECN_ECT1 && ecn != ECN_CE)
+		return 0;
+	if (ecn == ECN_CE)
+		goto marked;
+	at = p->l3_off;
+	before = *(__be16 *)p->nh;
+	p->nh[1] |= ECN_CE << shift;
+	after = *(__be16 *)p->nh;
+	if (p->nfproto == NFPROTO_IPV4 &&
+	    (bpf_l3_csum_replace(skb, at + IPV4_CSUM_OFF, before, after,
+				 sizeof(after)) ||
+	     ctx_load(skb, at + IPV4_CSUM_OFF, p->nh + IPV4_CSUM_OFF,
+		      sizeof(after)) < 0))
+		return 0;
+	/* A checksum over the whole packet does not see what IPv4's header changes. */
+	if (bpf_skb_store_bytes(skb, at, p->nh, sizeof(after),
+				shift ? BPF_F_RECOMPUTE_CSUM : 0))
+		return 0;
+marked:
+	count(STAT_POLICER_MARKED);
+	return 1;
+}
+
 /* The header of len bytes in p->elem becomes the one in p->key. */
 static __always_inline int tcp_replace(struct __sk_buff *skb, struct pkt *p,
 				       __u32 len)

@@ -118,6 +118,7 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 	nft_sctp_set(ctx, p, 0, 0, 0);    \
 	nft_tcp_set(ctx, p, 0, 0, 0);     \
 	nft_tcp_reset(ctx, p, 0, 0, 0);   \
+	nft_police(ctx, p);               \
 	nft_route(ctx, p, 0);
 #endif
 

@@ -390,6 +390,7 @@ enum stat {
 	STAT_SOURCE_TABLE_FULL, /* a flow whose sender is not counted */
 	STAT_NAT_MAPPING_FULL, /* a flow has a source of its own for want of room */
 	STAT_DROP_STEER, /* a rule of ntuple */
+	STAT_POLICER_MARKED, /* a rule with a limit had dropped it */
 	STAT_MAX,
 };
 

@@ -45,7 +45,7 @@ type cli struct {
 	Doctor    doctorCmd    `cmd:"" help:"Look at the host, and say what is not as it should be and what to do about it. Changes nothing."`
 	Explain   explainCmd   `cmd:"" help:"Say what becomes of a packet, and why. Changes nothing."`
 	Maps      mapsCmd      `cmd:"" help:"Show the pinned maps, what each is, and what it takes."`
-	Monitor   monitorCmd   `cmd:"" help:"Show packets that are dropped, and why, while it happens."`
+	Monitor   monitorCmd   `cmd:"" help:"Show what happens while it happens: packets that are dropped, and why, or pass, flows, NAT failures, logs, sets, services."`
 	Flows     flowsCmd     `cmd:"" help:"List and delete tracked flows."`
 	Rules     rulesCmd     `cmd:"" help:"Show the ruleset with the packets and bytes of each rule."`
 	Set       setCmd       `cmd:"" help:"Change and list sets of the ruleset."`

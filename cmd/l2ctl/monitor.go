@@ -4,12 +4,14 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/gopacket/gopacket"
@@ -20,23 +22,48 @@ import (
 )
 
 type monitorCmd struct {
-	Reason    string `help:"Only drops for this reason, such as drop_policy." placeholder:"NAME"`
-	Addr      string `help:"Only packets from or to an address in this prefix." placeholder:"PREFIX"`
-	Port      uint16 `help:"Only packets from or to this port." placeholder:"N"`
-	Proto     string `help:"Only packets of this protocol: tcp, udp, icmp, icmpv6." short:"p" placeholder:"NAME"`
-	Interface string `help:"Only packets at this interface." short:"i" placeholder:"NAME"`
-	Rate      uint32 `help:"How many packets each CPU tells in a second at most; the others are counted." default:"1000" placeholder:"N"`
-	Count     int    `help:"End after so many packets." short:"c" placeholder:"N"`
-	PCAP      string `help:"Write the packets to this file, in pcapng's format, with a comment that says what became of each." name:"pcap" type:"path" placeholder:"FILE"`
-	JSON      bool   `help:"Print one JSON object a line." name:"json"`
+	What      []string `arg:"" optional:"" help:"What to show, of drops (the default), passed, flows, log, nat, sets, services, with commas; and a filter of packets as tcpdump has them, which the kernel applies." placeholder:"KIND,...|FILTER"`
+	Reason    string   `help:"Only drops for this reason, such as drop_policy." placeholder:"NAME"`
+	Addr      string   `help:"Only packets from or to an address in this prefix." placeholder:"PREFIX"`
+	Port      uint16   `help:"Only packets from or to this port." placeholder:"N"`
+	Proto     string   `help:"Only packets of this protocol: tcp, udp, icmp, icmpv6." short:"p" placeholder:"NAME"`
+	Interface string   `help:"Only packets at this interface." short:"i" placeholder:"NAME"`
+	Rate      uint32   `help:"How many packets each CPU tells in a second at most; the others are counted." default:"1000" placeholder:"N"`
+	Count     int      `help:"End after so many lines." short:"c" placeholder:"N"`
+	PCAP      string   `help:"Write the packets to this file, in pcapng's format, with a comment that says what became of each." name:"pcap" type:"path" placeholder:"FILE"`
+	JSON      bool     `help:"Print one JSON object a line." name:"json"`
 }
 
 // errEnough ends a monitor.
 var errEnough = errors.New("enough")
 
+// options are what is asked of the daemon.
+func (c *monitorCmd) options(ctx context.Context) (o api.WatchOptions, err error) {
+	o.Rate, o.Kinds = c.Rate, []string{api.WatchDrops}
+	filter := c.What
+	if len(filter) > 0 {
+		kinds := strings.Split(filter[0], ",")
+		known := func(k string) bool { return slices.Contains(api.WatchKinds, k) }
+		switch {
+		case !slices.ContainsFunc(kinds, func(k string) bool { return !known(k) }):
+			o.Kinds, filter = kinds, filter[1:]
+		case slices.ContainsFunc(kinds, known):
+			return o, fmt.Errorf("%q: want some of %s", filter[0], strings.Join(api.WatchKinds, ","))
+		}
+	}
+	if len(filter) > 0 {
+		o.Filter, err = pcapFilter(ctx, strings.Join(filter, " "))
+	}
+	return o, err
+}
+
 // Run implements the command.
 func (c *monitorCmd) Run(e *env) error {
 	f, err := c.filter()
+	if err != nil {
+		return api.BadInput(err)
+	}
+	o, err := c.options(e.ctx)
 	if err != nil {
 		return api.BadInput(err)
 	}
@@ -51,24 +78,25 @@ func (c *monitorCmd) Run(e *env) error {
 	}
 	enc := json.NewEncoder(e.out)
 	n := 0
-	err = e.client.Watch(e.ctx, c.Rate, nil, func(w api.Watched) error {
+	err = e.client.Watch(e.ctx, o, nil, func(w api.Watched) error {
 		if w.Lost > 0 && !c.JSON {
-			fmt.Fprintf(e.out, "%s at least %d more packets are not shown: see --rate\n", w.Time.Format(watchTime), w.Lost)
+			fmt.Fprintf(e.out, "%s %s: at least %d more are not shown%s\n", w.Time.Format(watchTime), w.Kind, w.Lost, lostHint(&w))
 		}
-		p := decode(&w)
-		if !f.selects(&w, p) {
-			return nil
-		}
-		if capture != nil {
-			if err := capture.write(&w); err != nil {
-				return err
+		if w.Packet != nil {
+			if !f.selects(w.Packet, decode(w.Packet)) {
+				return nil
+			}
+			if capture != nil {
+				if err := capture.write(&w); err != nil {
+					return err
+				}
 			}
 		}
 		var err error
 		if c.JSON {
 			err = enc.Encode(w)
-		} else {
-			_, err = fmt.Fprintln(e.out, watchedText(&w, p))
+		} else if text := watchedText(&w); text != "" {
+			_, err = fmt.Fprintln(e.out, w.Time.Format(watchTime), text)
 		}
 		if n++; err == nil && n == c.Count {
 			err = errEnough
@@ -114,11 +142,11 @@ func (c *monitorCmd) filter() (f watchFilter, err error) {
 	return f, nil
 }
 
-func (f *watchFilter) selects(w *api.Watched, p *watchedPacket) bool {
+func (f *watchFilter) selects(w *api.Packet, p *watchedPacket) bool {
 	c := f.c
 	switch {
 	case c.Reason != "" && w.Reason != c.Reason,
-		c.Interface != "" && w.Interface != c.Interface,
+		c.Interface != "" && w.Interface != c.Interface && w.Out != c.Interface,
 		f.prefix.IsValid() && !f.prefix.Contains(p.src) && !f.prefix.Contains(p.dst),
 		c.Port != 0 && c.Port != p.sport && c.Port != p.dport,
 		c.Proto != "" && p.Layer(f.proto) == nil:
@@ -135,15 +163,19 @@ type watchedPacket struct {
 }
 
 // decode reads the headers that are there.
-func decode(w *api.Watched) *watchedPacket {
+func decode(w *api.Packet) *watchedPacket {
+	return decodeFrame(w.Data, w.Ethernet)
+}
+
+func decodeFrame(data []byte, ethernet bool) *watchedPacket {
 	first := gopacket.Decoder(layers.LayerTypeEthernet)
-	if !w.Ethernet {
+	if !ethernet {
 		first = layers.LayerTypeIPv4
-		if len(w.Data) > 0 && w.Data[0]>>4 == 6 {
+		if len(data) > 0 && data[0]>>4 == 6 {
 			first = layers.LayerTypeIPv6
 		}
 	}
-	p := &watchedPacket{Packet: gopacket.NewPacket(w.Data, first, gopacket.DecodeOptions{Lazy: true, NoCopy: true})}
+	p := &watchedPacket{Packet: gopacket.NewPacket(data, first, gopacket.DecodeOptions{Lazy: true, NoCopy: true})}
 	if n := p.NetworkLayer(); n != nil {
 		p.src, _ = netip.AddrFromSlice(n.NetworkFlow().Src().Raw())
 		p.dst, _ = netip.AddrFromSlice(n.NetworkFlow().Dst().Raw())
@@ -192,27 +224,47 @@ func (p *watchedPacket) text() string {
 
 const watchTime = "15:04:05.000000"
 
-// watchedText is a packet on one line.
-func watchedText(w *api.Watched, p *watchedPacket) string {
+// lostHint says what would have more shown.
+func lostHint(w *api.Watched) string {
+	if w.Packet == nil {
+		return ""
+	}
+	return ": see --rate"
+}
+
+// watchedText is what has happened, on one line.
+func watchedText(w *api.Watched) string {
+	switch {
+	case w.Flow != nil:
+		return "flow: " + w.Flow.String()
+	case w.Packet == nil && w.Text == "":
+		return ""
+	case w.Packet == nil:
+		return w.Kind + ": " + w.Text
+	}
+	p := w.Packet
 	way := "iif"
-	if w.Egress {
+	if p.Egress {
 		way = "oif"
 	}
-	return fmt.Sprintf("%s %s: %s %s %s", w.Time.Format(watchTime), becameOf(w), way, w.Interface, p.text())
+	text := fmt.Sprintf("%s: %s %s %s", becameOf(p), way, p.Interface, decode(p).text())
+	if p.Rewritten == nil {
+		return text
+	}
+	return text + " becomes " + decodeFrame(p.Rewritten, p.Ethernet).text()
 }
 
 // becameOf says what has become of a packet.
-func becameOf(w *api.Watched) string {
+func becameOf(p *api.Packet) string {
 	var b strings.Builder
-	b.WriteString("dropped")
-	if w.Rejected {
-		b.Reset()
-		b.WriteString("rejected")
+	b.WriteString(p.Fate)
+	if p.Out != "" {
+		fmt.Fprintf(&b, " by %s", p.Out)
 	}
-	if w.Reason != "" {
-		fmt.Fprintf(&b, ": %s", w.Reason)
+	if p.Reason != "" {
+		fmt.Fprintf(&b, ": %s", p.Reason)
 	}
-	if r := w.Rule; r != nil {
+	if r := p.Rule; r != nil {
 		fmt.Fprintf(&b, ": %s %s %s: %s", r.Family, r.Table, r.Chain, r.Text)
 		if r.Line > 0 {
 			fmt.Fprintf(&b, " (line %d)", r.Line)
@@ -234,17 +286,34 @@ type captureInterface struct {
 	link layers.LinkType
 }
 
+// write writes a packet, and behind it what it was rewritten to.
 func (c *captureWriter) write(w *api.Watched) error {
-	i := captureInterface{w.Interface, layers.LinkTypeRaw}
-	if w.Ethernet {
+	p := w.Packet
+	if err := c.frame(w, p.Interface, p.Egress, p.Data, p.Length, becameOf(p)); err != nil || p.Rewritten == nil {
+		return err
+	}
+	out, egress := p.Interface, p.Egress
+	if p.Out != "" {
+		out, egress = p.Out, true
+	}
+	return c.frame(w, out, egress, p.Rewritten, p.RewrittenLength, p.Fate+", as rewritten")
+}
+
+func (c *captureWriter) frame(w *api.Watched, name string, egress bool, data []byte, length int, comment string) error {
+	i := captureInterface{name, layers.LinkTypeRaw}
+	if w.Packet.Ethernet {
 		i.link = layers.LinkTypeEthernet
 	}
 	id, err := c.interfaceOf(i)
 	if err != nil {
 		return err
 	}
-	info := gopacket.CaptureInfo{Timestamp: w.Time, CaptureLength: len(w.Data), Length: max(w.Length, len(w.Data)), InterfaceIndex: id}
-	return c.ng.WritePacketWithOptions(info, w.Data, pcapgo.NgPacketOptions{Comments: []string{becameOf(w)}})
+	flags := pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionInbound}
+	if egress {
+		flags.Direction = pcapgo.NgEpbFlagDirectionOutbound
+	}
+	info := gopacket.CaptureInfo{Timestamp: w.Time, CaptureLength: len(data), Length: max(length, len(data)), InterfaceIndex: id}
+	return c.ng.WritePacketWithOptions(info, data, pcapgo.NgPacketOptions{Comments: []string{comment}, Flags: &flags})
 }
 
 // interfaceOf is the number that an interface has in the file.

@@ -28,10 +28,16 @@ func watchedPackets(t *testing.T) []api.Watched {
 		return p.Frame(make(net.HardwareAddr, 6), make(net.HardwareAddr, 6))
 	}
 	rule := &api.Rule{Family: "inet", Table: "filter", Chain: "forward", Handle: 4, Text: "tcp dport 25 drop", Line: 7}
+	packet := func(kind string, p api.Packet) api.Watched { return api.Watched{Kind: kind, Time: at, Packet: &p} }
+	nat := frame("udp 198.51.7.1:40000 > 1.1.1.1:53")
 	return []api.Watched{
-		{Time: at, Reason: "drop_policy", Rule: rule, Interface: "lan0", Ethernet: true, Length: 54, Data: frame("tcp 192.168.7.2:40000 > 1.1.1.1:25 syn")},
-		{Time: at, Reason: "drop_martian", Interface: "wg0", Length: 1400, Data: frame("udp [fd00::1]:5 > [2001:db8::1]:6")[14:]},
-		{Time: at, Interface: "lan0", Egress: true, Ethernet: true, Length: 42, Data: frame("icmp 192.0.2.1 > 192.0.2.2")},
+		packet(api.WatchDrops, api.Packet{Fate: api.PacketDropped, Reason: "drop_policy", Rule: rule, Interface: "lan0", Ethernet: true, Length: 54, Data: frame("tcp 192.168.7.2:40000 > 1.1.1.1:25 syn")}),
+		packet(api.WatchDrops, api.Packet{Fate: api.PacketDropped, Reason: "drop_martian", Interface: "wg0", Length: 1400, Data: frame("udp [fd00::1]:5 > [2001:db8::1]:6")[14:]}),
+		packet(api.WatchDrops, api.Packet{Fate: api.PacketDropped, Interface: "lan0", Egress: true, Ethernet: true, Length: 42, Data: frame("icmp 192.0.2.1 > 192.0.2.2")}),
+		packet(api.WatchPassed, api.Packet{
+			Fate: api.PacketForwarded, Out: "wan0", Interface: "lan0", Ethernet: true, Length: 42, Data: frame("udp 192.168.7.2:40000 > 1.1.1.1:53"),
+			Rewritten: nat, RewrittenLength: len(nat),
+		}),
 	}
 }
 
@@ -41,13 +47,15 @@ func TestMonitorText(t *testing.T) {
 		"dropped: drop_policy: inet filter forward: tcp dport 25 drop (line 7): iif lan0 tcp 192.168.7.2:40000 > 1.1.1.1:25 syn",
 		"dropped: drop_martian: iif wg0 udp [fd00::1]:5 > [2001:db8::1]:6",
 		"dropped: oif lan0 icmp 192.0.2.1 > 192.0.2.2 type 8 code 0",
+		"forwarded by wan0: iif lan0 udp 192.168.7.2:40000 > 1.1.1.1:53 becomes udp 198.51.7.1:40000 > 1.1.1.1:53",
 	}
 	for i, w := range watchedPackets(t) {
-		text := watchedText(&w, decode(&w))
-		if text != "03:04:05.000006 "+want[i] {
+		text := watchedText(&w)
+		if text != want[i] {
 			t.Errorf("%s, want %s", text, want[i])
 		}
 		_, packet, _ := strings.Cut(text, ": iif ")
+		packet, _, _ = strings.Cut(packet, " becomes ")
 		if packet == "" {
 			continue
 		}
@@ -63,13 +71,14 @@ func TestMonitorFilter(t *testing.T) {
 		cmd  monitorCmd
 		want string
 	}{
-		{monitorCmd{}, "012"},
+		{monitorCmd{}, "0123"},
 		{monitorCmd{Reason: "drop_policy"}, "0"},
 		{monitorCmd{Addr: "fd00::/8"}, "1"},
-		{monitorCmd{Addr: "1.1.1.1"}, "0"},
+		{monitorCmd{Addr: "1.1.1.1"}, "03"},
 		{monitorCmd{Port: 6}, "1"},
 		{monitorCmd{Proto: "icmp"}, "2"},
-		{monitorCmd{Interface: "lan0"}, "02"},
+		{monitorCmd{Interface: "lan0"}, "023"},
+		{monitorCmd{Interface: "wan0"}, "3"},
 		{monitorCmd{Interface: "lan0", Port: 25}, "0"},
 	} {
 		f, err := c.cmd.filter()
@@ -78,7 +87,7 @@ func TestMonitorFilter(t *testing.T) {
 		}
 		got := ""
 		for i, w := range watchedPackets(t) {
-			if f.selects(&w, decode(&w)) {
+			if f.selects(w.Packet, decode(w.Packet)) {
 				got += string('0' + byte(i))
 			}
 		}
@@ -113,14 +122,50 @@ func TestMonitorCapture(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := exec.Command("tshark", "-n", "-r", path, "-T", "fields", "-E", "separator=|",
-		"-e", "frame.interface_name", "-e", "frame.len", "-e", "frame.comment", "-e", "tcp.dstport", "-e", "udp.dstport", "-e", "ip.dst").Output()
+		"-e", "frame.interface_name", "-e", "frame.packet_flags_direction", "-e", "frame.len", "-e", "frame.comment", "-e", "tcp.dstport", "-e", "udp.dstport", "-e", "ip.dst").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "lan0|54|dropped: drop_policy: inet filter forward: tcp dport 25 drop (line 7)|25||1.1.1.1\n" +
-		"wg0|1400|dropped: drop_martian||6|\n" +
-		"lan0|42|dropped|||192.0.2.2\n"
-	if string(out) != want {
+	const want = "lan0|1|54|dropped: drop_policy: inet filter forward: tcp dport 25 drop (line 7)|25||1.1.1.1\n" +
+		"wg0|1|1400|dropped: drop_martian||6|\n" +
+		"lan0|2|42|dropped|||192.0.2.2\n" +
+		"lan0|1|42|forwarded by wan0||53|1.1.1.1\n" +
+		"wan0|2|42|forwarded, as rewritten||53|1.1.1.1\n"
+	if got := strings.ReplaceAll(string(out), "0x0000000", ""); got != want { // as some versions print it
 		t.Errorf("tshark reads\n%s\nwant\n%s", out, want)
+	}
+}
+
+// TestMonitorOptions: what is watched comes first, and a filter behind it.
+func TestMonitorOptions(t *testing.T) {
+	if _, err := exec.LookPath("tcpdump"); err != nil {
+		t.Skip("needs tcpdump")
+	}
+	for _, c := range []struct{ what, kinds, filters string }{
+		{"", "drops", ""},
+		{"flows,log", "flows,log", ""},
+		{"drops,passed tcp port 80", "drops,passed", "both"},
+		{"host 192.0.2.1", "drops", "both"},
+		{"ether host 02:00:00:00:00:01", "drops", "ethernet"},
+		{"drops,weather", "", ""},
+		{"drops no such filter", "", ""},
+	} {
+		cmd := monitorCmd{What: strings.Fields(c.what), Rate: 1}
+		o, err := cmd.options(t.Context())
+		if c.kinds == "" {
+			if err == nil {
+				t.Errorf("%q: taken", c.what)
+			}
+			continue
+		}
+		filters := ""
+		if n := len(o.Filter.IP); n > 1 {
+			filters = "both"
+		} else if len(o.Filter.Ethernet) > 0 {
+			filters = "ethernet"
+		}
+		if err != nil || strings.Join(o.Kinds, ",") != c.kinds || filters != c.filters {
+			t.Errorf("%q: %v, %v, %s", c.what, o, err, filters)
+		}
 	}
 }

@@ -66,6 +66,7 @@ type daemon struct {
 	explaining sync.Mutex
 	// monitors counts those who watch packets; ending ends for them when end is called.
 	monitors atomic.Int32
+	told     toldHub
 	ending   context.Context
 	end      context.CancelFunc
 }

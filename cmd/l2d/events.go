@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/pktlog"
 )
 
@@ -58,6 +59,7 @@ func (d *daemon) logEvent(ctx context.Context, e *loader.Event) {
 		text = pktlog.Line(e, flags, plan.Links.Name)
 	}
 	slog.LogAttrs(ctx, level, prefix+text, attrs...)
+	d.told.tell(api.WatchLog, prefix+text)
 }
 
 // levelAudit is NFT_LOGLEVEL_AUDIT.

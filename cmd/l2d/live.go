@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/nft"
 	"github.com/randomizedcoder/l2d/pkg/policy"
@@ -391,6 +392,13 @@ func (d *daemon) updateSets(dp *loader.Dataplane, changes []nft.ElementChange, n
 		err := dp.Maps(func(m map[string]*ebpf.Map) error { return s.Update(m, gone, come) })
 		if err != nil {
 			return err
+		}
+		of := api.SetName{Family: s.Family.String(), Table: s.Table, Set: s.Name}
+		for _, r := range gone {
+			d.tellSet("delete", of, s.RangeText(r))
+		}
+		for _, r := range come {
+			d.tellSet("add", of, s.RangeText(r))
 		}
 	}
 	return nil

@@ -67,7 +67,7 @@ func (d *daemon) SetList(_ context.Context, name api.SetName) ([]api.Element, er
 // SetAdd implements api.Service. What nftables has of the set gets the element
 // as well.
 func (d *daemon) SetAdd(ctx context.Context, name api.SetName, element string, timeout time.Duration) error {
-	return d.withSet(name, func(s *policy.Set, m policy.Maps) error {
+	err := d.withSet(name, func(s *policy.Set, m policy.Maps) error {
 		if err := s.Add(m, element, timeout); err != nil {
 			return api.BadInput(err)
 		}
@@ -79,11 +79,24 @@ func (d *daemon) SetAdd(ctx context.Context, name api.SetName, element string, t
 		}
 		return nil
 	})
+	if err == nil {
+		text := element
+		if timeout > 0 {
+			text += " timeout " + timeout.String()
+		}
+		d.tellSet("add", name, text)
+	}
+	return err
+}
+
+// tellSet tells those who watch of a change of a set, in the words of nft.
+func (d *daemon) tellSet(verb string, name api.SetName, element string) {
+	d.told.tell(api.WatchSets, fmt.Sprintf("%s element %s %s %s { %s }", verb, name.Family, name.Table, name.Set, element))
 }
 
 // SetDelete implements api.Service.
 func (d *daemon) SetDelete(ctx context.Context, name api.SetName, element string) error {
-	return d.withSet(name, func(s *policy.Set, m policy.Maps) error {
+	err := d.withSet(name, func(s *policy.Set, m policy.Maps) error {
 		err := s.Delete(m, element)
 		switch {
 		case err != nil && !errors.Is(err, ebpf.ErrKeyNotExist):
@@ -95,6 +108,10 @@ func (d *daemon) SetDelete(ctx context.Context, name api.SetName, element string
 		}
 		return nil // one that a rule added
 	})
+	if err == nil {
+		d.tellSet("delete", name, element)
+	}
+	return err
 }
 
 // inKernel tells whether nftables has the set, too. The caller holds change.

@@ -3,6 +3,10 @@
 package api
 
 import (
+	"golang.org/x/net/bpf"
+
+	"github.com/randomizedcoder/l2d/loader"
+
 	"context"
 	"errors"
 	"fmt"
@@ -65,13 +69,13 @@ func (m *memory) Sample(context.Context) (*observe.Sample, error) {
 	return &observe.Sample{Host: "l2", Hosts: []observe.Host{{Address: netip.MustParseAddr("fd00::1"), Up: 0.5}}}, m.note("sample")
 }
 
-func (m *memory) Watch(_ context.Context, rate uint32, ready func(), yield func(Watched) error) error {
-	if rate == 8 {
+func (m *memory) Watch(_ context.Context, o WatchOptions, ready func(), yield func(Watched) error) error {
+	if o.Rate == 8 {
 		return errors.New("no dataplane")
 	}
 	ready()
 	for i := range 3 {
-		if err := yield(Watched{Length: i, Lost: uint64(rate)}); err != nil {
+		if err := yield(Watched{Kind: o.Kinds[0], Packet: &Packet{Length: i + len(o.Filter.Ethernet)}, Lost: uint64(o.Rate)}); err != nil {
 			return err
 		}
 	}
@@ -82,8 +86,10 @@ func (m *memory) Watch(_ context.Context, rate uint32, ready func(), yield func(
 func TestWatch(t *testing.T) {
 	c, _ := serve(t, &memory{})
 	ready, n := false, 0
-	err := c.Watch(t.Context(), 7, func() { ready = true }, func(w Watched) error {
-		if w.Length != n || w.Lost != 7 {
+	all := []bpf.RawInstruction{{Op: 6, K: 0x40000}} // ret
+	o := WatchOptions{Kinds: []string{WatchPassed, WatchDrops}, Rate: 7, Filter: loader.MonitorFilter{Ethernet: all}}
+	err := c.Watch(t.Context(), o, func() { ready = true }, func(w Watched) error {
+		if w.Kind != WatchPassed || w.Packet.Length != n+1 || w.Lost != 7 {
 			t.Errorf("packet %d is %+v", n, w)
 		}
 		n++
@@ -92,11 +98,18 @@ func TestWatch(t *testing.T) {
 	if err != nil || n != 3 || !ready {
 		t.Errorf("%d packets, %v, %v", n, ready, err)
 	}
-	if err := c.Watch(t.Context(), 8, nil, nil); err == nil {
+	if err := c.Watch(t.Context(), WatchOptions{Rate: 8}, nil, nil); err == nil {
 		t.Error("no error")
 	}
-	if err := c.Watch(t.Context(), 0, nil, nil); !IsBadInput(err) {
-		t.Errorf("rate 0: %v", err)
+	for _, bad := range []WatchOptions{
+		{},
+		{Rate: 1, Kinds: []string{"weather"}},
+		{Rate: 1, Filter: loader.MonitorFilter{IP: []bpf.RawInstruction{{Op: 0xffff}}}},
+		{Rate: 1, Filter: loader.MonitorFilter{IP: []bpf.RawInstruction{{Op: 0x28, K: 12}}}}, // without an end
+	} {
+		if err := c.Watch(t.Context(), bad, nil, nil); !IsBadInput(err) {
+			t.Errorf("%+v: %v", bad, err)
+		}
 	}
 }
 

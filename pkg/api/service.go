@@ -36,9 +36,9 @@ type Service interface {
 	NTuples(ctx context.Context) ([]NTuple, error)
 	// Explain says what becomes of a packet, and changes nothing.
 	Explain(ctx context.Context, r explain.Request) (*explain.Explanation, error)
-	// Watch calls yield with packets that are dropped, of each CPU so many a second at
-	// most, until it returns an error, or ctx or the daemon ends; ready before the first.
-	Watch(ctx context.Context, rate uint32, ready func(), yield func(Watched) error) error
+	// Watch calls yield with what happens, until it returns an error, or ctx or the daemon
+	// ends; ready before the first. Yield is not called concurrently.
+	Watch(ctx context.Context, o WatchOptions, ready func(), yield func(Watched) error) error
 	Flows(ctx context.Context, f flow.Filter) ([]flow.Flow, error)
 	// DeleteFlows ends the flows that pass the filter, and returns how many
 	// were living. A zero filter ends all.

@@ -73,6 +73,8 @@ type Dataplane struct {
 	Mirror bool `json:"mirror"`
 	// Reevaluate has a new ruleset judge the flows that there are.
 	Reevaluate bool `json:"reevaluate"`
+	// MarkECT1 has policers mark L4S packets instead of dropping them.
+	MarkECT1 bool `json:"mark_ect1"`
 	// PinPath is the directory of the pinned programs, links and maps, on a
 	// bpffs.
 	PinPath string `json:"pin_path"`

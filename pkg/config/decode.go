@@ -152,6 +152,7 @@ func (d *decoder) dataplane(v node, c *Dataplane) {
 		},
 		"mirror":     func(v node) { v.boolean(&c.Mirror); mirror = v },
 		"reevaluate": func(v node) { v.boolean(&c.Reevaluate) },
+		"mark_ect1":  func(v node) { v.boolean(&c.MarkECT1) },
 		"pin_path":   func(v node) { v.str(&c.PinPath, "an absolute path on a bpffs, such as "+DefaultPinPath, isCleanAbs) },
 		"interfaces": func(v node) { d.interfaces(v, c) },
 		"ntuple":     func(v node) { d.ntuples(v, c) },

@@ -179,7 +179,7 @@ func (p *Plan) source() string {
 func (p *Plan) compile() error {
 	cfg := p.Config
 	var err error
-	options := policy.Options{Links: p.Links, Live: cfg.Dataplane.Kernel()}
+	options := policy.Options{Links: p.Links, Live: cfg.Dataplane.Kernel(), MarkECT1: cfg.Dataplane.MarkECT1}
 	for _, i := range cfg.Dataplane.Interfaces {
 		options.Attached = append(options.Attached, i.Name)
 	}

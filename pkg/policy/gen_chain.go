@@ -118,6 +118,8 @@ func (g *gen) rule(r *rule, sc *scope) {
 			g.combine(o)
 		case *opWrite:
 			g.write(o, next, sc)
+		case *opPolice:
+			g.police(next)
 		case *opAsk:
 			g.ask(o, next)
 		case *opCompute:

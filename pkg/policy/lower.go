@@ -118,6 +118,7 @@ func (c *compiler) lower(r *nft.Rule, index uint32) ([]op, error) {
 		}
 	}
 	l.count()
+	l.police()
 	return l.ops, nil
 }
 

@@ -145,6 +145,8 @@ func (t *Traced) condition(o op) string {
 		return fmt.Sprintf("the packet has no transport header of %d bytes", o.end)
 	case opLimit:
 		return "the limit"
+	case *opPolice:
+		return "the policer marks the packet and does not drop it"
 	case opQuota:
 		return "the quota"
 	case opConnlimit:

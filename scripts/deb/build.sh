@@ -65,6 +65,7 @@ Section: net
 Priority: optional
 Depends: nftables
 Recommends: iproute2, linux-image-amd64 (>= 6.12) | linux-image-arm64 (>= 6.12)
+Suggests: tcpdump
 Installed-Size: $(du -sk --apparent-size "$root" | cut -f1)
 Homepage: https://github.com/randomizedcoder/l2d
 Description: nftables rulesets as eBPF, at XDP and TC

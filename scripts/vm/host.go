@@ -29,6 +29,9 @@ type machine struct {
 	nics, more []string
 	timeout    time.Duration
 	systemd    bool
+	// virtual has the machine's clock count its instructions, one a nanosecond, and pass
+	// over idle times: how busy the host is does not matter.
+	virtual bool
 }
 
 // command is what the first process of the machine is to run.
@@ -197,6 +200,9 @@ func (m *machine) arguments(dir string) []string {
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
 		"-device", "virtio-serial-pci,id=serial",
+	}
+	if m.virtual {
+		args = append(args, "-icount", "shift=0,sleep=off")
 	}
 	for i, port := range ports {
 		// The first file that a child is given besides the standard ones is 3.
