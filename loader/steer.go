@@ -194,6 +194,11 @@ func (r *replacement) fillSteering() error {
 	if s.same {
 		return nil
 	}
+	return errors.Join(s.fill(maps), s.fillCPUs(maps))
+}
+
+// fill has the maps hold the rules of the table, and no others.
+func (s *steering) fill(maps map[string]*ebpf.Map) error {
 	var stale []l2XDPSteerKey
 	var key l2XDPSteerKey
 	var value l2XDPSteerRule
@@ -215,6 +220,16 @@ func (r *replacement) fillSteering() error {
 		errs = append(errs, maps["l2_steer"].Update(key, value, ebpf.UpdateAny))
 		errs = append(errs, maps["l2_steer_hits"].Update(s.table*steerRulesMax+value.Order, zero, ebpf.UpdateAny))
 	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("rules of ntuple: %w", err)
+	}
+	return nil
+}
+
+// fillCPUs has queues for the CPUs that rules hand packets to. Without one, the programs
+// go on with a packet themselves.
+func (s *steering) fillCPUs(maps map[string]*ebpf.Map) error {
+	var errs []error
 	for cpu := range s.cpus {
 		// One that is there has packets waiting.
 		if there, err := maps["l2_steer_cpus"].LookupBytes(uint32(cpu)); err == nil && there != nil {

@@ -179,6 +179,7 @@ func (t *Trial) fill(cfg *Config, old map[string]*ebpf.Map) error {
 		maps["l2_settings"].Put(uint32(0), settingsOf(cfg)),
 		maps["l2_nat_reserved"].Put(uint32(0), reservedOf(cfg.NAT.ReservedPorts)),
 		maps["l2_clock"].Put(uint32(0), clock),
+		cfg.steering.fill(maps), // no other CPU goes on with the packet
 	); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}

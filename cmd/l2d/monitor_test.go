@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"flag"
 	"net"
 	"runtime"
 	"slices"
@@ -158,19 +157,15 @@ func TestMonitor(t *testing.T) {
 // onlyTCP selects frames of TCP over IPv4.
 var onlyTCP = loader.MonitorFilter{Ethernet: []bpf.RawInstruction{{Op: 0x30, K: 14 + 9}, {Op: 0x15, Jt: 0, Jf: 1, K: 6}, {Op: 6, K: 1}, {Op: 6}}}
 
-var mustTrace = flag.Bool("l2d.trace", false, "fail if the kernel forbids programs that trace others")
-
 // TestMonitorPassed: packets are told that are let through, if the filter selects them.
 func TestMonitorPassed(t *testing.T) {
 	h, await := watching(t)
 	o := api.WatchOptions{Kinds: []string{api.WatchPassed}, Rate: 1000, Filter: onlyTCP}
-	if !*mustTrace {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		err := h.client().Watch(ctx, o, cancel, func(api.Watched) error { return nil })
-		if err != nil && strings.Contains(err.Error(), "this kernel forbids") {
-			t.Skip(err)
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err := h.client().Watch(ctx, o, cancel, func(api.Watched) error { return nil })
+	if err != nil && strings.Contains(err.Error(), "this kernel forbids") {
+		t.Skip(err) // TestMonitorPassed of the loader runs in a virtual machine
 	}
 	await("what passes", o, nil, func(w api.Watched) bool {
 		if w.Packet != nil && w.Packet.Data[14+9] != 6 {

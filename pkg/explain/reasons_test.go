@@ -8,10 +8,14 @@ import (
 	"encoding/hex"
 	"flag"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/ntuple"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -40,28 +44,83 @@ table ip nat {
 	chain postrouting {
 		type nat hook postrouting priority srcnat; policy accept;
 		udp dport 10 snat to 198.51.7.1:5000
+		meta l4proto 99 masquerade
+		udp dport 14 masquerade
 	}
 }
 `
+
+// reasonCases are a packet or more for each reason that a packet can be dropped for
+// when it is explained. A frame begins with the IP header.
+var reasonCases = []struct{ reason, packet, frame string }{
+	{"drop_policy", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:7", ""},
+	{"drop_policy", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:6", ""},
+	{"drop_policy", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:8", ""},
+	{"drop_martian", "iif lan0 udp 127.0.0.1:1 > 1.1.1.1:12", ""},
+	{"drop_no_route", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:13", ""},
+	{"drop_nat_local", "oif wan0 udp 198.51.7.1:1 > 198.51.7.2:9", ""},
+	{"drop_fragment_tiny", "", "45000018000120004011" + "0000c0a80702c6330709" + "00010002"},
+	{"drop_fragment_malformed", "", "45000018000120014011" + "0000c0a80702c6330709" + "00010002"},
+	{"drop_fragment_limit", "", "4500002c00011ffe4011" + "0000c0a80702c6330709" + "000000000000000000000000000000000000000000000000"},
+	{"drop_fragment", "", "4500001c000100b94011" + "0000c6330701c6330702" + "0001000200080000"},
+	{"drop_malformed", "", "4f00001c000100004011" + "0000c0a80702c6330709" + "0001000c00080000"},
+	// Of a router that has flows: 192.168.7.2 has the port, and the protocol.
+	{"drop_nat_exhausted", "iif lan0 udp 192.168.7.3:2 > 1.1.1.1:10", ""},
+	{"drop_flow_clash", "iif lan0 99 192.168.7.3 > 1.1.1.1", ""},
+	{"drop_source_limit", "iif lan0 udp 192.168.7.2:3 > 1.1.1.1:20", ""},
+	{"drop_steer", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:30", ""},
+	// Of one without addresses.
+	{"drop_nat_no_address", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:14", ""},
+}
+
+// unexplained are the reasons that no packet that is explained is dropped for.
+var unexplained = map[string]string{
+	"drop_fragment_overlap":   "of a datagram in fragments only one is explained, which overlaps with none",
+	"drop_fragment_duplicate": "likewise, it is the first of its kind",
+	"drop_fragment_timeout":   "likewise, nothing waits for the others",
+	"drop_ct_count_full":      "copies of what ct count knows have room for one more",
+	"drop_internal":           "it takes the kernel to refuse a step, as for want of memory",
+}
+
+// sourceLimit is how many flows an address may begin, where flows are.
+const sourceLimit = 2
 
 // TestReasons: each reason for a drop is told, with what to do about it.
 func TestReasons(t *testing.T) {
 	r := newRouter(t)
 	target := r.target(reasonsRuleset)
-	for _, c := range []struct{ reason, packet, frame string }{
-		{"drop_policy", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:7", ""},
-		{"drop_policy", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:6", ""},
-		{"drop_policy", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:8", ""},
-		{"drop_martian", "iif lan0 udp 127.0.0.1:1 > 1.1.1.1:12", ""},
-		{"drop_no_route", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:13", ""},
-		{"drop_nat_local", "oif wan0 udp 198.51.7.1:1 > 198.51.7.2:9", ""},
-		{"drop_fragment_tiny", "", "45000018000120004011" + "0000c0a80702c6330709" + "00010002"},
-		{"drop_fragment", "", "4500001c000100b94011" + "0000c6330701c6330702" + "0001000200080000"},
-		{"drop_malformed", "", "4f00001c000100004011" + "0000c0a80702c6330709" + "0001000c00080000"},
-	} {
+	drop, err := ntuple.Parse("udp4 dport 30 drop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range target.Config.Interfaces {
+		target.Config.Interfaces[i].Rules = []ntuple.Rule{drop}
+	}
+	busy := target
+	busy.Config.MaxFlowsPerSource = sourceLimit
+	r.in("", func() (err error) {
+		// The router is to say nothing of its own.
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil {
+			return err
+		}
+		busy.Running, err = loader.Apply(busy.Config)
+		return err
+	})
+	defer busy.Running.Close()
+	r.send("iif lan0 udp 192.168.7.2:1 > 1.1.1.1:10")
+	r.awaitFlows(busy, 1)
+	r.send("iif lan0 99 192.168.7.2 > 1.1.1.1")
+	r.awaitFlows(busy, sourceLimit)
+	for _, c := range reasonCases {
 		name := c.reason + " " + c.packet + c.frame
 		t.Run(name, func(t *testing.T) {
-			req := Request{Packet: c.packet}
+			req, on := Request{Packet: c.packet}, target
+			switch c.reason {
+			case "drop_nat_exhausted", "drop_flow_clash", "drop_source_limit", "drop_steer":
+				on = busy
+			case "drop_nat_no_address":
+				r.withoutAddresses()
+			}
 			if c.frame != "" {
 				b, err := hex.DecodeString(c.frame)
 				if err != nil {
@@ -74,7 +133,7 @@ func TestReasons(t *testing.T) {
 			}
 			var e *Explanation
 			r.in("", func() (err error) {
-				e, err = Run(target, req)
+				e, err = Run(on, req)
 				return err
 			})
 			if e.Reason != c.reason {
@@ -87,8 +146,63 @@ func TestReasons(t *testing.T) {
 			if e.Verdict == Rejected {
 				return // the answer has a number of its own each time
 			}
-			golden(t, strings.TrimSuffix(strings.NewReplacer(" ", "_", ":", "_", ">", "to").Replace(c.reason+"_"+c.packet), "_"), b.Bytes())
+			golden(t, goldenName(c.reason, c.packet), b.Bytes())
 		})
+	}
+}
+
+// awaitFlows waits for so many flows.
+func (r *router) awaitFlows(target Target, n int) {
+	r.t.Helper()
+	var flows []string
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if flows, _, _ = r.state(target); len(flows) == n {
+			return
+		}
+	}
+	r.t.Fatalf("want %d flows: %v", n, flows)
+}
+
+// withoutAddresses takes the router's addresses of IPv4 away.
+func (r *router) withoutAddresses() {
+	r.t.Helper()
+	for _, args := range []string{"-4 addr flush dev lan0", "-4 addr flush dev wan0", "route replace default dev wan0"} {
+		if out, err := exec.Command("ip", strings.Fields("-n "+r.name+" "+args)...).CombinedOutput(); err != nil {
+			r.t.Fatalf("ip %s: %v\n%s", args, err, out)
+		}
+	}
+}
+
+func goldenName(reason, packet string) string {
+	return strings.TrimSuffix(strings.NewReplacer(" ", "_", ":", "_", ">", "to").Replace(reason+"_"+packet), "_")
+}
+
+// TestAllReasons: each reason of enum stat has an explanation that is written down, or it
+// is said here why there can be none.
+func TestAllReasons(t *testing.T) {
+	names, err := loader.StatNames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, "drop_") {
+			continue
+		}
+		written := false
+		for _, c := range reasonCases {
+			if c.reason == name {
+				_, err := os.Stat("testdata/" + goldenName(c.reason, c.packet) + ".txt")
+				written = written || err == nil
+			}
+		}
+		if _, none := unexplained[name]; written == none {
+			t.Errorf("%s: written down: %t, cannot be: %t", name, written, none)
+		}
+	}
+	for name := range unexplained {
+		if !slices.Contains(names, name) {
+			t.Errorf("there is no %s", name)
+		}
 	}
 }
 
