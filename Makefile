@@ -55,6 +55,10 @@ vm: setup-vm ## the kit of virtual machines with other kernels, from Debian's pa
 test-vm: vm ## the tests that another kernel can break, in virtual machines (VM="-k 6.12 examples": only these)
 	scripts/vm/test.sh $(VM)
 
+.PHONY: bench-l4s
+bench-l4s: vm ## congestion controls over emulated paths, in virtual time: a busy host does not matter (L4S="RUNS SECONDS")
+	scripts/vm/l4s.sh $(L4S)
+
 .PHONY: build
 build: ## bin/l2d and bin/l2ctl, static
 	$(GOBUILD) -o bin/ ./cmd/l2d ./cmd/l2ctl

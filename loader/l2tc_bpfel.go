@@ -675,6 +675,7 @@ const (
 	l2TCVarPolicyReevaluates = "policy_reevaluates"
 	l2TCVarPolicyRejects     = "policy_rejects"
 	l2TCVarPolicySends       = "policy_sends"
+	l2TCVarPolicyTurnsZones  = "policy_turns_zones"
 	l2TCVarPolicyWrites      = "policy_writes"
 	l2TCVarPolicyXdp         = "policy_xdp"
 	l2TCVarSeenScale         = "seen_scale"
@@ -786,6 +787,7 @@ type l2TCVariableSpecs struct {
 	PolicyReevaluates *ebpf.VariableSpec `ebpf:"policy_reevaluates"`
 	PolicyRejects     *ebpf.VariableSpec `ebpf:"policy_rejects"`
 	PolicySends       *ebpf.VariableSpec `ebpf:"policy_sends"`
+	PolicyTurnsZones  *ebpf.VariableSpec `ebpf:"policy_turns_zones"`
 	PolicyWrites      *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp         *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	SeenScale         *ebpf.VariableSpec `ebpf:"seen_scale"`
@@ -903,6 +905,7 @@ type l2TCVariables struct {
 	PolicyReevaluates *ebpf.Variable `ebpf:"policy_reevaluates"`
 	PolicyRejects     *ebpf.Variable `ebpf:"policy_rejects"`
 	PolicySends       *ebpf.Variable `ebpf:"policy_sends"`
+	PolicyTurnsZones  *ebpf.Variable `ebpf:"policy_turns_zones"`
 	PolicyWrites      *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp         *ebpf.Variable `ebpf:"policy_xdp"`
 	SeenScale         *ebpf.Variable `ebpf:"seen_scale"`

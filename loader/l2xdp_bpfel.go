@@ -560,6 +560,7 @@ const (
 	l2XDPVarPolicyReevaluates = "policy_reevaluates"
 	l2XDPVarPolicyRejects     = "policy_rejects"
 	l2XDPVarPolicySends       = "policy_sends"
+	l2XDPVarPolicyTurnsZones  = "policy_turns_zones"
 	l2XDPVarPolicyWrites      = "policy_writes"
 	l2XDPVarPolicyXdp         = "policy_xdp"
 	l2XDPVarSeenScale         = "seen_scale"
@@ -658,6 +659,7 @@ type l2XDPVariableSpecs struct {
 	PolicyReevaluates *ebpf.VariableSpec `ebpf:"policy_reevaluates"`
 	PolicyRejects     *ebpf.VariableSpec `ebpf:"policy_rejects"`
 	PolicySends       *ebpf.VariableSpec `ebpf:"policy_sends"`
+	PolicyTurnsZones  *ebpf.VariableSpec `ebpf:"policy_turns_zones"`
 	PolicyWrites      *ebpf.VariableSpec `ebpf:"policy_writes"`
 	PolicyXdp         *ebpf.VariableSpec `ebpf:"policy_xdp"`
 	SeenScale         *ebpf.VariableSpec `ebpf:"seen_scale"`
@@ -760,6 +762,7 @@ type l2XDPVariables struct {
 	PolicyReevaluates *ebpf.Variable `ebpf:"policy_reevaluates"`
 	PolicyRejects     *ebpf.Variable `ebpf:"policy_rejects"`
 	PolicySends       *ebpf.Variable `ebpf:"policy_sends"`
+	PolicyTurnsZones  *ebpf.Variable `ebpf:"policy_turns_zones"`
 	PolicyWrites      *ebpf.Variable `ebpf:"policy_writes"`
 	PolicyXdp         *ebpf.Variable `ebpf:"policy_xdp"`
 	SeenScale         *ebpf.Variable `ebpf:"seen_scale"`

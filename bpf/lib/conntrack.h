@@ -121,6 +121,10 @@ __noinline int flow_delete(const struct tuple *key, struct flow *f,
 	half_open = bpf_map_lookup_elem(&l2_half_open, key);
 	twin = half_open ? bpf_map_lookup_elem(&l2_half_open, &rkey) :
 			   bpf_map_lookup_elem(&l2_flows, &rkey);
+	if (policy_turns_zones && twin && flow_is_alien(f, twin)) {
+		twin = NULL;
+		rkey = *key;
+	}
 	e = flow_event_begin(key, f, twin, !!half_open, FLOW_EVENT_DESTROY,
 			     end);
 	entries += !bpf_map_delete_elem(&l2_flows, key);

@@ -28,6 +28,9 @@
 /* 1: the configuration has flows judged by a new ruleset: reevaluate.h. */
 volatile const __u32 policy_reevaluates = 0;
 
+/* 1: the ruleset chooses zones of one direction. */
+volatile const __u32 policy_turns_zones = 0;
+
 /* 1: it has what CPUs count of a flow at the same time counted exactly. */
 volatile const __u32 policy_accounts = 0;
 
@@ -216,6 +219,15 @@ static __always_inline struct flow *flow_twin(const struct tuple *key,
 	return flow_entry(&rkey, half);
 }
 
+/* What is in the place of the other direction is another flow's, whose first packets
+ * have that tuple: zones of one direction let both be.
+ */
+static __always_inline int flow_is_alien(const struct flow *f,
+					 const struct flow *twin)
+{
+	return !((f->flags ^ twin->flags) & FLOW_REPLY);
+}
+
 /* What of a flow is another one now. */
 enum flow_change {
 	FLOW_SAME,
@@ -237,6 +249,8 @@ __noinline int flow_sync(const struct tuple *key, struct flow *f, int half,
 		return -1;
 	tuple_reverse(&rkey, &f->out, key, f->zone);
 	twin = flow_entry(&rkey, half);
+	if (policy_turns_zones && twin && flow_is_alien(f, twin))
+		return 0;
 	if (twin) {
 		WRITE_ONCE(twin->expires, f->expires);
 		if (policy_facts & FACTS_EXPIRATION)

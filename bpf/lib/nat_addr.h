@@ -90,7 +90,7 @@ static __always_inline void nat_map_prefix(struct nat_range *r,
 /*
  * Puts an address of the range into p->tuple, as the destination or as the
  * source. Which one is the kernel's choice: a client gets the same from either,
- * and with NAT_PERSISTENT whatever it sends to.
+ * and with NAT_PERSISTENT whatever it sends to, and in whatever zone.
  */
 __noinline int nat_pick_address(struct pkt *p, int is_dst)
 {
@@ -114,9 +114,10 @@ __noinline int nat_pick_address(struct pkt *p, int is_dst)
 		__builtin_memcpy(to, r->min, 16);
 		return 0;
 	}
-	hash = hash_addr((__u32 *)p->tuple.saddr, p->nat & NAT_PERSISTENT ? 0 :
-						  words == 1 ? dst[0] :
-							       dst[3]);
+	hash = hash_addr((__u32 *)p->tuple.saddr,
+			 p->nat & NAT_PERSISTENT ?
+				 0 :
+				 (words == 1 ? dst[0] : dst[3]) ^ p->zone);
 	for (i = 0; i < 4; i++) {
 		if (i >= words)
 			break;

@@ -68,6 +68,7 @@ func (c *labPathCmd) measure(e *env, spec path.Spec, flows []path.Flow) error {
 	if spec.Mark > 0 {
 		ecn = "1"
 	}
+	var all []path.Result
 	for i := range c.Runs {
 		r, err := path.Measure(e.ctx, spec, flows, c.Duration, c.Seed+uint64(i), ecn)
 		switch {
@@ -81,8 +82,12 @@ func (c *labPathCmd) measure(e *env, spec path.Spec, flows []path.Flow) error {
 		if err != nil {
 			return err
 		}
+		all = append(all, r)
 	}
-	return nil
+	if c.Runs == 1 || c.JSON {
+		return nil
+	}
+	return printSpread(e.out, all)
 }
 
 // provide has the kernel know bbr3 if flows want it and it does not. It returns what
@@ -148,4 +153,30 @@ func printPath(w io.Writer, r path.Result) error {
 	}
 	_, err := fmt.Fprintln(w)
 	return err
+}
+
+// printSpread prints what several runs have come to: the median, and the least and the most.
+func printSpread(w io.Writer, all []path.Result) error {
+	spread := func(of func(path.Result) float64) (string, string) {
+		list := make([]float64, len(all))
+		for i, r := range all {
+			list[i] = of(r)
+		}
+		slices.Sort(list)
+		middle := (list[(len(list)-1)/2] + list[len(list)/2]) / 2
+		return fmt.Sprintf("%.1f", middle), fmt.Sprintf("%.1f to %.1f", list[0], list[len(list)-1])
+	}
+	t := newTable(w)
+	t.row(fmt.Sprintf("%d runs", len(all)), "median", "spread")
+	row := func(what string, of func(path.Result) float64) {
+		middle, around := spread(of)
+		t.row(what, middle, around)
+	}
+	for i, f := range all[0].Flows {
+		row(f.CongestionControl+" Mbit/s", func(r path.Result) float64 { return r.Flows[i].Rate / 1e6 })
+	}
+	row("queue p50 ms", func(r path.Result) float64 { return float64(r.Delay.P50) / float64(time.Millisecond) })
+	row("queue p99 ms", func(r path.Result) float64 { return float64(r.Delay.P99) / float64(time.Millisecond) })
+	row("lost %", func(r path.Result) float64 { return 100 * r.Loss })
+	return t.Flush()
 }

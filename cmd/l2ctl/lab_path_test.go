@@ -55,3 +55,21 @@ func TestLabPath(t *testing.T) {
 		t.Errorf("%d, %s", code, errs)
 	}
 }
+
+// Of several runs there is the median, and how far they are apart.
+func TestSpread(t *testing.T) {
+	var all []path.Result
+	for _, rate := range []float64{30e6, 10e6, 20e6, 50e6} {
+		all = append(all, path.Result{Flows: []path.FlowResult{{CongestionControl: "reno", Rate: rate}}, Loss: rate / 1e9})
+	}
+	var out bytes.Buffer
+	if err := printSpread(&out, all); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{"4 runs", "reno Mbit/s 25.0 10.0 to 50.0", "lost % 2.5 1.0 to 5.0"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in %s", want, got)
+		}
+	}
+}

@@ -10,18 +10,22 @@ import (
 	"net/netip"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/kea"
 	"github.com/randomizedcoder/l2d/pkg/names"
 	"github.com/randomizedcoder/l2d/pkg/recursor"
 )
 
-// newNames is what hosts are called: by their leases, and by reservations before all.
+// newNames is what hosts are called: by their leases, and by reservations before all. Stations and other
+// neighbours have the name with all their addresses.
 func (d *daemon) newNames() *names.Book {
-	return names.New(
+	book := names.New(
 		// Those of servers that l2d has nothing to do with.
 		names.Dnsmasq("/var/lib/misc/dnsmasq.leases"), names.KeaFile("/var/lib/kea/dhcp4.leases"), names.KeaFile("/var/lib/kea/kea-leases4.csv"), names.KeaFile("/var/lib/kea/kea-leases6.csv"),
 		d.leaseNames, d.reservedNames,
 	)
+	book.Follow(d.macNames, hostapd.Neighbours)
+	return book
 }
 
 // config is what is declared of the host and its services: a change of these alone leaves the
@@ -76,6 +80,18 @@ func (d *daemon) reservedNames(context.Context) map[netip.Addr]string {
 	for _, k := range keas(d.config()) {
 		for i := range k.Reservations {
 			out[k.Reservations[i].Address] = k.Reservations[i].Name
+		}
+	}
+	return out
+}
+
+// macNames are the names of hosts by their MAC addresses, from leases and reservations.
+func (d *daemon) macNames(ctx context.Context) map[string]string {
+	list, _ := d.Leases(ctx) // as above
+	out := names.LeaseMACs(list)
+	for _, k := range keas(d.config()) {
+		for i := range k.Reservations {
+			out[k.Reservations[i].MAC] = k.Reservations[i].Name
 		}
 	}
 	return out

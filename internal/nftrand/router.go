@@ -109,6 +109,11 @@ func (r *Generator) table(family, name string, main bool) string {
 		s := t.scope(base.Type, base.Hook)
 		s.Chains = n
 		s.Raw = priority < -200 && (base.Hook == "prerouting" || base.Hook == "output")
+		if (s.Raw && base.Hook == "prerouting" || base.Hook == "ingress") && r.IntN(2) == 0 {
+			r.early(&t.body, 1+r.IntN(base.Rules), s)
+			t.body.WriteString("\t}\n")
+			continue
+		}
 		must := main && (base.Hook == "input" || base.Hook == "forward")
 		if family != "netdev" && priority > -200 && (must || r.IntN(3) == 0) {
 			t.body.WriteString("\t\t" + r.Pick("ct state invalid drop\n", "ct state established,related accept\n",

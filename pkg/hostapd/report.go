@@ -50,7 +50,7 @@ type Client struct {
 	MAC string `json:"mac"`
 	// Addresses are those that the kernel knows for the MAC, from neighbour discovery.
 	Addresses []netip.Addr `json:"addresses"`
-	// Name is that of its lease; empty if there is none.
+	// Name is that of its lease, or of another of its addresses; empty if there is none.
 	Name string `json:"name,omitempty"`
 	// Authorized: it may send. Security is how it has authenticated.
 	Authorized bool   `json:"authorized"`
@@ -150,16 +150,7 @@ type kernel struct {
 }
 
 func newKernel() *kernel {
-	k := &kernel{links: map[string]*wifi.Interface{}, neighbours: map[string][]netip.Addr{}}
-	list, _ := netlink.NeighList(0, netlink.FAMILY_ALL) // of a link that is gone meanwhile there is nothing to say
-	for _, n := range list {
-		a, ok := netip.AddrFromSlice(n.IP)
-		const known = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE | netlink.NUD_PERMANENT
-		if ok && n.State&known != 0 {
-			mac := n.HardwareAddr.String()
-			k.neighbours[mac] = append(k.neighbours[mac], a.Unmap())
-		}
-	}
+	k := &kernel{links: map[string]*wifi.Interface{}, neighbours: Neighbours()}
 	c, err := wifi.New()
 	if err != nil {
 		return k
@@ -170,6 +161,21 @@ func newKernel() *kernel {
 		k.links[l.Name] = l
 	}
 	return k
+}
+
+// Neighbours are the addresses that the kernel knows of stations and other hosts, by MAC address in lower case.
+func Neighbours() map[string][]netip.Addr {
+	out := map[string][]netip.Addr{}
+	list, _ := netlink.NeighList(0, netlink.FAMILY_ALL) // of a link that is gone meanwhile there is nothing to say
+	for _, n := range list {
+		a, ok := netip.AddrFromSlice(n.IP)
+		const known = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE | netlink.NUD_PERMANENT
+		if ok && n.State&known != 0 {
+			mac := n.HardwareAddr.String()
+			out[mac] = append(out[mac], a.Unmap())
+		}
+	}
+	return out
 }
 
 func (k *kernel) close() {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path"
 	"strings"
 
 	"github.com/randomizedcoder/l2d/pkg/service"
@@ -49,7 +50,7 @@ func readProps(b []byte) (service.Health, error) {
 	if p.Role == "router" || p.ModelPath == "" {
 		return service.Health{}, errors.New("has no model")
 	}
-	detail := p.ModelPath[strings.LastIndexByte(p.ModelPath, '/')+1:]
+	detail := path.Base(p.ModelPath)
 	if p.Slots > 0 {
 		detail += fmt.Sprintf(", %d at a time", p.Slots)
 	}
@@ -57,8 +58,8 @@ func readProps(b []byte) (service.Health, error) {
 }
 
 // call asks the server of a unit.
-func call(ctx context.Context, u *service.Unit, method, path string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+u.Params[addressParam]+path, bytes.NewReader(body))
+func call(ctx context.Context, u *service.Unit, method, what string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+u.Params[addressParam]+what, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -82,13 +83,16 @@ func call(ctx context.Context, u *service.Unit, method, path string, body []byte
 		return nil, err
 	}
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s: %s", path, res.Status, reason(b))
+		return nil, fmt.Errorf("%s: %s: %s", what, res.Status, reason(b))
 	}
 	return b, nil
 }
 
 // client asks the address itself, whatever proxy l2d was started with.
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+// maxReason bounds what is told of an error, in bytes.
+const maxReason = 200
 
 // reason is what the server says is wrong.
 func reason(b []byte) string {
@@ -98,10 +102,9 @@ func reason(b []byte) string {
 		} `json:"error"`
 	}
 	if json.Unmarshal(b, &e) == nil && e.Error.Message != "" {
-		return e.Error.Message
+		b = []byte(e.Error.Message)
 	}
-	const most = 200
-	return strings.ToValidUTF8(string(b[:min(len(b), most)]), "\uFFFD")
+	return strings.ToValidUTF8(string(b[:min(len(b), maxReason)]), "\uFFFD")
 }
 
 // Answer is what a model has said.
@@ -114,10 +117,6 @@ type Answer struct {
 
 // Ask has the server of a unit answer a question with so many tokens at most.
 func Ask(ctx context.Context, u *service.Unit, question string, tokens int) (Answer, error) {
-	type message struct {
-		Role    string `json:"role"`
-		Content string `json:"content"`
-	}
 	body, err := json.Marshal(map[string]any{"messages": []message{{"user", question}}, "max_tokens": tokens})
 	if err != nil {
 		return Answer{}, err
@@ -126,6 +125,19 @@ func Ask(ctx context.Context, u *service.Unit, question string, tokens int) (Ans
 	if err != nil {
 		return Answer{}, err
 	}
+	a, err := readAnswer(b)
+	a.Instance = strings.TrimPrefix(u.Name, UnitName(""))
+	return a, err
+}
+
+// message is one of a chat.
+type message struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
+// readAnswer reads what a model has said.
+func readAnswer(b []byte) (Answer, error) {
 	var r struct {
 		Choices []struct {
 			Message message `json:"message"`
@@ -140,5 +152,5 @@ func Ask(ctx context.Context, u *service.Unit, question string, tokens int) (Ans
 	if len(r.Choices) == 0 {
 		return Answer{}, errors.New("no answer")
 	}
-	return Answer{strings.TrimPrefix(u.Name, UnitName("")), r.Choices[0].Message.Content, r.Usage.Tokens}, nil
+	return Answer{Text: r.Choices[0].Message.Content, Tokens: r.Usage.Tokens}, nil
 }

@@ -30,6 +30,8 @@ var (
 		"Noise on the channel, where the driver tells.", radioLabels, nil)
 	descRadioAirtime = prometheus.NewDesc("l2d_wifi_airtime_seconds_total",
 		"How long a radio was on its channel (active), and of that the channel was busy, and the radio received and sent. It counts from 0 on another channel.", append(radioLabels[:1:1], "use"), nil)
+	descStationInfo = prometheus.NewDesc("l2d_wifi_station_info",
+		"What a station is called; 1.", append(stationLabels[:2:2], "name"), nil)
 	descStationSignal = prometheus.NewDesc("l2d_wifi_station_signal_dbm",
 		"Signal of a station.", stationLabels, nil)
 	descStationRate = prometheus.NewDesc("l2d_wifi_station_rate_bits_per_second",
@@ -60,7 +62,7 @@ func NewWiFiCollector(s Stations, log *slog.Logger) *WiFiCollector { return &WiF
 func (*WiFiCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descRadioUp, descRadioChannel, descRadioFrequency, descRadioStations, descRadioNoise, descRadioAirtime,
-		descStationSignal, descStationRate, descStationBytes, descStationRetries, descStationFailed,
+		descStationInfo, descStationSignal, descStationRate, descStationBytes, descStationRetries, descStationFailed,
 	} {
 		ch <- d
 	}
@@ -105,6 +107,9 @@ func collectRadio(ch chan<- prometheus.Metric, r *hostapd.Report) {
 		}
 	}
 	for _, s := range r.Stations {
+		if s.Name != "" {
+			gauge(descStationInfo, 1, s.MAC, s.Name)
+		}
 		if s.Signal != 0 {
 			gauge(descStationSignal, float64(s.Signal), s.MAC)
 		}

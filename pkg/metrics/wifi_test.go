@@ -20,7 +20,7 @@ func (s someRadios) Stations(context.Context) ([]hostapd.Report, error) { return
 func TestWiFi(t *testing.T) {
 	c := NewWiFiCollector(someRadios{
 		{Interface: "a", State: "ENABLED", Channel: 36, Frequency: 5180, Airtime: &hostapd.Airtime{Active: 10 * time.Second, Busy: 2500 * time.Millisecond, Noise: -92},
-			Stations: []hostapd.Client{{MAC: "02:00:00:00:00:01", Signal: -50, SendRate: 86e6, Received: 7, Retries: 3, Failed: 1}}},
+			Stations: []hostapd.Client{{MAC: "02:00:00:00:00:01", Name: "phone", Signal: -50, SendRate: 86e6, Received: 7, Retries: 3, Failed: 1}}},
 		{Interface: "b", Error: "gone"},
 	}, slog.New(slog.DiscardHandler))
 	code, text := scrapeQdiscs(c)
@@ -40,6 +40,7 @@ func TestWiFi(t *testing.T) {
 		`l2d_wifi_station_bytes_total{direction="receive",interface="a",station="02:00:00:00:00:01"} 7`,
 		`l2d_wifi_station_bytes_total{direction="send",interface="a",station="02:00:00:00:00:01"} 0`,
 		`l2d_wifi_station_failed_total{interface="a",station="02:00:00:00:00:01"} 1`,
+		`l2d_wifi_station_info{interface="a",name="phone",station="02:00:00:00:00:01"} 1`,
 		`l2d_wifi_station_rate_bits_per_second{direction="receive",interface="a",station="02:00:00:00:00:01"} 0`,
 		`l2d_wifi_station_rate_bits_per_second{direction="send",interface="a",station="02:00:00:00:00:01"} 8.6e+07`,
 		`l2d_wifi_station_retries_total{interface="a",station="02:00:00:00:00:01"} 3`,
@@ -50,7 +51,7 @@ func TestWiFi(t *testing.T) {
 			t.Errorf("%s is missing", want)
 		}
 	}
-	if n := strings.Count(text, "\nl2d_wifi_"); n != 17 {
+	if n := strings.Count(text, "\nl2d_wifi_"); n != 18 {
 		t.Errorf("%d series: %s", n, text)
 	}
 }

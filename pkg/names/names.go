@@ -5,12 +5,20 @@
 package names
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
+
+// Neighbours are the addresses of hosts that are seen on a network, by MAC address in lower case.
+type Neighbours func() map[string][]netip.Addr
+
+// MACs tells names of MAC addresses, in lower case.
+type MACs func(ctx context.Context) map[string]string
 
 // Source tells names of addresses. What it cannot tell it leaves out.
 type Source func(ctx context.Context) map[netip.Addr]string
@@ -21,6 +29,8 @@ const every = 10 * time.Second
 // Book has the names of all sources. It may be used concurrently.
 type Book struct {
 	sources []Source
+	macs    MACs
+	seen    Neighbours
 
 	mu    sync.Mutex
 	at    time.Time
@@ -29,6 +39,10 @@ type Book struct {
 
 // New returns a book of some sources: a later one is right where they differ.
 func New(sources ...Source) *Book { return &Book{sources: sources} }
+
+// Follow has the book give the name of a host to the addresses that no source knows, such as those that it has made
+// itself (SLAAC): by what is seen of its MAC address. It is called before the book is asked.
+func (b *Book) Follow(macs MACs, seen Neighbours) { b.macs, b.seen = macs, seen }
 
 // patience is what all sources get together.
 const patience = 2 * time.Second
@@ -44,6 +58,30 @@ func (b *Book) read() {
 	b.at, b.names = now, map[netip.Addr]string{}
 	for _, s := range b.sources {
 		maps.Copy(b.names, s(ctx))
+	}
+	if b.seen != nil {
+		spread(b.names, b.macs(ctx), b.seen())
+	}
+}
+
+// spread names the addresses of hosts that have a name by their MAC, or by another address. A MAC with addresses of
+// several names is that of a router, and says nothing.
+func spread(known map[netip.Addr]string, macs map[string]string, seen map[string][]netip.Addr) {
+	named := maps.Clone(known)
+	for _, mac := range slices.Sorted(maps.Keys(seen)) {
+		name := macs[mac]
+		several := false
+		for _, a := range seen[mac] {
+			n := named[a]
+			several = several || n != "" && name != "" && n != name
+			name = cmp.Or(name, n)
+		}
+		if several || name == "" {
+			continue
+		}
+		for _, a := range seen[mac] {
+			known[a] = cmp.Or(known[a], name)
+		}
 	}
 }
 

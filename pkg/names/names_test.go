@@ -44,6 +44,29 @@ func TestBook(t *testing.T) {
 	}
 }
 
+// TestFollow: addresses without a lease have the name of their host; of what may be a router they have none.
+func TestFollow(t *testing.T) {
+	address := netip.MustParseAddr
+	b := New(func(context.Context) map[netip.Addr]string {
+		return map[netip.Addr]string{address("192.168.1.100"): "phone", address("192.168.1.101"): "tv", address("192.168.1.102"): "printer"}
+	})
+	b.Follow(func(context.Context) map[string]string { return map[string]string{"02:00:00:00:00:02": "nas"} }, func() map[string][]netip.Addr {
+		return map[string][]netip.Addr{
+			"02:00:00:00:00:01": {address("192.168.1.100"), address("2001:db8::1"), address("fe80::1")},
+			"02:00:00:00:00:02": {address("2001:db8::2")},
+			"02:00:00:00:00:03": {address("192.168.1.101"), address("192.168.1.102"), address("2001:db8::3")},
+			"02:00:00:00:00:04": {address("2001:db8::4")},
+		}
+	})
+	want := map[netip.Addr]string{
+		address("192.168.1.100"): "phone", address("2001:db8::1"): "phone", address("fe80::1"): "phone", address("2001:db8::2"): "nas",
+		address("192.168.1.101"): "tv", address("192.168.1.102"): "printer",
+	}
+	if got := b.All(); !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 func FuzzParseDnsmasq(f *testing.F) {
 	f.Add("1800000000 02:00:00:00:00:04 192.168.1.103 tv 01:02\n")
 	f.Fuzz(func(t *testing.T, text string) {

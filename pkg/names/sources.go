@@ -25,6 +25,17 @@ func Leases(list []kea.Lease) map[netip.Addr]string {
 	return out
 }
 
+// LeaseMACs are the names of hosts that have an address now, by the MAC addresses that they asked with.
+func LeaseMACs(list []kea.Lease) map[string]string {
+	out := map[string]string{}
+	for i := range list {
+		if l := &list[i]; l.Name != "" && l.MAC != "" && l.Active(time.Now()) {
+			out[l.MAC] = l.Name
+		}
+	}
+	return out
+}
+
 // KeaFile is a source of the leases that Kea has written to a file.
 func KeaFile(path string) Source {
 	return func(context.Context) map[netip.Addr]string {

@@ -75,6 +75,7 @@ func (l *lowerer) setZone(e *nft.ExprCt) error {
 		return err
 	}
 	dirs := map[int]int64{-1: zoneOriginal | zoneReply, 0: zoneOriginal, 1: zoneReply}
+	l.p.turnsZones = l.p.turnsZones || e.Direction >= 0
 	l.ops = append(l.ops, &opZone{v, dirs[e.Direction]})
 	l.regs.forget(fieldCtState)
 	return nil

@@ -30,6 +30,7 @@ const (
 	sendsVariable   = "policy_sends"
 	natVariable     = "policy_nat"
 	connsVariable   = "policy_counts_conns"
+	zonesVariable   = "policy_turns_zones"
 	earlyVariable   = "policy_early"
 )
 
@@ -51,6 +52,9 @@ func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
 	}
 	if spec.Variables[natVariable] != nil { // not in the XDP object
 		variables[natVariable] = p.nat
+	}
+	if p.turnsZones {
+		variables[zonesVariable] = 1
 	}
 	if spec.Variables[earlyVariable] != nil { // in the XDP object
 		variables[earlyVariable] = p.early

@@ -59,6 +59,9 @@ func daemonMain(path string) {
 type testDaemon struct {
 	units []*Unit
 	err   error
+	// version is what its checker says of it; checks is how often that was asked.
+	version error
+	checks  int
 }
 
 func (*testDaemon) Name() string { return "test" }
@@ -73,7 +76,10 @@ func (d *testDaemon) Units(*config.Config, Dirs) ([]*Unit, error) {
 	return out, d.err
 }
 
-func (*testDaemon) Check(_ context.Context, u *Unit, staged string) error {
+func (d *testDaemon) Check(_ context.Context, u *Unit, staged string) error {
+	if d.checks++; d.version != nil {
+		return d.version
+	}
 	b, err := os.ReadFile(At(staged, u.Files[0].Path))
 	if err == nil && strings.Contains(string(b), "nonsense") {
 		err = fmt.Errorf("line 1: %s", b)

@@ -49,8 +49,9 @@ type Manager struct {
 	mu sync.Mutex
 	// known are units by their identity; those of the last declarations.
 	known map[string]*Unit
-	// good are the identities that a daemon's checker has accepted.
-	good map[string]bool
+	// good are the identities that a daemon's checker has accepted, with the program that it was then:
+	// another version has to look, too.
+	good map[string]os.FileInfo
 	// watched are services that somebody else runs.
 	watched []*Unit
 }
@@ -63,7 +64,7 @@ func New(daemons []Daemon, dirs Dirs, stateDir string, log *slog.Logger) *Manage
 		groups = openCgroups(cgroupMount)
 	}
 	m := &Manager{
-		dirs: dirs, store: openStore(filepath.Join(stateDir, "services")), log: log, auto: config.ModeChild, daemons: map[string]Daemon{}, known: map[string]*Unit{}, good: map[string]bool{},
+		dirs: dirs, store: openStore(filepath.Join(stateDir, "services")), log: log, auto: config.ModeChild, daemons: map[string]Daemon{}, known: map[string]*Unit{}, good: map[string]os.FileInfo{},
 		runners: map[string]runner{}, reloadTime: 15 * time.Second,
 	}
 	children := newChildren(dirs, groups, log)
@@ -191,7 +192,8 @@ func (m *Manager) Check(ctx context.Context, r *reconcile.Resource) []reconcile.
 	if _, ok := m.runners[u.Mode]; !ok {
 		return problem("cannot run in mode "+u.Mode+" here", "mode: "+m.auto)
 	}
-	if !executable(u.Argv[0]) {
+	program, err := os.Stat(u.Argv[0])
+	if err != nil || !executable(u.Argv[0]) {
 		return problem(u.Argv[0]+" is not installed", "its package, or "+u.Service.Key()+".binary")
 	}
 	if why := m.Slices.groups.refuses(&u.Service.Limits); u.Mode == config.ModeChild && why != "" {
@@ -206,14 +208,14 @@ func (m *Manager) Check(ctx context.Context, r *reconcile.Resource) []reconcile.
 	m.mu.Lock()
 	good := m.good[id]
 	m.mu.Unlock()
-	if good {
+	if sameFile(good, program) {
 		return nil
 	}
 	if err := m.check(ctx, u); err != nil {
 		return problem(err.Error(), "what "+u.Daemon+" accepts")
 	}
 	m.mu.Lock()
-	m.good[id] = true
+	m.good[id] = program
 	m.mu.Unlock()
 	return nil
 }

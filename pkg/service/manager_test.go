@@ -183,6 +183,31 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// TestChecked: what a checker has accepted it is not asked again, but by another version of the program.
+func TestChecked(t *testing.T) {
+	h := newHost(t)
+	program := filepath.Join(h.dir, "program")
+	install := func(text string) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(program+".new", []byte(text), 0o755), os.Rename(program+".new", program)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.declare("a", "one good")
+	h.d.units[0].Argv[0] = program
+	install("version 1")
+	for range 2 {
+		if _, err := h.plan(); err != nil || h.d.checks != 1 {
+			t.Fatalf("%v, %d checks", err, h.d.checks)
+		}
+	}
+	install("version 2")
+	h.d.version = errors.New("a word of version 1")
+	if _, err := h.plan(); err == nil || !strings.Contains(err.Error(), "a word of version 1") || h.d.checks != 2 {
+		t.Errorf("%v, %d checks", err, h.d.checks)
+	}
+}
+
 // TestUndone: a service that is not well with its new file has the one before, and is well; so are the
 // others. What is wrong is said.
 func TestUndone(t *testing.T) {

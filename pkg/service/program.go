@@ -40,6 +40,11 @@ func executable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
+// sameFile tells whether a file is the one that was seen before, unchanged; nil if none was.
+func sameFile(before, now os.FileInfo) bool {
+	return before != nil && os.SameFile(before, now) && before.ModTime().Equal(now.ModTime()) && before.Size() == now.Size()
+}
+
 // Run runs a command, such as a daemon's checker, and returns what it prints. The error of a
 // command that fails is what it said.
 func Run(ctx context.Context, argv ...string) (string, error) {

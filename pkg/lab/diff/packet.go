@@ -182,6 +182,14 @@ type parsed struct {
 	id       uint32
 }
 
+// hops is the TTL, or hop limit.
+func (p *parsed) hops() byte {
+	if p.src.Is4() {
+		return p.ip[8]
+	}
+	return p.ip[7]
+}
+
 func parse(b []byte) (p parsed, ok bool) {
 	switch {
 	case len(b) >= 20 && b[0]>>4 == 4:

@@ -24,6 +24,7 @@ type view struct {
 	num      uint16 // source port, or identifier
 	dnum     uint16 // destination port; 0: as it was sent
 	ip       []byte
+	hops     byte // that it has left
 }
 
 // session is a conversation between two ends through, with or of the router.
@@ -153,7 +154,8 @@ func (s *session) watch(saw seen) {
 }
 
 // viewOf finds the packet from src for dst among what a router did, or else
-// what may have become of it: one that does not go back to src.
+// what may have become of it: one that does not go back to src. A copy that left before the
+// packet was forwarded has more hops left.
 func viewOf(r *router, saw seen, proto byte, src, dst netip.Addr) view {
 	var all []view
 	add := func(port int, b []byte) {
@@ -161,7 +163,7 @@ func viewOf(r *router, saw seen, proto byte, src, dst netip.Addr) view {
 		if !ok || p.proto != proto || p.isError() {
 			return
 		}
-		v := view{ok: true, port: port, src: p.src, dst: p.dst, ip: p.ip}
+		v := view{ok: true, port: port, src: p.src, dst: p.dst, ip: p.ip, hops: p.hops()}
 		if from, ok := keyOf(p); ok {
 			v.num, v.dnum = from.local.Port(), from.remote.Port()
 		}
@@ -178,8 +180,8 @@ func viewOf(r *router, saw seen, proto byte, src, dst netip.Addr) view {
 		func(v view) bool { return v.dst != src },
 		view.sentOn, // translated to its own source
 	} {
-		if i := slices.IndexFunc(all, fits); i >= 0 {
-			return all[i]
+		if list := slices.DeleteFunc(slices.Clone(all), func(v view) bool { return !fits(v) }); len(list) > 0 {
+			return slices.MinFunc(list, func(a, b view) int { return int(a.hops) - int(b.hops) })
 		}
 	}
 	return view{}

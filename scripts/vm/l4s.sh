@@ -1,0 +1,56 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Measures congestion controls over emulated paths in a virtual machine whose clock
+# counts instructions: how busy the host is does not change what is measured.
+#
+#   scripts/vm/l4s.sh [-k KERNEL] [RUNS [SECONDS]]
+#
+# 50 Mbit/s and 40 ms, RUNS (10) of SECONDS (20) each. A run takes as long on an idle
+# host, and several times that on a busy one.
+set -efuo pipefail
+
+PATH=/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin:$PATH
+cd "$(dirname "$0")/../.."
+KIT=$(realpath -m "${L2D_VM_KIT:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/l2d/vm}")
+[ -e "$KIT/recipe" ] || { echo "vm: no kit in $KIT: make vm" >&2; exit 1; }
+only=7.3
+while getopts k: option; do
+	case $option in
+	k) only=$OPTARG ;;
+	*) echo "usage: $0 [-k KERNEL] [RUNS [SECONDS]]" >&2; exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+kernel=$(grep -F -m 1 "$only" "$KIT/kernels") || { echo "vm: no kernel $only" >&2; exit 2; }
+
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+CGO_ENABLED=0 go build -o "$tree/l2ctl" ./cmd/l2ctl
+CGO_ENABLED=0 go build -o "$tree.vm" ./scripts/vm
+trap 'rm -rf "$tree" "$tree.vm"' EXIT
+cat >"$tree/run.sh" <<'EOF'
+runs=$1 seconds=$2
+mount -t bpf bpf /sys/fs/bpf 2>/dev/null
+ip link set lo up
+modprobe -a tun tcp_bbr tcp_dctcp
+# What it is about, what BBRv3 in the kernel of its authors came to, and the path.
+while IFS='|' read -r what reference arguments; do
+	echo "== $what; reference: $reference"
+	./l2ctl lab path --runs "$runs" --duration "${seconds}s" $arguments </dev/null || exit
+done <<'PATHS'
+alone, 1 BDP|46.3, queue p50 14 ms|bbr3
+0.5 % lost|37.9|--queue 8 --loss 0.5 bbr3
+1 % lost|33.7|--queue 8 --loss 1 bbr3
+2 % lost|19.3|--queue 8 --loss 2 bbr3
+3 % lost|15.2|--queue 8 --loss 3 bbr3
+25 kB of buffer|32.2|--queue 0.1 bbr3
+beside cubic, 0.5 BDP|35.4 to 10.4|--queue 0.5 bbr3 cubic
+against itself|none|bbr3 bbr3
+bbr alone|none|bbr
+cubic alone|none|cubic
+beside bbr|none|bbr3 bbr
+reno beside it|none|bbr3 reno
+PATHS
+EOF
+"$tree.vm" -kit "$KIT" -kernel "$kernel" -tree "$tree" -virtual-time -timeout 24h -- bash run.sh "${1:-10}" "${2:-20}"
