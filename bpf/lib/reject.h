@@ -96,7 +96,8 @@ static __always_inline __u32 pseudo_header_sum(const struct tuple *t, __u32 len)
 /*
  * What is in the place of the transport checksum. A packet that has not been
  * on a wire may hold the pseudo header's sum alone (CHECKSUM_PARTIAL), for the
- * interface to finish; an aggregate always does.
+ * interface to finish; an aggregate always does. Nothing that is left of the stack asks
+ * the kernel: one whole packet in 65536 is taken for such.
  */
 enum checksum {
 	CHECKSUM_WRONG,
@@ -131,7 +132,7 @@ checksum_of(struct ctx_buff *ctx, const struct pkt *p, const struct tuple *t)
 	if (at) {
 		if (ctx_load(ctx, L4_OFF(p) + at, &check, sizeof(check)) < 0)
 			return CHECKSUM_WRONG;
-		if (skb_is_partial(ctx))
+		if (ctx_gso_len(ctx) || check == csum_fold(pseudo))
 			return CHECKSUM_UNFINISHED;
 		if (!check && p->l4proto == IPPROTO_UDP)
 			return CHECKSUM_RIGHT;
