@@ -33,6 +33,20 @@ struct {
 	__type(value, __u32);
 } l2_xdp_ports SEC(".maps");
 
+/* A MAC address in words: struct ethhdr is packed, and would be copied and compared
+ * by the byte.
+ */
+struct mac {
+	__u16 w[3];
+};
+
+static __always_inline int is_same_mac(const void *a, const void *b)
+{
+	const struct mac *m = a, *n = b;
+
+	return m->w[0] == n->w[0] && m->w[1] == n->w[1] && m->w[2] == n->w[2];
+}
+
 /* Handshakes and ends of connections change state, which is the TC program's work,
  * as all of SCTP is.
  */
@@ -207,8 +221,7 @@ static __always_inline int run(struct xdp_md *ctx, __u32 ifindex,
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	if (!iface || !(iface->flags & IFACE_MANAGED) ||
 	    (void *)(eth + 1) > data_end ||
-	    *(__u32 *)iface->mac != *(__u32 *)eth->h_dest ||
-	    *(__u16 *)&iface->mac[4] != *(__u16 *)&eth->h_dest[4])
+	    !is_same_mac(iface->mac, eth->h_dest))
 		return XDP_PASS;
 
 	s = scratch();
@@ -216,7 +229,6 @@ static __always_inline int run(struct xdp_md *ctx, __u32 ifindex,
 		return XDP_PASS;
 	p = &s->pkt;
 	pkt_begin(p);
-	p->now = bpf_ktime_get_coarse_ns();
 	p->iif = ifindex;
 	p->l3_off = tagged ? sizeof(struct vlan_ethhdr) : sizeof(*eth);
 	p->ll_len = sizeof(*eth);
@@ -280,8 +292,8 @@ static __always_inline int run(struct xdp_md *ctx, __u32 ifindex,
 	data_end = CTX_POINTER(ctx, data_end);
 	if ((void *)(eth + 1) > data_end)
 		return XDP_DROP;
-	__builtin_memcpy(eth->h_dest, hop.dmac, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, hop.smac, ETH_ALEN);
+	*(struct mac *)eth->h_dest = *(struct mac *)hop.dmac;
+	*(struct mac *)eth->h_source = *(struct mac *)hop.smac;
 	count(STAT_XDP_FORWARDED);
 	return bpf_redirect_map(&l2_xdp_ports, port, XDP_DROP);
 }

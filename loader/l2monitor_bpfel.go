@@ -87,6 +87,8 @@ type l2MonitorScratch struct {
 		Noted      [16]uint32
 		Notes      uint32
 		NotesFrame uint32
+		Coarse     uint64
+		Jiffies    uint64
 	}
 	Key struct {
 		_       structs.HostLayout

@@ -370,6 +370,8 @@ type l2TCScratch struct {
 		Noted      [16]uint32
 		Notes      uint32
 		NotesFrame uint32
+		Coarse     uint64
+		Jiffies    uint64
 	}
 	Key   l2TCTuple
 	Error struct {

@@ -262,6 +262,8 @@ type l2XDPScratch struct {
 		Noted      [16]uint32
 		Notes      uint32
 		NotesFrame uint32
+		Coarse     uint64
+		Jiffies    uint64
 	}
 	Key   l2XDPTuple
 	Error struct {

@@ -17,6 +17,9 @@
 
 volatile const __u32 policy_facts = 0;
 
+/* 1: the ruleset chooses zones of one direction. */
+volatile const __u32 policy_turns_zones = 0;
+
 /* A flow's tuples as nf_conn has them. The compiler knows the offsets. */
 struct ct_facts {
 	struct tuple original;

@@ -28,9 +28,6 @@
 /* 1: the configuration has flows judged by a new ruleset: reevaluate.h. */
 volatile const __u32 policy_reevaluates = 0;
 
-/* 1: the ruleset chooses zones of one direction. */
-volatile const __u32 policy_turns_zones = 0;
-
 /* 1: it has what CPUs count of a flow at the same time counted exactly. */
 volatile const __u32 policy_accounts = 0;
 

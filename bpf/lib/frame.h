@@ -53,7 +53,6 @@ static __always_inline void frame_view(struct ctx_buff *ctx, struct pkt *p,
 	struct l4_info l4 = {};
 	__u32 n;
 
-	p->now = bpf_ktime_get_coarse_ns();
 	p->mark = ctx_mark(ctx);
 	p->ct_state = CT_STATE_INVALID;
 	p->pkt_type = ctx_pkt_type(ctx);

@@ -429,8 +429,7 @@ __noinline int nat_is_reverse(const struct pkt *p)
 		return 0;
 	rkey = &s->search.rkey;
 	f = ct_find_entry(rkey, &half);
-	return f && !(f->flags & FLOW_REPLY) &&
-	       !__builtin_memcmp(&f->out, rkey, sizeof(f->out));
+	return f && !(f->flags & FLOW_REPLY) && flow_is_plain(rkey, f);
 }
 
 /*

@@ -34,68 +34,87 @@ struct ipv6_frag {
 	__be32 id;
 };
 
+/* An IPv6 address, to be copied in the units that it is compared in. */
+struct addr6 {
+	__u64 half[2];
+};
+
+/* As two ports of a tuple are in memory. */
+#define PORTS(source, destination) ((__u32)(destination) << 16 | (source))
+
+/* A query's identifier is its port, its request's type the other end. */
+static __always_inline __u32 icmp_ports(const struct pkt *p)
+{
+	__be16 id = *(__be16 *)&p->th[4];
+	__u8 type = p->th[0];
+
+	switch (type) {
+	case ICMP_ECHO:
+	case ICMP_TIMESTAMP:
+	case ICMP_INFO_REQUEST:
+	case ICMP_ADDRESS:
+		return PORTS(id, bpf_htons(type));
+	case ICMP_ECHOREPLY:
+		return PORTS(bpf_htons(ICMP_ECHO), id);
+	case ICMP_TIMESTAMPREPLY:
+	case ICMP_INFO_REPLY:
+	case ICMP_ADDRESSREPLY:
+		return PORTS(bpf_htons(type - 1), id);
+	}
+	return 0;
+}
+
+static __always_inline __u32 icmpv6_ports(const struct pkt *p)
+{
+	__be16 id = *(__be16 *)&p->th[4];
+
+	switch (p->th[0]) {
+	case ICMPV6_ECHO_REQUEST:
+		return PORTS(id, bpf_htons(ICMPV6_ECHO_REQUEST));
+	case ICMPV6_ECHO_REPLY:
+		return PORTS(bpf_htons(ICMPV6_ECHO_REQUEST), id);
+	case ICMPV6_NI_QUERY:
+		return PORTS(id, bpf_htons(ICMPV6_NI_QUERY));
+	case ICMPV6_NI_REPLY:
+		return PORTS(bpf_htons(ICMPV6_NI_QUERY), id);
+	}
+	return 0;
+}
+
+/*
+ * The tuple's protocols and ports. Written in one piece, as its addresses are: it
+ * is hashed and compared right after, and a CPU has a load wait for stores that it
+ * would have to put together.
+ */
 static __always_inline int parse_ports(struct pkt *p)
 {
 	struct tuple *t = &p->tuple;
+	__u32 ports = 0;
+	int cut = 0;
 
 	switch (p->l4proto) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
 	case IPPROTO_UDPLITE:
 	case IPPROTO_SCTP:
-		if (p->th_len < 8)
-			return -1;
-		t->sport = *(__be16 *)&p->th[0];
-		t->dport = *(__be16 *)&p->th[2];
+		cut = p->th_len < 8;
+		if (!cut)
+			ports = *(__u32 *)&p->th[0];
 		break;
 	case IPPROTO_ICMP:
-		if (p->th_len < 8)
-			return -1;
-		/* A query's id is its port, its request type the other end. */
-		switch (p->th[0]) {
-		case ICMP_ECHO:
-		case ICMP_TIMESTAMP:
-		case ICMP_INFO_REQUEST:
-		case ICMP_ADDRESS:
-			t->sport = *(__be16 *)&p->th[4];
-			t->dport = bpf_htons(p->th[0]);
-			break;
-		case ICMP_ECHOREPLY:
-			t->sport = bpf_htons(ICMP_ECHO);
-			t->dport = *(__be16 *)&p->th[4];
-			break;
-		case ICMP_TIMESTAMPREPLY:
-		case ICMP_INFO_REPLY:
-		case ICMP_ADDRESSREPLY:
-			t->sport = bpf_htons(p->th[0] - 1);
-			t->dport = *(__be16 *)&p->th[4];
-			break;
-		}
+		cut = p->th_len < 8;
+		if (!cut)
+			ports = icmp_ports(p);
 		break;
 	case IPPROTO_ICMPV6:
-		if (p->th_len < 8)
-			return -1;
-		switch (p->th[0]) {
-		case ICMPV6_ECHO_REQUEST:
-			t->sport = *(__be16 *)&p->th[4];
-			t->dport = bpf_htons(ICMPV6_ECHO_REQUEST);
-			break;
-		case ICMPV6_ECHO_REPLY:
-			t->sport = bpf_htons(ICMPV6_ECHO_REQUEST);
-			t->dport = *(__be16 *)&p->th[4];
-			break;
-		case ICMPV6_NI_QUERY:
-			t->sport = *(__be16 *)&p->th[4];
-			t->dport = bpf_htons(ICMPV6_NI_QUERY);
-			break;
-		case ICMPV6_NI_REPLY:
-			t->sport = bpf_htons(ICMPV6_NI_QUERY);
-			t->dport = *(__be16 *)&p->th[4];
-			break;
-		}
+		cut = p->th_len < 8;
+		if (!cut)
+			ports = icmpv6_ports(p);
 		break;
 	}
-	return 0;
+	*(__u64 *)&t->sport = ports | (__u64)p->l4proto << 32 |
+			      (__u64)p->nfproto << 40 | (__u64)t->zone << 48;
+	return -cut;
 }
 
 static __always_inline int parse_transport(struct ctx_buff *ctx, struct pkt *p,
@@ -107,8 +126,6 @@ static __always_inline int parse_transport(struct ctx_buff *ctx, struct pkt *p,
 
 	p->l4_off = off;
 	p->l4proto = l4->proto;
-	p->tuple.l4proto = l4->proto;
-	p->tuple.nfproto = p->nfproto;
 
 	if (n > sizeof(p->th))
 		n = sizeof(p->th);
@@ -155,8 +172,8 @@ static __always_inline int parse_ipv4(struct ctx_buff *ctx, struct pkt *p,
 	p->nfproto = NFPROTO_IPV4;
 	p->len = len;
 	__builtin_memcpy(p->nh, ip, sizeof(*ip));
-	__builtin_memcpy(p->tuple.saddr, &ip->saddr, 4);
-	__builtin_memcpy(p->tuple.daddr, &ip->daddr, 4);
+	*(__u64 *)p->tuple.saddr = ip->saddr;
+	*(__u64 *)p->tuple.daddr = ip->daddr;
 
 	l4->off = p->l3_off + ihl;
 	l4->len = len - ihl;
@@ -242,8 +259,8 @@ static __always_inline int parse_ipv6(struct ctx_buff *ctx, struct pkt *p,
 	p->nfproto = NFPROTO_IPV6;
 	p->len = len;
 	__builtin_memcpy(p->nh, ip, sizeof(*ip));
-	__builtin_memcpy(p->tuple.saddr, &ip->saddr, 16);
-	__builtin_memcpy(p->tuple.daddr, &ip->daddr, 16);
+	*(struct addr6 *)p->tuple.saddr = *(struct addr6 *)&ip->saddr;
+	*(struct addr6 *)p->tuple.daddr = *(struct addr6 *)&ip->daddr;
 
 	l4->off = p->l3_off + sizeof(*ip);
 	l4->len = len - sizeof(*ip);
@@ -267,10 +284,8 @@ static __always_inline int parse_later(struct pkt *p, const struct l4_info *l4,
 	p->l4_off = l4->off;
 	p->fragment = l4->frag_off;
 	p->l4proto = l4->proto;
-	p->tuple.nfproto = p->nfproto;
 	if (!egress || frag_find(p, l4->id) < 0)
 		return PARSE_FRAGMENT;
-	p->tuple.l4proto = p->l4proto;
 	return parse_ports(p) < 0 ? PARSE_MALFORMED : PARSE_OK;
 }
 

@@ -7,7 +7,6 @@
 #include "csum.h"
 #include "forward.h"
 #include "icmp.h"
-#include "kernel.h"
 #include "scratch.h"
 #include "types.h"
 

@@ -231,7 +231,24 @@ static __always_inline int scratch_copy(__u32 from, __u32 to)
 	return s ? bpf_map_update_elem(&l2_scratch, &to, s, BPF_ANY) : -1;
 }
 
+/*
+ * The coarse clock moves with the jiffies, which take a load and no call, so most
+ * packets of a tick have it from the CPU's first one. Who asks after the jiffies
+ * have moved and before the clock has is a tick behind for one more.
+ */
+static __always_inline __u64 coarse_now(struct pkt *p)
+{
+	__u64 jiffies = bpf_jiffies64();
+
+	if (unlikely(p->jiffies != jiffies)) {
+		p->coarse = bpf_ktime_get_coarse_ns();
+		p->jiffies = jiffies;
+	}
+	return p->coarse;
+}
+
 static __always_inline void pkt_begin(struct pkt *p)
 {
 	__builtin_memset(p, 0, offsetof(struct pkt, key));
+	p->now = coarse_now(p);
 }

@@ -37,14 +37,14 @@ struct nat_range {
 #define NF_INET_POST_ROUTING 4
 #define NF_EGRESS 6
 
+#define NOTES_MAX 16 /* counts that a packet has room for: early.h */
+
 /*
  * A parsed packet. nh and th hold copies of the headers as the packet stands
  * at the current hook (after destination NAT in the chains that follow it), so
  * that a payload expression is a plain load from this struct. A later fragment
  * has the transport header of its first one, as if it had been reassembled.
  */
-#define NOTES_MAX 16
-
 struct pkt {
 	struct tuple tuple;
 	__u8 nh[40]; /* IPv4 header without options, or IPv6 header */
@@ -89,6 +89,10 @@ struct pkt {
 	__u32 noted[NOTES_MAX]; /* counter indexes */
 	__u32 notes;
 	__u32 notes_frame; /* the first of them, with the frame's length */
+
+	/* The coarse clock, and the jiffies that it was read at: pkt_begin(). */
+	__u64 coarse;
+	__u64 jiffies;
 };
 
 _Static_assert(offsetof(struct pkt, key) % 8 == 0, "pkt.key is aligned");

@@ -59,7 +59,6 @@ static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
 	int ret;
 
 	facts_none();
-	p->now = bpf_ktime_get_coarse_ns();
 	p->mark = ctx_mark(skb);
 	p->priority = skb->priority;
 	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */

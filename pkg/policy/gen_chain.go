@@ -103,7 +103,7 @@ func (g *gen) rule(r *rule, sc *scope) {
 		case opConnlimit:
 			g.connlimitOfRule(o, next, sc)
 		case opNamedCount:
-			g.namedCount(o)
+			g.countAt(o.index)
 		case *opDynset:
 			g.dynset(o, next)
 		case *opHash:

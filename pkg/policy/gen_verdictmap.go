@@ -62,7 +62,7 @@ func (g *gen) verdictMap(m *opVerdictMap, next label, sc *scope) {
 			case opLimit:
 				g.limit(o, next)
 			case opNamedCount:
-				g.namedCount(o)
+				g.countAt(o.index)
 			}
 		}
 		if v.code == nft.VerdictContinue {

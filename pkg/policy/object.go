@@ -123,10 +123,10 @@ func (g *gen) consume(bytes uint64, over bool, fail label) {
 	}
 }
 
-// namedCount generates the counting: the rule stays the one that matched last.
-func (g *gen) namedCount(o opNamedCount) {
+// countAt adds the packet to a counter. The rule stays the one that matched last.
+func (g *gen) countAt(index int) {
 	absent := g.newLabel()
-	g.element(countersMap, o.index)
+	g.element(countersMap, index)
 	g.jump(asm.JEq.Imm(asm.R0, 0, ""), absent)
 	g.emit(
 		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord),

@@ -16,6 +16,7 @@ const (
 	fieldMark
 	fieldCtState
 	fieldNat
+	fieldRule
 	fieldReject
 	fieldSendBy
 	fieldSendTo
@@ -50,6 +51,7 @@ var pktFields = [fieldCount]struct {
 	fieldMark:     {"mark", 4},
 	fieldCtState:  {"ct_state", 4},
 	fieldNat:      {"nat", 4},
+	fieldRule:     {"rule", 4},
 	fieldReject:   {"reject", 4},
 	fieldSendBy:   {"send_by", 4},
 	fieldSendTo:   {"send_to", 1},

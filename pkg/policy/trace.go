@@ -96,13 +96,21 @@ func (g *gen) trace(index uint32, at int) {
 	}
 }
 
+// countedInPlace is the greatest number of rules and policies that XDP counts without a
+// call, which is 8 ns faster and four times the instructions. To TC they are nothing.
+const countedInPlace = 256
+
 // count counts the packet at a rule, or at a base chain's policy.
 func (g *gen) count(index int) {
-	function := "nft_count"
-	if g.m.early {
-		function = "nft_note"
+	switch {
+	case g.m.early:
+		g.call("nft_note", index)
+	case g.layout.xdp && !g.p.traced && len(g.p.Rules) <= countedInPlace:
+		g.emit(asm.StoreImm(regPkt, int16(g.layout.offsets[fieldRule]), int64(index), asm.Word))
+		g.countAt(index)
+	default:
+		g.call("nft_count", index)
 	}
-	g.call(function, index)
 	if g.p.traced {
 		g.call(traceFunction, index<<traceOpBits|traceMatched)
 	}

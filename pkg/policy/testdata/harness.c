@@ -7,9 +7,6 @@
 #include "../../../bpf/lib/ctx_skb.h"
 #include "../../../bpf/lib/policy.h"
 
-/* The compiler sets it; flow.h has it in the programs. */
-volatile const __u32 policy_turns_zones = 0;
-
 struct input {
 	__u32 phase; /* the bit of PHASE_* */
 	struct pkt pkt;
