@@ -55,6 +55,7 @@ func TestScrape(t *testing.T) {
 			CPUs: []int{0, 1},
 			Host: &api.Host{Resources: 17, Drift: make([]reconcile.Change, 2), Pending: &reconcile.Pending{}, Error: "bad", Applies: map[string]uint64{api.ApplyUndone: 80}},
 			Sync: &api.Sync{Took: 20 * time.Millisecond, ElementChanges: 14, RulesetChanges: 15, Errors: 16, Error: "bad"},
+			Followed: []api.FollowedSet{{Set: "inet filter lan6", Interface: "br0", Elements: 81, Error: "bad"}},
 		},
 		rules: []api.Rule{
 			{Family: "inet", Table: "filter", Chain: "input", Handle: 9, Text: `iifname "lo" accept`, Packets: 10, Bytes: 11},
@@ -112,6 +113,8 @@ func TestScrape(t *testing.T) {
 		`l2d_rule_packets_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 10`,
 		`l2d_rule_bytes_total{chain="input",family="inet",handle="9",rule="iifname \"lo\" accept",table="filter"} 11`,
 		`l2d_host_resources 17`,
+		`l2d_followed_set_elements{interface="br0",set="inet filter lan6"} 81`,
+		`l2d_followed_set_failed{interface="br0",set="inet filter lan6"} 1`,
 		`l2d_host_drift 2`,
 		`l2d_host_failed 1`,
 		`l2d_host_change_pending 1`,
