@@ -52,9 +52,9 @@ func TestScrape(t *testing.T) {
 				Stats:      map[string]uint64{"drop_policy": 6, "flow_new": 23, "flow_confirmed": 24, "flow_expired": 25, "flow_table_full": 26, "log_lost": 27, "nat_tries": 900, "nat_tries_8": 10, "nat_tries_64": 3, "nat_tries_248": 2, "drop_nat_exhausted": 1},
 				CPUs:       []loader.CPUStatus{{CPU: 1, XDPForwarded: 18, Own: 19}, {CPU: 3, TCForwarded: 20, Local: 21, Dropped: 22}},
 			},
-			CPUs: []int{0, 1},
-			Host: &api.Host{Resources: 17, Drift: make([]reconcile.Change, 2), Pending: &reconcile.Pending{}, Error: "bad", Applies: map[string]uint64{api.ApplyUndone: 80}},
-			Sync: &api.Sync{Took: 20 * time.Millisecond, ElementChanges: 14, RulesetChanges: 15, Errors: 16, Error: "bad"},
+			CPUs:     []int{0, 1},
+			Host:     &api.Host{Resources: 17, Drift: make([]reconcile.Change, 2), Pending: &reconcile.Pending{}, Error: "bad", Applies: map[string]uint64{api.ApplyUndone: 80}},
+			Sync:     &api.Sync{Took: 20 * time.Millisecond, ElementChanges: 14, RulesetChanges: 15, Errors: 16, Error: "bad"},
 			Followed: []api.FollowedSet{{Set: "inet filter lan6", Interface: "br0", Elements: 81, Error: "bad"}},
 		},
 		rules: []api.Rule{
