@@ -212,7 +212,7 @@ int l2_ingress(struct __sk_buff *skb)
 	}
 	p->iif = ifindex;
 	if (unlikely(is_looped(skb)))
-		return deliver_looped(skb, p);
+		return deliver_looped(skb, p, &w);
 	if (answer && !rejected && is_awaited(&s->key))
 		return pass(skb);
 	if (rejected) {

@@ -39,25 +39,20 @@ static __always_inline void track_looped(struct pkt *p, struct tuple *key)
 		p->ct_state = CT_STATE_ESTABLISHED;
 }
 
-/* Global: off the way of other packets, and verified once. */
-__noinline int deliver_looped(struct __sk_buff *skb, struct pkt *p)
+/* Not a function: with one more call, chains could not be nested as deep. */
+static __always_inline int deliver_looped(struct __sk_buff *skb, struct pkt *p,
+					  struct way *w)
 {
-	struct scratch *s = scratch();
-	struct way w = {};
-
-	if (!p || !s)
-		return TCX_DROP;
-	w.key = &s->key;
 	if (!policy_accepts(PREROUTING_RAW, prerouting_raw, skb, p))
 		return drop(STAT_DROP_POLICY);
-	see_written(p, &w);
-	track_looped(p, w.key);
+	see_written(p, w);
+	track_looped(p, w->key);
 	if (!policy_accepts(PREROUTING_EARLY, prerouting_early, skb, p) ||
 	    !policy_accepts(PREROUTING, prerouting, skb, p) ||
 	    !policy_accepts(INPUT, input, skb, p) ||
 	    !policy_accepts(INPUT_LATE, input_late, skb, p))
 		return drop(STAT_DROP_POLICY);
-	if (write_headers(skb, p, w.key, NULL, 0) < 0)
+	if (write_headers(skb, p, w->key, NULL, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_IN);
 	return pass(skb);
