@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/prefixes"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
@@ -125,7 +126,7 @@ func (d *Daemon) prefixes(r *config.Radvd, lan *config.LAN) (out []prefix, err e
 	if !r.Delegated {
 		return out, nil
 	}
-	now, err := delegated(lan)
+	now, err := prefixes.Delegated(lan)
 	add(now, min(delegatedValid, r.ValidLifetime), min(delegatedPreferred, r.PreferredLifetime))
 	add(d.note(now), min(delegatedValid, r.ValidLifetime), 0)
 	return out, err
