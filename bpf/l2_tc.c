@@ -218,7 +218,7 @@ int l2_ingress(struct __sk_buff *skb)
 	if (rejected) {
 		p->reject = h.reject;
 		p->ct_state = h.ct_state;
-		if (is_tracked(p))
+		if (is_tracked(p, w.ct))
 			way_found(p, &w, &h);
 		if (h.hook == REJECT_FORWARD)
 			ttl_count(p);

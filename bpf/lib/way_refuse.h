@@ -13,10 +13,13 @@
 
 /* What rules do not let through. */
 
-/* The packet is one of a flow, also the first. */
-static __always_inline int is_tracked(const struct pkt *p)
+/* The packet is one of a flow, also the first. Before conntrack, a rule that chooses
+ * its zone makes it look new.
+ */
+static __always_inline int is_tracked(const struct pkt *p, const struct ct *ct)
 {
-	return !!(p->ct_state & (CT_STATE_NEW | CT_STATE_ESTABLISHED));
+	return p->ct_state & CT_STATE_ESTABLISHED ||
+	       (p->ct_state & CT_STATE_NEW && (ct->found || ct->first));
 }
 
 /*
@@ -33,7 +36,7 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 
 	if (!p || !s || reject_make(skb, p, hook, translated))
 		return TCX_DROP;
-	if (is_tracked(p)) {
+	if (is_tracked(p, &s->ct)) {
 		mark = first ? TC_INDEX_ANSWER_FIRST : TC_INDEX_ANSWER_RELATED;
 		if (first && p->reject & REJECT_AFTER_NAT)
 			mark = TC_INDEX_ANSWER_LATE;
