@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Measures congestion controls over emulated paths in a virtual machine whose clock
-# counts instructions: how busy the host is does not change what is measured.
+# counts instructions, and passes over idle times.
 #
 #   scripts/vm/l4s.sh [-k KERNEL] [-p PATH] [RUNS [SECONDS]]
 #
