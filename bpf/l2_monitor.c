@@ -5,8 +5,8 @@
  * What the programs drop and what they let pass, for somebody who watches. All of it
  * is attached as long as that lasts, so that the programs have no code for it: to
  * the kernel's tracepoint of dropped packets, as what TC programs drop is freed behind
- * them, on the same CPU, while their memory is as they have left it; and, for who
- * wants to see what passes, before and behind the programs themselves.
+ * them, on the same CPU, while their memory is as they have left it; and, for what XDP
+ * drops and for who wants to see what passes, before and behind the programs themselves.
  */
 
 #include "lib/monitor.h"
@@ -23,16 +23,19 @@ enum skb_drop_reason {
 #define enum_value(value) \
 	__builtin_preserve_enum_value(*(typeof(enum skb_drop_reason) *)value, 1)
 
-static __always_inline void
-tell_drop(struct sk_buff *skb, struct monitor_cpu *c, __u64 reasons, int egress)
+/* What is watched, besides what TC drops; set by the loader. */
+volatile const __u32 watch_drops = 0;
+volatile const __u32 watch_passed = 0;
+
+static __always_inline void tell_drop(const struct frame *f,
+				      struct monitor_cpu *c, __u64 reasons,
+				      int egress)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct monitor_event *e;
-	struct frame f = {};
 	struct scratch *s;
 
-	frame_of_skb(&f, skb);
-	if (!is_wanted(&f) || !may_tell(c, now))
+	if (!is_wanted(f) || !may_tell(c, now))
 		return;
 	e = bpf_ringbuf_reserve(&monitor_events, sizeof(*e), 0);
 	if (!e) {
@@ -40,7 +43,7 @@ tell_drop(struct sk_buff *skb, struct monitor_cpu *c, __u64 reasons, int egress)
 		return;
 	}
 	__builtin_memset(e, 0, offsetof(struct monitor_event, data));
-	describe(e, c, now, &f);
+	describe(e, c, now, f);
 	e->reasons = reasons;
 	e->egress = egress;
 	s = scratch();
@@ -48,7 +51,7 @@ tell_drop(struct sk_buff *skb, struct monitor_cpu *c, __u64 reasons, int egress)
 		e->rule = s->pkt.rule;
 		e->reject = s->pkt.reject;
 	}
-	e->data_len = frame_copy(&f, e->data);
+	e->data_len = frame_copy(f, e->data);
 	bpf_ringbuf_submit(e, 0);
 }
 
@@ -83,6 +86,7 @@ SEC("raw_tp/kfree_skb")
 int monitor_drops(__u64 *ctx)
 {
 	__u32 why = ctx[2];
+	struct frame f = {};
 	struct monitor_cpu *c;
 	__u64 reasons;
 	int egress;
@@ -90,12 +94,17 @@ int monitor_drops(__u64 *ctx)
 	egress = why == enum_value(SKB_DROP_REASON_TC_EGRESS);
 	if (!egress && why != enum_value(SKB_DROP_REASON_TC_INGRESS))
 		return 0;
+	if (!is_ours((struct sk_buff *)ctx[0]))
+		return 0;
 	c = monitor_cpu();
 	if (!c)
 		return 0;
-	reasons = moved(c);
-	if (reasons) /* else it is not of these programs */
-		tell_drop((struct sk_buff *)ctx[0], c, reasons, egress);
+	/* What XDP alone drops may have moved unseen. */
+	reasons = moved(c) & ~(1ULL << STAT_DROP_STEER);
+	if (!reasons)
+		return 0; /* not of these programs */
+	frame_of_skb(&f, (struct sk_buff *)ctx[0]);
+	tell_drop(&f, c, reasons, egress);
 	return 0;
 }
 
@@ -111,7 +120,6 @@ enum place {
 
 struct monitor_before {
 	__u64 buffer; /* whose it is, an address; 0: nobody's */
-	__u64 forwarded; /* what XDP had counted */
 	__u32 wanted;
 	__u32 len;
 	__u32 data_len;
@@ -237,40 +245,92 @@ int after_egress(__u64 *ctx)
 	return after_skb(ctx, PLACE_EGRESS);
 }
 
-static __always_inline __u64 xdp_forwarded(void)
+static __always_inline __u64 statistic(__u32 stat)
 {
-	__u32 stat = STAT_XDP_FORWARDED;
 	__u64 *n = bpf_map_lookup_elem(&l2_stats, &stat);
 
 	return n ? *n : 0;
 }
 
+/* What they were before the program: nothing else of this CPU runs meanwhile. */
+struct monitor_counts {
+	__u64 policy, internal, steer, forwarded;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct monitor_counts);
+} monitor_counts SEC(".maps");
+
+static __always_inline void counts(struct monitor_counts *n)
+{
+	n->policy = statistic(STAT_DROP_POLICY);
+	n->internal = statistic(STAT_DROP_INTERNAL);
+	n->steer = statistic(STAT_DROP_STEER);
+	n->forwarded = statistic(STAT_XDP_FORWARDED);
+}
+
 SEC("fentry/l2_xdp")
 int before_xdp(__u64 *ctx)
 {
-	__u32 place = PLACE_XDP;
-	struct monitor_before *b;
+	struct monitor_counts *n;
 	struct frame f = {};
+	__u32 zero = 0;
 
+	n = bpf_map_lookup_elem(&monitor_counts, &zero);
+	if (!n)
+		return 0;
+	counts(n);
+	if (!watch_passed)
+		return 0;
 	frame_of_xdp(&f, (struct xdp_buff *)ctx[0]);
-	b = bpf_map_lookup_elem(&monitor_befores, &place);
-	if (b)
-		b->forwarded = xdp_forwarded();
-	return keep(place, ctx[0], &f);
+	return keep(PLACE_XDP, ctx[0], &f);
+}
+
+/* What the program has dropped ends here: nothing that is freed behind it tells of
+ * it. Its reasons are no news to the tracepoint, whatever the filter says.
+ */
+static __always_inline int xdp_dropped(const struct monitor_counts *then,
+				       const struct monitor_counts *now,
+				       const struct frame *f)
+{
+	struct monitor_cpu *c = monitor_cpu();
+	__u64 reasons = 0;
+
+	if (!c)
+		return 0;
+	c->seen[STAT_DROP_POLICY] = now->policy;
+	c->seen[STAT_DROP_INTERNAL] = now->internal;
+	c->seen[STAT_DROP_STEER] = now->steer;
+	if (now->policy != then->policy)
+		reasons |= 1ULL << STAT_DROP_POLICY;
+	if (now->internal != then->internal)
+		reasons |= 1ULL << STAT_DROP_INTERNAL;
+	if (now->steer != then->steer)
+		reasons |= 1ULL << STAT_DROP_STEER;
+	tell_drop(f, c, reasons, 0);
+	return 0;
 }
 
 /* What XDP leaves as it is comes to the TC program, and what goes to another CPU, too. */
 SEC("fexit/l2_xdp")
 int after_xdp(__u64 *ctx)
 {
-	__u32 place = PLACE_XDP;
-	struct monitor_before *b;
+	struct monitor_counts now, *then;
+	__u32 zero = 0, action = ctx[1];
 	struct frame f = {};
 
-	b = bpf_map_lookup_elem(&monitor_befores, &place);
-	if (!b || b->forwarded == xdp_forwarded() ||
-	    (__u32)ctx[1] != XDP_REDIRECT)
+	then = bpf_map_lookup_elem(&monitor_counts, &zero);
+	if (!then)
 		return 0;
+	counts(&now);
 	frame_of_xdp(&f, (struct xdp_buff *)ctx[0]);
+	if (watch_drops && action == XDP_DROP)
+		return xdp_dropped(then, &now, &f);
+	if (!watch_passed || action != XDP_REDIRECT ||
+	    now.forwarded == then->forwarded)
+		return 0;
 	return tell_passed(PLACE_XDP, ctx[0], &f, MONITOR_FORWARDED);
 }

@@ -25,6 +25,7 @@
 #include "lib/way.h"
 #include "lib/way_copy.h"
 #include "lib/way_fragment.h"
+#include "lib/way_looped.h"
 #include "lib/way_mark.h"
 #include "lib/way_nat.h"
 #include "lib/way_refuse.h"
@@ -173,6 +174,8 @@ int l2_ingress(struct __sk_buff *skb)
 	s->slot = released_slot(skb);
 	skb->tc_index = TC_INDEX_NONE;
 	if (s->slot < 0 && !frame_enters(skb, &s->pkt, iface)) {
+		if (is_looped(skb)) /* nobody to answer */
+			return drop(STAT_DROP_POLICY);
 		reason = frame_refused(skb, &s->pkt, &h);
 		if (reason != TCX_NEXT)
 			return reason;
@@ -204,6 +207,8 @@ int l2_ingress(struct __sk_buff *skb)
 	case PARSE_FRAGMENT:
 		if (rejected)
 			return drop(STAT_DROP_POLICY);
+		if (is_looped(skb)) /* cannot be released: release.h */
+			return drop(STAT_DROP_FRAGMENT);
 		reason = fragment(skb, p);
 		if (reason != FRAGMENT_GOES_ON)
 			return reason;
@@ -212,6 +217,8 @@ int l2_ingress(struct __sk_buff *skb)
 		return drop(STAT_DROP_MALFORMED);
 	}
 	p->iif = ifindex;
+	if (unlikely(is_looped(skb)))
+		return deliver_looped(skb, p, &w);
 	if (answer && !rejected && is_awaited(&s->key))
 		return pass(skb);
 	if (rejected) {

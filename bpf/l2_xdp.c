@@ -203,6 +203,7 @@ static __always_inline int run(struct xdp_md *ctx, __u32 ifindex,
 	struct hop hop;
 	struct pkt *p;
 	__u32 port;
+	int action;
 
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
 	if (!iface || !(iface->flags & IFACE_MANAGED) ||
@@ -283,8 +284,10 @@ static __always_inline int run(struct xdp_md *ctx, __u32 ifindex,
 		return XDP_DROP;
 	__builtin_memcpy(eth->h_dest, hop.dmac, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, hop.smac, ETH_ALEN);
-	count(STAT_XDP_FORWARDED);
-	return bpf_redirect_map(&l2_xdp_ports, port, XDP_DROP);
+	action = bpf_redirect_map(&l2_xdp_ports, port, XDP_DROP);
+	/* An interface may go sooner than its flows ask for their route again. */
+	count(action == XDP_REDIRECT ? STAT_XDP_FORWARDED : STAT_DROP_INTERNAL);
+	return action;
 }
 
 SEC("xdp")

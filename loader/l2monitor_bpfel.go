@@ -14,14 +14,21 @@ import (
 )
 
 type l2MonitorMonitorBefore struct {
+	_       structs.HostLayout
+	Buffer  uint64
+	Wanted  uint32
+	Len     uint32
+	DataLen uint32
+	Data    [512]uint8
+	_       [4]byte
+}
+
+type l2MonitorMonitorCounts struct {
 	_         structs.HostLayout
-	Buffer    uint64
+	Policy    uint64
+	Internal  uint64
+	Steer     uint64
 	Forwarded uint64
-	Wanted    uint32
-	Len       uint32
-	DataLen   uint32
-	Data      [512]uint8
-	_         [4]byte
 }
 
 type l2MonitorMonitorCpu struct {
@@ -464,6 +471,7 @@ const (
 	l2MonitorMapL2Sending      = "l2_sending"
 	l2MonitorMapL2Stats        = "l2_stats"
 	l2MonitorMapMonitorBefores = "monitor_befores"
+	l2MonitorMapMonitorCounts  = "monitor_counts"
 	l2MonitorMapMonitorCpus    = "monitor_cpus"
 	l2MonitorMapMonitorEvents  = "monitor_events"
 	l2MonitorProgAfterEgress   = "after_egress"
@@ -474,6 +482,9 @@ const (
 	l2MonitorProgBeforeXdp     = "before_xdp"
 	l2MonitorProgMonitorDrops  = "monitor_drops"
 	l2MonitorVarMonitorMost    = "monitor_most"
+	l2MonitorVarMonitorNetns   = "monitor_netns"
+	l2MonitorVarWatchDrops     = "watch_drops"
+	l2MonitorVarWatchPassed    = "watch_passed"
 )
 
 // loadL2Monitor returns the embedded CollectionSpec for l2Monitor.
@@ -535,6 +546,7 @@ type l2MonitorMapSpecs struct {
 	L2Sending      *ebpf.MapSpec `ebpf:"l2_sending"`
 	L2Stats        *ebpf.MapSpec `ebpf:"l2_stats"`
 	MonitorBefores *ebpf.MapSpec `ebpf:"monitor_befores"`
+	MonitorCounts  *ebpf.MapSpec `ebpf:"monitor_counts"`
 	MonitorCpus    *ebpf.MapSpec `ebpf:"monitor_cpus"`
 	MonitorEvents  *ebpf.MapSpec `ebpf:"monitor_events"`
 }
@@ -543,7 +555,10 @@ type l2MonitorMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type l2MonitorVariableSpecs struct {
-	MonitorMost *ebpf.VariableSpec `ebpf:"monitor_most"`
+	MonitorMost  *ebpf.VariableSpec `ebpf:"monitor_most"`
+	MonitorNetns *ebpf.VariableSpec `ebpf:"monitor_netns"`
+	WatchDrops   *ebpf.VariableSpec `ebpf:"watch_drops"`
+	WatchPassed  *ebpf.VariableSpec `ebpf:"watch_passed"`
 }
 
 // l2MonitorObjects contains all objects after they have been loaded into the kernel.
@@ -570,6 +585,7 @@ type l2MonitorMaps struct {
 	L2Sending      *ebpf.Map `ebpf:"l2_sending"`
 	L2Stats        *ebpf.Map `ebpf:"l2_stats"`
 	MonitorBefores *ebpf.Map `ebpf:"monitor_befores"`
+	MonitorCounts  *ebpf.Map `ebpf:"monitor_counts"`
 	MonitorCpus    *ebpf.Map `ebpf:"monitor_cpus"`
 	MonitorEvents  *ebpf.Map `ebpf:"monitor_events"`
 }
@@ -580,6 +596,7 @@ func (m *l2MonitorMaps) Close() error {
 		m.L2Sending,
 		m.L2Stats,
 		m.MonitorBefores,
+		m.MonitorCounts,
 		m.MonitorCpus,
 		m.MonitorEvents,
 	)
@@ -589,7 +606,10 @@ func (m *l2MonitorMaps) Close() error {
 //
 // It can be passed to loadL2MonitorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type l2MonitorVariables struct {
-	MonitorMost *ebpf.Variable `ebpf:"monitor_most"`
+	MonitorMost  *ebpf.Variable `ebpf:"monitor_most"`
+	MonitorNetns *ebpf.Variable `ebpf:"monitor_netns"`
+	WatchDrops   *ebpf.Variable `ebpf:"watch_drops"`
+	WatchPassed  *ebpf.Variable `ebpf:"watch_passed"`
 }
 
 // l2MonitorPrograms contains all programs after they have been loaded into the kernel.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -68,10 +69,13 @@ type monitorFrame struct {
 // Monitor watches what the programs drop, and what they let pass. Without one,
 // nothing has code for it.
 type Monitor struct {
-	events *ringbuf.Reader
-	links  []link.Link
-	pin    string
-	id     ebpf.ProgramID
+	// XDPUnseen is why what XDP drops is not told, nil if it is.
+	XDPUnseen error
+
+	events  *ringbuf.Reader
+	links   []link.Link
+	dir     string
+	watched map[string]ebpf.ProgramID // the programs there were, by their pins
 }
 
 // MonitorOptions say what is watched.
@@ -85,30 +89,65 @@ type MonitorOptions struct {
 	Filter MonitorFilter
 }
 
-// Monitor begins to watch.
-func (d *Dataplane) Monitor(o MonitorOptions) (_ *Monitor, err error) {
-	spec, err := loadL2Monitor()
-	if err != nil {
-		return nil, err
-	}
-	const windows = 10 // a second: MONITOR_WINDOW
-	if err := spec.Variables["monitor_most"].Set(max(1, o.PerSecond/windows)); err != nil {
-		return nil, err
-	}
+// errTracing: fentry and fexit.
+var errTracing = errors.New("this kernel forbids programs that trace others (fentry)")
+
+// Monitor begins to watch the network namespace that it is called in. It is an error if what passes cannot be watched; what XDP drops
+// may not be told then: see [Monitor.XDPUnseen].
+func (d *Dataplane) Monitor(o MonitorOptions) (*Monitor, error) {
 	running, _, _, err := d.snapshot()
 	if err != nil {
 		return nil, err
 	}
 	defer closeMaps(running)
 	d.mu.RLock()
-	dir := filepath.Join(d.cfg.PinPath, dirPrograms)
+	m := &Monitor{dir: filepath.Join(d.cfg.PinPath, dirPrograms)}
 	d.mu.RUnlock()
-	m := &Monitor{pin: filepath.Join(dir, hookIngress.program)}
-	if m.id, err = m.running(); err != nil {
+	if m.watched, err = m.running(); err != nil {
 		return nil, err
 	}
-	watched, err := attachTo(spec, dir, o)
-	defer closePrograms(watched)
+	coll, err := m.load(o, running, true)
+	if errors.Is(err, errTracing) && !o.Passed {
+		m.XDPUnseen = err
+		coll, err = m.load(o, running, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer coll.Close()
+	if err := begin(coll.Maps["monitor_cpus"], running[statsMap]); err != nil {
+		return nil, err
+	}
+	if m.events, err = ringbuf.NewReader(coll.Maps["monitor_events"]); err != nil {
+		return nil, err
+	}
+	if err := m.attach(coll.Programs); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// load loads the programs that watch those that run, which have the maps. Without
+// tracing it is only what TC drops.
+func (m *Monitor) load(o MonitorOptions, running map[string]*ebpf.Map, tracing bool) (*ebpf.Collection, error) {
+	spec, err := loadL2Monitor()
+	if err != nil {
+		return nil, err
+	}
+	if err := o.set(spec); err != nil {
+		return nil, err
+	}
+	for name, p := range spec.Programs {
+		switch {
+		case p.Type == ebpf.RawTracepoint && o.Drops,
+			p.AttachTo == hookXDP.program && tracing && m.watched[hookXDP.program] != 0,
+			p.AttachTo != hookXDP.program && o.Passed && p.Type == ebpf.Tracing:
+		default:
+			delete(spec.Programs, name)
+		}
+	}
+	closeTargets, err := m.target(spec)
+	defer closeTargets()
 	if err != nil {
 		return nil, err
 	}
@@ -128,68 +167,71 @@ func (d *Dataplane) Monitor(o MonitorOptions) (_ *Monitor, err error) {
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
 		MapReplacements: shared, Cache: kernelTypes, Programs: ebpf.ProgramOptions{KernelTypes: kernel},
 	})
-	if errors.Is(err, unix.EPERM) && o.Passed {
-		return nil, fmt.Errorf("this kernel forbids programs that trace others (fentry), which see what passes: %w", err)
+	if errors.Is(err, unix.EPERM) && tracing {
+		return nil, fmt.Errorf("%w: %w", errTracing, err)
 	}
 	if err != nil {
 		return nil, describeLoadError(err)
 	}
-	defer coll.Close()
-	if err := begin(coll.Maps["monitor_cpus"], running[statsMap]); err != nil {
-		return nil, err
+	return coll, nil
+}
+
+// set writes the options into a specification.
+func (o *MonitorOptions) set(spec *ebpf.CollectionSpec) error {
+	const windows = 10 // a second: MONITOR_WINDOW
+	yes := map[bool]uint32{true: 1}
+	var netns unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &netns); err != nil {
+		return fmt.Errorf("network namespace: %w", err)
 	}
-	if m.events, err = ringbuf.NewReader(coll.Maps["monitor_events"]); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, m.Close())
+	for name, value := range map[string]uint32{
+		"monitor_most": max(1, o.PerSecond/windows), "watch_drops": yes[o.Drops], "watch_passed": yes[o.Passed],
+		"monitor_netns": uint32(netns.Ino),
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return err
 		}
-	}()
-	for name, p := range coll.Programs {
+	}
+	return nil
+}
+
+// target names the programs that those of a specification are attached to. The caller
+// closes them when these are loaded.
+func (m *Monitor) target(spec *ebpf.CollectionSpec) (closeAll func(), err error) {
+	targets := map[string]*ebpf.Program{}
+	closeAll = func() { closePrograms(targets) }
+	for _, p := range spec.Programs {
+		if p.Type != ebpf.Tracing {
+			continue
+		}
+		if targets[p.AttachTo] == nil {
+			target, err := ebpf.LoadPinnedProgram(filepath.Join(m.dir, p.AttachTo), nil)
+			if err != nil {
+				return closeAll, fmt.Errorf("program %s: %w", p.AttachTo, err)
+			}
+			targets[p.AttachTo] = target
+		}
+		p.AttachTarget = targets[p.AttachTo]
+	}
+	return closeAll, nil
+}
+
+// attach has the programs see packets.
+func (m *Monitor) attach(programs map[string]*ebpf.Program) error {
+	for name, p := range programs {
 		var l link.Link
+		var err error
 		if p.Type() == ebpf.RawTracepoint {
 			l, err = link.AttachRawTracepoint(link.RawTracepointOptions{Name: "kfree_skb", Program: p})
 		} else {
 			l, err = link.AttachTracing(link.TracingOptions{Program: p})
 		}
 		if err != nil {
-			return nil, fmt.Errorf("watch packets: %s: %w", name, err)
+			return fmt.Errorf("watch packets: %s: %w", name, err)
 		}
 		m.links = append(m.links, l)
 	}
-	return m, nil
-}
-
-// attachTo leaves those programs in a specification that are asked for, and names
-// the programs that they are attached to, which the caller closes.
-func attachTo(spec *ebpf.CollectionSpec, dir string, o MonitorOptions) (watched map[string]*ebpf.Program, err error) {
-	watched = map[string]*ebpf.Program{}
-	for name, p := range spec.Programs {
-		if p.Type == ebpf.RawTracepoint {
-			if !o.Drops {
-				delete(spec.Programs, name)
-			}
-			continue
-		}
-		if !o.Passed {
-			delete(spec.Programs, name)
-			continue
-		}
-		target := watched[p.AttachTo]
-		if target == nil {
-			if target, err = ebpf.LoadPinnedProgram(filepath.Join(dir, p.AttachTo), nil); errors.Is(err, fs.ErrNotExist) {
-				delete(spec.Programs, name) // no interface has XDP
-				continue
-			}
-			if err != nil {
-				return watched, fmt.Errorf("program %s: %w", p.AttachTo, err)
-			}
-			watched[p.AttachTo] = target
-		}
-		p.AttachTarget = target
-	}
-	return watched, nil
+	return nil
 }
 
 // begin tells each CPU what its statistics are before the first packet.
@@ -210,14 +252,24 @@ func begin(cpus, stats *ebpf.Map) error {
 	return cpus.Put(uint32(0), all)
 }
 
-// running identifies the program that runs.
-func (m *Monitor) running() (ebpf.ProgramID, error) {
-	p, err := ebpf.LoadPinnedProgram(m.pin, nil)
-	if err != nil {
-		return 0, fmt.Errorf("program %s: %w", m.pin, err)
+// running identifies the programs that run.
+func (m *Monitor) running() (map[string]ebpf.ProgramID, error) {
+	ids := map[string]ebpf.ProgramID{}
+	for _, h := range []hook{hookIngress, hookEgress, hookXDP} {
+		p, err := ebpf.LoadPinnedProgram(filepath.Join(m.dir, h.program), nil)
+		if errors.Is(err, fs.ErrNotExist) && h.program == hookXDP.program {
+			continue // no interface has XDP
+		}
+		if err != nil {
+			return nil, fmt.Errorf("program %s: %w", h.program, err)
+		}
+		ids[h.program], err = programID(p)
+		p.Close()
+		if err != nil {
+			return nil, err
+		}
 	}
-	defer p.Close()
-	return programID(p)
+	return ids, nil
 }
 
 func programID(p *ebpf.Program) (ebpf.ProgramID, error) {
@@ -229,16 +281,16 @@ func programID(p *ebpf.Program) (ebpf.ProgramID, error) {
 	return id, nil
 }
 
-// Current tells whether the programs are still those whose memory it reads.
+// Current tells whether the programs are still those that are watched.
 func (m *Monitor) Current() bool {
-	id, err := m.running()
-	return err == nil && id == m.id
+	ids, err := m.running()
+	return err == nil && maps.Equal(ids, m.watched)
 }
 
 // unsure are statistics of drops that also move without a packet that is freed behind
 // the programs: rejected ones become their answers, fragments end with time or for the
-// sake of others, XDP drops frames by itself.
-var unsure = []string{"drop_policy", "drop_fragment_timeout", "drop_fragment_limit", "drop_steer"}
+// sake of others, XDP drops frames by itself, and is not watched everywhere.
+var unsure = []string{"drop_policy", "drop_fragment_timeout", "drop_fragment_limit"}
 
 // Reason is why the packet was dropped; empty if it is one of several, and false if the
 // packet was not dropped by the programs: others have, or it is a fragment that is kept.

@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -332,6 +333,10 @@ func TestSteerParse(t *testing.T) {
 		{"ARP in the VLAN", tagged(append(make([]byte, 12), append([]byte{8, 6}, make([]byte, 46)...)...), 7), true},
 		{"IPv6", ip6(17, udp(7001)), true},
 		{"behind extension headers", ip6(0, append([]byte{60, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0}, udp(7001)...)), true},
+		{"behind as many extension headers as are walked", ip6(60, append(bytes.Repeat([]byte{60, 0, 1, 4, 0, 0, 0, 0}, 6), append([]byte{17, 0, 1, 4, 0, 0, 0, 0}, udp(7001)...)...)), true},
+		{"behind too many", ip6(60, append(bytes.Repeat([]byte{60, 0, 1, 4, 0, 0, 0, 0}, 7), append([]byte{17, 0, 1, 4, 0, 0, 0, 0}, udp(7001)...)...)), false},
+		{"an extension header beyond the packet", ip6(60, append([]byte{17, 9, 1, 4, 0, 0, 0, 0}, udp(7001)...)), false},
+		{"whole datagram in a fragment header", ip6(44, append([]byte{17, 0, 0, 0, 0, 0, 0, 9}, udp(7001)...)), true},
 		{"fragment of IPv6", ip6(44, append([]byte{17, 0, 0, 1, 0, 0, 0, 9}, udp(7001)...)), false},
 		{"ESP", ip6(50, udp(1)), true},
 		{"ESP of IPv4", ip4(50, "198.51.7.2", 0, 0, udp(1)), false},
@@ -340,6 +345,10 @@ func TestSteerParse(t *testing.T) {
 		const drop = 1
 		if got := run(c.frame) == drop; got != c.drop {
 			t.Errorf("%s: dropped: %v", c.what, got)
+		}
+		read := ntuple.ReadFrame(c.frame)
+		if got := ntuple.First(cfg.Interfaces[0].Rules, &read) != nil; got != c.drop {
+			t.Errorf("%s: read as %+v, a rule matches: %v", c.what, read, got)
 		}
 	}
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "looped.h"
 #include "parse.h"
 #include "policy.h"
 #include "scratch.h"
@@ -57,7 +58,7 @@ static __always_inline void frame_view(struct ctx_buff *ctx, struct pkt *p,
 	p->mark = ctx_mark(ctx);
 	p->ct_state = CT_STATE_INVALID;
 	p->pkt_type = ctx_pkt_type(ctx);
-	p->l3_off = iface->flags & IFACE_L3 ? 0 : ETH_HLEN;
+	p->l3_off = link_len(ctx, iface);
 	p->ll_len = p->l3_off;
 	p->protocol = ctx->protocol;
 	if (ctx_len(ctx) <= p->l3_off)
@@ -70,6 +71,7 @@ static __always_inline void frame_view(struct ctx_buff *ctx, struct pkt *p,
 	if (!in_bounds(n, 1, sizeof(p->nh)) ||
 	    ctx_load(ctx, L3_OFF(p), p->nh, n) < 0)
 		return;
+	looped_type(ctx, p);
 	if (p->protocol == bpf_htons(ETH_P_IP))
 		frame_ipv4(p, &l4);
 	else if (p->protocol == bpf_htons(ETH_P_IPV6))

@@ -59,6 +59,9 @@ struct monitor_cpu {
 /* Events in a window, of a CPU; set by the loader. */
 volatile const __u32 monitor_most = 100;
 
+/* The network namespace's inode number, likewise. */
+volatile const __u32 monitor_netns = 0;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -73,9 +76,22 @@ struct {
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), \
 			     apply_to = record)
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
 struct net_device {
 	unsigned short type;
 	int ifindex;
+	possible_net_t nd_net;
 };
 
 struct sk_buff {
@@ -113,6 +129,21 @@ struct frame {
 
 #define ARPHRD_ETHER 1
 #define ARPHRD_LOOPBACK 772
+
+/* Whether the device is in the network namespace of who watches: the kernel's
+ * tracepoints are of all.
+ */
+static __always_inline int is_ours(struct sk_buff *skb)
+{
+	struct net_device *dev = NULL;
+	struct net *net = NULL;
+	__u32 inum = 0;
+
+	read_member(dev, skb, dev);
+	read_member(net, dev, nd_net.net);
+	read_member(inum, net, ns.inum);
+	return inum == monitor_netns;
+}
 
 static __always_inline void frame_at(struct frame *f, struct net_device *dev)
 {

@@ -6,6 +6,7 @@
 #include "conntrack.h"
 #include "facts.h"
 #include "icmp_error.h"
+#include "looped.h"
 #include "mapping.h"
 #include "marks.h"
 #include "parse.h"
@@ -64,7 +65,7 @@ static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
 	p->priority = skb->priority;
 	p->ct_state = CT_STATE_INVALID; /* to the chains before conntrack */
 	p->pkt_type = ctx_pkt_type(skb);
-	p->l3_off = iface->flags & IFACE_L3 ? 0 : ETH_HLEN;
+	p->l3_off = link_len(skb, iface);
 	/* On the way out it is the header that the packet leaves with. */
 	p->ll_len = egress ? 0 : p->l3_off;
 	p->protocol = skb->protocol;
@@ -75,6 +76,7 @@ static __always_inline int begin(struct __sk_buff *skb, struct pkt *p,
 	ret = parse(skb, p, egress);
 	if (ret == PARSE_OK)
 		*w->key = p->tuple;
+	looped_type(skb, p);
 	return ret;
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gopacket/gopacket"
@@ -185,6 +186,8 @@ func decodeFrame(data []byte, ethernet bool) *watchedPacket {
 		p.sport, p.dport = uint16(l.SrcPort), uint16(l.DstPort)
 	case *layers.UDP:
 		p.sport, p.dport = uint16(l.SrcPort), uint16(l.DstPort)
+	case *layers.SCTP:
+		p.sport, p.dport = uint16(l.SrcPort), uint16(l.DstPort)
 	}
 	return p
 }
@@ -211,15 +214,39 @@ func (p *watchedPacket) text() string {
 		return out
 	case *layers.UDP:
 		return ends("udp")
+	case *layers.SCTP:
+		return ends("sctp")
 	}
-	protocol := "ip"
 	if l, ok := p.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4); ok {
 		return fmt.Sprintf("icmp %v > %v type %d code %d", p.src, p.dst, l.TypeCode.Type(), l.TypeCode.Code())
 	}
 	if l, ok := p.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6); ok {
 		return fmt.Sprintf("icmpv6 %v > %v type %d code %d", p.src, p.dst, l.TypeCode.Type(), l.TypeCode.Code())
 	}
-	return fmt.Sprintf("%s %v > %v", protocol, p.src, p.dst)
+	return fmt.Sprintf("%s %v > %v", p.protocol(), p.src, p.dst)
+}
+
+// protocol is the transport protocol's number, of IPv6 behind the extension headers that
+// are there.
+func (p *watchedPacket) protocol() string {
+	protocol := "ip"
+	for _, l := range p.Layers() {
+		switch l := l.(type) {
+		case *layers.IPv4:
+			protocol = strconv.Itoa(int(l.Protocol))
+		case *layers.IPv6:
+			protocol = strconv.Itoa(int(l.NextHeader))
+		case *layers.IPv6HopByHop:
+			protocol = strconv.Itoa(int(l.NextHeader))
+		case *layers.IPv6Routing:
+			protocol = strconv.Itoa(int(l.NextHeader))
+		case *layers.IPv6Destination:
+			protocol = strconv.Itoa(int(l.NextHeader))
+		case *layers.IPv6Fragment:
+			protocol = strconv.Itoa(int(l.NextHeader))
+		}
+	}
+	return protocol
 }
 
 const watchTime = "15:04:05.000000"
@@ -269,6 +296,9 @@ func becameOf(p *api.Packet) string {
 		if r.Line > 0 {
 			fmt.Fprintf(&b, " (line %d)", r.Line)
 		}
+	}
+	if p.NTuple != "" {
+		fmt.Fprintf(&b, ": ntuple: %s", p.NTuple)
 	}
 	return b.String()
 }

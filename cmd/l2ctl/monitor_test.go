@@ -38,6 +38,8 @@ func watchedPackets(t *testing.T) []api.Watched {
 			Fate: api.PacketForwarded, Out: "wan0", Interface: "lan0", Ethernet: true, Length: 42, Data: frame("udp 192.168.7.2:40000 > 1.1.1.1:53"),
 			Rewritten: nat, RewrittenLength: len(nat),
 		}),
+		packet(api.WatchDrops, api.Packet{Fate: api.PacketDropped, Reason: "drop_steer", NTuple: "sctp drop", Interface: "eth9", Ethernet: true, Length: 46, Data: frame("sctp 192.168.8.2:1 > 1.1.1.2:2")}),
+		packet(api.WatchDrops, api.Packet{Fate: api.PacketDropped, Reason: "drop_policy", Interface: "eth9", Ethernet: true, Length: 54, Data: frame("99 2001:db8::1 > 2001:db8::2")}),
 	}
 }
 
@@ -48,6 +50,8 @@ func TestMonitorText(t *testing.T) {
 		"dropped: drop_martian: iif wg0 udp [fd00::1]:5 > [2001:db8::1]:6",
 		"dropped: oif lan0 icmp 192.0.2.1 > 192.0.2.2 type 8 code 0",
 		"forwarded by wan0: iif lan0 udp 192.168.7.2:40000 > 1.1.1.1:53 becomes udp 198.51.7.1:40000 > 1.1.1.1:53",
+		"dropped: drop_steer: ntuple: sctp drop: iif eth9 sctp 192.168.8.2:1 > 1.1.1.2:2",
+		"dropped: drop_policy: iif eth9 99 2001:db8::1 > 2001:db8::2",
 	}
 	for i, w := range watchedPackets(t) {
 		text := watchedText(&w)
@@ -71,8 +75,8 @@ func TestMonitorFilter(t *testing.T) {
 		cmd  monitorCmd
 		want string
 	}{
-		{monitorCmd{}, "0123"},
-		{monitorCmd{Reason: "drop_policy"}, "0"},
+		{monitorCmd{}, "012345"},
+		{monitorCmd{Reason: "drop_policy"}, "05"},
 		{monitorCmd{Addr: "fd00::/8"}, "1"},
 		{monitorCmd{Addr: "1.1.1.1"}, "03"},
 		{monitorCmd{Port: 6}, "1"},
@@ -130,7 +134,9 @@ func TestMonitorCapture(t *testing.T) {
 		"wg0|1|1400|dropped: drop_martian||6|\n" +
 		"lan0|2|42|dropped|||192.0.2.2\n" +
 		"lan0|1|42|forwarded by wan0||53|1.1.1.1\n" +
-		"wan0|2|42|forwarded, as rewritten||53|1.1.1.1\n"
+		"wan0|2|42|forwarded, as rewritten||53|1.1.1.1\n" +
+		"eth9|1|46|dropped: drop_steer: ntuple: sctp drop|||1.1.1.2\n" +
+		"eth9|1|54|dropped: drop_policy|||\n"
 	if got := strings.ReplaceAll(string(out), "0x0000000", ""); got != want { // as some versions print it
 		t.Errorf("tshark reads\n%s\nwant\n%s", out, want)
 	}

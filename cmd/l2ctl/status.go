@@ -73,6 +73,13 @@ func printStatus(e *env, s api.Status) error {
 	if s.Sync != nil {
 		printSync(t, s.Sync)
 	}
+	for _, f := range s.Followed {
+		state := fmt.Sprintf("%d elements, follows %s", f.Elements, f.Interface)
+		if f.Error != "" {
+			state = "does not follow " + f.Interface + ": " + f.Error
+		}
+		t.row("set "+f.Set, state)
+	}
 	d := s.Dataplane
 	t.row("dataplane", fmt.Sprintf("%s at %s, since %s", d.Generation, d.PinPath, s.Applied.Format(time.DateTime)))
 	t.row("flows", fmt.Sprintf("%d of %d confirmed, %d of %d half open", d.Flows.Confirmed, d.Flows.MaxConfirmed, d.Flows.HalfOpen, d.Flows.MaxHalfOpen))

@@ -20,7 +20,7 @@ import (
 // at: an address that is taken away and given again within it ends no flow.
 const settleAddress = 20 * time.Millisecond
 
-// followAddresses ends masqueraded flows when the address that they have is gone,
+// followAddresses has sets follow the addresses of interfaces, and ends masqueraded flows when the address that they have is gone,
 // or the interface that they leave by is down, as nf_nat_masquerade does: their
 // next packets begin flows that have an address of then. It goes on until ctx
 // ends.
@@ -55,6 +55,7 @@ func (d *daemon) watchAddresses(ctx context.Context) error {
 	look := time.NewTimer(0)
 	defer look.Stop()
 	down := map[int]bool{} // since the last look
+	gone := true           // an address may be
 	for {
 		select {
 		case <-ctx.Done():
@@ -65,24 +66,35 @@ func (d *daemon) watchAddresses(ctx context.Context) error {
 			if !ok {
 				return errors.New("address changes: subscription ended")
 			}
-			if !u.NewAddr {
-				look.Reset(settleAddress)
-			}
+			gone = gone || !u.NewAddr
+			look.Reset(settleAddress)
 		case u, ok := <-links:
 			if !ok {
 				return errors.New("link changes: subscription ended")
 			}
 			if u.IfInfomsg.Flags&unix.IFF_UP == 0 || u.Header.Type == unix.RTM_DELLINK {
-				down[int(u.Index)] = true
-				look.Reset(settleAddress)
+				down[int(u.Index)], gone = true, true
 			}
+			look.Reset(settleAddress) // it may have the name that a set follows
 		case <-look.C:
+			d.readdressed(ctx)
+			if !gone {
+				continue
+			}
 			if err := d.endMasqueraded(down); err != nil {
 				return err
 			}
 			clear(down)
+			gone = false
 		}
 	}
+}
+
+// readdressed has sets follow what addresses are now.
+func (d *daemon) readdressed(ctx context.Context) {
+	d.change.Lock()
+	defer d.change.Unlock()
+	d.followInterfaces(ctx)
 }
 
 // endMasqueraded ends the masqueraded flows whose address no interface has, or

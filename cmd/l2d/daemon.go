@@ -51,6 +51,7 @@ type daemon struct {
 	applied   time.Time
 	reloadErr error
 	sync      api.Sync
+	followed  []api.FollowedSet
 	// stopEvents ends the reading of dp's log events.
 	stopEvents context.CancelFunc
 	// stopFlows ends that of its events of flows, which go to flows.
@@ -126,6 +127,7 @@ func (d *daemon) apply(ctx context.Context, p *enforce.Plan) error {
 	if p.Config.Dataplane.Mirror {
 		d.mirror(ctx)
 	}
+	d.followInterfaces(ctx)
 	return nil
 }
 
@@ -357,7 +359,7 @@ func (d *daemon) healthy() bool {
 // Status implements api.Service.
 func (d *daemon) Status(context.Context) (api.Status, error) {
 	d.mu.RLock()
-	plan, dp, applied, reloadErr, sync := d.plan, d.dp, d.applied, d.reloadErr, d.sync
+	plan, dp, applied, reloadErr, sync, followed := d.plan, d.dp, d.applied, d.reloadErr, d.sync, d.followed
 	d.mu.RUnlock()
 	s := api.Status{
 		Host:    d.host.status(),
@@ -378,6 +380,7 @@ func (d *daemon) Status(context.Context) (api.Status, error) {
 	if enforce.Follows(plan.Config) {
 		s.Sync = &sync
 	}
+	s.Followed = followed
 	var err error
 	s.Dataplane, err = dp.Status()
 	return s, err

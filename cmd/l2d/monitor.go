@@ -15,7 +15,9 @@ import (
 
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/nft"
+	"github.com/randomizedcoder/l2d/pkg/ntuple"
 )
 
 // maxMonitors is how many may watch at the same time: each is code that packets meet.
@@ -54,13 +56,16 @@ func (d *daemon) watchKinds(m *merger, o *api.WatchOptions) error {
 	if o.Has(api.WatchDrops) || o.Has(api.WatchPassed) || o.Has(api.WatchNAT) {
 		begun := make(chan error, 1)
 		m.run(func() error {
-			begin := func() { begun <- nil }
+			begin := func(mon *loader.Monitor) error {
+				begun <- nil
+				return m.unseen(o, mon)
+			}
 			for m.ctx.Err() == nil {
 				if err := d.watchPackets(m, o, begin); err != nil {
 					begun <- err
 					return err
 				}
-				begin = func() {}
+				begin = func(*loader.Monitor) error { return nil }
 			}
 			return nil
 		})
@@ -94,8 +99,17 @@ func (d *daemon) watchKinds(m *merger, o *api.WatchOptions) error {
 	return nil
 }
 
-// watchPackets watches one set of programs, until there are others.
-func (d *daemon) watchPackets(m *merger, o *api.WatchOptions, ready func()) (err error) {
+// unseen tells of drops that are not told.
+func (m *merger) unseen(o *api.WatchOptions, mon *loader.Monitor) error {
+	if mon.XDPUnseen == nil || !o.Has(api.WatchDrops) {
+		return nil
+	}
+	return m.put(api.Watched{Kind: api.WatchDrops, Time: time.Now(), Text: "what XDP drops is not shown: " + mon.XDPUnseen.Error()})
+}
+
+// watchPackets watches one set of programs, until there are others. It calls ready when
+// it does.
+func (d *daemon) watchPackets(m *merger, o *api.WatchOptions, ready func(*loader.Monitor) error) (err error) {
 	_, dp := d.state()
 	if dp == nil {
 		return errDetached
@@ -119,7 +133,9 @@ func (d *daemon) watchPackets(m *merger, o *api.WatchOptions, ready func()) (err
 		cancel()
 		err = errors.Join(err, <-closed)
 	}()
-	ready()
+	if err := ready(mon); err != nil {
+		return err
+	}
 	var lost lostCount
 	for {
 		e, err := mon.Read()
@@ -201,7 +217,10 @@ func (d *daemon) watched(e *loader.MonitorEvent) (w api.Watched, ok bool, err er
 		}
 		return w, true, nil
 	}
-	if p.Reason, ok = e.Reason(); p.Reason != "drop_policy" {
+	if p.Reason, ok = e.Reason(); p.Reason == "drop_steer" {
+		p.NTuple = steeredBy(plan, e)
+	}
+	if p.Reason != "drop_policy" {
 		return w, ok, nil
 	}
 	if e.Reject != 0 {
@@ -215,6 +234,20 @@ func (d *daemon) watched(e *loader.MonitorEvent) (w api.Watched, ok bool, err er
 		p.Rule = &r
 	}
 	return w, true, nil
+}
+
+// steeredBy is the rule of ntuple that has decided about a packet.
+func steeredBy(plan *enforce.Plan, e *loader.MonitorEvent) string {
+	for _, i := range plan.Loader.Interfaces {
+		if i.Index != int(e.Index) {
+			continue
+		}
+		p := ntuple.ReadFrame(e.Data[:e.DataLen])
+		if r := ntuple.First(i.Rules, &p); r != nil {
+			return r.String()
+		}
+	}
+	return ""
 }
 
 // hasEgress tells whether interfaces have chains for what leaves by them.

@@ -5,10 +5,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,10 +21,12 @@ import (
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/internal/servicetest"
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/explain"
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 // comeIn has packets come in by wan0, until ctx ends.
@@ -96,6 +102,12 @@ func watching(t *testing.T) (*host, func(what string, o api.WatchOptions, ready 
 		found := false
 		var last api.Watched
 		err := h.client().Watch(ctx, o, ready, func(w api.Watched) error {
+			if w.Kind == api.WatchDrops && w.Packet == nil {
+				if !strings.Contains(w.Text, "what XDP drops is not shown: this kernel forbids") {
+					t.Errorf("%s: %+v", what, w)
+				}
+				return nil
+			}
 			if w.Kind == api.WatchDrops && len(w.Packet.Data) > 38 && w.Packet.Data[14+9] == 6 {
 				t.Errorf("%s: told of a packet that is accepted: %+v", what, w)
 			}
@@ -207,4 +219,132 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}
+}
+
+// kindOf watches events of a kind, of which the daemon's host makes one every now and
+// then, until one is as it has to be.
+func (h *host) kindOf(t *testing.T, kind string, cause func(), is func(api.Watched) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	watched := make(chan struct{})
+	var causing sync.WaitGroup
+	causing.Go(func() {
+		select {
+		case <-watched:
+		case <-ctx.Done():
+		}
+		for ctx.Err() == nil {
+			cause()
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+	found := false
+	var last api.Watched
+	err := h.client().Watch(ctx, api.WatchOptions{Kinds: []string{kind}, Rate: 1000}, func() { close(watched) }, func(w api.Watched) error {
+		if w.Kind != kind {
+			t.Errorf("asked for %s, told of %+v", kind, w)
+		}
+		if last = w; !found && is(w) {
+			found = true
+			cancel()
+		}
+		return nil
+	})
+	cancel()
+	causing.Wait()
+	if !found {
+		t.Errorf("%s: none such; the last one: %+v, %v", kind, last, err)
+	}
+}
+
+// TestMonitorLog: what a rule logs is told as the daemon logs it, with the prefix.
+func TestMonitorLog(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	h.expect("READY=1")
+	h.kindOf(t, api.WatchLog, func() { h.sendTo(t, "9") }, func(w api.Watched) bool {
+		return w.Packet == nil && strings.HasPrefix(w.Text, "discarded: IN= OUT=wan0 SRC=192.0.2.1 DST=192.0.2.2 LEN=29 ") && strings.HasSuffix(w.Text, " DPT=9 LEN=9")
+	})
+}
+
+// TestMonitorNAT: flows that find no port are told with their packet, and those that find
+// no room for a mapping are counted.
+func TestMonitorNAT(t *testing.T) {
+	h := newHost(t)
+	h.write("firewall.nft", strings.Replace(natted, "7000-7099", "7000", 1)+ruleset)
+	h.start()
+	h.expect("READY=1")
+	h.kindOf(t, api.WatchNAT, func() { h.sendTo(t, "9") }, func(w api.Watched) bool {
+		p := w.Packet
+		return p != nil && p.Reason == "drop_nat_exhausted" && p.Fate == api.PacketDropped && p.Egress && p.Interface == "wan0" &&
+			len(p.Data) >= 42 && p.Data[14+9] == 17 && bytes.Equal(p.Data[14+16:14+20], []byte{192, 0, 2, 2}) && bytes.Equal(p.Data[36:38], []byte{0, 9})
+	})
+}
+
+// TestMonitorNTuple: what a rule of ntuple drops is told with the rule, or it is said that
+// it is not, where the kernel forbids it.
+func TestMonitorNTuple(t *testing.T) {
+	h := newHost(t)
+	const rules = "\n  ntuple: [{match: {proto: tcp, dport: 22}, action: drop, interfaces: [wan0]}]\ncontrol"
+	h.write("l2d.yaml", strings.Replace(h.config(), "\ncontrol", rules, 1))
+	h.start()
+	h.expect("READY=1")
+	h.kindOf(t, api.WatchDrops, func() { h.knock(1000, 1) }, func(w api.Watched) bool {
+		if p := w.Packet; p != nil {
+			return p.Reason == "drop_steer" && p.NTuple == "tcp4 dport 22 drop" && p.Interface == "wan0" && p.Rule == nil
+		}
+		return strings.HasPrefix(w.Text, "what XDP drops is not shown: this kernel forbids")
+	})
+}
+
+// TestMonitorServices: a service that ends and is started again is told of.
+func TestMonitorServices(t *testing.T) {
+	servicetest.Need(t, "radvd")
+	h := newHost(t)
+	h.dir = servicetest.Dir(t)
+	h.states = readStates(t, h.path("notify"))
+	h.write("firewall.nft", ruleset)
+	h.write("l2d.yaml", h.config()+fmt.Sprintf("network: {lan: {interface: wan0, addresses: [\"192.0.2.1/24\", \"fd07::1/64\"]}}\nservices: {radvd: {mode: child, binary: %q}}\n", servicetest.Program(t, "radvd")))
+	h.start()
+	h.expect("READY=1")
+	defer func() { // the daemon leaves services running; what is declared no more ends
+		h.write("l2d.yaml", h.config())
+		if _, err := h.client().HostApply(t.Context(), api.HostOptions{}); err != nil {
+			t.Error(err)
+		}
+	}()
+	statusOf := func() *service.Status {
+		list, err := h.client().Services(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		for i := range list {
+			if list[i].Name == "radvd" && list[i].Running && list[i].PID != 0 {
+				return &list[i]
+			}
+		}
+		return nil
+	}
+	servicetest.Eventually(t, func() error {
+		if statusOf() == nil {
+			return errors.New("radvd does not run")
+		}
+		return nil
+	})
+	first := statusOf()
+	killed := false
+	h.kindOf(t, api.WatchServices, func() {
+		time.Sleep(2 * watchInterval) // what it was has been looked at
+		if !killed {
+			killed = true
+			if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+		}
+	}, func(w api.Watched) bool {
+		pid, restarts := 0, uint64(0)
+		_, err := fmt.Sscanf(w.Text, "radvd: up, process %d, started again %d times", &pid, &restarts)
+		return err == nil && pid != first.PID && restarts > first.Restarts
+	})
 }

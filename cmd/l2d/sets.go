@@ -48,6 +48,15 @@ func (d *daemon) withSet(name api.SetName, do func(*policy.Set, policy.Maps) err
 	return dp.Maps(func(m map[string]*ebpf.Map) error { return do(set, m) })
 }
 
+// withOwnSet is withSet for who changes it.
+func (d *daemon) withOwnSet(name api.SetName, do func(*policy.Set, policy.Maps) error) error {
+	plan, _ := d.state()
+	if err := followsInterface(plan, name); err != nil {
+		return err
+	}
+	return d.withSet(name, do)
+}
+
 // SetList implements api.Service.
 func (d *daemon) SetList(_ context.Context, name api.SetName) ([]api.Element, error) {
 	var list []api.Element
@@ -67,7 +76,7 @@ func (d *daemon) SetList(_ context.Context, name api.SetName) ([]api.Element, er
 // SetAdd implements api.Service. What nftables has of the set gets the element
 // as well.
 func (d *daemon) SetAdd(ctx context.Context, name api.SetName, element string, timeout time.Duration) error {
-	err := d.withSet(name, func(s *policy.Set, m policy.Maps) error {
+	err := d.withOwnSet(name, func(s *policy.Set, m policy.Maps) error {
 		if err := s.Add(m, element, timeout); err != nil {
 			return api.BadInput(err)
 		}
@@ -96,7 +105,7 @@ func (d *daemon) tellSet(verb string, name api.SetName, element string) {
 
 // SetDelete implements api.Service.
 func (d *daemon) SetDelete(ctx context.Context, name api.SetName, element string) error {
-	err := d.withSet(name, func(s *policy.Set, m policy.Maps) error {
+	err := d.withOwnSet(name, func(s *policy.Set, m policy.Maps) error {
 		err := s.Delete(m, element)
 		switch {
 		case err != nil && !errors.Is(err, ebpf.ErrKeyNotExist):

@@ -156,6 +156,24 @@ func (h *Host) Apply(text string) error {
 	return err
 }
 
+// Drift is what is not as the rest of a configuration declares, but for what corrects itself.
+func (h *Host) Drift(text string) []reconcile.Change {
+	h.t.Helper()
+	c, err := config.Parse("l2d.yaml", []byte(base+text))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	list, err := h.Manager.Declare(c)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	left, err := h.engine.Drift(h.t.Context(), list)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return left
+}
+
 // Must is Apply that must not fail.
 func (h *Host) Must(text string) {
 	h.t.Helper()

@@ -54,7 +54,7 @@ type Watched struct {
 	Time   time.Time   `json:"time"`
 	Packet *Packet     `json:"packet,omitempty"` // of drops, passed and nat
 	Flow   *flow.Event `json:"flow,omitempty"`   // of flows
-	Text   string      `json:"text,omitempty"`   // of the others
+	Text   string      `json:"text,omitempty"`   // of the others, and of what is not told of drops
 	// Lost is how many of the kind at least were not told since the one before.
 	Lost uint64 `json:"lost,omitempty"`
 }
@@ -75,7 +75,9 @@ type Packet struct {
 	// of several.
 	Reason string `json:"reason,omitempty"`
 	// Rule that has decided a drop; nil if none has.
-	Rule      *Rule  `json:"rule,omitempty"`
+	Rule *Rule `json:"rule,omitempty"`
+	// NTuple is the rule of ntuple that has, as the configuration has it.
+	NTuple    string `json:"ntuple,omitempty"`
 	Interface string `json:"interface"`
 	// Egress: it is on its way out by the interface; else in.
 	Egress bool `json:"egress,omitempty"`

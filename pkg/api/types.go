@@ -36,10 +36,23 @@ type Status struct {
 	// Sync is how a ruleset that changes in the kernel's nftables is followed;
 	// nil if none is.
 	Sync *Sync `json:"sync,omitempty"`
+	// Followed are the sets that follow interfaces.
+	Followed []FollowedSet `json:"followed,omitempty"`
 	// Host is the state of the host, and which of its configurations is in force.
 	Host *Host `json:"host,omitempty"`
 	// BBR3 is the congestion control that l2d has registered; nil if it has none.
 	BBR3 *bbr3.Status `json:"bbr3,omitempty"`
+}
+
+// FollowedSet is a set that has the networks, or the addresses, of an interface.
+type FollowedSet struct {
+	// Set is its name as nft says it, such as "inet filter lan6".
+	Set       string `json:"set"`
+	Interface string `json:"interface"`
+	// Elements are how many it has, those of the ruleset included.
+	Elements int `json:"elements"`
+	// Error is why it may not have what the interface has; empty when it has.
+	Error string `json:"error,omitempty"`
 }
 
 // Elsewhere counts the packets that came in on other CPUs than those that are to handle

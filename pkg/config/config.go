@@ -83,6 +83,8 @@ type Dataplane struct {
 	// NTuple are rules for packets that come in, in their order; nil leaves what
 	// NICs have of them alone.
 	NTuple []NTuple `json:"ntuple,omitempty"`
+	// Sets are those of the ruleset that follow interfaces.
+	Sets []FollowedSet `json:"sets,omitempty"`
 	// CPUs are those that handle packets, in the order in which queues get them; without any
 	// it is not said.
 	CPUs []int `json:"cpus,omitempty"`

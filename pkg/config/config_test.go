@@ -175,7 +175,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown key at the top", least + "conntrak: {}\n",
 			[]problem{{6, 1, "conntrak", "unknown key: want one of conntrack, control, dataplane, host, log, metrics"}}},
 		{"unknown key in a section", "dataplane:\n  rulset: x\n",
-			[]problem{{2, 3, "dataplane.rulset", "want one of cpus, interfaces, mark_ect1, mirror, ntuple, pin_path, reevaluate, ruleset"}}},
+			[]problem{{2, 3, "dataplane.rulset", "want one of cpus, interfaces, mark_ect1, mirror, ntuple, pin_path, reevaluate, ruleset, sets"}}},
 		{"unknown key of an interface", "dataplane:\n  ruleset: x\n  interfaces:\n    - name: a\n      speed: 10\n",
 			[]problem{{5, 7, "dataplane.interfaces[0].speed", "want one of aqm, name, optional, xdp"}}},
 		{"filtering wider than mapping", least + "nat:\n  mapping: address-dependent\n  filtering: endpoint-independent\n",

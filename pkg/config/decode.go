@@ -145,7 +145,7 @@ func (d *decoder) required(c *Config, at position) {
 }
 
 func (d *decoder) dataplane(v node, c *Dataplane) {
-	var mirror node
+	var mirror, sets node
 	v.mapping(map[string]field{
 		"ruleset": func(v node) {
 			c.rulesetAt = positionOf(v.n)
@@ -157,8 +157,12 @@ func (d *decoder) dataplane(v node, c *Dataplane) {
 		"pin_path":   func(v node) { v.str(&c.PinPath, "an absolute path on a bpffs, such as "+DefaultPinPath, isCleanAbs) },
 		"interfaces": func(v node) { d.interfaces(v, c) },
 		"ntuple":     func(v node) { d.ntuples(v, c) },
+		"sets":       func(v node) { d.followedSets(v, c); sets = v },
 		"cpus":       func(v node) { v.cpuList(&c.CPUs); c.cpusAt = positionOf(v.n) },
 	})
+	if c.Sets != nil && c.Kernel() {
+		sets.failf("sets of the kernel's ruleset are those who write it", "a ruleset file")
+	}
 	if c.Mirror && c.Kernel() {
 		mirror.failf("the kernel's ruleset needs no mirror", "false, or the path of a file as the ruleset")
 	}

@@ -40,6 +40,16 @@ type Kea struct {
 	Preferred time.Duration `json:"preferred,omitempty"`
 	// Delegate is what DHCPv6's clients get for networks of their own.
 	Delegate []Delegation `json:"delegate,omitempty"`
+	// Delegated has DHCPv6 serve what the provider delegates, as it comes and goes; nil: it does not.
+	Delegated *Delegated `json:"delegated,omitempty"`
+}
+
+// Delegated is what clients get of what the provider has delegated.
+type Delegated struct {
+	// Pool has the last 64 bits of the addresses that clients get in each of the LAN's delegated networks; nil: none.
+	Pool *Range `json:"pool,omitempty"`
+	// Length is that of the prefixes, in bits, that clients get of what the router does not use itself; 0: none.
+	Length int `json:"length,omitempty"`
 }
 
 // Range is a range of addresses, both ends included.
@@ -107,6 +117,7 @@ func (d *decoder) kea(v node, family int, dst **Kea) {
 	} else {
 		own["preferred"] = func(v node) { v.within(&k.Preferred, time.Second, maxLease) }
 		own["delegate"] = func(v node) { v.delegations(&k.Delegate) }
+		own["delegated"] = func(v node) { v.delegated(&k.Delegated) }
 	}
 	if !d.service(v, &k.Service, own) {
 		return
@@ -233,6 +244,37 @@ func (v node) delegations(dst *[]Delegation) {
 	})
 }
 
+// interfaceIDs are the last halves of addresses.
+var interfaceIDs = netip.PrefixFrom(netip.IPv6Unspecified(), 64)
+
+func (v node) delegated(dst **Delegated) {
+	const wantPool = "the last halves of the first and the last address, such as ::1000-::1fff"
+	var pool string
+	var length uint32
+	before := len(v.d.errs)
+	ok := v.mapping(map[string]field{
+		"pool": func(v node) {
+			v.str(&pool, wantPool, func(s string) bool {
+				r, ok := parseRange(s)
+				return ok && interfaceIDs.Contains(r.First) && interfaceIDs.Contains(r.Last)
+			})
+		},
+		"length": func(v node) { v.number(&length, 1, 64) },
+	})
+	if !ok || len(v.d.errs) > before {
+		return
+	}
+	d := &Delegated{Length: int(length)}
+	if r, ok := parseRange(pool); ok {
+		d.Pool = &r
+	}
+	if *d == (Delegated{}) {
+		v.failf("gives clients nothing", "{pool: '::1000-::1fff', length: 60}, or one of both")
+		return
+	}
+	*dst = d
+}
+
 func isNetwork6(s string) bool {
 	p, err := netip.ParsePrefix(s)
 	return err == nil && p.Addr().Is6() && p == p.Masked() && isHostPrefix(s)
@@ -262,11 +304,15 @@ func (d *decoder) checkPools(lan *LAN, k *Kea) {
 	inside := func(a netip.Addr) bool {
 		return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
-	if len(networks) == 0 {
+	if len(networks) == 0 && k.Delegated == nil {
 		wrong("", "", "the LAN has no address of the family", "one in network.lan.addresses, or in host.links")
 		return
 	}
-	if len(k.Pools) == 0 && len(k.Reservations) == 0 && len(k.Delegate) == 0 {
+	if len(networks) == 0 && len(k.Delegate) > 0 {
+		wrong(".delegate", "", "needs a network of the LAN that stays", "an IPv6 address in network.lan.addresses, or in host.links")
+		return
+	}
+	if len(k.Pools) == 0 && len(k.Reservations) == 0 && len(k.Delegate) == 0 && k.Delegated == nil {
 		wrong(".pools", "", "is missing", "the addresses that clients get, such as [192.168.1.100-192.168.1.200]")
 	}
 	for i, r := range k.Pools {

@@ -20,6 +20,8 @@ type Recursor struct {
 	Listen []netip.Addr `json:"listen"`
 	// Allow are the networks that it answers: loopback and the LAN unless the file gives others.
 	Allow []netip.Prefix `json:"allow"`
+	// AllowDelegated has it answer the networks, too, that the LAN has of what the provider delegates.
+	AllowDelegated bool `json:"allow_delegated,omitempty"`
 	// DNSSEC is one of the DNSSEC constants.
 	DNSSEC string `json:"dnssec"`
 	// ServeRFC1918 has it answer for the reverse zones of private addresses itself: with nothing.
@@ -244,6 +246,12 @@ func (c *Config) fillRecursor() {
 		r.Allow = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8), netip.PrefixFrom(loopback[1], 128)}
 		if lan != nil {
 			r.Allow = append(append(r.Allow, lan.Prefixes(4)...), lan.Prefixes(6)...)
+			r.AllowDelegated = c.Services.delegates()
 		}
 	}
+}
+
+// delegates tells whether clients of the LAN have addresses of what the provider delegates.
+func (s *Services) delegates() bool {
+	return s.Radvd != nil && s.Radvd.Delegated || s.KeaDHCP6 != nil && s.KeaDHCP6.Delegated != nil
 }

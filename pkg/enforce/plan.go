@@ -188,6 +188,9 @@ func (p *Plan) compile() error {
 	if p.Program, err = policy.Compile(p.Ruleset, options); err != nil {
 		return locate(p.source(), err)
 	}
+	if _, err := p.Followed(); err != nil {
+		return err
+	}
 	p.Loader = loader.Config{
 		PinPath:           cfg.Dataplane.PinPath,
 		MaxFlows:          cfg.Conntrack.MaxFlows,

@@ -16,6 +16,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/ntuple"
 	"github.com/randomizedcoder/l2d/pkg/policy"
 )
 
@@ -84,6 +85,8 @@ type Explanation struct {
 	Reason string `json:"reason,omitempty"`
 	// Decided is the rule that a drop comes from; nil if none does.
 	Decided *Rule `json:"decided,omitempty"`
+	// NTuple is the rule of ntuple that it comes from.
+	NTuple string `json:"ntuple,omitempty"`
 	// States of conntrack that rules see at last.
 	States []string `json:"ct_state,omitempty"`
 	// Flow that the packet belongs to; Begun if it begins it.
@@ -146,6 +149,9 @@ func Run(t Target, r Request) (*Explanation, error) {
 		e.Path = "xdp"
 	}
 	e.decide(&res)
+	if e.Reason == "drop_steer" {
+		e.NTuple = t.steeredBy(&packet)
+	}
 	t.route(e, &res)
 	e.findFlow(&res, before, after)
 	return e, nil
@@ -205,6 +211,20 @@ func (t *Target) packet(r Request) (p loader.TrialPacket, err error) {
 		return p, fmt.Errorf("a frame of %d bytes: want %d to %d", len(p.Frame), etherLen+1, etherLen+1500)
 	}
 	return p, nil
+}
+
+// steeredBy is the rule of ntuple that decides about a frame.
+func (t *Target) steeredBy(p *loader.TrialPacket) string {
+	for _, i := range t.Config.Interfaces {
+		if i.Index != p.In {
+			continue
+		}
+		fields := ntuple.ReadFrame(p.Frame)
+		if r := ntuple.First(i.Rules, &fields); r != nil {
+			return r.String()
+		}
+	}
+	return ""
 }
 
 // ownWay is the interface that the router sends its own packet by.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"os"
 	"os/exec"
@@ -148,6 +149,44 @@ func TestReasons(t *testing.T) {
 			}
 			golden(t, goldenName(c.reason, c.packet), b.Bytes())
 		})
+	}
+}
+
+// TestEarlyDrop: of what a chain drops that XDP runs before all else, the rule is told.
+func TestEarlyDrop(t *testing.T) {
+	r := newRouter(t)
+	for _, base := range []string{`table inet t { chain c { type filter hook prerouting priority raw; policy accept; `, `table netdev t { chain c { type filter hook ingress device "lan0" priority 0; policy accept; `} {
+		target := r.target(base + "udp dport { 40, 67 } drop\nudp dport 41 counter accept; }; }\n")
+		r.in("", func() (err error) {
+			target.Running, err = loader.Apply(target.Config)
+			return err
+		})
+		for _, c := range []struct {
+			dport, path string
+			verdict     Verdict
+			decided     string
+		}{
+			{"40", "xdp", Dropped, "udp dport { 40, 67 } drop"},
+			{"41", "tc", Forwarded, ""},
+			{"67", "tc", Dropped, "udp dport { 40, 67 } drop"}, // who waits for DHCP has seen it
+		} {
+			var e *Explanation
+			r.in("", func() (err error) {
+				e, err = Run(target, Request{Packet: "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:" + c.dport})
+				return err
+			})
+			decided := ""
+			if e.Decided != nil {
+				decided = e.Decided.Text
+			}
+			if e.Verdict != c.verdict || e.Path != c.path || decided != c.decided || (e.Verdict == Dropped) != (e.Reason == "drop_policy") {
+				t.Errorf("%s port %s: %+v, decided by %q", base, c.dport, e, decided)
+			}
+			if met := len(e.Rules); c.path == "xdp" && met != 1 {
+				t.Errorf("%s: met %+v", base, e.Rules)
+			}
+		}
+		r.in("", func() error { return errors.Join(target.Running.Close(), loader.Detach(target.Config.PinPath)) })
 	}
 }
 

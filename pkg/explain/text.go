@@ -120,6 +120,10 @@ func (e *Explanation) writeWhy(b *strings.Builder, file string) {
 		fmt.Fprintf(b, "%-8s chain %s, rule %d%s: %s: change it, or accept the packet in a rule before it\n", "why", chain, d.Handle, at, d.Text)
 		return
 	}
+	if e.NTuple != "" {
+		fmt.Fprintf(b, "%-8s the rule %q of ntuple of the interface drops it: change it, or put one before it\n", "why", e.NTuple)
+		return
+	}
 	if a := advice[e.Reason]; a != "" {
 		fmt.Fprintf(b, "%-8s %s\n", "why", a)
 	}

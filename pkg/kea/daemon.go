@@ -72,7 +72,15 @@ func (d *Daemon) Units(c *config.Config, dirs service.Dirs) ([]*service.Unit, er
 	file := filepath.Join(dir, d.Name()+".conf")
 	data := filepath.Dir(k.LeaseFile)
 	u.Params[linkParam] = c.Network.LAN.Interface
-	u.Files = []service.File{{Path: file, Content: render(k, c.Network.LAN, u.Params[socketParam]), Mode: 0o644}}
+	list, err := delegations(k, c.Network.LAN)
+	if err != nil {
+		e := k.At(c.Path)
+		e.Problem = err.Error()
+		return nil, e
+	}
+	u.Files = []service.File{{Path: file, Content: render(k, c.Network.LAN, list, u.Params[socketParam]), Mode: 0o644}}
+	// What follows from somebody else's change needs nobody to apply it.
+	u.Enforce = k.Delegated != nil
 	u.Argv = []string{service.Program(&k.Service, d.Name()), "-c", file}
 	u.Env = environment(k, run)
 	u.User = k.User
@@ -171,7 +179,7 @@ func (*Daemon) Reload(ctx context.Context, u *service.Unit, _ func(string) error
 const leastSpace = 64 << 10
 
 // Health implements [service.Daemon].
-func (d *Daemon) Health(ctx context.Context, u *service.Unit) (service.Health, error) {
+func (d *Daemon) Health(ctx context.Context, u *service.Unit, _ service.Process) (service.Health, error) {
 	c := &Control{Path: u.Params[socketParam]}
 	if c.Path == "" {
 		return service.Health{Detail: "watched without a control socket"}, nil

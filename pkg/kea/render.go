@@ -28,7 +28,7 @@ const dataKey = "data-directory"
 
 // render is the configuration of a server, as all versions from 2.2 on take it: later ones know
 // control-socket and leases of memfile by the same names.
-func render(k *config.Kea, lan *config.LAN, socket string) []byte {
+func render(k *config.Kea, lan *config.LAN, list []delegated, socket string) []byte {
 	lease := object{"type": "memfile", "persist": true, "name": k.LeaseFile}
 	server := object{
 		"interfaces-config": object{
@@ -60,9 +60,11 @@ func render(k *config.Kea, lan *config.LAN, socket string) []byte {
 		server[dataKey] = filepath.Dir(k.LeaseFile)
 	}
 	family := fmt.Sprint(k.Family)
-	if list := subnets(k, lan); len(list) == 1 {
+	switch list := append(subnets(k, lan), delegatedSubnets(k, lan, list)...); len(list) {
+	case 0: // nothing is delegated yet
+	case 1:
 		server["subnet"+family] = list
-	} else {
+	default:
 		// One link has all of them.
 		server["shared-networks"] = []object{{"name": lan.Interface, "interface": lan.Interface, "subnet" + family: list}}
 	}
@@ -133,7 +135,7 @@ func subnets(k *config.Kea, lan *config.LAN) (out []object) {
 		if k.Family == 4 {
 			s["option-data"] = []object{{"name": "routers", "data": router(lan, network).String()}}
 		} else if i == 0 && len(k.Delegate) > 0 {
-			s["pd-pools"] = delegations(k)
+			s["pd-pools"] = staticPools(k)
 		}
 		out = append(out, s)
 	}
@@ -167,9 +169,15 @@ func reservations(k *config.Kea, network netip.Prefix) (out []object) {
 	return out
 }
 
-func delegations(k *config.Kea) (out []object) {
+// staticPools are the prefixes that the configuration says.
+func staticPools(k *config.Kea) (out []object) {
 	for _, d := range k.Delegate {
-		out = append(out, object{"prefix": d.Prefix.Addr().String(), "prefix-len": d.Prefix.Bits(), "delegated-len": d.Length})
+		out = append(out, prefixPool(d.Prefix, d.Length))
 	}
 	return out
+}
+
+// prefixPool is a prefix of which clients get parts of a length.
+func prefixPool(p netip.Prefix, length int) object {
+	return object{"prefix": p.Addr().String(), "prefix-len": p.Bits(), "delegated-len": length}
 }

@@ -31,11 +31,16 @@ type Result struct {
 	// Rules that decided, as "chain: rule (+packets)".
 	Rules []string `json:"rules"`
 	// Notes are figures that did not decide.
-	Notes    []string      `json:"notes,omitempty"`
-	Pass     bool          `json:"pass"`
+	Notes []string `json:"notes,omitempty"`
+	Pass  bool     `json:"pass"`
+	// Skipped is why it could not be run here; it has not failed then, nor passed.
+	Skipped  string        `json:"skipped,omitempty"`
 	Error    string        `json:"error,omitempty"`
 	Duration time.Duration `json:"duration_ns"`
 }
+
+// errSkipped says that a check needs what is not here.
+var errSkipped = errors.New("not run here")
 
 // trial is one run of a check.
 type trial struct {
@@ -58,8 +63,12 @@ func Run(ctx context.Context, l *Lab, dp Dataplane, checks []Check, report func(
 		err := c.run(limited, &trial{Lab: l, dp: dp, result: &r})
 		cancel()
 		r.Duration = time.Since(begin)
-		r.Pass = err == nil
-		if err != nil {
+		switch {
+		case err == nil:
+			r.Pass = true
+		case errors.Is(err, errSkipped):
+			r.Skipped = err.Error()
+		default:
 			r.Error = err.Error()
 		}
 		if report != nil {

@@ -51,7 +51,7 @@ func L2DChecks() []Check {
 	return slices.Concat(
 		[]Check{{group, "alone", "the kernel's nftables has no rule and tracks no connection", checkAlone}},
 		both(group, "XDP", "one high-speed link to the other without the network stack", checkXDP),
-		[]Check{{group, "services", "its DHCP server gives an address, and its resolver finds a name", checkServices}},
+		serviceChecks(),
 		[]Check{{group, "detach", "nftables takes over at once, and gives back", checkDetach}},
 	)
 }

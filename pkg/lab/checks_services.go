@@ -10,23 +10,39 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/randomizedcoder/l2d/internal/tinyllama"
 )
 
-// servicesConfig declares the services. Those of the lab's Internet sign nothing.
-const servicesConfig = `
+// serviceChecks have l2d run daemons for clients of the LAN, and end them.
+func serviceChecks() []Check {
+	const group = "l2d's services"
+	return []Check{
+		{group, "lease and name", "its DHCP server gives an address, and its resolver finds a name", checkServices},
+		{group, "SLAAC", "a host gets address, route and resolver by its advertisements, finds a name, and downloads", checkSLAAC},
+		{group, "LLM", "llama-server answers a question with a tiny model of random weights", checkLLM},
+	}
+}
+
+// lanConfig is the LAN as services want it.
+const lanConfig = `
 network: { lan: { interface: br0, addresses: ["%s/24", "%s/64"] } }
 services:
-  kea_dhcp4: { mode: child, binary: %q, lease_file: %q, pools: [%s-%s] }
-  recursor: { mode: child, dnssec: process, forward_recursive: { .: [%s] } }
 `
 
-// checkServices has l2d run Kea and the recursor for a client of the LAN, and end them.
-func checkServices(ctx context.Context, t *trial) (err error) {
+// Services of the lab. Those of its Internet sign nothing.
+const (
+	keaConfig      = "  kea_dhcp4: { mode: child, binary: %q, lease_file: %q, pools: [%s-%s] }\n"
+	recursorConfig = "  recursor: { mode: child, dnssec: process, forward_recursive: { .: [%s] } }\n"
+	llamaConfig    = "  llama: [{ name: tiny, mode: child, user: root, binary: %q, model: %q, listen: '127.0.0.1:8090', context: 128, parallel: 1, threads: 1 }]\n"
+	radvdConfig    = "  radvd: { mode: child, user: nobody }\n"
+)
+
+// withServices has services run as long as fn does.
+func (t *trial) withServices(ctx context.Context, config string, fn func(d *L2D) error) (err error) {
 	d, err := l2dOf(t)
-	if err != nil {
-		return err
-	}
-	kea, err := t.tool("kea-dhcp4")
 	if err != nil {
 		return err
 	}
@@ -34,24 +50,97 @@ func checkServices(ctx context.Context, t *trial) (err error) {
 	if err != nil {
 		return err
 	}
-	leases := filepath.Join(toolDir(t.id), "kea", "leases4.csv")
-	text := fmt.Appendf(before, servicesConfig, AddrRouterLAN.V4, AddrRouterLAN.V6, kea, leases, dhcpPool[0], dhcpPool[1], AddrServer.V4)
-	if err := d.apply(ctx, text); err != nil {
+	text := fmt.Appendf(before, lanConfig, AddrRouterLAN.V4, AddrRouterLAN.V6)
+	if err := d.apply(ctx, append(text, config...)); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.apply(ctx, before)) }()
+	return fn(d)
+}
 
-	addr, err := t.leaseOf(ctx, "l2d's Kea", func() string {
-		log, err := d.l2ctl(ctx, "services", "logs", "kea-dhcp4")
-		return errors.Join(errors.New(log), err).Error()
-	})
+func checkServices(ctx context.Context, t *trial) error {
+	kea, err := t.tool("kea-dhcp4")
 	if err != nil {
 		return err
 	}
-	if err := d.knowsLease(ctx, addr); err != nil {
+	leases := filepath.Join(toolDir(t.id), "kea", "leases4.csv")
+	config := fmt.Sprintf(keaConfig+recursorConfig, kea, leases, dhcpPool[0], dhcpPool[1], AddrServer.V4)
+	return t.withServices(ctx, config, func(d *L2D) error {
+		addr, err := t.leaseOf(ctx, "l2d's Kea", func() string {
+			log, err := d.l2ctl(ctx, "services", "logs", "kea-dhcp4")
+			return errors.Join(errors.New(log), err).Error()
+		})
+		if err != nil {
+			return err
+		}
+		if err := d.knowsLease(ctx, addr); err != nil {
+			return err
+		}
+		return wrap(t.dnsUDP(ctx, Client1, AddrRouterLAN.V4), "the recursor")
+	})
+}
+
+// guestDownload is enough for a few hundred packets, in bytes.
+const guestDownload = 1 << 20
+
+// checkSLAAC has a host with nothing of its own come to the LAN.
+func checkSLAAC(ctx context.Context, t *trial) error {
+	config := fmt.Sprintf(recursorConfig+radvdConfig, AddrServer.V4)
+	return t.withServices(ctx, config, func(*L2D) error {
+		return t.withGuest(func(heard *options) error {
+			prefix, err := AddrRouterLAN.V6.Prefix(64)
+			if err != nil {
+				return err
+			}
+			addr, err := t.addressIn(ctx, prefix)
+			if err != nil {
+				return err
+			}
+			resolvers, err := heard.resolvers(answerTime)
+			if err != nil {
+				return err
+			}
+			if !slices.Equal(resolvers, []netip.Addr{AddrRouterLAN.V6}) {
+				return fmt.Errorf("resolvers %v, want %v", resolvers, AddrRouterLAN.V6)
+			}
+			t.note("%s", addr)
+			if err := t.dnsUDP(ctx, Guest, resolvers[0]); err != nil {
+				return wrap(err, "the recursor")
+			}
+			return t.decidedBy(ctx, func() error { return t.download(ctx, Guest, AddrServer.V6, guestDownload, "") }, fwOut6, fwReturn)
+		})
+	})
+}
+
+// checkLLM asks as a person would.
+func checkLLM(ctx context.Context, t *trial) (err error) {
+	dir := filepath.Join(toolDir(t.id), "llama")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return wrap(t.dnsUDP(ctx, Client1, AddrRouterLAN.V4), "the recursor")
+	program, undo, err := tinyllama.Install(dir)
+	if errors.Is(err, tinyllama.ErrNone) {
+		return fmt.Errorf("%w: %w", errSkipped, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, undo()) }()
+	model := filepath.Join(dir, "tiny.gguf")
+	if err := tinyllama.WriteModel(model); err != nil {
+		return err
+	}
+	return t.withServices(ctx, fmt.Sprintf(llamaConfig, program, model), func(d *L2D) error {
+		answer, err := d.l2ctl(ctx, "llm", "ask", "--tokens", "8", "what is the answer")
+		if err != nil {
+			return err
+		}
+		if answer = strings.TrimSpace(answer); answer == "" {
+			return errors.New("the model has nothing to say")
+		}
+		t.note("%q", answer)
+		return nil
+	})
 }
 
 // apply puts a configuration in force, with its services.

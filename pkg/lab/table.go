@@ -17,7 +17,9 @@ type Table struct {
 	group  string
 	passed int
 	failed int
-	begin  time.Time
+	// skipped needs what is not here.
+	skipped int
+	begin   time.Time
 }
 
 // Widths of the columns: check, what it shows, rule that decided; then the result
@@ -38,7 +40,7 @@ func NewTable(w io.Writer, color bool) *Table {
 
 // Add prints a result.
 func (t *Table) Add(r Result) {
-	if t.passed+t.failed == 0 {
+	if t.passed+t.failed+t.skipped == 0 {
 		t.row(bold, [3][]string{{"check"}, {"what it shows"}, {"the rule that decided (packets)"}}, "", "time")
 		fmt.Fprintln(t.w, strings.Repeat("─", 100))
 	}
@@ -52,19 +54,23 @@ func (t *Table) Add(r Result) {
 		shows += " (" + strings.Join(r.Notes, ", ") + ")"
 	}
 	color, result := green, "pass"
-	if !r.Pass {
+	switch {
+	case r.Pass:
+		t.passed++
+	case r.Skipped != "":
+		color, result = plain, "skip"
+		t.skipped++
+	default:
 		color, result = red, "FAIL"
 		t.failed++
-	} else {
-		t.passed++
 	}
 	cells := [3][]string{wrapText(r.Name, columns[0]-2), wrapText(shows, columns[1]), wrapText(rules, columns[2])}
 	for i := range cells[0] {
 		cells[0][i] = "  " + cells[0][i]
 	}
 	t.row(color, cells, result, fmt.Sprintf("%.1f s", r.Duration.Seconds()))
-	for _, line := range wrapText(r.Error, 94) {
-		fmt.Fprintln(t.w, t.paint(red, "    "+line))
+	for _, line := range wrapText(r.Error+r.Skipped, 94) {
+		fmt.Fprintln(t.w, t.paint(color, "    "+line))
 	}
 }
 
@@ -72,6 +78,9 @@ func (t *Table) Add(r Result) {
 func (t *Table) End() bool {
 	fmt.Fprintln(t.w, strings.Repeat("─", 100))
 	color, text := green, fmt.Sprintf("%d checks passed", t.passed)
+	if t.skipped > 0 {
+		text += fmt.Sprintf(", %d not run", t.skipped)
+	}
 	if t.failed > 0 {
 		color, text = red, fmt.Sprintf("%d of %d checks failed", t.failed, t.failed+t.passed)
 	}

@@ -33,6 +33,7 @@ func TestTable(t *testing.T) {
 	rule := fwOut6.String() + " (+140326)"
 	table.Add(Result{Group: "g", Name: "a check with a long name", Shows: "what is shown, at length", Rules: []string{rule, rule}, Pass: true, Duration: 12345 * time.Millisecond})
 	table.Add(Result{Group: "g", Name: "another", Error: strings.Repeat("a long reason ", 30)})
+	table.Add(Result{Group: "g", Name: "a third", Skipped: "it needs what is not here"})
 	if table.End() {
 		t.Error("a table with a failure ends well")
 	}
@@ -41,7 +42,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
-	for _, want := range []string{"pass 12.3 s", "FAIL", "1 of 2 checks failed", "a long reason"} {
+	for _, want := range []string{"pass 12.3 s", "FAIL", "1 of 2 checks failed", "a long reason", "skip", "needs what is not here"} {
 		if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/internal/ownns"
+	"github.com/randomizedcoder/l2d/internal/tinyllama"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/llama"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
@@ -25,41 +26,34 @@ import (
 
 func TestMain(m *testing.M) { ownns.Main(m) }
 
-// server returns a program that is the real server, and a directory that it sees. It is in a tree of
-// its own.
+// server returns a program that is the real server, and a directory that it sees.
 func server(t *testing.T) (program, dir string) {
 	t.Helper()
-	tree := os.Getenv("L2D_LLAMA")
-	if tree == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Skip(err)
-		}
-		tree = filepath.Join(cache, "l2d", "llama")
-	}
-	root := filepath.Join(tree, "root")
-	if _, err := os.Stat(filepath.Join(root, "usr/bin/llama-server")); err != nil || os.Geteuid() != 0 {
-		t.Skip("needs root, and a tree with llama-server: scripts/llama.sh")
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
 	}
 	dir = t.TempDir()
-	inside := filepath.Join(root, dir)
-	if err := os.MkdirAll(inside, 0o755); err != nil {
-		t.Fatal(err)
+	program, undo, err := tinyllama.Install(dir)
+	if errors.Is(err, tinyllama.ErrNone) {
+		t.Skip(err)
 	}
-	if err := unix.Mount(dir, inside, "", unix.MS_BIND, ""); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(unix.Unmount(inside, unix.MNT_DETACH), os.Remove(inside)); err != nil {
+		if err := undo(); err != nil {
 			t.Error(err)
 		}
 	})
-	program = filepath.Join(dir, "llama-server")
-	script := fmt.Sprintf("#!/bin/sh\nexec chroot %s /usr/bin/llama-server \"$@\"\n", root)
-	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+	return program, dir
+}
+
+// tinyModel writes a model.
+func tinyModel(t *testing.T, path string) {
+	t.Helper()
+	if err := tinyllama.WriteModel(path); err != nil {
 		t.Fatal(err)
 	}
-	return program, dir
 }
 
 // host is an engine with services.
@@ -117,7 +111,7 @@ func (h *host) status(t *testing.T) service.Status {
 func TestServer(t *testing.T) {
 	program, dir := server(t)
 	model, key := filepath.Join(dir, "tiny.gguf"), filepath.Join(dir, "key")
-	writeModel(t, model)
+	tinyModel(t, model)
 	if err := os.WriteFile(key, []byte("a key of clients\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +176,7 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	model := filepath.Join(dir, "tiny.gguf")
-	writeModel(t, model)
+	tinyModel(t, model)
 	open := filepath.Join(dir, "open")
 	if err := os.WriteFile(open, []byte("key\n"), 0o644); err != nil {
 		t.Fatal(err)

@@ -74,6 +74,10 @@ var (
 		"Time from the kernel's report of the last change to its taking effect.", nil, nil)
 	descSyncChanges = prometheus.NewDesc("l2d_nftables_changes_total",
 		"Changes of nftables that took effect, of elements alone or of the ruleset.", []string{"kind"}, nil)
+	descFollowed = prometheus.NewDesc("l2d_followed_set_elements",
+		"Elements of sets that follow an interface, those of the ruleset included.", []string{"set", "interface"}, nil)
+	descFollowedFailed = prometheus.NewDesc("l2d_followed_set_failed",
+		"1 when such a set may not have what its interface has.", []string{"set", "interface"}, nil)
 	descHost = prometheus.NewDesc("l2d_host_resources",
 		"Resources of the host that the configuration declares.", nil, nil)
 	descDrift = prometheus.NewDesc("l2d_host_drift",
@@ -132,7 +136,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 		descUp, descBuild, descApplied, descReload, descFlows, descFlowsMax,
 		descCollected, descSources, descSourceMax, descMappings, descMappingsMax, descTries, descEvents, descFlowChanges, descDrops, descLimits, descInterface, descWaiting, descVerified, descCPU, descElsewhere,
 		descHost, descDrift, descHostError, descPending, descApplies, descJITed, descRuns, descRunTime,
-		descInSync, descSyncErrors, descSyncLag, descSyncChanges,
+		descInSync, descSyncErrors, descSyncLag, descSyncChanges, descFollowed, descFollowedFailed,
 	} {
 		ch <- d
 	}
@@ -177,6 +181,10 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descSyncLag, sync.Took.Seconds())
 		counter(descSyncChanges, sync.ElementChanges, "elements")
 		counter(descSyncChanges, sync.RulesetChanges, "ruleset")
+	}
+	for _, f := range st.Followed {
+		gauge(descFollowed, float64(f.Elements), f.Set, f.Interface)
+		gauge(descFollowedFailed, truth(f.Error != ""), f.Set, f.Interface)
 	}
 	gauge(descApplied, float64(st.Applied.UnixMilli())/1000)
 	dp := st.Dataplane

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/prefixes"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
@@ -62,6 +63,19 @@ func (d *Daemon) Units(c *config.Config, dirs service.Dirs) ([]*service.Unit, er
 			return nil, err
 		}
 		secrets = []string{apiKey}
+	}
+	if r.AllowDelegated {
+		list, err := prefixes.Delegated(c.Network.LAN)
+		if err != nil {
+			e := r.At(c.Path)
+			e.Problem = err.Error()
+			return nil, e
+		}
+		more := *r
+		more.Allow = slices.Concat(r.Allow, list)
+		r = &more
+		// What follows from somebody else's change needs nobody to apply it.
+		u.Enforce = true
 	}
 	dir := dirs.Of(d.Name())
 	p := paths{run: u.Params[socketParam], lua: filepath.Join(dir, luaFile)}
@@ -154,7 +168,7 @@ func (*Daemon) Reload(ctx context.Context, u *service.Unit, _ func(string) error
 }
 
 // Health implements [service.Daemon].
-func (*Daemon) Health(ctx context.Context, u *service.Unit) (service.Health, error) {
+func (*Daemon) Health(ctx context.Context, u *service.Unit, _ service.Process) (service.Health, error) {
 	if u.Params[socketParam] == "" {
 		return service.Health{Detail: "watched without control_dir"}, nil
 	}

@@ -212,6 +212,45 @@ func TestResolves(t *testing.T) {
 	})
 }
 
+// TestDelegated: clients are answered from addresses that the provider has delegated, without an apply.
+func TestDelegated(t *testing.T) {
+	l := newLAN(t)
+	for _, args := range [][]string{
+		{"ip", "addr", "add", "fd00::1/64", "dev", "br0", "nodad"},
+		l.command("ip", "addr", "add", "2001:db8:1::53/64", "dev", "eth0", "nodad"),
+		l.command("ip", "route", "add", "fd00::/64", "dev", "eth0"),
+		{"ip", "route", "add", "2001:db8:1::53", "dev", "br0"},
+	} {
+		servicetest.Run(t, args...)
+	}
+	text := `
+network: {lan: {interface: br0, addresses: [192.168.1.1/24, "fd00::1/64"]}}
+services:
+  radvd: {delegated: true}
+  recursor:
+    mode: child
+`
+	const private = "7.1.168.192.in-addr.arpa" // it asks nobody about that
+	l.Must(text)
+	before := l.Status("recursor")
+	if out := l.dig("fd00::1", "-b", "2001:db8:1::53", "+time=2", private); strings.Contains(out, "NXDOMAIN") {
+		t.Errorf("a stranger is answered: %s", out)
+	}
+	servicetest.Run(t, "ip", "addr", "add", "2001:db8:1::1/64", "dev", "br0", "nodad")
+	if left := l.Drift(text); len(left) != 0 {
+		t.Fatalf("%+v", left)
+	}
+	servicetest.Eventually(t, func() error {
+		if out := l.dig("fd00::1", "-b", "2001:db8:1::53", private); !strings.Contains(out, "NXDOMAIN") {
+			return fmt.Errorf("a client is not answered: %s", out)
+		}
+		return nil
+	})
+	if after := l.Status("recursor"); after.PID != before.PID {
+		t.Errorf("started again: %+v, before %+v", after, before)
+	}
+}
+
 // TestAPI: the web server wants the key, which is in files of its own user alone.
 func TestAPI(t *testing.T) {
 	l := newLAN(t)
@@ -295,4 +334,26 @@ func TestHangs(t *testing.T) {
 	if err != nil || strings.Contains(string(b), "lab.test") {
 		t.Errorf("the files are not those of before: %v", err)
 	}
+}
+
+// TestFaults: programs that cannot run in the place of the recursor.
+func TestFaults(t *testing.T) {
+	l := newLAN(t)
+	l.Faults("recursor", servicetest.Program(t, "pdns_recursor"), "--config=check", func(program string) string {
+		return head + "    binary: " + program + "\n"
+	})
+}
+
+// TestDiskFull: files that do not fit are an error, and nothing is left of them.
+func TestDiskFull(t *testing.T) {
+	l := newLAN(t)
+	room := servicetest.FullDisk(t, l.Run)
+	if err := l.Apply(head); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("a disk that is full: %v", err)
+	}
+	if list := l.Manager.Statuses(t.Context()); len(list) != 0 {
+		t.Errorf("not undone: %+v", list)
+	}
+	room()
+	l.Must(head)
 }

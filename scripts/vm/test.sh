@@ -32,7 +32,7 @@ groups pkg/service 10m -test.parallel=1 -test.run=TestLife|TestKilled|TestLimits
 units pkg/service 10m -test.run=TestUnits|TestBits
 radvd pkg/radvd 5m -test.run=TestSLAAC
 capture pkg/nlmon 5m
-monitor loader 10m -test.run=TestMonitorPassed -loader.trace
+monitor loader 10m -test.run=TestMonitor(Passed|XDP) -loader.trace
 wifi cmd/l2d 15m -test.run=TestWiFi -l2d.wifi
 '
 

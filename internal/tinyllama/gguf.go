@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-package llama_test
+package tinyllama
 
 import (
 	"bytes"
@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"testing"
 )
 
-// writeModel writes a GGUF file with a model of random weights that is as small as can be: it
+// WriteModel writes a GGUF file with a model of random weights that is as small as can be: it
 // answers, with nonsense of lower-case letters. The format is that of ggml's docs/gguf.md.
-func writeModel(t *testing.T, path string) {
-	t.Helper()
+func WriteModel(path string) error {
 	tokens, kinds := vocabulary()
 	g := &gguf{rand: rand.New(rand.NewPCG(1, 2))}
 	g.text("general.architecture", "llama")
@@ -70,9 +68,7 @@ func writeModel(t *testing.T, path string) {
 	g.tensor("blk.0.ffn_gate.weight", width, 2*width, free)
 	g.tensor("blk.0.ffn_up.weight", width, 2*width, free)
 	g.tensor("blk.0.ffn_down.weight", 2*width, width, keep)
-	if err := os.WriteFile(path, g.file(), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	return os.WriteFile(path, g.file(), 0o644)
 }
 
 // width is how many numbers a token has.
