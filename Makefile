@@ -144,6 +144,10 @@ bench-drops: setup-run build ## how fast what a blocklist of a million addresses
 bench-tools: setup-bench build ## what iperf, netperf, flent, ping and others measure, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench tools $(ARGS)
 
+.PHONY: bench-services
+bench-services: setup-bench build ## how long it takes from an apply to a host's first download, and leases a second
+	$(GO) run ./bench/cmd/l2bench services $(ARGS)
+
 .PHONY: bench-micro
 bench-micro: setup-run build ## how long the programs take for a packet on each of their paths
 	$(GO) run ./bench/cmd/l2bench micro $(ARGS)
