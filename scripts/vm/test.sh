@@ -8,9 +8,8 @@
 # KERNEL is the beginning of a name in KIT/kernels. Fails when a test does.
 set -efuo pipefail
 
-PATH=/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin:$PATH
-cd "$(dirname "$0")/../.."
-KIT=$(realpath -m "${L2D_VM_KIT:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/l2d/vm}")
+# shellcheck source=scripts/vm/kit.sh
+. "$(dirname "$0")/kit.sh"
 
 # NAME PACKAGE TIMEOUT ARGUMENT...: a package's test, and how long its machine may
 # run. An emulated processor is 10 to 30 times slower: no test of time is here.
@@ -40,6 +39,7 @@ wifi cmd/l2d 15m -test.run=TestWiFi -l2d.wifi
 options() {
 	case $1 in
 	units | radvd) echo "-systemd" ;;
+	l4s) echo "-virtual-time" ;; # it looks at delays
 	nics) echo "-cpus 4 -nic virtio-net-pci -nic e1000e -nic vmxnet3" \
 		"-append isolcpus=domain,managed_irq,2-3 -append nohz_full=2-3 -append rcu_nocbs=2-3" ;;
 	esac
@@ -51,7 +51,6 @@ usage() {
 	exit 2
 }
 
-[ -e "$KIT/recipe" ] || { echo "vm: no kit in $KIT: make vm" >&2; exit 1; }
 only=
 while getopts k: option; do
 	case $option in
@@ -61,7 +60,7 @@ while getopts k: option; do
 done
 shift $((OPTIND - 1))
 for name; do grep -q "^$name " <<<"$SUITES" || usage; done
-kernels=$(grep -F "$only" "$KIT/kernels") || usage
+kernels=$(kernels "$only") || usage
 
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
