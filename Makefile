@@ -56,7 +56,7 @@ test-vm: vm ## the tests that another kernel can break, in virtual machines (VM=
 	scripts/vm/test.sh $(VM)
 
 .PHONY: bench-l4s
-bench-l4s: vm ## congestion controls over emulated paths, in virtual time: a busy host does not matter (L4S="RUNS SECONDS")
+bench-l4s: vm ## congestion controls over emulated paths, in virtual time, which a busy host makes slow (L4S="RUNS SECONDS")
 	scripts/vm/l4s.sh $(L4S)
 
 .PHONY: build
@@ -143,6 +143,10 @@ bench-drops: setup-run build ## how fast what a blocklist of a million addresses
 .PHONY: bench-tools
 bench-tools: setup-bench build ## what iperf, netperf, flent, ping and others measure, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench tools $(ARGS)
+
+.PHONY: bench-services
+bench-services: setup-bench build ## how long it takes from an apply to a host's first download, and leases a second
+	$(GO) run ./bench/cmd/l2bench services $(ARGS)
 
 .PHONY: bench-micro
 bench-micro: setup-run build ## how long the programs take for a packet on each of their paths

@@ -15,7 +15,7 @@ char _license[] SEC("license") = "GPL";
 struct bbr3_sock {
 	struct bbr3 b;
 	struct snapshots past;
-	__u64 tail_probe; /* a tail loss probe is out */
+	__u64 tail_probe; /* when the last ACK came that found a tail loss probe out */
 };
 
 struct {
@@ -279,13 +279,14 @@ static __always_inline void check_app_limited(struct tcp_sock *tp)
 SEC("struct_ops")
 void BPF_PROG(bbr3_tcp_in_ack, struct tcp_sock *tp, __u32 flags)
 {
-	struct bbr3_sock *s = state_of(tp);
+	struct bbr3_sock *s;
 
-	if (!s)
-		return;
 	check_app_limited(tp);
-	s->tail_probe = tp->tlp_high_seq &&
-			BPF_CORE_READ_BITFIELD(tp, tlp_retrans);
+	if (!tp->tlp_high_seq || !BPF_CORE_READ_BITFIELD(tp, tlp_retrans))
+		return;
+	s = state_of(tp);
+	if (s)
+		s->tail_probe = tp->tcp_mstamp;
 }
 
 /* A loss is found, or a timer has run out. The kernel does not use what is returned, but
@@ -331,7 +332,7 @@ void BPF_PROG(bbr3_tcp_set_state, struct tcp_sock *tp, __u8 state)
 	s->b.c.now = tp->tcp_mstamp;
 	if (was >= TCP_CA_RECOVERY && state < TCP_CA_RECOVERY)
 		bbr3_exit_recovery(&s->b);
-	else if (state == TCP_CA_CWR && s->tail_probe)
+	else if (state == TCP_CA_CWR && s->tail_probe == tp->tcp_mstamp)
 		bbr3_tail_lost(&s->b);
 	else
 		return;

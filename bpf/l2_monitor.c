@@ -204,6 +204,12 @@ static __always_inline int after_skb(__u64 *ctx, __u32 place)
 {
 	int action = ctx[1], fate;
 	struct frame f = {};
+	__u16 mark = 0;
+
+	/* Comes again when it has waited. */
+	read_member(mark, (struct sk_buff *)ctx[0], tc_index);
+	if (mark == TC_INDEX_SHAPED)
+		return 0;
 
 	if (action == TCX_REDIRECT)
 		fate = MONITOR_FORWARDED;

@@ -21,6 +21,7 @@
 #include "lib/reject_local.h"
 #include "lib/release.h"
 #include "lib/rewrite.h"
+#include "lib/shaper.h"
 #include "lib/way.h"
 #include "lib/way_copy.h"
 #include "lib/way_fragment.h"
@@ -159,8 +160,13 @@ int l2_ingress(struct __sk_buff *skb)
 	struct handover h;
 
 	iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
-	if (!iface || !(iface->flags & IFACE_MANAGED))
+	if (!iface || !(iface->flags & (IFACE_MANAGED | IFACE_SHAPER)))
 		return TCX_NEXT;
+	if (unlikely(iface->flags & (IFACE_SHAPED | IFACE_SHAPER))) {
+		reason = shape(skb, iface->flags, iface->parent);
+		if (reason != TCX_NEXT)
+			return reason;
+	}
 	s = scratch();
 	if (!s)
 		return drop(STAT_DROP_INTERNAL);

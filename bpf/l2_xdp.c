@@ -230,7 +230,8 @@ static __always_inline int run(struct xdp_md *ctx, __u32 ifindex,
 		count(STAT_DROP_POLICY);
 		return XDP_DROP;
 	}
-	if (met == EARLY_LEAVE || !policy_xdp)
+	/* A redirect would go past what holds back. */
+	if (met == EARLY_LEAVE || !policy_xdp || iface->flags & IFACE_SHAPED)
 		return XDP_PASS;
 
 	f = bpf_map_lookup_elem(&l2_flows, &p->tuple);

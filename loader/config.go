@@ -31,6 +31,19 @@ type Interface struct {
 	// matches decides. They need XDP. Those for a queue leave to the NIC what it
 	// has decided.
 	Rules []ntuple.Rule
+	// Shaper holds back what comes in; nil: nothing does. XDP leaves all that it
+	// does not drop to it.
+	Shaper *Shaper
+}
+
+func (i Interface) validate() error {
+	if i.Index <= 0 || i.Index >= maxIfindex {
+		return fmt.Errorf("interface %s: index %d is not within 1 to %d", i.Name, i.Index, maxIfindex-1)
+	}
+	if i.Shaper != nil {
+		return i.Shaper.validate()
+	}
+	return nil
 }
 
 // Policy is what the compiler makes of a ruleset.
@@ -100,8 +113,8 @@ func (c *Config) validate() error {
 		return errors.New("no policy")
 	}
 	for _, i := range c.Interfaces {
-		if i.Index <= 0 || i.Index >= maxIfindex {
-			return fmt.Errorf("interface %s: index %d is not within 1 to %d", i.Name, i.Index, maxIfindex-1)
+		if err := i.validate(); err != nil {
+			return err
 		}
 	}
 	return nil

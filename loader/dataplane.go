@@ -158,7 +158,7 @@ func Detach(pinPath string) error {
 	if err := checkBPFFS(pinPath); err != nil {
 		return err
 	}
-	if err := detachOthers(pinPath, nil); err != nil {
+	if err := errors.Join(stopShaping(pinPath), detachOthers(pinPath, nil)); err != nil {
 		return err
 	}
 	for _, dir := range []string{dirLinks, dirPrograms, dirNextPrograms, dirPolicy, dirNext, dirState, dirNextState} {
@@ -194,6 +194,8 @@ const (
 	ifaceManaged = 1 << iota
 	ifaceL3
 	ifaceXDPPort
+	ifaceShaped
+	ifaceShaper
 )
 
 // ifaceEntry is what the programs have to know of an interface.
@@ -222,7 +224,7 @@ func managedInterfaces(m *ebpf.Map) ([]uint32, error) {
 	}
 	var managed []uint32
 	for i := range n {
-		if values[i].Flags&ifaceManaged != 0 {
+		if values[i].Flags&(ifaceManaged|ifaceShaper) != 0 {
 			managed = append(managed, keys[i])
 		}
 	}

@@ -36,7 +36,7 @@ type l2MonitorMonitorCpu struct {
 	Window uint64
 	Told   uint64
 	Lost   uint64
-	Seen   [41]uint64
+	Seen   [42]uint64
 }
 
 type l2MonitorScratch struct {

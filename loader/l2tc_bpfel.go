@@ -653,6 +653,7 @@ const (
 	l2TCMapL2Sending         = "l2_sending"
 	l2TCMapL2SetGc           = "l2_set_gc"
 	l2TCMapL2Settings        = "l2_settings"
+	l2TCMapL2Shapers         = "l2_shapers"
 	l2TCMapL2Sources         = "l2_sources"
 	l2TCMapL2Stats           = "l2_stats"
 	l2TCMapL2Vlans           = "l2_vlans"
@@ -763,6 +764,7 @@ type l2TCMapSpecs struct {
 	L2Sending       *ebpf.MapSpec `ebpf:"l2_sending"`
 	L2SetGc         *ebpf.MapSpec `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.MapSpec `ebpf:"l2_settings"`
+	L2Shapers       *ebpf.MapSpec `ebpf:"l2_shapers"`
 	L2Sources       *ebpf.MapSpec `ebpf:"l2_sources"`
 	L2Stats         *ebpf.MapSpec `ebpf:"l2_stats"`
 	L2Vlans         *ebpf.MapSpec `ebpf:"l2_vlans"`
@@ -843,6 +845,7 @@ type l2TCMaps struct {
 	L2Sending       *ebpf.Map `ebpf:"l2_sending"`
 	L2SetGc         *ebpf.Map `ebpf:"l2_set_gc"`
 	L2Settings      *ebpf.Map `ebpf:"l2_settings"`
+	L2Shapers       *ebpf.Map `ebpf:"l2_shapers"`
 	L2Sources       *ebpf.Map `ebpf:"l2_sources"`
 	L2Stats         *ebpf.Map `ebpf:"l2_stats"`
 	L2Vlans         *ebpf.Map `ebpf:"l2_vlans"`
@@ -880,6 +883,7 @@ func (m *l2TCMaps) Close() error {
 		m.L2Sending,
 		m.L2SetGc,
 		m.L2Settings,
+		m.L2Shapers,
 		m.L2Sources,
 		m.L2Stats,
 		m.L2Vlans,

@@ -17,7 +17,7 @@ import (
 // over by name from the pins of the running dataplane.
 var stateMaps = []string{
 	"l2_flows", "l2_half_open", "l2_frags", "l2_settings", "l2_ifaces",
-	"l2_stats", "l2_events", "l2_gc", "l2_xdp_ports", "l2_vlans", "l2_clock",
+	"l2_stats", "l2_events", "l2_gc", "l2_xdp_ports", "l2_vlans", "l2_clock", shapersMap,
 	"l2_half_way", "l2_datagrams", "l2_fragments", "l2_reasm",
 	"l2_flow_listen", "l2_flow_events",
 	"l2_mappings", "l2_nat_reserved", "l2_sources",

@@ -29,6 +29,7 @@ var mapTexts = map[string]struct{ what, key, value string }{
 	"l2_ifaces":         {"what is known of interfaces", "index", "MAC address, flags, VLAN"},
 	"l2_vlans":          {"devices of VLANs that XDP receives for", "NIC and tag", "index"},
 	"l2_xdp_ports":      {"interfaces that XDP may send by", "index", "index"},
+	"l2_shapers":        {"interfaces whose frames wait when they come in, and where", "index", "index"},
 	"l2_stats":          {"statistics: l2ctl status", "number of the name in enum stat", "packets, or events, of each CPU"},
 	"l2_events":         {"what log statements report", "", "struct log_event"},
 	"l2_flow_listen":    {"which events of flows somebody listens to", "0", "kinds, events that were lost"},

@@ -27,6 +27,9 @@ func (r *replacement) followNames() error {
 	names := map[int]string{}
 	for _, i := range r.cfg.Interfaces {
 		names[i.Index] = i.Name
+		if i.Shaper != nil {
+			names[i.Shaper.EndIndex] = i.Shaper.End
+		}
 	}
 	wrong := map[string]string{} // from, to
 	for _, e := range entries {

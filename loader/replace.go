@@ -287,11 +287,20 @@ func (r *replacement) attach(i Interface) error {
 	}
 	if v != nil {
 		tag(&entry, v)
+		if r.isShaped(v.ParentIndex) {
+			entry.Flags |= ifaceShaped // XDP sees its frames at the NIC
+		}
+	}
+	if err := r.openShaper(i, &entry); err != nil {
+		return err
 	}
 	if err := r.put(maps["l2_ifaces"], uint32(i.Index), entry); err != nil {
 		return fmt.Errorf("interface %s: %w", i.Name, err)
 	}
 	status := InterfaceStatus{Name: i.Name, Index: i.Index, TC: true, XDP: XDPOff}
+	if i.Shaper != nil {
+		status.Shaper = i.Shaper.Queue
+	}
 	for _, h := range []hook{hookIngress, hookEgress} {
 		c, err := h.set(r.cfg.PinPath, i, progs[h.program])
 		if err != nil {
@@ -455,12 +464,21 @@ func (r *replacement) forgetOthers() error {
 		keep[s.Name+"_"+hookXDP.name] = s.XDP == XDPNative
 		indexes[uint32(s.Index)] = true
 	}
+	for _, i := range r.cfg.Interfaces {
+		if i.Shaper != nil {
+			keep[i.Shaper.End+"_"+hookIngress.name] = true
+			indexes[uint32(i.Shaper.EndIndex)] = true
+		}
+	}
+	if err := r.closeShapers(); err != nil {
+		return err
+	}
 	managed, err := managedInterfaces(r.loaded.maps["l2_ifaces"])
 	if err != nil {
 		return err
 	}
 	for _, key := range managed {
-		if indexes[key] {
+		if indexes[key] || r.keepsEnd(key, keep) {
 			continue
 		}
 		if err := r.put(r.loaded.maps["l2_ifaces"], key, l2TCIface{}); err != nil {

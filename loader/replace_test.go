@@ -395,7 +395,7 @@ func TestFailedApply(t *testing.T) {
 func (r *router) state(t *testing.T, d *Dataplane) map[string]string {
 	t.Helper()
 	state := map[string]string{}
-	for _, name := range []string{"l2_settings", "l2_ifaces", "l2_xdp_ports"} {
+	for _, name := range []string{"l2_settings", "l2_ifaces", "l2_xdp_ports", "l2_shapers"} {
 		err := d.Map(name, func(m *ebpf.Map) error {
 			for key := range uint32(64) {
 				if v, err := m.LookupBytes(key); err == nil && v != nil {

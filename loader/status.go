@@ -21,8 +21,10 @@ type InterfaceStatus struct {
 	// XDPRedirect: XDP may send by it.
 	XDPRedirect bool `json:"xdp_redirect"`
 	// AQM: a queue manager is at its root, or is said to be.
-	AQM  bool   `json:"aqm"`
-	Note string `json:"note,omitempty"`
+	AQM bool `json:"aqm"`
+	// Shaper is the interface at whose qdisc what comes in is held back.
+	Shaper string `json:"shaper,omitempty"`
+	Note   string `json:"note,omitempty"`
 }
 
 // Status is a dataplane at a glance.

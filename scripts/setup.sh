@@ -39,7 +39,7 @@ GENERATE='clang-19:clang-19 llvm-strip-19:llvm-19 bpftool:bpftool
 /usr/include/bpf/bpf_helpers.h:libbpf-dev /usr/include/linux/bpf.h:linux-libc-dev'
 VM='make:make qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs depmod:kmod xz:xz-utils zstd:zstd
 /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring'
-BENCH='iperf:iperf fping:fping irtt:irtt dnsperf:dnsperf wrk:wrk flent:flent'
+BENCH='iperf:iperf fping:fping irtt:irtt dnsperf:dnsperf wrk:wrk flent:flent perfdhcp:kea-admin'
 
 say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }

@@ -120,14 +120,17 @@ static __always_inline bool adapt_longterm(struct bbr3 *b)
 			}
 		}
 	}
-	if (ecn_too_high(b)) {
+	if (ecn_too_high(b) ||
+	    loss_too_high(b, b->rs.lost, b->rs.tx_in_flight)) {
+		/* The draft asks that of lost packets alone. The sample of an ACK knows
+		 * of losses from just before the probe, too.
+		 */
 		if (!b->probe_sample)
 			return false;
 		inflight_too_high(b, b->rs.tx_in_flight, b->rs.is_app_limited);
 		return b->state == BBR3_DOWN;
 	}
-	if (loss_too_high(b, b->rs.lost, b->rs.tx_in_flight) ||
-	    b->inflight_longterm == NO_INFLIGHT)
+	if (b->inflight_longterm == NO_INFLIGHT)
 		return false;
 	b->inflight_longterm = max(b->inflight_longterm, b->rs.tx_in_flight);
 	if (b->state == BBR3_UP)
@@ -149,10 +152,19 @@ static __always_inline bool time_to_cruise(const struct bbr3 *b)
 	       b->c.inflight <= inflight_at(b, max_bw(b), GAIN_UNIT);
 }
 
+/* What was in flight when the ACK came. Now there is always room for what it has taken
+ * out, and a window as large as a limit does not seem to reach it.
+ */
+static __always_inline __u32 inflight_before_ack(const struct bbr3 *b)
+{
+	return b->c.inflight + b->rs.newly_acked + b->rs.newly_lost;
+}
+
 /* IsTimeToGoDown */
 static __always_inline bool time_to_go_down(struct bbr3 *b)
 {
-	if (b->probe_too_high && b->c.inflight >= b->inflight_longterm) {
+	if (b->probe_too_high &&
+	    inflight_before_ack(b) >= b->inflight_longterm) {
 		b->probe_precautionary = 1;
 		return true;
 	}

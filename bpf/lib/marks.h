@@ -23,6 +23,8 @@
 #define TC_INDEX_ANSWER_FIRST 0x3400
 #define TC_INDEX_ANSWER_LATE 0x3800
 #define ANSWER_SLOTS_MASK 0xff
+/* Has been where it was held back, or is on its way there: shaper.h. */
+#define TC_INDEX_SHAPED 0x12d4
 /* A fragment of a datagram that is whole: with a slot of reasm.h. */
 #define TC_INDEX_RELEASED 0x4000
 

@@ -391,6 +391,7 @@ enum stat {
 	STAT_NAT_MAPPING_FULL, /* a flow has a source of its own for want of room */
 	STAT_DROP_STEER, /* a rule of ntuple */
 	STAT_POLICER_MARKED, /* a rule with a limit had dropped it */
+	STAT_SHAPED, /* sent to where what comes in waits */
 	STAT_MAX,
 };
 
@@ -429,7 +430,7 @@ struct iface {
 	__u8 mac[6];
 	__u8 flags; /* IFACE_* */
 	__u8 unused;
-	__u32 parent; /* of a VLAN on the XDP path: its NIC; else 0 */
+	__u32 parent; /* of a VLAN on the XDP path: its NIC; of a shaper; else 0 */
 	__be16 vlan_proto;
 	__be16 vlan_tci;
 };
@@ -445,6 +446,8 @@ struct vlan_key {
 #define IFACE_L3 (1U << 1) /* frames have no Ethernet header */
 #define IFACE_XDP_PORT \
 	(1U << 2) /* XDP may send by it; it, or its NIC, is in l2_xdp_ports */
+#define IFACE_SHAPED (1U << 3) /* what comes in waits first: shaper.h */
+#define IFACE_SHAPER (1U << 4) /* where it arrives then, for parent */
 
 /* What the fragments of one datagram have in common. */
 struct frag_key {

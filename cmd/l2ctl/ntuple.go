@@ -3,9 +3,14 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/ethioctl"
@@ -31,19 +36,39 @@ func (c *ntupleListCmd) Run(e *env) error {
 	if c.JSON {
 		return printJSON(e.out, list)
 	}
-	t := newTable(e.out)
+	return writeNTuples(e.out, list)
+}
+
+func writeNTuples(w io.Writer, list []api.NTuple) error {
+	t := newTable(w)
 	t.row("INTERFACE", "RULE", "IN", "HITS", "NOT IN THE NIC, AS")
-	for _, r := range list {
-		place, hits := string(r.Place), "-"
+	for i := range list {
+		r := &list[i]
+		place := string(r.Place)
 		if r.Place == api.PlaceNIC {
 			place = fmt.Sprintf("NIC, at %d", *r.Location)
 		}
-		if r.Hits != nil {
-			hits = fmt.Sprint(*r.Hits)
-		}
-		t.row(r.Interface, r.Rule, place, hits, r.Why)
+		t.row(r.Interface, r.Rule, place, hitsText(r), r.Why)
 	}
 	return t.Flush()
+}
+
+// hitsText says how many packets a rule has matched, or, of a rule in a NIC, what its
+// driver tells of all of them.
+func hitsText(r *api.NTuple) string {
+	switch {
+	case r.Hits != nil:
+		return fmt.Sprint(*r.Hits)
+	case r.Place != api.PlaceNIC:
+		return "-"
+	case len(r.NICHits) == 0:
+		return "not told by " + cmp.Or(r.Driver, "the driver")
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(r.NICHits)) {
+		parts = append(parts, fmt.Sprintf("%s %d", name, r.NICHits[name]))
+	}
+	return strings.Join(parts, ", ") + ", of all its rules"
 }
 
 type ntupleTestCmd struct {

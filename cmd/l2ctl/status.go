@@ -102,6 +102,9 @@ func printStatus(e *env, s api.Status) error {
 		if i.AQM {
 			note = strings.TrimPrefix(note+"; has a queue manager", "; ")
 		}
+		if i.Shaper != "" {
+			note = strings.TrimPrefix(note+"; what comes in waits at "+i.Shaper, "; ")
+		}
 		t.row(i.Name, i.Index, yes(i.TC), i.XDP, yes(i.XDPRedirect), note)
 	}
 	for _, name := range s.Waiting {

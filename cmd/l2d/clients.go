@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"strings"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/kea"
+	"github.com/randomizedcoder/l2d/pkg/llama"
 	"github.com/randomizedcoder/l2d/pkg/names"
 	"github.com/randomizedcoder/l2d/pkg/recursor"
 )
@@ -153,4 +155,15 @@ func (d *daemon) RecursorStatistics(ctx context.Context) map[string]uint64 {
 	}
 	stats, _ := r.Statistics(ctx) // whether it is well is another metric
 	return stats
+}
+
+// LlamaStatistics implements metrics.Clients.
+func (d *daemon) LlamaStatistics(ctx context.Context) map[string]llama.Statistics {
+	out := map[string]llama.Statistics{}
+	for _, u := range d.services.UnitsOf(llama.Name) {
+		if stats, err := llama.StatisticsOf(ctx, u); err == nil { // whether it is well is another metric
+			out[strings.TrimPrefix(u.Name, llama.UnitName(""))] = stats
+		}
+	}
+	return out
 }

@@ -63,7 +63,7 @@ type linkWatch struct {
 // linkState is what the dataplane depends on of the interfaces.
 type linkState struct {
 	// attached: index, address and kind of those of the configuration, and of
-	// those that have been.
+	// those that have been; and their shapers.
 	attached string
 	// names and indexes of all, which rules may name, and which others they
 	// belong to.
@@ -201,7 +201,7 @@ func stateOf(p *enforce.Plan, list []netlink.Link) linkState {
 	for _, i := range p.Loader.Interfaces {
 		indexes[i.Index] = true
 	}
-	var s linkState
+	s := linkState{attached: enforce.ShaperState(list) + " "}
 	for _, l := range list {
 		a := l.Attrs()
 		if attached[a.Name] || indexes[a.Index] {

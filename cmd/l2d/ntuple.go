@@ -8,6 +8,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/ethioctl"
+	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/ntuple"
 )
 
@@ -38,6 +39,7 @@ func (d *daemon) NTuples(context.Context) ([]api.NTuple, error) {
 				if out.Location == nil {
 					out.Place = api.PlaceMissing
 				}
+				out.Driver, out.NICHits = nicHits(i.Name)
 			case len(hits) == 0:
 				out.Place = api.PlaceMissing
 			default:
@@ -64,4 +66,22 @@ func locationOf(specs []ethioctl.Spec, text string) *uint32 {
 	}
 	l := specs[i].Location()
 	return &l
+}
+
+// nicHits are the driver of a NIC, and what it tells of the packets that rules have matched.
+func nicHits(link string) (driver string, hits map[string]uint64) {
+	if nic, err := hostkinds.NTupleNIC(link); err == nil {
+		driver = nic.Driver
+	}
+	list, err := ntuple.Counted(ethioctl.Kernel{}, link)
+	if err != nil {
+		return driver, nil // the interface has gone
+	}
+	for _, s := range list {
+		if hits == nil {
+			hits = map[string]uint64{}
+		}
+		hits[s.Name] += s.Value
+	}
+	return driver, hits
 }

@@ -40,6 +40,8 @@ type State struct {
 	// NTuple says that the feature is on, without which there are no rules.
 	NTuple bool
 	Rules  map[uint32]ethioctl.Spec
+	// Statistics are those of the driver; without any it does not have the request.
+	Statistics []ethioctl.Statistic
 }
 
 // New makes an interface as it is after a reset.

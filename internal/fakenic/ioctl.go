@@ -74,6 +74,8 @@ func (s *State) do(b []byte) error {
 			return unix.EINVAL // ixgbe_update_ethtool_fdir_entry
 		}
 		delete(s.Rules, l)
+	case unix.ETHTOOL_GSSET_INFO, unix.ETHTOOL_GSTRINGS, unix.ETHTOOL_GSTATS:
+		return s.statistics(b)
 	default:
 		return unix.EOPNOTSUPP
 	}
@@ -170,4 +172,32 @@ func maskOf(r *ethioctl.Spec) string {
 		ext = r.ExtMask()
 	}
 	return fmt.Sprint(r.Mask()[:12], transport, ext)
+}
+
+// statistics is ethtool_get_sset_info, ethtool_get_strings and ethtool_get_stats, for those
+// of ETH_SS_STATS.
+func (s *State) statistics(b []byte) error {
+	const setInfoMask, setInfoData, stringsData, stringLen, statsData = 8, 16, 12, 32, 8
+	n := uint32(len(s.Statistics))
+	if n == 0 {
+		return unix.EOPNOTSUPP
+	}
+	switch order.Uint32(b) {
+	case unix.ETHTOOL_GSSET_INFO:
+		if order.Uint64(b[setInfoMask:]) != 1<<1 {
+			return unix.EINVAL
+		}
+		order.PutUint32(b[setInfoData:], n)
+	case unix.ETHTOOL_GSTRINGS:
+		order.PutUint32(b[8:], n)
+		for i, stat := range s.Statistics {
+			copy(b[stringsData+i*stringLen:][:stringLen-1], stat.Name)
+		}
+	case unix.ETHTOOL_GSTATS:
+		order.PutUint32(b[4:], n)
+		for i, stat := range s.Statistics {
+			order.PutUint64(b[statsData+i*8:], stat.Value)
+		}
+	}
+	return nil
 }

@@ -18,6 +18,10 @@ type NTuple struct {
 	// Hits are the frames that it was the first rule to match; nil if that is not
 	// counted, as in a NIC.
 	Hits *uint64 `json:"hits,omitempty"`
+	// NICHits are what the NIC says of the packets that all its rules together have
+	// matched, by the driver's names, and Driver is that, of a rule in a NIC. Many tell nothing.
+	NICHits map[string]uint64 `json:"nic_hits,omitempty"`
+	Driver  string            `json:"driver,omitempty"`
 	// Why it is not in the NIC.
 	Why string `json:"why,omitempty"`
 }

@@ -121,6 +121,7 @@ func (d *decoder) config(v node, c *Config) {
 		log.failf("level "+c.Log.Level+" leaves out what nat.log writes", "level info or debug")
 	}
 	d.checkCPUs(c)
+	d.checkShapers(c)
 	c.fillNetwork()
 	c.fillRecursor()
 	d.checkSlices(&c.Services)

@@ -137,7 +137,7 @@ func (v node) class(c *class, to map[string]string) {
 			c.parent, c.parentAt = id, v
 			return
 		case "leaf":
-			v.qdisc(to, "leaf "+c.id+" ", isLeafKind)
+			v.qdisc(to, "leaf "+c.id+" ", leafPlace)
 			c.onlyOfLeaves = append(c.onlyOfLeaves, v)
 			return
 		case "prio", "quantum":

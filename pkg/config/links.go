@@ -53,12 +53,16 @@ func (l *Link) At(file string) Error {
 	return Error{File: file, Line: l.at.line, Column: l.at.column, Key: "host.links." + l.Name}
 }
 
-// Made are the names of the links that are made if they are not there.
+// Made are the names of the links that are made if they are not there, those of shapers
+// among them.
 func (h *Host) Made() (names []string) {
 	for i := range h.Links {
 		if h.Links[i].Kind != "" {
 			names = append(names, h.Links[i].Name)
 		}
+	}
+	for _, name := range h.Shaped() {
+		names = append(names, Shaper(name))
 	}
 	return names
 }

@@ -20,10 +20,13 @@ type Qdisc struct {
 	// Enforce has it put there again when something else has changed it.
 	Enforce bool `json:"enforce,omitempty"`
 	// Root has the kind and the options of the root, by the names of package tcnl;
-	// with "queues " in front those of the qdiscs of an mq's queues.
+	// with "queues " in front those of the qdiscs of an mq's queues. It is empty if
+	// only what comes in is declared.
 	Root map[string]string `json:"root"`
+	// Ingress has those of the qdisc that what comes in goes through; nil: nothing is.
+	Ingress map[string]string `json:"ingress,omitempty"`
 
-	at position
+	at, ingressAt position
 }
 
 // At is an error with the place of the interface in a file.
@@ -46,15 +49,16 @@ func (d *decoder) qdiscs(v node, c *Host) {
 		}
 		before := len(d.errs)
 		if _, word := v.n.(*ast.StringNode); word {
-			v.qdisc(q.Root, "", isRootKind)
+			v.qdisc(q.Root, "", rootPlace)
 		} else {
 			v.mapping(map[string]field{
 				"optional": func(v node) { v.boolean(&q.Optional) },
 				"enforce":  func(v node) { v.boolean(&q.Enforce) },
-				"root":     func(v node) { v.qdisc(q.Root, "", isRootKind) },
+				"root":     func(v node) { v.qdisc(q.Root, "", rootPlace) },
+				"ingress":  func(v node) { d.ingress(v, &q) },
 			})
 		}
-		if len(d.errs) == before && len(q.Root) == 0 {
+		if len(d.errs) == before && len(q.Root) == 0 && q.Ingress == nil {
 			d.add(Error{Line: q.at.line, Column: q.at.column, Key: v.key + ".root", Problem: "is missing", Want: "the qdisc of the interface, such as {kind: fq_codel}"})
 		}
 		if len(d.errs) == before {
@@ -88,17 +92,24 @@ func (c *Config) manageQueues() {
 	}
 }
 
-// isRootKind tells which kinds can be the root of an interface.
-func isRootKind(*tcnl.Kind) bool { return true }
+// qdiscPlace is where a qdisc is: which kinds can be there, and why others cannot.
+type qdiscPlace struct {
+	may func(*tcnl.Kind) bool
+	not string
+	// byDefault: there is one that the kernel has by itself.
+	byDefault bool
+}
 
-// isLeafKind tells which kinds can be below another one.
-func isLeafKind(k *tcnl.Kind) bool { return k.Classless }
+var (
+	rootPlace = qdiscPlace{may: func(*tcnl.Kind) bool { return true }, byDefault: true}
+	leafPlace = qdiscPlace{may: func(k *tcnl.Kind) bool { return k.Classless }, not: "cannot be below another qdisc"}
+)
 
 // qdisc reads a kind, or a mapping of a kind and its options, into attributes with a
 // prefix.
-func (v node) qdisc(to map[string]string, prefix string, may func(*tcnl.Kind) bool) {
+func (v node) qdisc(to map[string]string, prefix string, place qdiscPlace) {
 	if _, word := v.n.(*ast.StringNode); word {
-		if k := v.qdiscKind(to, prefix, may); k != nil && k.Classful {
+		if k := v.qdiscKind(to, prefix, place); k != nil && k.Classful {
 			v.failf("needs classes", "a mapping with its kind, its default and its classes")
 		}
 		return
@@ -107,12 +118,12 @@ func (v node) qdisc(to map[string]string, prefix string, may func(*tcnl.Kind) bo
 	found, before := false, len(v.d.errs)
 	v.entries("a kind and its options, such as {kind: fq_codel, limit: 1000}", func(name, v node) {
 		if name.text() == "kind" && v.given(name) {
-			kind, found = v.qdiscKind(to, prefix, may), true
+			kind, found = v.qdiscKind(to, prefix, place), true
 		}
 	})
 	if !found && len(v.d.errs) == before {
 		at := positionOf(v.n)
-		v.d.add(Error{Line: at.line, Column: at.column, Key: v.key + ".kind", Problem: "is missing", Want: "one of " + qdiscKinds(may)})
+		v.d.add(Error{Line: at.line, Column: at.column, Key: v.key + ".kind", Problem: "is missing", Want: "one of " + place.kinds()})
 	}
 	if kind == nil {
 		return // what its options are is not known
@@ -123,7 +134,7 @@ func (v node) qdisc(to map[string]string, prefix string, may func(*tcnl.Kind) bo
 		switch key := name.text(); {
 		case key == "kind" || !v.given(name):
 		case key == "queues" && kind.Name == "mq":
-			v.qdisc(to, prefix+"queues ", isLeafKind)
+			v.qdisc(to, prefix+"queues ", leafPlace)
 		case key == "classes" && kind.Classful:
 			classes = v
 		case kind.IsShort(key, v.text()):
@@ -192,21 +203,21 @@ func qdiscOptions(k *tcnl.Kind) []string {
 }
 
 // qdiscKind reads the name of a kind; nil if it is none, or the default.
-func (v node) qdiscKind(to map[string]string, prefix string, may func(*tcnl.Kind) bool) *tcnl.Kind {
+func (v node) qdiscKind(to map[string]string, prefix string, place qdiscPlace) *tcnl.Kind {
 	name := v.text()
 	k := tcnl.KindOf(name)
 	switch {
-	case prefix == "" && name == defaultQdisc:
+	case place.byDefault && name == defaultQdisc:
 		to["kind"] = name
 		return &tcnl.Kind{Name: name}
 	case k == nil:
-		want := "one of " + qdiscKinds(may)
-		if near := nearest.Of(name, strings.Split(qdiscKinds(may), ", ")); near != "" {
+		want := "one of " + place.kinds()
+		if near := nearest.Of(name, strings.Split(place.kinds(), ", ")); near != "" {
 			want = near
 		}
 		v.failf("no such kind of qdiscs", want)
-	case !may(k):
-		v.failf("cannot be below another qdisc", "one of "+qdiscKinds(may))
+	case !place.may(k):
+		v.failf(place.not, "one of "+place.kinds())
 		return nil
 	default:
 		to[prefix+"kind"] = name
@@ -214,10 +225,11 @@ func (v node) qdiscKind(to map[string]string, prefix string, may func(*tcnl.Kind
 	return k
 }
 
-func qdiscKinds(may func(*tcnl.Kind) bool) string {
+// kinds are those that can be there.
+func (p qdiscPlace) kinds() string {
 	var names []string
 	for i := range tcnl.Kinds {
-		if may(&tcnl.Kinds[i]) {
+		if p.may(&tcnl.Kinds[i]) {
 			names = append(names, tcnl.Kinds[i].Name)
 		}
 	}

@@ -34,6 +34,7 @@ type Plan struct {
 	// Waiting are optional interfaces that the host does not have.
 	Waiting []string
 
+	shapers map[string]*loader.Shaper // by interface
 	// file is what the ruleset was read from, if not what the configuration names.
 	file string
 	// awake are the tables that the kernel enforces, too; asleep those that it
@@ -89,15 +90,15 @@ func (p *Plan) attachTo(links Links) error {
 	if err := p.placeNTuples(); err != nil {
 		return err
 	}
-	if !p.Config.Dataplane.Kernel() {
-		return nil
+	if err := p.findShapers(); err != nil || !p.Config.Dataplane.Kernel() {
+		return err
 	}
 	others, err := routedLinks()
 	if err != nil {
 		return err
 	}
 	for _, l := range others {
-		if a := l.Attrs(); !listed[a.Name] && links[a.Name] == a.Index {
+		if a := l.Attrs(); !listed[a.Name] && links[a.Name] == a.Index && !isShaperEnd(a.Name, p.shapers) {
 			p.Loader.Interfaces = append(p.Loader.Interfaces, loader.Interface{Name: a.Name, Index: a.Index, XDP: loader.XDPOff})
 		}
 	}
@@ -125,6 +126,7 @@ func (p *Plan) KeepRenamed(attached []loader.Interface) {
 		if i.Name = p.Links.Name(i.Index); listed[i.Name] || p.Links[i.Name] != i.Index {
 			continue
 		}
+		i.Shaper = p.shapers[i.Name]
 		at := slices.IndexFunc(p.Loader.Interfaces, func(have loader.Interface) bool { return have.Index == i.Index })
 		switch {
 		case at >= 0:

@@ -58,6 +58,10 @@ func linkIs(l netlink.Link) string {
 			return fmt.Sprintf("VLAN %d of another network namespace", l.VlanId)
 		}
 		return vlanIs(l.VlanProtocol.String(), uint32(l.VlanId), parent.Attrs().Name)
+	case *netlink.Veth:
+		if name, end := shaperOf(l); end != nil {
+			return config.ShaperAlias(name)
+		}
 	}
 	return isDevice
 }
@@ -70,6 +74,9 @@ func vlanIs(protocol string, id uint32, parent string) string {
 func kindOf(is string) string {
 	if protocol, _, ok := strings.Cut(is, " vlan "); ok {
 		return vlanIs(protocol, 1, tryParent)
+	}
+	if isShaper(is) {
+		return config.ShaperAlias(tryParent)
 	}
 	return is
 }
@@ -86,6 +93,9 @@ func wantedIs(l *config.Link) string {
 func (k *Link) Check(_ context.Context, r *reconcile.Resource) []reconcile.Problem {
 	l, err := link(r.Name)
 	want := r.Want[isKey]
+	if want == isAbsent {
+		return nil
+	}
 	if want != "" {
 		if problems := lacking(r, tryLink(kindOf(want))); problems != nil {
 			return problems
@@ -151,7 +161,7 @@ func (k *Link) Observe(_ context.Context, name string, keys []string) (reconcile
 	if err != nil {
 		return nil, err
 	}
-	out := reconcile.State{isKey: linkIs(l), upKey: onOff(l.Attrs().Flags&net.FlagUp != 0), forceKey: "true"}
+	out := reconcile.State{isKey: linkIs(l), upKey: onOff(isUp(l)), forceKey: "true"}
 	if slices.Contains(keys, addressesKey) {
 		list, err := permanent(l)
 		if err != nil {
@@ -187,7 +197,10 @@ func (*Link) Same(key, want, have string) bool {
 // nothing brings back.
 func (k *Link) Effect(name string, to reconcile.State) reconcile.Effect {
 	l, err := link(name)
-	if err != nil {
+	switch {
+	case to[isKey] == isAbsent:
+		return reconcile.Effect{Impact: reconcile.Disruptive, Why: "packets that wait there are lost"}
+	case err != nil:
 		return reconcile.Effect{Impact: reconcile.InPlace, Makes: to[isKey] != ""}
 	}
 	wanted, ok := to[addressesKey]
@@ -226,6 +239,9 @@ func routeBy(l netlink.Link, addresses []netlink.Addr) string {
 func (k *Link) Before(ctx context.Context, name string, to reconcile.State) (reconcile.State, error) {
 	if _, err := link(name); errors.Is(err, fs.ErrNotExist) {
 		return reconcile.State{isKey: isAbsent}, nil
+	}
+	if to[isKey] == isAbsent {
+		return k.Observe(ctx, name, []string{isKey, upKey})
 	}
 	return k.Observe(ctx, name, to.Keys())
 }
@@ -266,18 +282,33 @@ func (k *Link) Set(_ context.Context, name string, to reconcile.State) error {
 	return nil
 }
 
+// isUp tells whether a link is up, and a shaper's other end as well.
+func isUp(l netlink.Link) bool {
+	_, end := shaperOf(l)
+	return l.Attrs().Flags&net.FlagUp != 0 && (end == nil || end.Attrs().Flags&net.FlagUp != 0)
+}
+
 func setUp(l netlink.Link, up string) error {
+	set := netlink.LinkSetUp
 	switch up {
-	case onOff(true):
-		return netlink.LinkSetUp(l)
+	case "":
+		return nil
 	case onOff(false):
-		return netlink.LinkSetDown(l)
+		set = netlink.LinkSetDown
 	}
-	return nil
+	if _, end := shaperOf(l); end != nil {
+		if err := set(end); err != nil {
+			return err
+		}
+	}
+	return set(l)
 }
 
 // makeLink makes what [linkIs] would call so.
 func makeLink(name, is string) (netlink.Link, error) {
+	if isShaper(is) {
+		return makeShaper(name, is)
+	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = name
 	var l netlink.Link

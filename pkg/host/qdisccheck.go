@@ -66,6 +66,25 @@ func (k *Qdisc) Check(_ context.Context, r *reconcile.Resource) (out []reconcile
 	if err != nil {
 		return []reconcile.Problem{linkProblem(r, QdiscKind, err)}
 	}
+	out = k.checkKinds(r, int(l.Attrs().NumTxQueues))
+	if kind := r.Want[kindKey]; kind != "" && kind != "noqueue" && kind != AnyDefault && !shapes(r.Want) {
+		if why := noQueue(l, have); why != "" {
+			out = append(out, reconcile.Problem{Resource: r, Key: kindKey, Problem: why, Warn: true})
+		}
+	}
+	return out
+}
+
+// CheckAhead implements [reconcile.Ahead]: what the kernel lacks it lacks everywhere.
+func (k *Qdisc) CheckAhead(_ context.Context, r *reconcile.Resource) []reconcile.Problem {
+	return k.checkKinds(r, madeQueues)
+}
+
+// madeQueues is how many queues a link has that is made.
+const madeQueues = 1
+
+// checkKinds looks at the kinds of the qdiscs of an interface with so many queues.
+func (k *Qdisc) checkKinds(r *reconcile.Resource, queues int) (out []reconcile.Problem) {
 	for _, key := range r.Want.Keys() {
 		a := parseAttr(key)
 		kind := r.Want[key]
@@ -79,17 +98,12 @@ func (k *Qdisc) Check(_ context.Context, r *reconcile.Resource) (out []reconcile
 			p.Problem, p.Want = "no such kind of qdiscs", k.kernel.all()
 		case len(k.kernel.lacks(kind)) > 0:
 			p.Problem, p.Want = "this kernel does not have it (CONFIG_"+known.Config+")", "one of "+k.kernel.all()
-		case a.scope == "" && known.Multiqueue && l.Attrs().NumTxQueues < 2:
+		case a.scope == "" && known.Multiqueue && queues < 2:
 			p.Problem, p.Want = "the interface has one queue", "another kind"
 		default:
 			continue
 		}
 		out = append(out, p)
-	}
-	if kind := r.Want[kindKey]; kind != "" && kind != "noqueue" && kind != AnyDefault && !shapes(r.Want) {
-		if why := noQueue(l, have); why != "" {
-			out = append(out, reconcile.Problem{Resource: r, Key: kindKey, Problem: why, Warn: true})
-		}
 	}
 	return out
 }

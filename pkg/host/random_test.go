@@ -121,6 +121,11 @@ func (r *rig) state(t *testing.T) map[string]string {
 		slices.Sort(lines) // of addresses of one network, the first to come is the first
 		out["ip "+args] = fmt.Sprint(strings.Join(lines, "\n"), err)
 	}
+	if l, err := link(config.Shaper("veth0")); err == nil {
+		out["shaper qdisc"] = qdiscHandles.ReplaceAllString(rawQdiscs(t, l.Attrs().Name), "")
+		b, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + config.ShaperEnd("veth0") + "/disable_ipv6")
+		out["shaper end"] = fmt.Sprintf("%s %v", b, err)
+	}
 	out["route"] = output(t, "ip", "-d", "route", "show", "10.77.0.0/16")
 	for _, name := range []string{"net.ipv4.ip_forward", "net.ipv4.conf.veth0.forwarding", "net.ipv4.tcp_ecn"} {
 		s, err := NewSysctl().Observe(t.Context(), name, []string{valueKey})
@@ -162,6 +167,7 @@ func randomWants(r *rand.Rand) (out []reconcile.Resource) {
 		add(GovernorKind, cpu, governorRank, reconcile.State{valueKey: pick("performance", "powersave", "schedutil")})
 	}
 	out = append(out, randomLinks(r)...)
+	out = append(out, randomShaper(r)...)
 	add(RouteKind, "10.77.0.0/16", routeRank, reconcile.State{algorithmKey: pick("reno", "bbr", noAlgorithm)})
 	add(SysctlKind, "net.ipv4.ip_forward", 0, reconcile.State{valueKey: pick("0", "1")})
 	add(SysctlKind, "net.ipv4.conf.veth0.forwarding", 1, reconcile.State{valueKey: pick("0", "1")})
@@ -198,6 +204,25 @@ func randomLinks(r *rand.Rand) (out []reconcile.Resource) {
 		}
 	}
 	return out
+}
+
+// randomShaper is that of an interface, or the end of one from a plan before.
+func randomShaper(r *rand.Rand) []reconcile.Resource {
+	name := config.Shaper("veth0")
+	l, err := link(name)
+	switch n := r.IntN(3); {
+	case n == 0:
+		return nil
+	case n == 1 && err == nil && linkIs(l) != isDevice:
+		return []reconcile.Resource{{Kind: LinkKind, Name: name, Rank: shaperRank, Want: reconcile.State{isKey: isAbsent}}}
+	}
+	rate := []string{"1mbit", "20mbit"}[r.IntN(2)]
+	return []reconcile.Resource{
+		{Kind: LinkKind, Name: name, Rank: shaperRank, Want: reconcile.State{isKey: config.ShaperAlias("veth0"), upKey: onOff(true)}},
+		{Kind: QdiscKind, Name: name, Rank: qdiscRank, Of: LinkKind + " " + name, Want: reconcile.State{
+			kindKey: "htb", handleKey: "1:", classesKey: "1:1", "htb default": "1", "class 1:1 rate": rate, "leaf 1:1 kind": "pfifo", "leaf 1:1 pfifo limit": strconv.Itoa(1 + r.IntN(99)),
+		}},
+	}
 }
 
 // TestRandomPlans: whichever write of whichever plan fails, or is the process's last, before or

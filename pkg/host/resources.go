@@ -88,9 +88,10 @@ func resources(root string, c *config.Config) ([]reconcile.Resource, error) {
 	}
 	work, err := cpuResources(root, c)
 	links, linkErrs := linkResources(c)
-	out = slices.Concat(links, out, work)
+	shapers, shaperErr := shaperResources(c)
+	out = slices.Concat(links, shapers, out, work)
 	makers(c, out)
-	return out, errors.Join(append(append(errs, linkErrs...), err)...)
+	return out, errors.Join(append(append(errs, linkErrs...), shaperErr, err)...)
 }
 
 // absent tells whether an interface is not there, and need not be.
@@ -108,31 +109,41 @@ const routeRank = qdiscRank - 1
 // qdiscRank is behind those of NICs: a change of channels makes queues anew.
 const qdiscRank = nicRank + 60
 
-// qdiscResources is that of an interface's qdisc; none of an optional interface that
-// is not there.
-func qdiscResources(file string, q *config.Qdisc) []reconcile.Resource {
-	if q.Optional {
-		if _, err := link(q.Name); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+// qdiscResources are those of an interface's qdisc, and of that for what comes in; none of
+// an optional interface that is not there.
+func qdiscResources(file string, q *config.Qdisc) (out []reconcile.Resource) {
+	if isMissing(q) {
+		return nil
 	}
 	at := q.At(file)
+	for name, options := range map[string]map[string]string{q.Name: q.Root, config.Shaper(q.Name): q.Ingress} {
+		if len(options) == 0 {
+			continue
+		}
+		out = append(out, reconcile.Resource{
+			Kind: QdiscKind, Name: name, Want: wantedQdisc(options), Rank: qdiscRank, Enforce: q.Enforce,
+			At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+		})
+	}
+	slices.SortFunc(out, func(a, b reconcile.Resource) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// wantedQdisc has attributes for the options of a qdisc and of those below it.
+func wantedQdisc(options map[string]string) reconcile.State {
 	want := reconcile.State{}
-	for key, v := range q.Root {
+	for key, v := range options {
 		scope, name := "", key
 		if i := strings.LastIndexByte(key, ' '); i >= 0 {
 			scope, name = key[:i], key[i+1:]
 		}
 		a := attr{scope: scope, name: name}
 		if parseAttr(key).kind != "" || scope == "" && name != kindKey && name != handleKey && name != classesKey {
-			a.kind = q.Root[attr{scope, "", kindKey}.key()]
+			a.kind = options[attr{scope, "", kindKey}.key()]
 		}
 		want[a.key()] = v
 	}
-	return []reconcile.Resource{{
-		Kind: QdiscKind, Name: q.Name, Want: want, Rank: qdiscRank, Enforce: q.Enforce,
-		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
-	}}
+	return want
 }
 
 // sysctls are the resources of a configuration's sysctls by name.

@@ -332,7 +332,7 @@ func OfUnit(u *service.Unit) *Control {
 }
 
 // Health implements [service.Daemon].
-func (*Daemon) Health(ctx context.Context, u *service.Unit) (service.Health, error) {
+func (*Daemon) Health(ctx context.Context, u *service.Unit, _ service.Process) (service.Health, error) {
 	c := OfUnit(u)
 	defer func() { _ = c.Close() }()
 	s, err := c.Status(ctx)

@@ -179,7 +179,7 @@ func (*Daemon) Reload(ctx context.Context, u *service.Unit, _ func(string) error
 const leastSpace = 64 << 10
 
 // Health implements [service.Daemon].
-func (d *Daemon) Health(ctx context.Context, u *service.Unit) (service.Health, error) {
+func (d *Daemon) Health(ctx context.Context, u *service.Unit, _ service.Process) (service.Health, error) {
 	c := &Control{Path: u.Params[socketParam]}
 	if c.Path == "" {
 		return service.Health{Detail: "watched without a control socket"}, nil

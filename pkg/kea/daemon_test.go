@@ -328,3 +328,13 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("with room: %+v", s)
 	}
 }
+
+// TestFaults: programs that cannot run in the place of the server.
+func TestFaults(t *testing.T) {
+	l := newLAN(t)
+	good := l.kea4
+	l.Faults("kea-dhcp4", good, "-t", func(program string) string {
+		l.kea4 = program
+		return l.config(pool)
+	})
+}

@@ -88,28 +88,33 @@ func checkSLAAC(ctx context.Context, t *trial) error {
 	config := fmt.Sprintf(recursorConfig+radvdConfig, AddrServer.V4)
 	return t.withServices(ctx, config, func(*L2D) error {
 		return t.withGuest(func(heard *options) error {
-			prefix, err := AddrRouterLAN.V6.Prefix(64)
-			if err != nil {
+			if err := t.settles(ctx, heard); err != nil {
 				return err
-			}
-			addr, err := t.addressIn(ctx, prefix)
-			if err != nil {
-				return err
-			}
-			resolvers, err := heard.resolvers(answerTime)
-			if err != nil {
-				return err
-			}
-			if !slices.Equal(resolvers, []netip.Addr{AddrRouterLAN.V6}) {
-				return fmt.Errorf("resolvers %v, want %v", resolvers, AddrRouterLAN.V6)
-			}
-			t.note("%s", addr)
-			if err := t.dnsUDP(ctx, Guest, resolvers[0]); err != nil {
-				return wrap(err, "the recursor")
 			}
 			return t.decidedBy(ctx, func() error { return t.download(ctx, Guest, AddrServer.V6, guestDownload, "") }, fwOut6, fwReturn)
 		})
 	})
+}
+
+// settles waits until the guest has what advertisements give it, and has the resolver find a name.
+func (t *trial) settles(ctx context.Context, heard *options) error {
+	prefix, err := AddrRouterLAN.V6.Prefix(64)
+	if err != nil {
+		return err
+	}
+	addr, err := t.addressIn(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	resolvers, err := heard.resolvers(answerTime)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(resolvers, []netip.Addr{AddrRouterLAN.V6}) {
+		return fmt.Errorf("resolvers %v, want %v", resolvers, AddrRouterLAN.V6)
+	}
+	t.note("%s", addr)
+	return wrap(t.dnsUDP(ctx, Guest, resolvers[0]), "the recursor")
 }
 
 // checkLLM asks as a person would.

@@ -30,7 +30,7 @@ type props struct {
 
 // Health implements [service.Daemon]. A server without a model says that it is well: it waits for requests to
 // load one.
-func (*Daemon) Health(ctx context.Context, u *service.Unit) (service.Health, error) {
+func (*Daemon) Health(ctx context.Context, u *service.Unit, _ service.Process) (service.Health, error) {
 	if _, err := call(ctx, u, http.MethodGet, "/health", nil); err != nil {
 		return service.Health{}, err
 	}

@@ -133,6 +133,10 @@ func TestServer(t *testing.T) {
 	if err != nil || a.Text == "" || a.Tokens == 0 || strings.Trim(a.Text, "abcdefghijklmnopqrstuvwxyz") != "" {
 		t.Errorf("%+v, %v", a, err)
 	}
+	stats, err := llama.StatisticsOf(ctx, h.m.UnitsOf(llama.Name)[0])
+	if err != nil || stats["tokens_predicted_total"] < float64(a.Tokens-1) || stats["prompt_tokens_total"] == 0 {
+		t.Errorf("statistics: %v, %v; the answer has %d tokens", stats, err, a.Tokens)
+	}
 	if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.PID)); err != nil || strings.Contains(string(args), "key of clients") {
 		t.Errorf("%q, %v", args, err)
 	}
@@ -195,5 +199,43 @@ func TestRefused(t *testing.T) {
 	}
 	if list := h.m.Statuses(t.Context()); len(list) != 0 {
 		t.Errorf("%+v", list)
+	}
+}
+
+// TestFaults: a server that ends at its start, or is never ready, in the place of one that runs, and one that is stopped.
+func TestFaults(t *testing.T) {
+	program, dir := server(t)
+	model := filepath.Join(dir, "tiny.gguf")
+	tinyModel(t, model)
+	instance := func(binary string, more string) string {
+		return fmt.Sprintf("{name: tiny, mode: child, user: root, binary: %s, model: %s, listen: '127.0.0.1:8092', context: 128, parallel: 1, threads: 1%s}", binary, model, more)
+	}
+	script := func(name, body string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("#!/bin/sh\ncase \"$*\" in *--help*) exec "+program+" --help;; esac\n"+body+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	h := newHost(t, dir)
+	if err := h.apply(t, instance(program, "")); err != nil {
+		t.Fatal(err)
+	}
+	for _, fault := range []struct{ name, instance, want string }{
+		{"ends", instance(script("ends", "echo 'cannot go on' >&2; exit 3"), ""), "cannot go on"},
+		{"never ready", instance(script("idle", "exec sleep 1000"), ", start_timeout: 2s"), "connection refused"},
+	} {
+		if err := h.apply(t, fault.instance); err == nil || !strings.Contains(err.Error(), fault.want) {
+			t.Errorf("%s: %v, want %q", fault.name, err, fault.want)
+		}
+		if s := h.status(t); s.Error != "" || h.e.Pending() != nil {
+			t.Errorf("%s: not as before: %+v", fault.name, s)
+		}
+	}
+	if err := unix.Kill(h.status(t).PID, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if s := h.status(t); s.Error == "" {
+		t.Errorf("well, and stopped: %+v", s)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/randomizedcoder/l2d/pkg/kea"
+	"github.com/randomizedcoder/l2d/pkg/llama"
 )
 
 var (
@@ -44,12 +45,27 @@ var (
 		"Those that were not answered.", nil, nil)
 )
 
+var (
+	instanceLabel = []string{"instance"}
+
+	descLLMTokens = prometheus.NewDesc("l2d_llm_tokens_total",
+		"Tokens that a model has read, of questions, and written.", []string{"instance", "kind"}, nil)
+	descLLMSeconds = prometheus.NewDesc("l2d_llm_seconds_total",
+		"How long it has read, and written.", []string{"instance", "kind"}, nil)
+	descLLMRequests = prometheus.NewDesc("l2d_llm_requests",
+		"Requests that are being answered, and that wait for it.", []string{"instance", "state"}, nil)
+	descLLMDecodes = prometheus.NewDesc("l2d_llm_decodes_total",
+		"How often the model was computed.", instanceLabel, nil)
+)
+
 // Clients are numbers of services: part of the daemon. Services that do not answer have none.
 type Clients interface {
 	// KeaStatistics are by the family, 4 or 6, and Kea's names.
 	KeaStatistics(ctx context.Context) map[int]map[string]float64
 	// RecursorStatistics are by the recursor's names.
 	RecursorStatistics(ctx context.Context) map[string]uint64
+	// LlamaStatistics are by the instance.
+	LlamaStatistics(ctx context.Context) map[string]llama.Statistics
 }
 
 // ClientCollector asks DHCP and DNS servers what they have done, for Prometheus.
@@ -63,6 +79,7 @@ func (*ClientCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descDHCPAddresses, descDHCPLeases, descDHCPDeclined, descDHCPDelegated, descDHCPPackets,
 		descDNSQuestions, descDNSAnswers, descDNSTime, descDNSCache, descDNSEntries, descDNSLatency, descDNSOut, descDNSTimeouts,
+		descLLMTokens, descLLMSeconds, descLLMRequests, descLLMDecodes,
 	} {
 		ch <- d
 	}
@@ -77,6 +94,31 @@ func (c *ClientCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	if stats := c.source.RecursorStatistics(ctx); stats != nil {
 		collectDNS(ch, stats)
+	}
+	for instance, stats := range c.source.LlamaStatistics(ctx) {
+		collectLLM(ch, instance, stats)
+	}
+}
+
+// collectLLM has what the build tells.
+func collectLLM(ch chan<- prometheus.Metric, instance string, stats llama.Statistics) {
+	for _, m := range []struct {
+		name  string
+		desc  *prometheus.Desc
+		kind  prometheus.ValueType
+		label []string
+	}{
+		{"prompt_tokens_total", descLLMTokens, prometheus.CounterValue, []string{"read"}},
+		{"tokens_predicted_total", descLLMTokens, prometheus.CounterValue, []string{"written"}},
+		{"prompt_seconds_total", descLLMSeconds, prometheus.CounterValue, []string{"read"}},
+		{"tokens_predicted_seconds_total", descLLMSeconds, prometheus.CounterValue, []string{"written"}},
+		{"requests_processing", descLLMRequests, prometheus.GaugeValue, []string{"answered"}},
+		{"requests_deferred", descLLMRequests, prometheus.GaugeValue, []string{"waiting"}},
+		{"n_decode_total", descLLMDecodes, prometheus.CounterValue, nil},
+	} {
+		if v, ok := stats[m.name]; ok {
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, v, append([]string{instance}, m.label...)...)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ package observe
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,25 +37,37 @@ func readInterfaces(of []loader.InterfaceStatus) (out []Interface) {
 	return out
 }
 
-// readQueues reads the qdiscs of the dataplane's interfaces.
+// readQueues reads the qdiscs of the dataplane's interfaces, and of their shapers.
 func readQueues(of []loader.InterfaceStatus) (out []Queue, err error) {
 	client, err := tcnl.Dial()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = client.Close() }()
+	all, err := client.Reports(0)
+	if err != nil {
+		return nil, fmt.Errorf("qdiscs: %w", err)
+	}
 	for _, i := range of {
-		reports, err := client.Reports(i.Index)
-		if err != nil {
-			return nil, fmt.Errorf("qdiscs of %s: %w", i.Name, err)
+		out = append(out, queuesOf(i.Name, i.Index, all)...)
+		if i.Shaper == "" {
+			continue
 		}
-		for j := range reports {
-			if r := &reports[j]; r.Interface == i.Index && r.Kind != "noqueue" {
-				out = append(out, queue(i.Name, r))
-			}
+		if l, err := net.InterfaceByName(i.Shaper); err == nil { // else it has just gone
+			out = append(out, queuesOf(i.Shaper, l.Index, all)...)
 		}
 	}
 	return out, nil
+}
+
+// queuesOf are the qdiscs of an interface.
+func queuesOf(name string, index int, all []tcnl.Report) (out []Queue) {
+	for j := range all {
+		if r := &all[j]; r.Interface == index && r.Kind != "noqueue" {
+			out = append(out, queue(name, r))
+		}
+	}
+	return out
 }
 
 func queue(link string, r *tcnl.Report) Queue {

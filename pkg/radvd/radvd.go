@@ -21,15 +21,15 @@ import (
 // Daemon is the [service.Daemon].
 type Daemon struct {
 	mu sync.Mutex
-	// seen is when an advertisement was seen last, by the name of the interface.
-	seen map[string]time.Time
+	// seen is the advertisement that was seen last, by the name of the interface.
+	seen map[string]sign
 	// delegated is when a prefix was found to be delegated last.
 	delegated map[netip.Prefix]time.Time
 }
 
 // New returns the daemon.
 func New() *Daemon {
-	return &Daemon{seen: map[string]time.Time{}, delegated: map[netip.Prefix]time.Time{}}
+	return &Daemon{seen: map[string]sign{}, delegated: map[netip.Prefix]time.Time{}}
 }
 
 // Name implements [service.Daemon].
@@ -158,23 +158,28 @@ func (d *Daemon) Reload(_ context.Context, u *service.Unit, signal func(string) 
 	return signal("SIGHUP")
 }
 
+// sign is an advertisement that was seen, and of which process.
+type sign struct {
+	at  time.Time
+	pid int
+}
+
 // fresh is how long an advertisement is a sign of life: clients, and other routers, are not to be
 // asked all the time.
 const fresh = time.Minute
 
 // Health implements [service.Daemon].
-func (d *Daemon) Health(ctx context.Context, u *service.Unit) (service.Health, error) {
+func (d *Daemon) Health(ctx context.Context, u *service.Unit, p service.Process) (service.Health, error) {
 	name := u.Params[interfaceParam]
 	d.mu.Lock()
 	last := d.seen[name]
 	d.mu.Unlock()
-	if time.Since(last) > fresh {
+	if time.Since(last.at) > fresh || last.pid != p.PID {
 		if err := solicit(ctx, name); err != nil {
 			return service.Health{}, err
 		}
-		last = time.Now()
 		d.mu.Lock()
-		d.seen[name] = last
+		d.seen[name] = sign{time.Now(), p.PID}
 		d.mu.Unlock()
 	}
 	return service.Health{Detail: fmt.Sprintf("advertises on %s", name)}, nil

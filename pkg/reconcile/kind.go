@@ -37,6 +37,12 @@ type Whole interface {
 	Whole()
 }
 
+// Ahead is a kind that knows something of a resource before what that is of has been
+// made: what [Kind.Check] would find wrong with it wherever it is.
+type Ahead interface {
+	CheckAhead(ctx context.Context, r *Resource) []Problem
+}
+
 // Resetter is a kind whose changes make resources of other kinds lose their state.
 type Resetter interface {
 	// Resets names these resources, and the attributes that are lost. What is not

@@ -169,6 +169,10 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 			continue // that is told already
 		}
 		if made[r.Of] {
+			if !checkAhead(ctx, k, r, p, &errs) {
+				continue
+			}
+			made[r.ID()] = true
 			p.Changes = append(p.Changes, Change{
 				Kind: r.Kind, Name: r.Name, From: State{}, To: maps.Clone(r.Want), Undo: State{}, Later: true,
 				Effect: Effect{Impact: InPlace}, Enforce: r.Enforce,
@@ -207,9 +211,20 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 // check asks a kind about a resource. What the host cannot have is noted, and not
 // wanted of it any more. It returns whether anything is left to look at.
 func check(ctx context.Context, k Kind, r *Resource, p *Plan, errs *[]error) bool {
+	return sort(k.Check(ctx, r), r, p, errs)
+}
+
+// checkAhead is check of a resource that is of something that is not there yet.
+func checkAhead(ctx context.Context, k Kind, r *Resource, p *Plan, errs *[]error) bool {
+	a, ok := k.(Ahead)
+	return !ok || sort(a.CheckAhead(ctx, r), r, p, errs)
+}
+
+// sort has the problems of a resource where they belong in a plan.
+func sort(problems []Problem, r *Resource, p *Plan, errs *[]error) bool {
 	good := true
 	r.Want = maps.Clone(r.Want)
-	for _, problem := range k.Check(ctx, r) {
+	for _, problem := range problems {
 		switch {
 		case problem.Warn:
 			p.Warnings = append(p.Warnings, problem.Error())

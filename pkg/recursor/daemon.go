@@ -168,7 +168,7 @@ func (*Daemon) Reload(ctx context.Context, u *service.Unit, _ func(string) error
 }
 
 // Health implements [service.Daemon].
-func (*Daemon) Health(ctx context.Context, u *service.Unit) (service.Health, error) {
+func (*Daemon) Health(ctx context.Context, u *service.Unit, _ service.Process) (service.Health, error) {
 	if u.Params[socketParam] == "" {
 		return service.Health{Detail: "watched without control_dir"}, nil
 	}

@@ -335,3 +335,25 @@ func TestHangs(t *testing.T) {
 		t.Errorf("the files are not those of before: %v", err)
 	}
 }
+
+// TestFaults: programs that cannot run in the place of the recursor.
+func TestFaults(t *testing.T) {
+	l := newLAN(t)
+	l.Faults("recursor", servicetest.Program(t, "pdns_recursor"), "--config=check", func(program string) string {
+		return head + "    binary: " + program + "\n"
+	})
+}
+
+// TestDiskFull: files that do not fit are an error, and nothing is left of them.
+func TestDiskFull(t *testing.T) {
+	l := newLAN(t)
+	room := servicetest.FullDisk(t, l.Run)
+	if err := l.Apply(head); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("a disk that is full: %v", err)
+	}
+	if list := l.Manager.Statuses(t.Context()); len(list) != 0 {
+		t.Errorf("not undone: %+v", list)
+	}
+	room()
+	l.Must(head)
+}

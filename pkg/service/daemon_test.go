@@ -106,7 +106,7 @@ func (*testDaemon) loaded(u *Unit) string {
 	return string(b)
 }
 
-func (d *testDaemon) Health(_ context.Context, u *Unit) (Health, error) {
+func (d *testDaemon) Health(_ context.Context, u *Unit, _ Process) (Health, error) {
 	l := d.loaded(u)
 	if !strings.Contains(l, "good") {
 		return Health{}, errors.New("is ill")

@@ -553,7 +553,12 @@ func (m *Manager) run(ctx context.Context, u *Unit, wait bool) error {
 	if !wait {
 		return nil
 	}
-	return m.await(ctx, u)
+	if err := m.await(ctx, u); err != nil {
+		// Who is told to read other files may not: what it was is started anew.
+		r.Loaded = ""
+		return errors.Join(err, m.note(u.Name, r))
+	}
+	return nil
 }
 
 // proceed has the process of a unit take its files.

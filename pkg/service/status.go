@@ -53,7 +53,7 @@ func (m *Manager) look(ctx context.Context, u *Unit) Status {
 		return s
 	}
 	var err error
-	if s.Health, err = d.Health(ctx, u); err != nil {
+	if s.Health, err = d.Health(ctx, u, s.Process); err != nil {
 		s.Error = err.Error()
 	}
 	return s

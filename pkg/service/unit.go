@@ -28,8 +28,9 @@ type Daemon interface {
 	// Reload has the process, which runs the unit before, read the installed files again.
 	// signal sends a signal to it. What the daemon refuses is an error.
 	Reload(ctx context.Context, u *Unit, signal func(sig string) error) error
-	// Health asks whether the service does its work. An error says what does not.
-	Health(ctx context.Context, u *Unit) (Health, error)
+	// Health asks whether the service does its work, with the process that runs; of a service that is watched none
+	// is known. An error says what does not.
+	Health(ctx context.Context, u *Unit, p Process) (Health, error)
 }
 
 // Dirs are the directories that units are rendered for.

@@ -30,7 +30,7 @@ type machine struct {
 	timeout    time.Duration
 	systemd    bool
 	// virtual has the machine's clock count its instructions, one a nanosecond, and pass
-	// over idle times: how busy the host is does not matter.
+	// over idle times. A busy host makes it slow: see docs/bbr3.md for what was seen.
 	virtual bool
 }
 

@@ -2,27 +2,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Measures congestion controls over emulated paths in a virtual machine whose clock
-# counts instructions: how busy the host is does not change what is measured.
+# counts instructions, and passes over idle times.
 #
-#   scripts/vm/l4s.sh [-k KERNEL] [RUNS [SECONDS]]
+#   scripts/vm/l4s.sh [-k KERNEL] [-p PATH] [RUNS [SECONDS]]
 #
-# 50 Mbit/s and 40 ms, RUNS (10) of SECONDS (20) each. A run takes as long on an idle
+# PATH is the beginning of what a row is about: without, all. 50 Mbit/s and 40 ms, RUNS (10) of SECONDS (20) each. A run takes as long on an idle
 # host, and several times that on a busy one.
 set -efuo pipefail
 
-PATH=/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin:$PATH
-cd "$(dirname "$0")/../.."
-KIT=$(realpath -m "${L2D_VM_KIT:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/l2d/vm}")
-[ -e "$KIT/recipe" ] || { echo "vm: no kit in $KIT: make vm" >&2; exit 1; }
-only=7.3
-while getopts k: option; do
+# shellcheck source=scripts/vm/kit.sh
+. "$(dirname "$0")/kit.sh"
+only=7.3 row=
+while getopts k:p: option; do
 	case $option in
 	k) only=$OPTARG ;;
-	*) echo "usage: $0 [-k KERNEL] [RUNS [SECONDS]]" >&2; exit 2 ;;
+	p) row=$OPTARG ;;
+	*) echo "usage: $0 [-k KERNEL] [-p PATH] [RUNS [SECONDS]]" >&2; exit 2 ;;
 	esac
 done
 shift $((OPTIND - 1))
-kernel=$(grep -F -m 1 "$only" "$KIT/kernels") || { echo "vm: no kernel $only" >&2; exit 2; }
+kernel=$(kernels "$only" | head -n 1) || { echo "vm: no kernel $only: there are $(tr '\n' ' ' <"$KIT/kernels")" >&2; exit 2; }
 
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
@@ -30,12 +29,13 @@ CGO_ENABLED=0 go build -o "$tree/l2ctl" ./cmd/l2ctl
 CGO_ENABLED=0 go build -o "$tree.vm" ./scripts/vm
 trap 'rm -rf "$tree" "$tree.vm"' EXIT
 cat >"$tree/run.sh" <<'EOF'
-runs=$1 seconds=$2
+runs=$1 seconds=$2 row=$3
 mount -t bpf bpf /sys/fs/bpf 2>/dev/null
 ip link set lo up
 modprobe -a tun tcp_bbr tcp_dctcp
 # What it is about, what BBRv3 in the kernel of its authors came to, and the path.
 while IFS='|' read -r what reference arguments; do
+	case $what in "$row"*) ;; *) continue ;; esac
 	echo "== $what; reference: $reference"
 	./l2ctl lab path --runs "$runs" --duration "${seconds}s" $arguments </dev/null || exit
 done <<'PATHS'
@@ -53,4 +53,4 @@ beside bbr|none|bbr3 bbr
 reno beside it|none|bbr3 reno
 PATHS
 EOF
-"$tree.vm" -kit "$KIT" -kernel "$kernel" -tree "$tree" -virtual-time -timeout 24h -- bash run.sh "${1:-10}" "${2:-20}"
+"$tree.vm" -kit "$KIT" -kernel "$kernel" -tree "$tree" -virtual-time -timeout 24h -- bash run.sh "${1:-10}" "${2:-20}" "$row"

@@ -51,7 +51,7 @@ func main() {
 	flag.Func("append", "an argument of the kernel (repeatable)", more(&m.more))
 	flag.DurationVar(&m.timeout, "timeout", 10*time.Minute, "how long the machine may run")
 	flag.BoolVar(&m.systemd, "systemd", false, "have systemd as the machine's first process")
-	flag.BoolVar(&m.virtual, "virtual-time", false, "a clock that counts instructions, one a nanosecond, whatever the host does: emulated, with one processor")
+	flag.BoolVar(&m.virtual, "virtual-time", false, "a clock that counts instructions, one a nanosecond, instead of the host's: emulated, with one processor")
 	inMachine := flag.Bool("in-machine", false, "instead: run the machine's command, where systemd is the first process")
 	unpack := flag.Bool("unpack", false, "instead: unpack the kernel image of the first argument into the second")
 	flag.Parse()

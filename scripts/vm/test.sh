@@ -8,9 +8,8 @@
 # KERNEL is the beginning of a name in KIT/kernels. Fails when a test does.
 set -efuo pipefail
 
-PATH=/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin:$PATH
-cd "$(dirname "$0")/../.."
-KIT=$(realpath -m "${L2D_VM_KIT:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/l2d/vm}")
+# shellcheck source=scripts/vm/kit.sh
+. "$(dirname "$0")/kit.sh"
 
 # NAME PACKAGE TIMEOUT ARGUMENT...: a package's test, and how long its machine may
 # run. An emulated processor is 10 to 30 times slower: no test of time is here.
@@ -51,7 +50,6 @@ usage() {
 	exit 2
 }
 
-[ -e "$KIT/recipe" ] || { echo "vm: no kit in $KIT: make vm" >&2; exit 1; }
 only=
 while getopts k: option; do
 	case $option in
@@ -61,7 +59,7 @@ while getopts k: option; do
 done
 shift $((OPTIND - 1))
 for name; do grep -q "^$name " <<<"$SUITES" || usage; done
-kernels=$(grep -F "$only" "$KIT/kernels") || usage
+kernels=$(kernels "$only") || usage
 
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
