@@ -87,7 +87,7 @@ dataplane: {ruleset: x, interfaces: [{name: a}]}
 host:
   qdiscs:
     server:
-      root: { kind: htb, default: "1:1", classes: { "1:1": { rate: 10mbit, leaf: { kind: dualpi2, ecn: any } } } }
+      root: { kind: htb, default: "1:1", classes: { "1:1": { rate: 50mbit, leaf: { kind: dualpi2, ecn: any } } } }
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +148,7 @@ func watchDualPI2(t *testing.T) {
 		if counts = dualPI2(t, client); counts["l4s_packets"] > 0 {
 			l4s, classic = append(l4s, counts["l4s_delay_seconds"]), append(classic, counts["classic_delay_seconds"])
 		}
-		enough := counts["l4s_packets"] > 2000 && counts["classic_packets"] > 2000 && counts["marks"] > 20
+		enough := counts["l4s_packets"] > 8000 && counts["classic_packets"] > 4000 && counts["marks"] > 20
 		if enough && len(l4s) >= 50 {
 			break
 		}
@@ -160,9 +160,9 @@ func watchDualPI2(t *testing.T) {
 	slices.Sort(classic)
 	l, c := l4s[len(l4s)/2], classic[len(classic)/2]
 	t.Logf("median delay: %.2f ms in the L4S queue, %.2f ms in the classic one; %v", l*1000, c*1000, counts)
-	// Of 1.2 ms that a packet takes on this link, and an emulated machine's clock.
-	if l > 0.005 || l >= c {
-		t.Errorf("median delay of the L4S queue %.2f ms, of the classic one %.2f ms", l*1000, c*1000)
+	// The machine's time is virtual: how busy the host is does not lengthen them.
+	if l >= 0.002 || c < 0.005 || c > 0.030 {
+		t.Errorf("median delay of the L4S queue %.2f ms, of the classic one %.2f ms; want less than 2, and about its target of 15", l*1000, c*1000)
 	}
 }
 

@@ -39,6 +39,7 @@ wifi cmd/l2d 15m -test.run=TestWiFi -l2d.wifi
 options() {
 	case $1 in
 	units | radvd) echo "-systemd" ;;
+	l4s) echo "-virtual-time" ;; # it looks at delays
 	nics) echo "-cpus 4 -nic virtio-net-pci -nic e1000e -nic vmxnet3" \
 		"-append isolcpus=domain,managed_irq,2-3 -append nohz_full=2-3 -append rcu_nocbs=2-3" ;;
 	esac

@@ -94,6 +94,8 @@ type Options struct {
 	replay []shot
 	// change makes l2d's ruleset another one, for a mismatch that has to be found.
 	change func(ruleset string) string
+	// marksECT1 has l2d's policers mark L4S.
+	marksECT1 bool
 }
 
 // Result is the outcome of a run.
@@ -313,6 +315,7 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 type loaded struct {
 	source, text string // of the file, and as it was loaded
 	xdp, changed bool
+	marksECT1    bool
 	timeouts     flow.Timeouts
 	e            *enforcement
 }
@@ -324,7 +327,7 @@ func (r *Rig) load(ctx context.Context, file string, opt Options) (*loaded, erro
 	if err != nil {
 		return nil, err
 	}
-	next := loaded{source: string(b), xdp: opt.Seed%2 == 0, changed: opt.change != nil, timeouts: timeoutsOf(opt.Seed, opt.Expiry)}
+	next := loaded{source: string(b), xdp: opt.Seed%2 == 0, changed: opt.change != nil, marksECT1: opt.marksECT1, timeouts: timeoutsOf(opt.Seed, opt.Expiry)}
 	if l := r.loaded; l != nil && l.isLike(&next) {
 		if _, err := r.routers[0].kernelRules(l.text, filepath.Dir(file)); err != nil {
 			return nil, err
@@ -361,7 +364,7 @@ func (r *Rig) load(ctx context.Context, file string, opt Options) (*loaded, erro
 
 // isLike tells whether a ruleset that is loaded is the one that is wanted.
 func (l *loaded) isLike(next *loaded) bool {
-	return l.source == next.source && l.xdp == next.xdp && l.changed == next.changed && l.timeouts == next.timeouts
+	return l.source == next.source && l.xdp == next.xdp && l.changed == next.changed && l.marksECT1 == next.marksECT1 && l.timeouts == next.timeouts
 }
 
 // unload takes the last ruleset from the router with l2d.

@@ -164,7 +164,7 @@ func (r *router) enforce(ctx context.Context, text, pin string, l *loaded) (*enf
 	if err != nil {
 		return nil, err
 	}
-	program, err := policy.Compile(rs, policy.Options{Links: names})
+	program, err := policy.Compile(rs, policy.Options{Links: names, MarkECT1: l.marksECT1})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
