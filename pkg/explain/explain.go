@@ -281,7 +281,8 @@ func (e *Explanation) decide(res *loader.TrialResult) {
 		}
 	}
 	for name := range res.Stats {
-		if strings.HasPrefix(name, "drop_") {
+		// What has a reason of its own may be dropped in a rule, which counts that, too.
+		if strings.HasPrefix(name, "drop_") && (name != "drop_policy" || e.Reason == "") {
 			e.Verdict, e.Reason = Dropped, name
 		}
 	}

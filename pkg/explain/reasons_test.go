@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/ntuple"
 )
@@ -69,6 +72,7 @@ var reasonCases = []struct{ reason, packet, frame string }{
 	{"drop_nat_exhausted", "iif lan0 udp 192.168.7.3:2 > 1.1.1.1:10", ""},
 	{"drop_flow_clash", "iif lan0 99 192.168.7.3 > 1.1.1.1", ""},
 	{"drop_source_limit", "iif lan0 udp 192.168.7.2:3 > 1.1.1.1:20", ""},
+	{"drop_ct_count_full", "iif lan0 udp 192.168.7.4:1 > 1.1.1.1:8", ""}, // counts as many as it can
 	{"drop_steer", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:30", ""},
 	// Of one without addresses.
 	{"drop_nat_no_address", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:14", ""},
@@ -79,7 +83,6 @@ var unexplained = map[string]string{
 	"drop_fragment_overlap":   "of a datagram in fragments only one is explained, which overlaps with none",
 	"drop_fragment_duplicate": "likewise, it is the first of its kind",
 	"drop_fragment_timeout":   "likewise, nothing waits for the others",
-	"drop_ct_count_full":      "copies of what ct count knows have room for one more",
 	"drop_internal":           "it takes the kernel to refuse a step, as for want of memory",
 }
 
@@ -119,6 +122,9 @@ func TestReasons(t *testing.T) {
 			switch c.reason {
 			case "drop_nat_exhausted", "drop_flow_clash", "drop_source_limit", "drop_steer":
 				on = busy
+			case "drop_ct_count_full":
+				on = busy
+				fillMap(t, busy.Config.PinPath+"/policy/l2_conn_counts")
 			case "drop_nat_no_address":
 				r.withoutAddresses()
 			}
@@ -187,6 +193,24 @@ func TestEarlyDrop(t *testing.T) {
 			}
 		}
 		r.in("", func() error { return errors.Join(target.Running.Close(), loader.Detach(target.Config.PinPath)) })
+	}
+}
+
+// fillMap puts entries into a map until there is no room.
+func fillMap(t *testing.T, path string) {
+	t.Helper()
+	m, err := ebpf.LoadPinnedMap(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	value := make([]byte, m.ValueSize())
+	value[0] = 1 // a member: the collector leaves it
+	for i := uint64(1) << 40; err == nil; i++ {
+		err = m.Put(i, value)
+	}
+	if !errors.Is(err, unix.E2BIG) {
+		t.Fatal(err)
 	}
 }
 

@@ -99,7 +99,7 @@ var advice = map[string]string{
 	"drop_nat_exhausted":      "no source port is free for its translation: give the statement more ports or addresses",
 	"drop_nat_local":          "its translation would have it go through lo, where there is no program",
 	"drop_flow_clash":         "another flow has its tuple already",
-	"drop_ct_count_full":      "ct count knows as many connections as it can",
+	"drop_ct_count_full":      "the statements of ct count know as many connections as there is room for",
 	"drop_internal":           "the kernel refused a step that should not fail",
 	"drop_source_limit":       "its sender has begun as many flows as conntrack.max_flows_per_source allows",
 	"drop_steer":              "a rule of ntuple of the interface drops it",

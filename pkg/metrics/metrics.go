@@ -63,9 +63,11 @@ func Handler(s Source, o Options, log *slog.Logger) (http.Handler, error) {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}
 	}
-	var g prometheus.Gatherer = reg
 	if o.Rules {
-		g = &withRules{Gatherer: reg, source: s, log: log}
+		return newWithRules(reg, s, log), nil
 	}
-	return promhttp.HandlerFor(g, promhttp.HandlerOpts{MaxRequestsInFlight: 2}), nil
+	return promhttp.HandlerFor(reg, handlerOptions), nil
 }
+
+// handlerOptions are those of each answer.
+var handlerOptions = promhttp.HandlerOpts{MaxRequestsInFlight: 2}

@@ -5,6 +5,7 @@ package metrics
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
@@ -36,7 +36,7 @@ func scrape(t *testing.T, s Source) (int, string) {
 	log := slog.New(slog.DiscardHandler)
 	reg.MustRegister(NewCollector(s, log))
 	w := httptest.NewRecorder()
-	promhttp.HandlerFor(&withRules{Gatherer: reg, source: s, log: log}, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	newWithRules(reg, s, log).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	return w.Code, w.Body.String()
 }
 
@@ -144,26 +144,32 @@ func TestScrapeFails(t *testing.T) {
 	}
 }
 
-// TestRulesChange: labels are those of the rules, also when others take their place.
+// TestRulesChange: labels are those of the rules, also when others take their place; what
+// they have of quotes and lines is escaped.
 func TestRulesChange(t *testing.T) {
-	g := &withRules{}
+	h := &withRules{}
 	first := []api.Rule{{Table: "a", Handle: 1, Packets: 1}, {Table: "b", Handle: 2}}
-	second := []api.Rule{{Table: "a", Handle: 1, Packets: 2}, {Table: "c", Handle: 2}, {Table: "d", Handle: 3}}
+	second := []api.Rule{{Table: "a", Handle: 1, Packets: 2}, {Table: "c", Handle: 2, Text: "log prefix \"a\\b\nc\xff\"", Bytes: 1 << 60}, {Table: "d", Handle: 3}}
 	for _, rules := range [][]api.Rule{first, second, first} {
-		for _, f := range g.families(rules) {
-			if len(f.Metric) != len(rules) {
-				t.Fatalf("%d series of %d rules", len(f.Metric), len(rules))
-			}
-			for i, m := range f.Metric {
-				for _, l := range m.Label {
-					if l.GetName() == "table" && l.GetValue() != rules[i].Table {
-						t.Errorf("%s of rule %d is of table %s, not %s", f.GetName(), i, l.GetValue(), rules[i].Table)
-					}
+		want := ""
+		for _, f := range []struct {
+			name, help string
+			value      func(*api.Rule) uint64
+		}{
+			{ruleBytes, ruleBytesHelp, func(r *api.Rule) uint64 { return r.Bytes }},
+			{rulePackets, rulePacketsHelp, func(r *api.Rule) uint64 { return r.Packets }},
+		} {
+			want += fmt.Sprintf("# HELP %s %s\n# TYPE %s counter\n", f.name, f.help, f.name)
+			for _, r := range rules {
+				text := ""
+				if r.Text != "" {
+					text = `log prefix \"a\\b\nc?\"`
 				}
-				if f.GetName() == rulePackets && m.Counter.GetValue() != float64(rules[i].Packets) {
-					t.Errorf("rule %d has counted %v", i, m.Counter.GetValue())
-				}
+				want += fmt.Sprintf("%s{chain=\"\",family=\"\",handle=\"%d\",rule=\"%s\",table=\"%s\"} %d\n", f.name, r.Handle, text, r.Table, f.value(&r))
 			}
+		}
+		if got := string(h.text(rules)); got != want {
+			t.Errorf("%s\nwant\n%s", got, want)
 		}
 	}
 }

@@ -4,109 +4,133 @@ package metrics
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"slices"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 )
 
-// Names of the families of rules.
+// Names of the families of rules, and what they are.
 const (
-	rulePackets = "l2d_rule_packets_total"
-	ruleBytes   = "l2d_rule_bytes_total"
+	rulePackets     = "l2d_rule_packets_total"
+	rulePacketsHelp = "Packets that reached the end of a rule, or a base chain's policy."
+	ruleBytes       = "l2d_rule_bytes_total"
+	ruleBytesHelp   = "Bytes of those packets, from the IP header on."
 )
 
-// withRules adds the counters of rules to what another gatherer has. A registry
-// would check, hash and sort each of them at every scrape; a ruleset has thousands,
-// whose labels do not change from one to the next.
+// textFormat is what a handler with rules answers with, whatever is asked for: each
+// scraper reads it.
+const textFormat = "text/plain; version=0.0.4"
+
+// withRules adds the counters of rules to what others serve. A registry would check, hash,
+// sort and format each of them at every scrape; a ruleset has thousands, whose names and
+// labels do not change from one to the next.
 type withRules struct {
-	prometheus.Gatherer
+	others http.Handler // as text, and not compressed
 	source Source
 	log    *slog.Logger
 
 	mu     sync.Mutex
 	rules  []api.Rule // of the last scrape, without their counts
-	labels [][]*dto.LabelPair
+	labels []string   // of each rule, as they are written
+	size   int        // of the last answer, bytes
 }
 
-// Gather implements [prometheus.Gatherer].
-func (g *withRules) Gather() ([]*dto.MetricFamily, error) {
-	families, err := g.Gatherer.Gather()
+// newWithRules adds the counters to those of a gatherer.
+func newWithRules(g prometheus.Gatherer, s Source, log *slog.Logger) *withRules {
+	o := handlerOptions
+	o.DisableCompression = true
+	return &withRules{others: promhttp.HandlerFor(g, o), source: s, log: log}
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *withRules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rules, err := h.read(r.Context())
 	if err != nil {
-		return families, err
+		h.log.Error("metrics: the rules cannot be read", "err", err)
+		http.Error(w, "rules: "+err.Error(), http.StatusInternalServerError)
+		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	r = r.Clone(r.Context())
+	r.Header.Set("Accept", textFormat)
+	answer := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	h.others.ServeHTTP(answer, r)
+	if answer.status == http.StatusOK && len(rules) > 0 {
+		_, _ = w.Write(h.text(rules)) // who asked has gone
+	}
+}
+
+// read returns the rules with their counts, none if nothing is attached.
+func (h *withRules) read(ctx context.Context) ([]api.Rule, error) {
+	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
 	defer cancel()
-	st, err := g.source.Status(ctx)
+	st, err := h.source.Status(ctx)
 	if err != nil || !st.Attached {
-		return families, err
+		return nil, nil // the others say so
 	}
-	rules, err := g.source.RuleCounts(ctx)
-	if err != nil {
-		g.log.Error("metrics: the rules cannot be read", "err", err)
-		return nil, err
-	}
-	return append(families, g.families(rules)...), nil
+	return h.source.RuleCounts(ctx)
 }
 
-// families are those of rules.
-func (g *withRules) families(rules []api.Rule) []*dto.MetricFamily {
-	labels := g.labelsOf(rules)
-	packets, bytes := make([]dto.Metric, len(rules)), make([]dto.Metric, len(rules))
-	byPackets := family(rulePackets, "Packets that reached the end of a rule, or a base chain's policy.", packets)
-	byBytes := family(ruleBytes, "Bytes of those packets, from the IP header on.", bytes)
-	for i := range rules {
-		packets[i].Label, packets[i].Counter = labels[i], count(rules[i].Packets)
-		bytes[i].Label, bytes[i].Counter = labels[i], count(rules[i].Bytes)
+// statusWriter knows what was answered.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// text has both families.
+func (h *withRules) text(rules []api.Rule) []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.keepLabels(rules)
+	b := make([]byte, 0, h.size+h.size/8)
+	b = h.family(b, ruleBytes, ruleBytesHelp, func(i int) uint64 { return rules[i].Bytes })
+	b = h.family(b, rulePackets, rulePacketsHelp, func(i int) uint64 { return rules[i].Packets })
+	h.size = len(b)
+	return b
+}
+
+// family appends a counter of each rule.
+func (h *withRules) family(b []byte, name, help string, value func(i int) uint64) []byte {
+	b = fmt.Appendf(b, "# HELP %s %s\n# TYPE %s counter\n", name, help, name)
+	for i, labels := range h.labels {
+		b = append(append(b, name...), labels...)
+		b = append(strconv.AppendUint(b, value(i), 10), '\n')
 	}
-	return []*dto.MetricFamily{byBytes, byPackets}
+	return b
 }
 
-func count(n uint64) *dto.Counter {
-	v := float64(n)
-	return &dto.Counter{Value: &v}
-}
-
-func family(name, help string, metrics []dto.Metric) *dto.MetricFamily {
-	f := &dto.MetricFamily{Name: &name, Help: &help, Type: dto.MetricType_COUNTER.Enum()}
-	for i := range metrics {
-		f.Metric = append(f.Metric, &metrics[i])
-	}
-	return f
-}
-
-// labelsOf are the labels of each rule. They are made when the ruleset has changed.
-func (g *withRules) labelsOf(rules []api.Rule) [][]*dto.LabelPair {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	before, known := g.rules, g.labels
-	g.rules, g.labels = make([]api.Rule, len(rules)), make([][]*dto.LabelPair, len(rules))
+// keepLabels has the labels of each rule. They are made when the ruleset has changed.
+func (h *withRules) keepLabels(rules []api.Rule) {
+	before, known := h.rules, h.labels
+	h.rules, h.labels = make([]api.Rule, len(rules)), make([]string, len(rules))
 	for i, r := range rules {
 		r.Packets, r.Bytes = 0, 0
-		g.rules[i] = r
+		h.rules[i] = r
 		if i < len(before) && before[i] == r {
-			g.labels[i] = known[i]
+			h.labels[i] = known[i]
 		} else {
-			g.labels[i] = ruleLabels(&r)
+			h.labels[i] = ruleLabels(&r)
 		}
 	}
-	return g.labels
 }
 
-func ruleLabels(r *api.Rule) []*dto.LabelPair {
-	values := map[string]string{
-		"family": r.Family, "table": r.Table, "chain": r.Chain, "handle": strconv.FormatUint(r.Handle, 10), "rule": strings.ToValidUTF8(r.Text, "?"),
-	}
-	var pairs []*dto.LabelPair
-	for name, value := range values {
-		pairs = append(pairs, &dto.LabelPair{Name: &name, Value: &value})
-	}
-	slices.SortFunc(pairs, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
-	return pairs
+var escaped = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
+
+// ruleLabels are the labels of a rule, in the order of their names.
+func ruleLabels(r *api.Rule) string {
+	text := func(s string) string { return escaped.Replace(strings.ToValidUTF8(s, "?")) }
+	return fmt.Sprintf(`{chain="%s",family="%s",handle="%d",rule="%s",table="%s"} `, text(r.Chain), text(r.Family), r.Handle, text(r.Text), text(r.Table))
 }
