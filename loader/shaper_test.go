@@ -297,3 +297,41 @@ func TestShapedTunnel(t *testing.T) {
 		next(t, tun, func(p packet) bool { return p.src == at(local, 8031) && p.dst == peer })
 	})
 }
+
+// TestShapedVLAN: frames of a VLAN wait at its NIC, and its device can have a shaper of its own.
+func TestShapedVLAN(t *testing.T) {
+	t.Parallel()
+	for _, shaped := range []string{"wan0", "vlanw"} {
+		t.Run(shaped, func(t *testing.T) {
+			t.Parallel()
+			r := newRouter(t)
+			encapsulations[0].add(t, r, wanSide)
+			r.address(wanSide, "vlanw")
+			r.leaveTags(t)
+			cfg := r.config(testPolicy{masquerade: true})
+			cfg.Interfaces = append(cfg.Interfaces, Interface{Name: "vlanw", Index: r.index("vlanw"), XDP: XDPAuto})
+			s := r.shaper(shaped, "", "")
+			for i := range cfg.Interfaces {
+				if cfg.Interfaces[i].Name == shaped {
+					cfg.Interfaces[i].Shaper = s
+				}
+			}
+			r.mustApply(cfg)
+			inFamilies(t, func(t *testing.T, f family) {
+				_, far := wanSide.ends(f)
+				r.echoUDP(t, "w", at(far, 8040))
+				before, _ := r.waited(s)
+				c := r.udp(t, "l", at(f.lan, 6740))
+				const exchanges = 10
+				for i := range exchanges {
+					if err := exchangeUDP(c, at(far, 8040), noise(50+i)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if after, _ := r.waited(s); after-before < exchanges {
+					t.Errorf("%d packets have waited", after-before)
+				}
+			})
+		})
+	}
+}

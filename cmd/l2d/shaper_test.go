@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
+	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 )
 
 // shaper is what the daemon says of the shaper of wan0.
@@ -40,7 +41,10 @@ func (h *host) shaperLinks() string {
 // as long as it does, over changes that are undone, a restart and a detach.
 func TestIngressQdisc(t *testing.T) {
 	h := newHost(t)
-	const shape = "  qdiscs: { wan0: { ingress: { kind: htb, default: \"1:1\", classes: { \"1:1\": { rate: 10mbit, leaf: { kind: pfifo, limit: 50 } } } } } }\n"
+	shape := "  qdiscs: { wan0: { ingress: { kind: htb, default: \"1:1\", classes: { \"1:1\": { rate: 10mbit, leaf: { kind: pfifo, limit: 50 } } } } } }\n"
+	if len(hostkinds.LacksQdiscs("cake")) == 0 {
+		shape = "  qdiscs: { wan0: { ingress: { kind: cake, bandwidth: 10mbit, ingress: true } } }\n"
+	}
 	h.write("l2d.yaml", h.config())
 	p := h.start()
 	h.expect("READY=1")
