@@ -66,7 +66,10 @@ func (c *conversion) add(to, from btf.Type, toOff, fromOff uint32) error {
 			return c.addNumber(toOff, fromOff, to.Size, from.Size)
 		}
 	case *btf.Int:
-		if from, ok := from.(*btf.Int); ok {
+		switch from := from.(type) {
+		case *btf.Int:
+			return c.addNumber(toOff, fromOff, to.Size, from.Size)
+		case *btf.Enum: // its names are lost, not its values
 			return c.addNumber(toOff, fromOff, to.Size, from.Size)
 		}
 	}
@@ -84,10 +87,10 @@ func (c *conversion) addNumber(toOff, fromOff, to, from uint32) error {
 
 func (c *conversion) addStruct(to, from *btf.Struct, toOff, fromOff uint32) error {
 	old := map[string]btf.Member{}
-	for _, m := range from.Members {
+	for _, m := range membersOf(from.Members) {
 		old[m.Name] = m
 	}
-	for _, m := range to.Members {
+	for _, m := range membersOf(to.Members) {
 		o, ok := old[m.Name]
 		if !ok {
 			continue
@@ -101,6 +104,23 @@ func (c *conversion) addStruct(to, from *btf.Struct, toOff, fromOff uint32) erro
 		}
 	}
 	return nil
+}
+
+// membersOf are those that code finds by a name: a union without one gives its own.
+func membersOf(members []btf.Member) []btf.Member {
+	var all []btf.Member
+	for _, m := range members {
+		u, ok := m.Type.(*btf.Union)
+		if m.Name != "" || !ok {
+			all = append(all, m)
+			continue
+		}
+		for _, inner := range membersOf(u.Members) {
+			inner.Offset += m.Offset
+			all = append(all, inner)
+		}
+	}
+	return all
 }
 
 func (c *conversion) addArray(to, from *btf.Array, toOff, fromOff uint32) error {
@@ -149,12 +169,9 @@ func sameLayout(a, b btf.Type) bool { return layoutOf(a) == layoutOf(b) }
 func layoutOf(t btf.Type) string {
 	switch t := btf.UnderlyingType(t).(type) {
 	case *btf.Struct:
-		var b strings.Builder
-		fmt.Fprintf(&b, "%d{", t.Size)
-		for _, m := range t.Members {
-			fmt.Fprintf(&b, "%s@%d/%d:%s,", m.Name, m.Offset, m.BitfieldSize, layoutOf(m.Type))
-		}
-		return b.String() + "}"
+		return layoutOfMembers(t.Size, t.Members)
+	case *btf.Union:
+		return "u" + layoutOfMembers(t.Size, t.Members)
 	case *btf.Array:
 		return fmt.Sprintf("%d[%s]", t.Nelems, layoutOf(t.Type))
 	case *btf.Enum:
@@ -164,6 +181,15 @@ func layoutOf(t btf.Type) string {
 	default:
 		return fmt.Sprintf("%T", t)
 	}
+}
+
+func layoutOfMembers(size uint32, members []btf.Member) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d{", size)
+	for _, m := range members {
+		fmt.Fprintf(&b, "%s@%d/%d:%s,", m.Name, m.Offset, m.BitfieldSize, layoutOf(m.Type))
+	}
+	return b.String() + "}"
 }
 
 // pinnedTypes are the types of a map's keys and values, as they are called in
@@ -213,7 +239,7 @@ func typeCalled(types *btf.Spec, name string) (btf.Type, error) {
 // memberOffset is where a member of a structure begins.
 func memberOffset(t btf.Type, name string) (uint32, error) {
 	if s, ok := btf.UnderlyingType(t).(*btf.Struct); ok {
-		for _, m := range s.Members {
+		for _, m := range membersOf(s.Members) {
 			if m.Name == name {
 				return m.Offset.Bytes(), nil
 			}

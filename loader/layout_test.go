@@ -94,3 +94,41 @@ func TestEnumConversion(t *testing.T) {
 		}
 	}
 }
+
+// TestByteConversion: a number is taken for an enum of its size and the other way round, also
+// where it has become one of several in a union.
+func TestByteConversion(t *testing.T) {
+	state := &btf.Enum{Name: "state", Size: 1, Values: []btf.EnumValue{{Name: "A", Value: 0}, {Name: "B", Value: 7}}}
+	union := &btf.Union{Size: 1, Members: []btf.Member{{Name: "state", Type: number(1)}, {Name: "a_state", Type: state}}}
+	plain := structure(btf.Member{Name: "before", Type: number(1)}, btf.Member{Name: "state", Type: number(1)}, btf.Member{Name: "behind", Type: number(1)})
+	named := structure(btf.Member{Name: "before", Type: number(1)}, btf.Member{Name: "state", Type: state}, btf.Member{Name: "behind", Type: number(1)})
+	one := &btf.Struct{Name: "s", Size: 3, Members: []btf.Member{
+		{Name: "behind", Type: number(1)}, {Type: union, Offset: 8}, {Name: "before", Type: number(1), Offset: 16},
+	}}
+	for _, c := range []struct {
+		name     string
+		to, from *btf.Struct
+		want     []byte
+	}{
+		{"number to enum", named, plain, []byte{1, 7, 3}},
+		{"enum to number", plain, named, []byte{1, 7, 3}},
+		{"number to union", one, plain, []byte{3, 7, 1}},
+		{"union to number", plain, one, []byte{3, 7, 1}},
+		{"union to enum", named, one, []byte{3, 7, 1}},
+		{"union to union", one, one, []byte{1, 7, 3}},
+	} {
+		conv, err := newConversion(c.to, c.from)
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if got := conv.apply(make([]byte, 3), []byte{1, 7, 3}); !bytes.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+		if same := sameLayout(c.to, c.from); same != (c.to == c.from) {
+			t.Errorf("%s: the same layout: %v", c.name, same)
+		}
+	}
+	if at, err := memberOffset(one, "a_state"); at != 1 || err != nil {
+		t.Errorf("a member of a union is at %d: %v", at, err)
+	}
+}

@@ -46,6 +46,8 @@ func otherBuild(t *testing.T) []*ebpf.CollectionSpec {
 	for _, change := range [][2]string{
 		{"\tstruct endpoints out;\n\t__u32 expires;", "\t__u64 forgotten;\n\t__u32 expires;"},
 		{"\tstruct tcp_seen seen;\n", "\tstruct endpoints out;\n\tstruct tcp_seen seen;\n"},
+		{"\tunion {\n\t\t__u8 state; /* by the flow's protocol: */\n\t\tenum tcp_state tcp_state;\n\t\tenum sctp_state sctp_state;\n\t};\n", "\t__u8 state;\n"},
+		{"\tenum tcp_event event;\n", "\t__u8 event;\n"},
 		{"\tSTAT_XDP_FORWARDED,\n", "\tSTAT_FORGOTTEN,\n\tSTAT_XDP_FORWARDED,\n"},
 	} {
 		if strings.Count(string(text), change[0]) != 1 {
@@ -161,6 +163,7 @@ func TestUpgrade(t *testing.T) {
 	r.mustApply(cfg).Close()
 	r.repinIfaces(t)
 	conns := r.streams(t, families[0], 9020, *upgradeFlows)
+	idle := r.streams(t, families[0], 9021, 2) // no packet says what state they are in
 	var udp numbered
 	udp.stream(t, r, at(families[0].lan, 5600), at(families[0].wan, 5601), *upgradeRate)
 	var talking sync.WaitGroup
@@ -211,12 +214,15 @@ func TestUpgrade(t *testing.T) {
 	}
 	since := time.Since(upgraded)
 	list := flows(t, d, flow.Filter{})
-	if n := len(list); n != len(conns)+1 {
-		t.Errorf("%d flows, not %d", n, len(conns)+1)
+	if n, want := len(list), len(conns)+len(idle)+1; n != want {
+		t.Errorf("%d flows, not %d", n, want)
 	}
 	for _, f := range list {
 		if f.Age < since {
 			t.Errorf("begun anew: %v", &f)
+		}
+		if f.Protocol == "tcp" && f.State != "ESTABLISHED" {
+			t.Errorf("not as it was: %v", &f)
 		}
 	}
 	for _, name := range []string{"drop_policy", "drop_internal", "drop_flow_clash"} {

@@ -46,7 +46,7 @@ enum reasm_state {
 	REASM_FREE,
 	REASM_HELD, /* incomplete */
 	REASM_RELEASED, /* whole: its fragments come in again, in order */
-};
+} in_a_byte;
 
 /* What the first fragment has been through, for the others, which are dropped if
  * it has not been accepted.
@@ -74,7 +74,7 @@ struct datagram {
 	__u16 max; /* bytes of the largest fragment */
 	__u16 max_df; /* and of the largest that must not be fragmented */
 	__u16 next; /* released: where the one that is expected starts */
-	__u8 state; /* enum reasm_state */
+	enum reasm_state state;
 	__u8 flags; /* REASM_* */
 	__u8 fragments;
 	__u8 writers; /* that have a fragment here, but not yet its bytes */

@@ -16,16 +16,6 @@
 #define TH_ACK 0x10
 #define TH_URG 0x20
 
-enum tcp_event {
-	EVENT_SYN,
-	EVENT_SYNACK,
-	EVENT_FIN,
-	EVENT_ACK,
-	EVENT_RST,
-	EVENT_NONE,
-	EVENT_MAX,
-};
-
 enum tcp_verdict {
 	TCP_KEEP, /* of the connection */
 	TCP_IGNORE, /* of it, but nothing is to be learnt from it */

@@ -180,6 +180,9 @@ struct set_elem {
 	__u64 expires; /* CLOCK_MONOTONIC in ns; 0: never */
 };
 
+/* Enums that values of maps have, in a byte: who dumps a map reads names. */
+#define in_a_byte __attribute__((packed))
+
 /* enum tcp_conntrack of include/uapi/linux/netfilter/nf_conntrack_tcp.h */
 enum tcp_state {
 	TCP_NONE,
@@ -193,7 +196,7 @@ enum tcp_state {
 	TCP_CLOSE,
 	TCP_SYN_SENT2,
 	TCP_STATE_MAX,
-};
+} in_a_byte;
 
 /* enum sctp_conntrack of include/uapi/linux/netfilter/nf_conntrack_sctp.h */
 enum sctp_state {
@@ -207,7 +210,18 @@ enum sctp_state {
 	SCTP_SHUTDOWN_ACK_SENT,
 	SCTP_HEARTBEAT_SENT,
 	SCTP_STATE_MAX,
-};
+} in_a_byte;
+
+/* What a TCP segment is to its connection. */
+enum tcp_event {
+	EVENT_SYN,
+	EVENT_SYNACK,
+	EVENT_FIN,
+	EVENT_ACK,
+	EVENT_RST,
+	EVENT_NONE,
+	EVENT_MAX,
+} in_a_byte;
 
 /* Addresses and ports that a packet leaves with. */
 struct endpoints {
@@ -243,7 +257,7 @@ struct tcp_last {
 	__u32 ack;
 	__u32 end;
 	__u16 win;
-	__u8 event; /* EVENT_* */
+	enum tcp_event event;
 	__u8 dir; /* 1: of the reply direction */
 	__u8 retrans; /* how often it came again */
 	__u8 scale; /* of a SYN that was let through */
@@ -264,7 +278,11 @@ struct flow {
 	__u32 expires; /* ticks; both directions have the same, within a second */
 	__u64 packets;
 	__u64 bytes;
-	__u8 state; /* enum tcp_state, or sctp_state */
+	union {
+		__u8 state; /* by the flow's protocol: */
+		enum tcp_state tcp_state;
+		enum sctp_state sctp_state;
+	};
 	__u8 flags; /* FLOW_* */
 	__u16 zone; /* of the other direction's key */
 	__u32 mark; /* both directions have the same, and the same labels */
@@ -350,7 +368,7 @@ enum nat_dependence {
 	NAT_ENDPOINT_DEPENDENT, /* address and port */
 	NAT_ADDRESS_DEPENDENT,
 	NAT_ENDPOINT_INDEPENDENT,
-};
+} in_a_byte;
 
 /* What happened to packets and flows; a reason's name is its user interface. */
 enum stat {
@@ -414,8 +432,8 @@ struct settings {
 	__u8 tcp_loose; /* connections are picked up */
 	__u8 tcp_any_rst; /* resets before the window are good */
 	__u8 tcp_max_retrans;
-	__u8 nat_mapping; /* enum nat_dependence */
-	__u8 nat_filtering; /* likewise */
+	enum nat_dependence nat_mapping;
+	enum nat_dependence nat_filtering;
 	/* Ports that NAT chooses from, host order; 0: as it sees fit. */
 	__u16 nat_port_min;
 	__u16 nat_port_max;
