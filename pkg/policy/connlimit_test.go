@@ -42,10 +42,21 @@ func (h *harness) flowOffsets() map[string]uint32 {
 		h.t.Fatal(err)
 	}
 	at := map[string]uint32{}
-	for _, m := range spec.Maps["l2_flows"].Value.(*btf.Struct).Members {
-		at[m.Name] = m.Offset.Bytes()
-	}
+	memberOffsets(at, 0, spec.Maps["l2_flows"].Value.(*btf.Struct).Members)
 	return at
+}
+
+// memberOffsets adds where members are, also those of unions without a name, in a
+// struct that begins at base.
+func memberOffsets(at map[string]uint32, base uint32, members []btf.Member) {
+	for _, m := range members {
+		offset := base + m.Offset.Bytes()
+		if u, ok := m.Type.(*btf.Union); ok && m.Name == "" {
+			memberOffsets(at, offset, u.Members)
+			continue
+		}
+		at[m.Name] = offset
+	}
 }
 
 // Connections count from their first packet to their end; each instance has its
