@@ -140,6 +140,10 @@ bench-load: setup-run build ## how long rulesets take to be compiled and loaded,
 bench-drops: setup-run build ## how fast what a blocklist of a million addresses has is dropped, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench drops $(ARGS)
 
+.PHONY: bench-looks
+bench-looks: setup-run build ## what it costs to look at a router with 262,144 flows and 10,000 rules, and how long a scrape takes
+	$(GO) run ./bench/cmd/l2bench looks $(ARGS)
+
 .PHONY: bench-tools
 bench-tools: setup-bench build ## what iperf, netperf, flent, ping and others measure, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench tools $(ARGS)

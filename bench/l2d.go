@@ -53,8 +53,8 @@ const idle = "3600s"
 
 // How long the daemon may take to start and to end.
 const (
-	l2dStart = 3 * time.Minute // a ruleset can have a million elements
-	l2dStop  = 5 * time.Second
+	l2dStart = 3 * time.Minute  // a ruleset can have a million elements
+	l2dStop  = 20 * time.Second // a full table is given back
 )
 
 // The pin path is in the mount namespace of the router.
