@@ -101,6 +101,7 @@ func (c *explainCmd) request() (explain.Request, error) {
 // explain asks the daemon, or finds out itself if none runs and it is not about the
 // ruleset in force.
 func (c *explainCmd) explain(e *env, r explain.Request) (*explain.Explanation, error) {
+	defer e.during(doing("loading a copy of the programs"))()
 	if c.Ruleset == "" {
 		return e.client.Explain(e.ctx, r)
 	}
@@ -143,7 +144,7 @@ type explainDiff struct {
 }
 
 func (c *explainCmd) diff(e *env, r explain.Request) error {
-	running, err := e.client.Explain(e.ctx, r)
+	running, err := (&explainCmd{}).explain(e, r)
 	if err != nil {
 		return err
 	}
