@@ -71,9 +71,13 @@ install: build ## copy programs, unit and example to DESTDIR
 	install -d $(DESTDIR)/usr/share/man/man8 $(DESTDIR)/usr/share/bash-completion/completions $(DESTDIR)/usr/share/l2d
 	bin/l2d --man >$(DESTDIR)/usr/share/man/man8/l2d.8
 	bin/l2ctl man >$(DESTDIR)/usr/share/man/man8/l2ctl.8
+	install -d $(DESTDIR)/usr/share/zsh/site-functions $(DESTDIR)/usr/share/fish/vendor_completions.d
 	bin/l2ctl completion bash >$(DESTDIR)/usr/share/bash-completion/completions/l2ctl
+	bin/l2ctl completion zsh >$(DESTDIR)/usr/share/zsh/site-functions/_l2ctl
+	bin/l2ctl completion fish >$(DESTDIR)/usr/share/fish/vendor_completions.d/l2ctl.fish
 	bin/l2ctl schema >$(DESTDIR)/usr/share/l2d/l2d.schema.json
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/l2d/examples/l2 examples/l2/l2d.yaml examples/l2/firewall.nft
+	install -D -m 644 -t $(DESTDIR)/usr/share/doc/l2d/examples/monitoring examples/monitoring/*
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/l2d/examples/hardened examples/hardened/l2d.yaml examples/hardened/firewall.nft
 
 .PHONY: deb

@@ -196,16 +196,18 @@ $("login").addEventListener("submit", (e) => {
   e.preventDefault();
   login($("token").value);
 });
+function choose(name) {
+  tab = name;
+  document.querySelectorAll("nav button").forEach((x) => x.toggleAttribute("aria-current", x.dataset.tab === tab));
+  document.querySelectorAll("main").forEach((m) => (m.hidden = m.id !== tab));
+}
 document.querySelectorAll("nav button").forEach((b) =>
   b.addEventListener("click", () => {
-    tab = b.dataset.tab;
-    document.querySelectorAll("nav button").forEach((x) => x.toggleAttribute("aria-current", x === b));
-    document.querySelectorAll("main").forEach((m) => (m.hidden = m.id !== tab));
+    choose(b.dataset.tab);
     update();
   }));
 $("rulefilter").addEventListener("input", draw);
-$("search").addEventListener("submit", async (e) => {
-  e.preventDefault();
+async function search() {
   try {
     const r = await get("data/flows?q=" + encodeURIComponent($("q").value.trim()));
     flows = r.flows;
@@ -214,10 +216,27 @@ $("search").addEventListener("submit", async (e) => {
     $("found").textContent = err.message;
   }
   draw();
+}
+$("search").addEventListener("submit", (e) => {
+  e.preventDefault();
+  search();
 });
 
-// A link may have the token behind a #, which is not sent to the server as a part of it.
-const given = new URLSearchParams(location.hash.slice(1)).get("token");
+// A link may have the token behind a #, which is not sent to the server as a part of it, a tab, and
+// what to search there.
+const given = new URLSearchParams(location.hash.slice(1));
 history.replaceState(null, "", location.pathname);
-if (given) login(given);
-else get("data/history").then(() => show(true), () => show(false));
+async function begin() {
+  if (given.get("token")) await login(given.get("token"));
+  else await get("data/history").then(() => show(true), () => show(false));
+  const wanted = given.get("tab");
+  if ($("page").hidden || !["now", "rules", "flows"].includes(wanted)) return;
+  choose(wanted);
+  if (wanted === "rules") $("rulefilter").value = given.get("q") || "";
+  if (wanted === "flows") {
+    $("q").value = given.get("q") || "";
+    await search();
+  }
+  update();
+}
+begin();
