@@ -140,6 +140,10 @@ bench-load: setup-run build ## how long rulesets take to be compiled and loaded,
 bench-drops: setup-run build ## how fast what a blocklist of a million addresses has is dropped, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench drops $(ARGS)
 
+.PHONY: bench-looks
+bench-looks: setup-run build ## what it costs to look at a router with 262,144 flows and 10,000 rules, and how long a scrape takes
+	$(GO) run ./bench/cmd/l2bench looks $(ARGS)
+
 .PHONY: bench-tools
 bench-tools: setup-bench build ## what iperf, netperf, flent, ping and others measure, l2d and nftables
 	$(GO) run ./bench/cmd/l2bench tools $(ARGS)
@@ -161,9 +165,13 @@ docs: setup-test ## write the table of docs/nftables.md anew
 	$(GO) test -count=1 -run TestSupport ./pkg/policy -policy.update
 
 .PHONY: fuzz
-fuzz: setup-test ## fuzz what reads from the kernel and from files, FUZZTIME (1m) each
-	$(GO) test -run XXX -fuzz FuzzCompile -fuzztime $(or $(FUZZTIME),1m) ./pkg/nft
-	$(GO) test -run XXX -fuzz FuzzLines -fuzztime $(or $(FUZZTIME),1m) ./pkg/nft
+fuzz: setup-test ## fuzz all that reads from the kernel, from files, services and people, FUZZTIME (1m) each
+	@for file in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$file); do \
+			echo "== $$name of $$file"; \
+			$(GO) test -run XXX -fuzz "^$$name\$$" -fuzztime $(or $(FUZZTIME),1m) ./$$(dirname $$file); \
+		done; \
+	done
 
 .PHONY: lint
 lint: setup-test ## gofmt, go vet, staticcheck, clang-format, sh -n
