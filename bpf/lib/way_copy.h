@@ -56,8 +56,7 @@ static __always_inline int copy_headers(struct __sk_buff *skb, struct pkt *p,
 
 /* The route to the gateway, in s->route. Returns 0, or less when there is none. */
 static __always_inline int copy_route(struct __sk_buff *skb, struct pkt *p,
-				      struct scratch *s,
-				      struct sending *c)
+				      struct scratch *s, struct sending *c)
 {
 	struct bpf_fib_lookup *fib = route_of(s);
 	__u32 flags = FIB_LOOKUP_SKIP_NEIGH;
