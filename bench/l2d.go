@@ -34,6 +34,8 @@ type L2d struct {
 	Label string
 	// MaxFlows is conntrack.max_flows; 0: the default.
 	MaxFlows int
+	// Metrics is the port of 127.0.0.1 that serves them, those of rules included; 0: none.
+	Metrics int
 
 	cmd    *exec.Cmd
 	log    bytes.Buffer
@@ -51,8 +53,8 @@ const idle = "3600s"
 
 // How long the daemon may take to start and to end.
 const (
-	l2dStart = 3 * time.Minute // a ruleset can have a million elements
-	l2dStop  = 5 * time.Second
+	l2dStart = 3 * time.Minute  // a ruleset can have a million elements
+	l2dStop  = 20 * time.Second // a full table is given back
 )
 
 // The pin path is in the mount namespace of the router.
@@ -70,6 +72,9 @@ conntrack:
   timeouts: { udp_unreplied: ` + idle + `, udp_stream: ` + idle + ` }
 control:
   socket: {{.Socket}}
+{{- with .Metrics}}
+metrics: { listen: "127.0.0.1:{{.}}", rules: true }
+{{- end}}
 host:
   state_dir: {{.StateDir}}
 log:
@@ -103,6 +108,11 @@ func (d *L2d) Setup(ctx context.Context, t *Topology) error {
 	config, err := d.configure()
 	if err != nil {
 		return err
+	}
+	if d.Metrics != 0 {
+		if err := t.InRouter(upLoopback); err != nil {
+			return err
+		}
 	}
 	begin := time.Now()
 	if err := d.exec(t, config); err != nil {
@@ -142,7 +152,7 @@ func (d *L2d) configure() (string, error) {
 	d.client = api.NewClient(socket)
 	name := filepath.Join(d.dir, "l2d.yaml")
 	return name, writeFile(name, func(w io.Writer) error {
-		return l2dConfig.Execute(w, map[string]any{"Ruleset": ruleset, "XDP": xdp, "Socket": socket, "StateDir": filepath.Dir(socket), "MaxFlows": d.MaxFlows})
+		return l2dConfig.Execute(w, map[string]any{"Ruleset": ruleset, "XDP": xdp, "Socket": socket, "StateDir": filepath.Dir(socket), "MaxFlows": d.MaxFlows, "Metrics": d.Metrics})
 	})
 }
 

@@ -16,7 +16,7 @@ import (
 type Micro struct {
 	Path  string `json:"path"`
 	Round int    `json:"round"`
-	Runs  int    `json:"runs"` // of which the median and the quartiles are, in nanoseconds
+	Runs  int    `json:"runs"` // of which these are, in nanoseconds: midmean and quartiles
 	// One look at the clock is part of each.
 	Nanoseconds float64 `json:"ns"`
 	Low         float64 `json:"ns_low"`
@@ -46,6 +46,7 @@ type microPath struct {
 	xdp     bool   // or TC
 	ipv6    bool
 	fresh   bool // each packet is the first of its flow
+	crowded bool // another CPU runs the program for another flow all the time
 	verdict uint32
 }
 
@@ -64,6 +65,7 @@ func microPaths() []microPath {
 			}
 			paths = append(paths,
 				microPath{name: "XDP" + what + " established", ruleset: rules.text, xdp: true, ipv6: ipv6, verdict: xdpRedirect},
+				microPath{name: "XDP" + what + " established, on two CPUs", ruleset: rules.text, xdp: true, ipv6: ipv6, crowded: true, verdict: xdpRedirect},
 				microPath{name: "TC" + what + " established", ruleset: rules.text, ipv6: ipv6, verdict: tcxRedirect},
 				microPath{name: "TC" + what + " new", ruleset: rules.text, ipv6: ipv6, fresh: true, verdict: tcxRedirect})
 		}
@@ -97,8 +99,8 @@ func newMicroLane(p microPath, r *microRouter) (*microLane, error) {
 	if p.fresh {
 		l.next = 1 // flow 0 is the one that is established
 	}
-	if l.hasFlow() {
-		if err := r.establish(l.frame()); err != nil {
+	for _, frame := range l.established() {
+		if err := r.establish(frame); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
 		l.began = time.Now()
@@ -106,52 +108,123 @@ func newMicroLane(p microPath, r *microRouter) (*microLane, error) {
 	return l, nil
 }
 
+// established are frames of the flows that there are before anything is measured.
+func (l *microLane) established() [][]byte {
+	switch {
+	case !l.hasFlow():
+		return nil
+	case l.crowded:
+		return [][]byte{l.frameOf(0), l.frameOf(1)}
+	}
+	return [][]byte{l.frameOf(0)}
+}
+
 // hasFlow says that all packets are of one flow.
 func (l *microLane) hasFlow() bool { return l.ruleset != "" && !l.fresh }
 
 // frame is the next packet: of the next flow, if they are to be fresh.
 func (l *microLane) frame() []byte {
+	flow := l.next
+	if l.fresh {
+		l.next++
+	}
+	return l.frameOf(flow)
+}
+
+func (l *microLane) frameOf(flow int) []byte {
 	t := l.router.topology
 	from, to := GenAddr.Addr(), SinkAddr.Addr()
 	if l.ipv6 {
 		from, to = genAddr6.Addr(), sinkAddr6.Addr()
 	}
 	const ports = 1 << 15
-	source := netip.AddrPortFrom(from, uint16(firstPort+l.next%ports))
-	target := netip.AddrPortFrom(to, uint16(targetPort+l.next/ports))
+	source := netip.AddrPortFrom(from, uint16(firstPort+flow%ports))
+	target := netip.AddrPortFrom(to, uint16(targetPort+flow/ports))
 	if l.verdict == tcxDrop {
 		target = netip.AddrPortFrom(to, targetPort)
-	}
-	if l.fresh {
-		l.next++
 	}
 	return udpFrame(t.Gen.MAC, t.Ingress.MAC, source, target)
 }
 
 // measure runs the path's program for so many packets.
-func (l *microLane) measure(runs int) (Micro, error) {
+func (l *microLane) measure(ctx context.Context, runs int) (Micro, error) {
 	took := make([]float64, 0, runs)
-	err := l.router.topology.InRouter(func() error {
+	packets := func() error {
 		for range runs {
-			verdict, _, t, err := l.test.run(l.frame())
+			t, err := l.packet(l.test, l.frame())
 			if err != nil {
 				return err
-			}
-			if verdict != l.verdict {
-				return fmt.Errorf("returns %d, not %d", verdict, l.verdict)
 			}
 			took = append(took, float64(t.Nanoseconds()))
 		}
 		return nil
-	})
+	}
+	var err error
+	if l.crowded {
+		err = l.crowd(ctx, packets)
+	} else {
+		err = l.router.topology.InRouter(packets)
+	}
 	if err != nil {
 		return Micro{}, fmt.Errorf("%s: %w", l.name, err)
 	}
 	slices.Sort(took)
 	return Micro{
 		Path: l.name, Runs: runs,
-		Nanoseconds: quantile(took, 0.5), Low: quantile(took, 0.25), High: quantile(took, 0.75),
+		Nanoseconds: midmean(took), Low: quantile(took, 0.25), High: quantile(took, 0.75),
 	}, nil
+}
+
+// packet runs a program for one packet, which has to come to the path's verdict.
+func (l *microLane) packet(t *tester, frame []byte) (time.Duration, error) {
+	verdict, _, took, err := t.run(frame)
+	if err == nil && verdict != l.verdict {
+		err = fmt.Errorf("returns %d, not %d", verdict, l.verdict)
+	}
+	return took, err
+}
+
+// The CPUs of a crowded path.
+const (
+	microCPU = 1
+	crowdCPU = 0
+)
+
+// crowd does something on one CPU while another one runs the program for flow 1.
+func (l *microLane) crowd(ctx context.Context, fn func() error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	begun := make(chan struct{})
+	router := l.router.topology.dut
+	beside := router.run(func() error {
+		if err := pin(0, crowdCPU); err != nil {
+			return err
+		}
+		frame, test := l.frameOf(1), newTester(l.test.program, l.router.topology.Ingress.Index)
+		if _, err := l.packet(test, frame); err != nil {
+			return err
+		}
+		close(begun)
+		for ctx.Err() == nil {
+			if _, err := l.packet(test, frame); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	select {
+	case err := <-beside:
+		return fmt.Errorf("on the other CPU: %w", err)
+	case <-begun:
+	}
+	err := <-router.run(func() error {
+		if err := pin(0, microCPU); err != nil {
+			return err
+		}
+		return fn()
+	})
+	stop()
+	return errors.Join(err, <-beside)
 }
 
 // microRun sets all paths up and measures them in turns. With an error, the report has
@@ -184,8 +257,8 @@ func microRun(ctx context.Context, paths []microPath, binary string, o Options, 
 		lanes = append(lanes, l)
 	}
 	for _, l := range lanes {
-		if l.hasFlow() {
-			if err := l.router.settle(ctx, l.frame(), l.began); err != nil {
+		for _, frame := range l.established() {
+			if err := l.router.settle(ctx, frame, l.began); err != nil {
 				return r, fmt.Errorf("%s: %w", l.name, err)
 			}
 		}
@@ -195,7 +268,7 @@ func microRun(ctx context.Context, paths []microPath, binary string, o Options, 
 			if err := ctx.Err(); err != nil {
 				return r, err
 			}
-			m, err := l.measure(runs)
+			m, err := l.measure(ctx, runs)
 			if err != nil {
 				return r, err
 			}

@@ -82,3 +82,20 @@ func TestRatioOfNothing(t *testing.T) {
 		}
 	}
 }
+
+// A stall, and what a clock's tick leaves out, do not move it.
+func TestMidmean(t *testing.T) {
+	for _, tt := range []struct {
+		values []float64
+		want   float64
+	}{
+		{[]float64{7}, 7},
+		{[]float64{1, 2, 4}, 7.0 / 3},
+		{[]float64{0, 190, 200, 9000}, 195},
+		{[]float64{0, 1, 190, 190, 190, 200, 8000, 9000}, 192.5},
+	} {
+		if got := midmean(tt.values); got != tt.want {
+			t.Errorf("%v: %v, want %v", tt.values, got, tt.want)
+		}
+	}
+}

@@ -33,11 +33,16 @@ struct {
 	__type(value, __u32);
 } l2_xdp_ports SEC(".maps");
 
-/* A MAC address in words: struct ethhdr is packed, and would be copied and compared
- * by the byte.
+/* MAC addresses in words: struct ethhdr is packed, and would be read, written and
+ * compared by the byte.
  */
 struct mac {
 	__u16 w[3];
+};
+
+/* A frame's two. */
+struct mac_pair {
+	__u32 w[3];
 };
 
 static __always_inline int is_same_mac(const void *a, const void *b)
@@ -294,8 +299,7 @@ static __always_inline int run(struct xdp_md *ctx, __u32 ifindex,
 	data_end = CTX_POINTER(ctx, data_end);
 	if ((void *)(eth + 1) > data_end)
 		return XDP_DROP;
-	*(struct mac *)eth->h_dest = *(struct mac *)hop.dmac;
-	*(struct mac *)eth->h_source = *(struct mac *)hop.smac;
+	*(struct mac_pair *)eth = *(struct mac_pair *)hop.dmac;
 	action = bpf_redirect_map(&l2_xdp_ports, port, XDP_DROP);
 	/* An interface may go sooner than its flows ask for their route again. */
 	count(action == XDP_REDIRECT ? STAT_XDP_FORWARDED : STAT_DROP_INTERNAL);
@@ -320,9 +324,10 @@ int l2_xdp(struct xdp_md *ctx)
 	}
 	if ((!policy_xdp && !policy_early) || (void *)(eth + 1) > data_end)
 		return XDP_PASS;
-	if (xdp_vlans && vlan_is_tag(eth->h_proto)) {
+	protocol = *(__be16 *)(void *)&eth->h_proto;
+	if (xdp_vlans && vlan_is_tag(protocol)) {
 		ifindex = vlan_device(ctx, &protocol);
 		return ifindex ? run(ctx, ifindex, protocol, 1) : XDP_PASS;
 	}
-	return run(ctx, ctx->ingress_ifindex, eth->h_proto, 0);
+	return run(ctx, ctx->ingress_ifindex, protocol, 0);
 }

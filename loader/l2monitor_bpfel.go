@@ -218,8 +218,8 @@ type l2MonitorScratch struct {
 			_       structs.HostLayout
 			Checked uint32
 			Oif     uint32
-			Smac    [6]uint8
 			Dmac    [6]uint8
+			Smac    [6]uint8
 			Mtu     uint16
 			Via     uint16
 		}
@@ -274,8 +274,8 @@ type l2MonitorScratch struct {
 			_       structs.HostLayout
 			Checked uint32
 			Oif     uint32
-			Smac    [6]uint8
 			Dmac    [6]uint8
+			Smac    [6]uint8
 			Mtu     uint16
 			Via     uint16
 		}

@@ -104,8 +104,8 @@ type l2XDPFlow struct {
 		_       structs.HostLayout
 		Checked uint32
 		Oif     uint32
-		Smac    [6]uint8
 		Dmac    [6]uint8
+		Smac    [6]uint8
 		Mtu     uint16
 		Via     uint16
 	}

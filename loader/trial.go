@@ -374,6 +374,28 @@ func (t *Trial) Run(p TrialPacket, notes string) (TrialResult, error) {
 	return t.run(program, skbContext(p), p.Frame, notes)
 }
 
+// Precede runs a packet that comes before the one that is to be explained: what it changes is
+// kept, what is counted and noted of it is not.
+func (t *Trial) Precede(p TrialPacket, notes string) error {
+	if _, err := t.Run(p, notes); err != nil {
+		return err
+	}
+	if err := t.forget(); err != nil {
+		return err
+	}
+	stats := t.loaded.maps["l2_stats"]
+	n, err := ebpf.PossibleCPU()
+	if err != nil {
+		return err
+	}
+	for i := range stats.MaxEntries() {
+		if err := stats.Put(i, make([]uint64, n)); err != nil {
+			return fmt.Errorf("statistics: %w", err)
+		}
+	}
+	return nil
+}
+
 // skbContext is the part of struct __sk_buff that the kernel takes.
 func skbContext(p TrialPacket) []byte {
 	ctx := make([]byte, 48)

@@ -98,6 +98,18 @@
 #define TCX_DROP 2
 #define TCX_REDIRECT 7
 
+/* An address of 16 bytes, copied in the units that it is compared in: a load waits for
+ * stores that it would have to put together.
+ */
+struct addr_halves {
+	__u64 half[2];
+};
+
+static __always_inline void addr_copy(void *to, const void *from)
+{
+	*(struct addr_halves *)to = *(const struct addr_halves *)from;
+}
+
 struct bpf_map;
 
 /* A packet pointer of a context, whole: the compiler takes the 32 bits that the

@@ -12,8 +12,10 @@ static __always_inline __u32 csum_fold64(__u64 sum)
 	return sum;
 }
 
-static __always_inline __u16 csum_fold(__u32 sum)
+/* Of a sum below 2^48: its three words first, which need not wait for each other. */
+static __always_inline __u16 csum_fold(__u64 sum)
 {
+	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return sum;
@@ -45,10 +47,10 @@ static __always_inline __u32 csum_add(__u32 a, __u32 b)
 	return csum_fold64((__u64)a + b);
 }
 
-/* The checksum field after a difference has been added. */
-static __always_inline __u16 csum_apply(__u16 csum, __u32 diff)
+/* The checksum field after a difference has been added, or the sum of some. */
+static __always_inline __u16 csum_apply(__u16 csum, __u64 diff)
 {
-	return ~csum_fold(csum_add((__u16)~csum, diff));
+	return ~csum_fold((__u16)~csum + diff);
 }
 
 #define IPV4_OPTIONS_MAX 40
@@ -66,7 +68,7 @@ ipv4_header_valid(const void *header, const __u32 *options, int has_options)
 	if (has_options)
 		for (i = 0; i < IPV4_OPTIONS_MAX / 4; i++)
 			sum += options[i];
-	return csum_fold(csum_fold64(sum)) == 0xffff;
+	return csum_fold(sum) == 0xffff;
 }
 
 /* What a change of addresses does to a checksum over them; 0: nothing. */

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "csum.h"
 
 /* The XDP side of the context: the only place, with ctx_skb.h, that knows
  * which one a program is built for.
@@ -55,7 +56,6 @@ static __always_inline int ctx_csum_update(struct ctx_buff *ctx, __u32 off,
 {
 	void *data = CTX_POINTER(ctx, data);
 	void *data_end = CTX_POINTER(ctx, data_end);
-	__u64 sum;
 	__u16 *csum;
 
 	off &= 0x1ff;
@@ -64,14 +64,7 @@ static __always_inline int ctx_csum_update(struct ctx_buff *ctx, __u32 off,
 		return -1;
 	if (flags & BPF_F_MARK_MANGLED_0 && !*csum)
 		return 0;
-	sum = (__u16) ~*csum;
-	sum += addr_diff;
-	sum += port_diff;
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	*csum = ~sum;
+	*csum = csum_apply(*csum, (__u64)addr_diff + port_diff);
 	if (flags & BPF_F_MARK_MANGLED_0 && !*csum)
 		*csum = 0xffff;
 	return 0;

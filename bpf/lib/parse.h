@@ -34,11 +34,6 @@ struct ipv6_frag {
 	__be32 id;
 };
 
-/* An IPv6 address, to be copied in the units that it is compared in. */
-struct addr6 {
-	__u64 half[2];
-};
-
 /* As two ports of a tuple are in memory. */
 #define PORTS(source, destination) ((__u32)(destination) << 16 | (source))
 
@@ -259,8 +254,8 @@ static __always_inline int parse_ipv6(struct ctx_buff *ctx, struct pkt *p,
 	p->nfproto = NFPROTO_IPV6;
 	p->len = len;
 	__builtin_memcpy(p->nh, ip, sizeof(*ip));
-	*(struct addr6 *)p->tuple.saddr = *(struct addr6 *)&ip->saddr;
-	*(struct addr6 *)p->tuple.daddr = *(struct addr6 *)&ip->daddr;
+	addr_copy(p->tuple.saddr, &ip->saddr);
+	addr_copy(p->tuple.daddr, &ip->daddr);
 
 	l4->off = p->l3_off + sizeof(*ip);
 	l4->len = len - sizeof(*ip);

@@ -166,8 +166,7 @@ static __always_inline void ipv4_finish(struct iphdr *ip)
 {
 	const __u32 *w = (const __u32 *)ip;
 
-	ip->check = ~csum_fold(
-		csum_fold64((__u64)w[0] + w[1] + w[2] + w[3] + w[4]));
+	ip->check = ~csum_fold((__u64)w[0] + w[1] + w[2] + w[3] + w[4]);
 }
 
 static __always_inline void
@@ -252,8 +251,8 @@ static __always_inline int reject_reset(struct ctx_buff *ctx, struct pkt *p,
 	} else {
 		const __u32 *w = (const __u32 *)th;
 
-		th->check = ~csum_fold(csum_fold64((__u64)sum + w[0] + w[1] +
-						   w[2] + w[3] + w[4]));
+		th->check = ~csum_fold((__u64)sum + w[0] + w[1] + w[2] + w[3] +
+				       w[4]);
 	}
 	if (p->nfproto == NFPROTO_IPV4) {
 		reject_ipv4(&a4->ip, p, t, sizeof(*th));

@@ -16,14 +16,13 @@ ctx_step int translate_dst(struct pkt *p, const struct endpoints *out)
 {
 	if (!p || !out)
 		return 0;
-	__builtin_memcpy(p->tuple.daddr, out->daddr, 16);
+	addr_copy(p->tuple.daddr, out->daddr);
 	p->tuple.dport = out->dport;
 	if (p->nfproto == NFPROTO_IPV4)
-		__builtin_memcpy(p->nh + offsetof(struct iphdr, daddr),
-				 out->daddr, 4);
+		*(__be32 *)(p->nh + offsetof(struct iphdr, daddr)) =
+			*(__be32 *)out->daddr;
 	else
-		__builtin_memcpy(p->nh + offsetof(struct ipv6hdr, daddr),
-				 out->daddr, 16);
+		addr_copy(p->nh + offsetof(struct ipv6hdr, daddr), out->daddr);
 	if (has_ports(p->l4proto))
 		*(__be16 *)&p->th[2] = out->dport;
 	else if (icmp_is_answer(p) && !icmp_keeps_id(p->l4proto, p->th[0]))
@@ -36,14 +35,13 @@ ctx_step int translate_src(struct pkt *p, const struct endpoints *out)
 {
 	if (!p || !out)
 		return 0;
-	__builtin_memcpy(p->tuple.saddr, out->saddr, 16);
+	addr_copy(p->tuple.saddr, out->saddr);
 	p->tuple.sport = out->sport;
 	if (p->nfproto == NFPROTO_IPV4)
-		__builtin_memcpy(p->nh + offsetof(struct iphdr, saddr),
-				 out->saddr, 4);
+		*(__be32 *)(p->nh + offsetof(struct iphdr, saddr)) =
+			*(__be32 *)out->saddr;
 	else
-		__builtin_memcpy(p->nh + offsetof(struct ipv6hdr, saddr),
-				 out->saddr, 16);
+		addr_copy(p->nh + offsetof(struct ipv6hdr, saddr), out->saddr);
 	if (has_ports(p->l4proto))
 		*(__be16 *)&p->th[0] = out->sport;
 	else if (icmp_is_query(p) && !icmp_keeps_id(p->l4proto, p->th[0]))
@@ -89,7 +87,7 @@ static __always_inline int rewrite_ipv4(struct ctx_buff *ctx,
 {
 	void *data_end = CTX_POINTER(ctx, data_end);
 	struct iphdr *ip = CTX_POINTER(ctx, data) + L3_OFF(p);
-	__u32 diff = addr_diff;
+	__u64 diff = addr_diff;
 
 	if ((void *)(ip + 1) > data_end)
 		return -1;
@@ -99,7 +97,7 @@ static __always_inline int rewrite_ipv4(struct ctx_buff *ctx,
 	}
 	if (ttl) {
 		ip->ttl--;
-		diff = csum_add(diff, TTL_DIFF);
+		diff += TTL_DIFF;
 	}
 	if (diff)
 		ip->check = csum_apply(ip->check, diff);
@@ -116,8 +114,8 @@ static __always_inline int rewrite_ipv6(struct ctx_buff *ctx,
 	if ((void *)(ip + 1) > data_end)
 		return -1;
 	if (addr_diff) {
-		__builtin_memcpy(&ip->saddr, p->tuple.saddr, 16);
-		__builtin_memcpy(&ip->daddr, p->tuple.daddr, 16);
+		addr_copy(&ip->saddr, p->tuple.saddr);
+		addr_copy(&ip->daddr, p->tuple.daddr);
 	}
 	if (ttl)
 		ip->hop_limit--;

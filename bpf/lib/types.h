@@ -235,8 +235,8 @@ struct endpoints {
 struct hop {
 	__u32 checked; /* ticks; 0: never, or just being written */
 	__u32 oif;
+	__u8 dmac[6]; /* the two as in a frame */
 	__u8 smac[6];
-	__u8 dmac[6];
 	__u16 mtu;
 	__u16 via; /* where packets go, for user space; 0: up, or not known */
 };

@@ -60,7 +60,9 @@ func (c *checkCmd) Run(e *env) error {
 		c.Config = config.DefaultPath
 	}
 	res := checkResult{Warnings: []checkMessage{}, Errors: []checkMessage{}}
+	done := e.during(doing("reading and compiling the ruleset, and having the kernel verify it"))
 	err := c.check(e, &res)
+	done()
 	if err == nil && c.Strict {
 		err = res.takeWarnings()
 	}

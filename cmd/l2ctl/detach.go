@@ -26,11 +26,13 @@ type detachCmd struct {
 
 // Run implements the command.
 func (c *detachCmd) Run(e *env) error {
+	done := e.during(doing("handing over to nftables"))
 	d, err := e.client.Detach(e.ctx, !c.NoFallback)
 	if errors.Is(err, api.ErrNotRunning) {
 		err = c.withoutDaemon(e)
 		d.Fallback = !c.NoFallback
 	}
+	done()
 	if err != nil {
 		return err
 	}

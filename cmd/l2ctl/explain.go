@@ -24,6 +24,7 @@ type explainCmd struct {
 	In      string   `help:"With --pcap: the interface that it comes in by." placeholder:"NAME" xor:"way"`
 	Out     string   `help:"With --pcap: the interface that the router sends it by." placeholder:"NAME" xor:"way"`
 	Ruleset string   `help:"Explain with this ruleset in place of the one in force. No daemon needs to run." type:"path" placeholder:"FILE"`
+	Reason  *string  `help:"Say what a reason for drops means, by its name in top and status, and what to do; all: each of them. No daemon needs to run." placeholder:"NAME"`
 	Diff    bool     `help:"With --ruleset: show what would be different from the ruleset in force."`
 	Why     bool     `help:"Show the rules that did not match, too, and why; and what to change if it is dropped."`
 	JSON    bool     `help:"Print JSON." name:"json"`
@@ -31,6 +32,9 @@ type explainCmd struct {
 
 // Run implements the command.
 func (c *explainCmd) Run(e *env) error {
+	if c.Reason != nil {
+		return c.reason(e)
+	}
 	r, err := c.request()
 	if err != nil {
 		return api.BadInput(err)
@@ -51,6 +55,27 @@ func (c *explainCmd) Run(e *env) error {
 	return out.Write(e.out, c.file(e), c.Why)
 }
 
+// reason tells what reasons mean.
+func (c *explainCmd) reason(e *env) error {
+	list := explain.Reasons()
+	if *c.Reason != "all" {
+		r, err := explain.ReasonOf(*c.Reason)
+		if err != nil {
+			return api.BadInput(err)
+		}
+		list = []explain.Reason{r}
+	}
+	if c.JSON {
+		return printJSON(e.out, list)
+	}
+	for i := range list {
+		if err := list[i].Write(e.out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // request is the packet that is asked about.
 func (c *explainCmd) request() (explain.Request, error) {
 	text := strings.Join(c.Text, " ")
@@ -66,13 +91,17 @@ func (c *explainCmd) request() (explain.Request, error) {
 	case c.In == "" && c.Out == "":
 		return explain.Request{}, errors.New("--pcap: want --in NAME, where the packet comes in, or --out NAME, by which the router sends it")
 	}
-	frame, ethernet, err := explain.ReadCapture(c.PCAP, c.Packet)
-	return explain.Request{Frame: frame, Ethernet: ethernet, In: c.In, Out: c.Out}, err
+	p, err := explain.ReadCapture(c.PCAP, c.Packet)
+	if err != nil {
+		return explain.Request{}, err
+	}
+	return explain.Request{Frame: p.Frame, Ethernet: p.Ethernet, Before: p.Before, In: c.In, Out: c.Out}, nil
 }
 
 // explain asks the daemon, or finds out itself if none runs and it is not about the
 // ruleset in force.
 func (c *explainCmd) explain(e *env, r explain.Request) (*explain.Explanation, error) {
+	defer e.during(doing("loading a copy of the programs"))()
 	if c.Ruleset == "" {
 		return e.client.Explain(e.ctx, r)
 	}
@@ -115,7 +144,7 @@ type explainDiff struct {
 }
 
 func (c *explainCmd) diff(e *env, r explain.Request) error {
-	running, err := e.client.Explain(e.ctx, r)
+	running, err := (&explainCmd{}).explain(e, r)
 	if err != nil {
 		return err
 	}

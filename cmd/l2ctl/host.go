@@ -19,7 +19,9 @@ type planCmd struct {
 
 // Run implements the command.
 func (c *planCmd) Run(e *env) error {
+	done := e.during(doing("comparing and compiling"))
 	p, err := e.client.HostPlan(e.ctx)
+	done()
 	if err != nil {
 		return err
 	}
@@ -42,7 +44,9 @@ func (c *applyCmd) Run(e *env) error {
 }
 
 func apply(e *env, o api.HostOptions, asJSON bool) error {
+	done := e.during(e.applying)
 	a, err := e.client.HostApply(e.ctx, o)
+	done()
 	if err != nil {
 		return err
 	}
@@ -93,7 +97,10 @@ func (c *rollbackCmd) Run(e *env) error {
 		return errors.New("no change waits for a confirmation: name the revision to go back to, of l2ctl revisions")
 	}
 	id := s.Host.Pending.ID
-	if err := e.client.HostRollback(e.ctx, id); err != nil {
+	done := e.during(e.applying)
+	err = e.client.HostRollback(e.ctx, id)
+	done()
+	if err != nil {
 		return err
 	}
 	return doneJSON{c.JSON}.say(e, "Change %s is undone.\n", id)

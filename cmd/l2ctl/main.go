@@ -77,6 +77,8 @@ type env struct {
 	ctx    context.Context
 	out    io.Writer
 	client *api.Client
+	// progress is where it is shown how far something is; nil: nobody looks.
+	progress io.Writer
 }
 
 func main() {
@@ -101,7 +103,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "l2ctl: %v\n", err)
 		return exitInput
 	}
-	err = kctx.Run(&env{ctx: ctx, out: stdout, client: api.NewClient(c.Socket)})
+	err = kctx.Run(&env{ctx: ctx, out: stdout, client: api.NewClient(c.Socket), progress: onTerminal(stderr)})
 	return report(stderr, err)
 }
 

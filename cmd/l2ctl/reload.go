@@ -13,7 +13,9 @@ type reloadCmd struct {
 
 // Run implements the command.
 func (c *reloadCmd) Run(e *env) error {
+	done := e.during(e.applying)
 	r, err := e.client.Reload(e.ctx)
+	done()
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,10 @@ type servicesRestartCmd struct {
 
 // Run implements the command.
 func (c *servicesRestartCmd) Run(e *env) error {
-	if err := e.client.RestartService(e.ctx, c.Name); err != nil {
+	done := e.during(doing("waiting until " + c.Name + " is well"))
+	err := e.client.RestartService(e.ctx, c.Name)
+	done()
+	if err != nil {
 		return err
 	}
 	return c.say(e, "%s was started again, and is well.\n", c.Name)

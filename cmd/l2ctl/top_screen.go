@@ -20,7 +20,7 @@ type screen struct {
 	interval time.Duration
 
 	tab    int // 0: the overview; others: tables from 1 on
-	states [8]tabState
+	states [9]tabState
 	back   []int // tabs that Escape goes back to
 	typing bool  // a filter
 	help   bool
@@ -39,7 +39,7 @@ type tabState struct {
 }
 
 var helpText = []string{
-	"1-7, Tab     a table; 0 the overview",
+	"1-8, Tab     a table; 0 the overview",
 	"arrows, PgUp, PgDn, Home, End",
 	"             move the cursor",
 	"Enter        go into it: an interface's queues, a host's flows",
@@ -58,7 +58,7 @@ func (s *screen) key(k string) {
 		s.help = false
 	case s.typing:
 		s.filterKey(st, k)
-	case len(k) == 1 && k >= "0" && k <= "7":
+	case len(k) == 1 && k >= "0" && k <= "8":
 		s.tab, s.back = int(k[0]-'0'), nil
 	default:
 		s.command(st, k)
@@ -219,7 +219,7 @@ func (s *screen) footer(columns int) tui.Line {
 		used += len(n) + 1
 	}
 	if used+13 <= columns {
-		l = append(l, tui.Span{Text: " ? help q quit", Style: tui.Dim})
+		l = append(l, tui.Span{Text: "? help q quit", Style: tui.Dim})
 	}
 	return l
 }

@@ -61,7 +61,7 @@ func human(n float64) string {
 
 // tables are those of a view, in the order of their tabs.
 func tables(v *observe.View) []topTable {
-	return []topTable{interfaceTable(v), cpuTable(v), dropTable(v), hostTable(v), talkerTable(v), queueTable(v), stateTable(v)}
+	return []topTable{interfaceTable(v), cpuTable(v), dropTable(v), hostTable(v), talkerTable(v), queueTable(v), stationTable(v), stateTable(v)}
 }
 
 func interfaceTable(v *observe.View) topTable {
@@ -83,7 +83,7 @@ func interfaceTable(v *observe.View) topTable {
 }
 
 func cpuTable(v *observe.View) topTable {
-	t := topTable{name: "CPUs, packets a second", short: "CPUs", columns: []column{{"CPU", false}, {"BUSY", false}, {"SOFTIRQ", false}, {"BY XDP", false}, {"BY TC", false}, {"ROUTER", false}, {"DROPPED", false}}}
+	t := topTable{name: "CPUs, packets a second", short: "CPU", columns: []column{{"CPU", false}, {"BUSY", false}, {"SOFTIRQ", false}, {"BY XDP", false}, {"BY TC", false}, {"ROUTER", false}, {"DROPPED", false}}}
 	for _, c := range v.CPUs {
 		style := tui.Plain
 		if c.Busy > 0.9 {
@@ -123,7 +123,7 @@ func talkerTable(v *observe.View) topTable {
 }
 
 func queueTable(v *observe.View) topTable {
-	t := topTable{name: "Queues", short: "queues", none: "queues", columns: []column{{"INTERFACE", true}, {"QDISC", true}, {"PARENT", true}, {"DELAY", false}, {"MARKS/s", false}, {"DROPS/s", false}, {"PACKETS/s", false}, {"BYTES WAIT", false}}}
+	t := topTable{name: "Queues", short: "queue", none: "queues", columns: []column{{"INTERFACE", true}, {"QDISC", true}, {"PARENT", true}, {"DELAY", false}, {"MARKS/s", false}, {"DROPS/s", false}, {"PACKETS/s", false}, {"BYTES WAIT", false}}}
 	for _, q := range v.Queues {
 		delay := cell{"-", -1}
 		if q.Delay >= 0 {
@@ -138,11 +138,36 @@ func queueTable(v *observe.View) topTable {
 	return t
 }
 
-// stateTable has services and sensors.
+func stationTable(v *observe.View) topTable {
+	t := topTable{name: "Stations", short: "WiFi", none: "is associated", columns: []column{{"STATION", true}, {"NAME", true}, {"RADIO", true}, {"SIGNAL", false}, {"AIRTIME", false}, {"UP bit/s", false}, {"DOWN bit/s", false}, {"RATE", false}, {"RETRY/s", false}}}
+	for _, s := range v.Stations {
+		signal, style := cell{"-", -1000}, tui.Plain
+		if s.Signal != 0 {
+			signal = cell{fmt.Sprintf("%d dBm", s.Signal), float64(s.Signal)}
+		}
+		if s.Signal < weakSignal {
+			style = tui.Warn
+		}
+		t.rows = append(t.rows, topRow{[]cell{text(s.MAC), text(s.Name), text(s.Radio), signal, percent(s.Airtime), count(s.Up), count(s.Down), count(float64(s.SendRate)), count(s.Retries)}, style})
+	}
+	return t
+}
+
+// weakSignal is below what most stations need for more than the slowest rates, in dBm.
+const weakSignal = -80
+
+// stateTable has services, radios and sensors.
 func stateTable(v *observe.View) topTable {
-	t := topTable{name: "Services and temperatures", short: "state", none: "to show", columns: []column{{"SERVICE OR SENSOR", true}, {"STATE", true}, {"", true}}}
+	t := topTable{name: "Services, radios and temperatures", short: "state", none: "to show", columns: []column{{"SERVICE OR SENSOR", true}, {"STATE", true}, {"", true}}}
 	for _, s := range v.Services {
 		t.rows = append(t.rows, topRow{[]cell{text(s.Name), text(s.State), text(s.Text)}, tui.Plain})
+	}
+	for _, r := range v.Radios {
+		busy := cell{"on air", 0}
+		if r.Busy >= 0 {
+			busy = cell{percent(r.Busy).text + " busy", r.Busy}
+		}
+		t.rows = append(t.rows, topRow{[]cell{text(r.Interface), busy, text(fmt.Sprintf("channel %d, %d stations", r.Channel, r.Stations))}, tui.Plain})
 	}
 	for _, s := range v.Temperatures {
 		style := tui.Plain

@@ -28,6 +28,8 @@ func busy() observe.View {
 		long := netip.AddrPortFrom(netip.MustParseAddr("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"), 65535)
 		v.Talkers = append(v.Talkers, observe.Talker{Host: a, Protocol: "tcp", Src: long, Dst: long, Forth: n})
 		v.Queues = append(v.Queues, observe.QueueRate{Interface: fmt.Sprintf("enp%ds0f0np0", i%3), Kind: "dualpi2", Parent: "root", Delay: 0.0154})
+		v.Radios = append(v.Radios, observe.RadioRate{Interface: fmt.Sprintf("wlan%d", i), Channel: 36, Stations: i, Busy: 0.5})
+		v.Stations = append(v.Stations, observe.StationRate{Radio: "wlan_5g", MAC: fmt.Sprintf("02:00:00:00:00:%02x", i), Name: fmt.Sprintf("phone%d.home.arpa", i), Signal: -30 - 2*i, SendRate: 1.2e9, Down: 866e6, Airtime: n / 30})
 		v.Temperatures = append(v.Temperatures, observe.Temperature{Name: fmt.Sprintf("sensor%d", i), Celsius: n})
 	}
 	return v
@@ -44,7 +46,7 @@ func screenText(s *screen, columns, rows int) string {
 // TestTopFits: nothing is wider or longer than the terminal, on any tab.
 func TestTopFits(t *testing.T) {
 	for _, size := range [][2]int{{80, 24}, {200, 60}, {80, 5}} {
-		for tab := range 8 {
+		for tab := range 9 {
 			s := screen{view: busy(), tab: tab}
 			s.view.Problems = []string{"a", "b"}
 			lines := s.draw(size[0], size[1])
@@ -60,7 +62,7 @@ func TestTopFits(t *testing.T) {
 	}
 	s := screen{view: busy()}
 	text := screenText(&s, 80, 24)
-	for _, want := range []string{"flows 230000 (88%)", "INTERFACE", "CPU", "DROPPED BECAUSE", "HOST", "FROM", "QDISC", "SENSOR", "29°C sensor29"} {
+	for _, want := range []string{"flows 230000 (88%)", "INTERFACE", "CPU", "DROPPED BECAUSE", "HOST", "FROM", "QDISC", "AIRTIME", "SENSOR", "29°C sensor29"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in the overview:\n%s", want, text)
 		}
@@ -98,6 +100,8 @@ func TestTopKeys(t *testing.T) {
 	contains(typed(tui.Down, tui.Down, tui.Enter), "Flows that move most: 1 of 10.0.0.2")
 	contains(typed("1", "r", tui.Home, tui.Enter), "Queues: ")
 	contains(typed("3", "/", "x", "y", tui.Backspace, tui.Backspace, "_", "7", tui.Enter), `with "_7"`, "nothing was dropped")
+	contains(typed("7", "s", "s", "s", "s", "r"), "Stations: 30", "SIGNAL^", "-88 dBm", "phone29")
+	contains(typed("8", "/", "w", "l", "a", "n", "3", tui.Enter), "50% busy", "channel 36, 3 stations")
 	contains(typed("?"), "go into it")
 	contains(typed("?", " "), "stopped")
 	contains(typed("0"), "INTERFACE")

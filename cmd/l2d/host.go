@@ -177,7 +177,7 @@ func (h *hostState) status() *api.Host {
 	pending := h.engine.Pending()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := &api.Host{Resources: h.resources, Drift: h.drift, Pending: pending, Notice: h.notice, Applies: maps.Clone(h.applies)}
+	s := &api.Host{Resources: h.resources, Drift: h.drift, Pending: pending, Progress: h.engine.Progress(), Notice: h.notice, Applies: maps.Clone(h.applies)}
 	if h.err != nil {
 		s.Error = h.err.Error()
 	}

@@ -6,10 +6,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/observe"
 )
 
@@ -19,10 +21,59 @@ const talkersKept = time.Minute
 // Sample implements api.Service.
 func (d *daemon) Sample(ctx context.Context) (*observe.Sample, error) {
 	s, err := d.Quick(ctx)
-	if err == nil && s.Attached {
+	if err != nil {
+		return nil, err
+	}
+	radios, err := d.Stations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range radios {
+		addRadio(s, &radios[i])
+	}
+	if s.Attached {
 		s.Hosts, s.Talkers, err = d.talkers.Top(s.Time)
 	}
 	return s, err
+}
+
+// addRadio adds a radio, its stations, and what waits for them.
+func addRadio(s *observe.Sample, r *hostapd.Report) {
+	if r.Error != "" {
+		return // its service is not well, and says so
+	}
+	radio := observe.Radio{Interface: r.Interface, Channel: r.Channel, Stations: len(r.Stations)}
+	if a := r.Airtime; a != nil {
+		radio.Active, radio.Busy = uint64(a.Active), uint64(a.Busy)
+	}
+	s.Radios = append(s.Radios, radio)
+	queue := observe.Queue{Interface: r.Interface, Kind: "mac80211", Parent: "stations", Delay: -1}
+	if r.Pending != nil {
+		queue.Delay = r.Pending.Seconds()
+	}
+	known := r.Pending != nil
+	for i := range r.Stations {
+		c := &r.Stations[i]
+		s.Stations = append(s.Stations, observe.Station{
+			Radio: r.Interface, MAC: c.MAC, Name: cmp.Or(c.Name, firstOf(c.Addresses)), Signal: c.Signal, SendRate: c.SendRate,
+			Received: c.Received, Sent: c.Sent, Retries: uint64(c.Retries), Airtime: uint64(c.ReceiveAirtime + c.SendAirtime),
+		})
+		if q := c.Queue; q != nil {
+			known = true
+			queue.Backlog, queue.Packets = queue.Backlog+q.Backlog, queue.Packets+q.Packets
+			queue.Drops, queue.Marks = queue.Drops+q.Drops, queue.Marks+q.Marks
+		}
+	}
+	if known {
+		s.Queues = append(s.Queues, queue)
+	}
+}
+
+func firstOf(list []netip.Addr) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0].String()
 }
 
 // Quick implements web.Source: it is Sample without hosts and flows.

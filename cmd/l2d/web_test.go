@@ -65,17 +65,36 @@ func TestPage(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, dom)
 		}
 	}
+	// A link names a tab: the rules with their hits, and flows that are searched.
+	for fragment, want := range map[string][]string{
+		"&tab=rules":              {`id="now" hidden`, `class="rule"`, "filter input"},
+		"&tab=rules&q=nosuch":     {`id="now" hidden`, "nothing"},
+		"&tab=flows&q=192.0.2.1":  {`id="now" hidden`, "1 flows", "192.0.2.2:8", "unreplied"},
+		"&tab=flows&q=10.0.0.0/8": {"0 flows"},
+		"&tab=flows&q=x/y":        {`id="found">`, "x/y"},
+	} {
+		dom := h.browser("--dump-dom", page+"#token="+token+fragment)
+		for _, text := range want {
+			if !strings.Contains(dom, text) {
+				t.Errorf("%s: no %q in\n%s", fragment, text, dom)
+			}
+		}
+	}
 	dir := os.Getenv("L2D_SCREENSHOTS")
 	if dir == "" {
 		return
 	}
 	for name, args := range map[string][]string{
 		"desktop": {"--window-size=1280,1000"}, "phone": {"--window-size=500,1000"},
+		"rules": {"--window-size=1280,700"}, "flows": {"--window-size=500,700"},
 		"dark": {"--window-size=1280,1000", "--blink-settings=preferredColorScheme=0"}, "login": {"--window-size=600,500"},
 	} {
 		url := page + "#token=" + token
-		if name == "login" {
+		switch name {
+		case "login":
 			url = page
+		case "rules", "flows":
+			url += "&tab=" + name
 		}
 		h.browser(append(args, "--hide-scrollbars", "--screenshot="+filepath.Join(dir, name+".png"), url)...)
 	}

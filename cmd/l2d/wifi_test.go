@@ -23,6 +23,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/hostapd"
+	"github.com/randomizedcoder/l2d/pkg/observe"
 )
 
 var wifiMachine = flag.Bool("l2d.wifi", false, "TestWiFi: have radios in this machine, which is for nothing else")
@@ -417,6 +418,30 @@ func (a *accessPoint) table() {
 	s := stations[0]
 	if s.MAC != "02:00:00:00:02:00" || !s.Authorized || s.Security != "SAE" || s.Signal >= 0 || s.SendRate == 0 || s.Received == 0 || fmt.Sprint(s.Addresses) != "[192.168.1.50]" {
 		a.t.Errorf("%+v", s)
+	}
+	if s.Queue == nil || s.Queue.Packets == 0 { // airtime is not counted by these radios
+		a.t.Errorf("no queue: %+v, %+v", s, s.Queue)
+	}
+	a.looked()
+}
+
+// looked wants the station in what l2ctl top shows.
+func (a *accessPoint) looked() {
+	a.t.Helper()
+	sample, err := a.client().Sample(a.t.Context())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if len(sample.Radios) != 2 || sample.Radios[1].Channel != 36 || len(sample.Stations) != 1 {
+		a.t.Fatalf("radios %+v, stations %+v", sample.Radios, sample.Stations)
+	}
+	s := sample.Stations[0]
+	if s.Name != "192.168.1.50" || s.Signal >= 0 || s.Sent == 0 {
+		a.t.Errorf("%+v", s)
+	}
+	i := slices.IndexFunc(sample.Queues, func(q observe.Queue) bool { return q.Kind == "mac80211" && q.Interface == s.Radio })
+	if i < 0 || sample.Queues[i].Packets == 0 {
+		a.t.Errorf("queues %+v", sample.Queues)
 	}
 }
 

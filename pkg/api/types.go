@@ -74,6 +74,8 @@ type Host struct {
 	Drift []reconcile.Change `json:"drift,omitempty"`
 	// Pending is a change that is not final; nil if there is none.
 	Pending *reconcile.Pending `json:"pending,omitempty"`
+	// Progress is how far a change is that is being made; nil if none is.
+	Progress *reconcile.Progress `json:"progress,omitempty"`
 	// Error is why the host is not as declared; empty when it is.
 	Error string `json:"error,omitempty"`
 	// Applies counts what became of configurations since the daemon started, by

@@ -4,8 +4,10 @@ package explain
 
 import (
 	"bufio"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 
 	"github.com/gopacket/gopacket"
@@ -13,44 +15,105 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 )
 
+// Captured is a packet of a capture file.
+type Captured struct {
+	// Frame begins with an Ethernet header if Ethernet is true, or with IP's.
+	Frame    []byte
+	Ethernet bool
+	// Before are fragments of the same datagram that came before it.
+	Before [][]byte
+}
+
+// mostBefore is more fragments than a datagram may have.
+const mostBefore = 256
+
 // ReadCapture reads the packet with a number, from 1 on, of a file in pcap's format or
-// pcapng's. Ethernet tells whether it begins with such a header, or with IP's.
-func ReadCapture(path string, number int) (frame []byte, ethernet bool, err error) {
+// pcapng's.
+func ReadCapture(path string, number int) (*Captured, error) {
 	if number < 1 {
-		return nil, false, fmt.Errorf("packet %d: packets are numbered from 1 on", number)
+		return nil, fmt.Errorf("packet %d: packets are numbered from 1 on", number)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer f.Close()
-	r, err := captureReader(bufio.NewReader(f))
+	c, err := readCapture(f, number)
 	if err != nil {
-		return nil, false, fmt.Errorf("%s: neither pcap nor pcapng: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	return c, nil
+}
+
+func readCapture(from io.Reader, number int) (*Captured, error) {
+	r, err := captureReader(bufio.NewReader(from))
+	if err != nil {
+		return nil, fmt.Errorf("neither pcap nor pcapng: %w", err)
+	}
+	c := &Captured{}
+	var before []Captured // fragments
 	for n := 1; ; n++ {
 		data, info, err := r.ReadPacketData()
 		if err == io.EOF {
-			return nil, false, fmt.Errorf("%s: packet %d: there are %d", path, number, n-1)
+			return nil, fmt.Errorf("packet %d: there are %d", number, n-1)
 		}
 		if err != nil {
-			return nil, false, fmt.Errorf("%s: packet %d: %w", path, n, err)
-		}
-		if n < number {
-			continue
-		}
-		if info.CaptureLength < info.Length {
-			return nil, false, fmt.Errorf("%s: packet %d: %d bytes of %d were captured: want it whole", path, n, info.CaptureLength, info.Length)
+			return nil, fmt.Errorf("packet %d: %w", n, err)
 		}
 		switch typ := r.LinkType(); typ {
 		case layers.LinkTypeEthernet:
-			return data, true, nil
+			c.Ethernet = true
 		case layers.LinkTypeRaw, layers.LinkTypeIPv4, layers.LinkTypeIPv6:
-			return data, false, nil
 		default:
-			return nil, false, fmt.Errorf("%s: link type %v: want Ethernet or raw IP", path, typ)
+			return nil, fmt.Errorf("link type %v: want Ethernet or raw IP", typ)
 		}
+		whole := info.CaptureLength == info.Length
+		if n < number {
+			if b := (Captured{Frame: data, Ethernet: c.Ethernet}); whole && b.datagram() != (datagram{}) {
+				before = append(before, b)
+				before = before[max(0, len(before)-mostBefore):]
+			}
+			continue
+		}
+		if !whole {
+			return nil, fmt.Errorf("packet %d: %d bytes of %d were captured: want it whole", n, info.CaptureLength, info.Length)
+		}
+		c.Frame = data
+		if d := c.datagram(); d != (datagram{}) {
+			for i := range before {
+				if before[i].datagram() == d {
+					c.Before = append(c.Before, before[i].Frame)
+				}
+			}
+		}
+		return c, nil
 	}
+}
+
+// datagram is what fragments of one have in common.
+type datagram struct {
+	src, dst netip.Addr
+	protocol uint8
+	id       uint32
+}
+
+// datagram is that of a fragment; zero: it is none.
+func (c *Captured) datagram() (d datagram) {
+	ip := c.Frame
+	if c.Ethernet {
+		if len(ip) < etherLen {
+			return d
+		}
+		ip = ip[etherLen:]
+	}
+	const fragmentHeader = 44 // the next header of IPv6
+	switch {
+	case len(ip) >= 20 && ip[0]>>4 == 4 && binary.BigEndian.Uint16(ip[6:])&0x3fff != 0:
+		return datagram{netip.AddrFrom4([4]byte(ip[12:16])), netip.AddrFrom4([4]byte(ip[16:20])), ip[9], uint32(binary.BigEndian.Uint16(ip[4:]))}
+	case len(ip) >= 48 && ip[0]>>4 == 6 && ip[6] == fragmentHeader:
+		return datagram{netip.AddrFrom16([16]byte(ip[8:24])), netip.AddrFrom16([16]byte(ip[24:40])), 0, binary.BigEndian.Uint32(ip[44:])}
+	}
+	return d
 }
 
 // reader is what both formats' have.

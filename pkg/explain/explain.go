@@ -41,6 +41,8 @@ type Request struct {
 	Ethernet bool   `json:"ethernet,omitempty"`
 	In       string `json:"in,omitempty"`
 	Out      string `json:"out,omitempty"`
+	// Before are frames like it that go the same way before, such as the other fragments of its datagram.
+	Before [][]byte `json:"before,omitempty"`
 	// Ruleset is the file of another ruleset than the one in force; empty: that one.
 	Ruleset string `json:"ruleset,omitempty"`
 }
@@ -121,6 +123,9 @@ func Run(t Target, r Request) (*Explanation, error) {
 	if err != nil {
 		return nil, &InputError{err}
 	}
+	if len(r.Before) > mostBefore {
+		return nil, &InputError{fmt.Errorf("%d frames before the packet: want at most %d", len(r.Before), mostBefore)}
+	}
 	traced := t.Program.Traced()
 	cfg := t.Config
 	cfg.Policy = traced
@@ -129,6 +134,17 @@ func Run(t Target, r Request) (*Explanation, error) {
 		return nil, err
 	}
 	defer trial.Close()
+	for _, frame := range r.Before {
+		earlier := r
+		earlier.Packet, earlier.Frame = "", frame
+		p, err := t.packet(earlier)
+		if err != nil {
+			return nil, &InputError{err}
+		}
+		if err := trial.Precede(p, policy.TraceMap); err != nil {
+			return nil, err
+		}
+	}
 	before, err := trial.Flows(t.Name)
 	if err != nil {
 		return nil, err

@@ -4,7 +4,9 @@ package explain
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -138,12 +140,102 @@ func TestCapture(t *testing.T) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got, ethernet, err := ReadCapture(path, 2)
-		if err != nil || !ethernet || !bytes.Equal(got, want) {
-			t.Errorf("%s: %x, %v, %v", name, got, ethernet, err)
+		got, err := ReadCapture(path, 2)
+		if err != nil || !got.Ethernet || !bytes.Equal(got.Frame, want) || got.Before != nil {
+			t.Errorf("%s: %+v, %v", name, got, err)
 		}
-		if _, _, err := ReadCapture(path, 3); err == nil || !strings.Contains(err.Error(), "there are 2") {
+		if _, err := ReadCapture(path, 3); err == nil || !strings.Contains(err.Error(), "there are 2") {
 			t.Errorf("%s: packet 3: %v", name, err)
 		}
 	}
+}
+
+// TestCaptureFragments: the fragments of a datagram that came before are there, too.
+func TestCaptureFragments(t *testing.T) {
+	frames := [][]byte{
+		fragment(7, 0, true), fragment(8, 0, true), fragment(7, 8, true), {0x60}, fragment(7, 16, false),
+	}
+	var b bytes.Buffer
+	w := pcapgo.NewWriter(&b)
+	if err := w.WriteFileHeader(65535, layers.LinkTypeRaw); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range frames {
+		if err := w.WritePacket(gopacket.CaptureInfo{Timestamp: time.Unix(1, 0), CaptureLength: len(f), Length: len(f)}, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := readCapture(&b, 5)
+	if err != nil || len(c.Before) != 2 || !bytes.Equal(c.Before[0], frames[0]) || !bytes.Equal(c.Before[1], frames[2]) {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// fragment is one of IPv4 and UDP with 24 bytes of data, from the IP header on.
+func fragment(id, offset uint16, more bool) []byte {
+	f := make([]byte, 44)
+	copy(f, []byte{0x45, 0, 0, 44, 0, 0, 0, 0, 64, 17, 0, 0, 192, 168, 7, 2, 198, 51, 7, 9})
+	binary.BigEndian.PutUint16(f[4:], id)
+	binary.BigEndian.PutUint16(f[6:], offset/8)
+	if more {
+		f[6] |= 0x20
+	}
+	copy(f[20:], []byte{0, 1, 0, 2, 0, 56})
+	binary.BigEndian.PutUint16(f[10:], checksum(f[:20], 0))
+	return f
+}
+
+// FuzzCapture: no file makes the reader fail otherwise than by an error, nor keep more than it may.
+func FuzzCapture(f *testing.F) {
+	for _, ng := range []bool{false, true} {
+		var b bytes.Buffer
+		p := fragment(7, 0, true)
+		info := gopacket.CaptureInfo{Timestamp: time.Unix(1, 0), CaptureLength: len(p), Length: len(p)}
+		if ng {
+			w, err := pcapgo.NewNgWriter(&b, layers.LinkTypeRaw)
+			if err != nil {
+				f.Fatal(err)
+			}
+			if err := errors.Join(w.WritePacket(info, p), w.WritePacket(info, p), w.Flush()); err != nil {
+				f.Fatal(err)
+			}
+		} else {
+			w := pcapgo.NewWriter(&b)
+			if err := errors.Join(w.WriteFileHeader(65535, layers.LinkTypeRaw), w.WritePacket(info, p), w.WritePacket(info, p)); err != nil {
+				f.Fatal(err)
+			}
+		}
+		f.Add(b.Bytes(), 2)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, number int) {
+		c, err := readCapture(bytes.NewReader(b), number)
+		if err != nil {
+			return
+		}
+		if len(c.Before) > mostBefore {
+			t.Errorf("%d fragments are kept", len(c.Before))
+		}
+		if c.Ethernet {
+			describe(append(c.Frame, make([]byte, etherLen)...))
+			addressesIn(c.Frame)
+		} else if f, err := withHeader(c.Frame); err == nil {
+			describe(f)
+			addressesIn(f)
+		}
+	})
+}
+
+// FuzzPacket: what is a packet in words makes a frame.
+func FuzzPacket(f *testing.F) {
+	f.Add("iif br0 tcp 192.168.1.50:40000 > 1.1.1.1:443 syn")
+	f.Add("oif wan0 icmp6 2001:db8::1 > 2001:db8::2 echo-request ttl 3 mark 0x1f")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := ParsePacket(text)
+		if err != nil {
+			return
+		}
+		if frame := p.Frame(make([]byte, 6), make([]byte, 6)); len(frame) < etherLen+20 {
+			t.Errorf("%q is %x", text, frame)
+		}
+	})
 }

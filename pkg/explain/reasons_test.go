@@ -67,6 +67,8 @@ var reasonCases = []struct{ reason, packet, frame string }{
 	{"drop_fragment_malformed", "", "45000018000120014011" + "0000c0a80702c6330709" + "00010002"},
 	{"drop_fragment_limit", "", "4500002c00011ffe4011" + "0000c0a80702c6330709" + "000000000000000000000000000000000000000000000000"},
 	{"drop_fragment", "", "4500001c000100b94011" + "0000c6330701c6330702" + "0001000200080000"},
+	{"drop_fragment_overlap", "", hex.EncodeToString(fragment(1, 16, false))},
+	{"drop_fragment_duplicate", "", hex.EncodeToString(fragment(1, 0, true))},
 	{"drop_malformed", "", "4f00001c000100004011" + "0000c0a80702c6330709" + "0001000c00080000"},
 	// Of a router that has flows: 192.168.7.2 has the port, and the protocol.
 	{"drop_nat_exhausted", "iif lan0 udp 192.168.7.3:2 > 1.1.1.1:10", ""},
@@ -78,12 +80,14 @@ var reasonCases = []struct{ reason, packet, frame string }{
 	{"drop_nat_no_address", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:14", ""},
 }
 
-// unexplained are the reasons that no packet that is explained is dropped for.
+// firstFragment is what comes before the others of its datagram.
+var firstFragment = fragment(1, 0, true)
+
+// unexplained are the reasons that no packet has at the moment that it is explained: they are told
+// by their names alone.
 var unexplained = map[string]string{
-	"drop_fragment_overlap":   "of a datagram in fragments only one is explained, which overlaps with none",
-	"drop_fragment_duplicate": "likewise, it is the first of its kind",
-	"drop_fragment_timeout":   "likewise, nothing waits for the others",
-	"drop_internal":           "it takes the kernel to refuse a step, as for want of memory",
+	"drop_fragment_timeout": "those that have come wait for the others, and are dropped later",
+	"drop_internal":         "it takes the kernel to refuse a step, as for want of memory",
 }
 
 // sourceLimit is how many flows an address may begin, where flows are.
@@ -133,9 +137,14 @@ func TestReasons(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				b[10], b[11] = 0, 0
 				binary.BigEndian.PutUint16(b[10:], checksum(b[:20], 0))
-				if req.Frame, req.In = b, "lan0"; c.reason == "drop_fragment" {
+				req.Frame, req.In = b, "lan0"
+				switch c.reason {
+				case "drop_fragment":
 					req.In, req.Out = "", "wan0"
+				case "drop_fragment_overlap", "drop_fragment_duplicate":
+					req.Before = [][]byte{firstFragment}
 				}
 			}
 			var e *Explanation
@@ -287,15 +296,35 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// TestAdvice: something is said of every reason.
-func TestAdvice(t *testing.T) {
+// TestReasonText: each reason of enum stat is told by its name, and no other is.
+func TestReasonText(t *testing.T) {
 	names, err := loader.StatNames()
 	if err != nil {
 		t.Fatal(err)
 	}
+	var b bytes.Buffer
+	n := 0
 	for _, name := range names {
-		if strings.HasPrefix(name, "drop_") && name != "drop_policy" && advice[name] == "" {
-			t.Errorf("nothing is said of %s", name)
+		if !strings.HasPrefix(name, dropPrefix) {
+			continue
 		}
+		n++
+		r, err := ReasonOf(name)
+		if err != nil {
+			t.Error(err)
+		}
+		if err := r.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden(t, "reasons", b.Bytes())
+	if len(Reasons()) != n {
+		t.Errorf("%d reasons, and enum stat has %d", len(Reasons()), n)
+	}
+	if r, err := ReasonOf("flow clash"); err != nil || r.Name != "drop_flow_clash" { // as l2ctl top has it
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := ReasonOf("nothing"); err == nil || !strings.Contains(err.Error(), "want one of ct_count_full,") {
+		t.Error(err)
 	}
 }

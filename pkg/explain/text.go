@@ -83,28 +83,6 @@ func (r *Rule) place(file string) string {
 	return fmt.Sprintf("%s:%d", file, r.Line)
 }
 
-// advice says what to change about drops that no rule decides.
-var advice = map[string]string{
-	"drop_malformed":          "its headers or lengths contradict each other: no rule can let it through",
-	"drop_fragment":           "it is the router's own fragment, and its first one has not been seen",
-	"drop_fragment_malformed": "lengths and ends of its datagram's fragments contradict each other",
-	"drop_fragment_tiny":      "its transport header is spread over several fragments",
-	"drop_fragment_overlap":   "it overlaps with another fragment of its datagram",
-	"drop_fragment_duplicate": "the same fragment has come before",
-	"drop_fragment_timeout":   "the other fragments of its datagram have not come",
-	"drop_fragment_limit":     "there are more fragments, or more of one datagram, than are kept",
-	"drop_no_route":           "there is no route: see ip route get",
-	"drop_martian":            "no host can have its source address",
-	"drop_nat_no_address":     "the interface that it leaves by has no address to masquerade with",
-	"drop_nat_exhausted":      "no source port is free for its translation: give the statement more ports or addresses",
-	"drop_nat_local":          "its translation would have it go through lo, where there is no program",
-	"drop_flow_clash":         "another flow has its tuple already",
-	"drop_ct_count_full":      "the statements of ct count know as many connections as there is room for",
-	"drop_internal":           "the kernel refused a step that should not fail",
-	"drop_source_limit":       "its sender has begun as many flows as conntrack.max_flows_per_source allows",
-	"drop_steer":              "a rule of ntuple of the interface drops it",
-}
-
 // writeWhy says what to change.
 func (e *Explanation) writeWhy(b *strings.Builder, file string) {
 	if e.Verdict != Dropped && e.Verdict != Rejected {
@@ -124,7 +102,7 @@ func (e *Explanation) writeWhy(b *strings.Builder, file string) {
 		fmt.Fprintf(b, "%-8s the rule %q of ntuple of the interface drops it: change it, or put one before it\n", "why", e.NTuple)
 		return
 	}
-	if a := advice[e.Reason]; a != "" {
-		fmt.Fprintf(b, "%-8s %s\n", "why", a)
+	if r, err := ReasonOf(e.Reason); err == nil {
+		fmt.Fprintf(b, "%-8s %s\n%-8s %s\n", "why", r.Why, "do", r.Do)
 	}
 }

@@ -11,9 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mdlayher/wifi"
-	"github.com/vishvananda/netlink"
-
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
@@ -30,8 +27,11 @@ type Report struct {
 	Channel   int `json:"channel,omitempty"`
 	Frequency int `json:"frequency,omitempty"`
 	// Airtime is how the channel was used; nil if the driver does not tell.
-	Airtime  *Airtime `json:"airtime,omitempty"`
-	Stations []Client `json:"stations"`
+	Airtime *Airtime `json:"airtime,omitempty"`
+	// Pending is the airtime that what the device has been given still takes, as mac80211's
+	// airtime queue limits (AQL) know it: in JSON nanoseconds. nil if the kernel does not tell.
+	Pending  *time.Duration `json:"pending,omitempty"`
+	Stations []Client       `json:"stations"`
 }
 
 // Airtime is how long a radio was on its channel, and how long of that it was busy, for
@@ -66,10 +66,25 @@ type Client struct {
 	// Retries and Failed are frames to it that were sent again, and given up.
 	Retries int `json:"retries"`
 	Failed  int `json:"failed"`
+	// ReceiveAirtime and SendAirtime are how long the radio has received from it and sent to it. In JSON
+	// these are nanoseconds.
+	ReceiveAirtime time.Duration `json:"receive_airtime"`
+	SendAirtime    time.Duration `json:"send_airtime"`
+	// Queue is where frames to it wait; nil if the driver has queues of its own.
+	Queue *StationQueue `json:"queue,omitempty"`
 	// Connected is how long it has been associated, Inactive since when nothing was heard. In JSON
 	// these are nanoseconds.
 	Connected time.Duration `json:"connected"`
 	Inactive  time.Duration `json:"inactive"`
+}
+
+// StationQueue is mac80211's queue of a station, of all its traffic: what waits, and what was sent,
+// dropped and marked with CE since the station has been associated.
+type StationQueue struct {
+	Backlog uint64 `json:"backlog"` // bytes
+	Packets uint64 `json:"packets"`
+	Drops   uint64 `json:"drops"`
+	Marks   uint64 `json:"marks"`
 }
 
 // Endpoint is where the hostapd of a radio is.
@@ -134,85 +149,23 @@ func survey(ctx context.Context, e *Endpoint, k *kernel) Report {
 	}
 	r.SSID, r.State, r.Channel, r.Frequency = s.SSID, s.State, s.Channel, s.Frequency
 	r.Airtime = k.airtime(e.Interface, s.Frequency)
-	seen := k.stations(e.Interface)
+	if t, ok := pendingAirtime("/", e.Interface); ok {
+		r.Pending = &t
+	}
+	seen := k.stationsOf(e.Interface)
 	for i := range list {
-		r.Stations = append(r.Stations, k.client(&list[i], seen[list[i].MAC]))
+		var info *station
+		if s, ok := seen[list[i].MAC]; ok {
+			info = &s
+		}
+		r.Stations = append(r.Stations, k.client(&list[i], info))
 	}
 	slices.SortFunc(r.Stations, func(a, b Client) int { return cmp.Compare(a.MAC, b.MAC) })
 	return r
 }
 
-// kernel is what the kernel says of radios, as far as it does.
-type kernel struct {
-	c          *wifi.Client // nil: it has none
-	links      map[string]*wifi.Interface
-	neighbours map[string][]netip.Addr
-}
-
-func newKernel() *kernel {
-	k := &kernel{links: map[string]*wifi.Interface{}, neighbours: Neighbours()}
-	c, err := wifi.New()
-	if err != nil {
-		return k
-	}
-	k.c = c
-	links, _ := c.Interfaces()
-	for _, l := range links {
-		k.links[l.Name] = l
-	}
-	return k
-}
-
-// Neighbours are the addresses that the kernel knows of stations and other hosts, by MAC address in lower case.
-func Neighbours() map[string][]netip.Addr {
-	out := map[string][]netip.Addr{}
-	list, _ := netlink.NeighList(0, netlink.FAMILY_ALL) // of a link that is gone meanwhile there is nothing to say
-	for _, n := range list {
-		a, ok := netip.AddrFromSlice(n.IP)
-		const known = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE | netlink.NUD_PERMANENT
-		if ok && n.State&known != 0 {
-			mac := n.HardwareAddr.String()
-			out[mac] = append(out[mac], a.Unmap())
-		}
-	}
-	return out
-}
-
-func (k *kernel) close() {
-	if k.c != nil {
-		_ = k.c.Close()
-	}
-}
-
-// stations are those of a radio by their address.
-func (k *kernel) stations(link string) map[string]*wifi.StationInfo {
-	out := map[string]*wifi.StationInfo{}
-	if l := k.links[link]; l != nil {
-		list, _ := k.c.StationInfo(l) // none
-		for _, s := range list {
-			out[s.HardwareAddr.String()] = s
-		}
-	}
-	return out
-}
-
-// airtime is that of a frequency; nil if it is not known.
-func (k *kernel) airtime(link string, mhz int) *Airtime {
-	l := k.links[link]
-	if l == nil {
-		return nil
-	}
-	list, _ := k.c.SurveyInfo(l) // not every driver has it
-	for _, s := range list {
-		if s.Frequency == mhz && s.InUse && s.ChannelTime > 0 {
-			return &Airtime{Active: s.ChannelTime, Busy: s.ChannelTimeBusy, Receive: s.ChannelTimeRx, Send: s.ChannelTimeTx, Noise: s.Noise}
-		}
-	}
-	return nil
-}
-
 // client is a station as hostapd and, if that is not nil, the kernel know it.
-func (k *kernel) client(s *Station, seen *wifi.StationInfo) Client {
+func (k *kernel) client(s *Station, seen *station) Client {
 	c := Client{
 		MAC: s.MAC, Addresses: slices.Clone(k.neighbours[s.MAC]), Authorized: slices.Contains(s.Flags, "AUTHORIZED"), Security: s.Security(),
 		Signal: s.Signal, Received: s.Received, Sent: s.Sent, Connected: s.Connected, Inactive: s.Inactive,
@@ -226,6 +179,7 @@ func (k *kernel) client(s *Station, seen *wifi.StationInfo) Client {
 		c.Signal = cmp.Or(seen.SignalAverage, seen.Signal, c.Signal)
 		c.ReceiveRate, c.SendRate = seen.ReceiveBitrate, seen.TransmitBitrate
 		c.Retries, c.Failed = seen.TransmitRetries, seen.TransmitFailed
+		c.ReceiveAirtime, c.SendAirtime, c.Queue = seen.use.receive, seen.use.send, seen.use.queue
 	}
 	return c
 }

@@ -40,6 +40,16 @@ var (
 		"Bytes of a station (receive) or to it (send), since it has been associated.", append(stationLabels[:2:2], "direction"), nil)
 	descStationRetries = prometheus.NewDesc("l2d_wifi_station_retries_total",
 		"Frames to a station that were sent again.", stationLabels, nil)
+	descStationAirtime = prometheus.NewDesc("l2d_wifi_station_airtime_seconds_total",
+		"How long a radio has received from a station (receive) and sent to it (send).", append(stationLabels[:2:2], "direction"), nil)
+	descStationBacklog = prometheus.NewDesc("l2d_wifi_station_backlog_bytes",
+		"What waits in the queues that mac80211 has for a station.", stationLabels, nil)
+	descStationMarks = prometheus.NewDesc("l2d_wifi_station_marks_total",
+		"Packets that these have marked with CE.", stationLabels, nil)
+	descStationDrops = prometheus.NewDesc("l2d_wifi_station_drops_total",
+		"Packets that these have dropped.", stationLabels, nil)
+	descRadioPending = prometheus.NewDesc("l2d_wifi_pending_airtime_seconds",
+		"Airtime that what a radio's device has been given still takes, as the airtime queue limits (AQL) know it.", radioLabels, nil)
 	descStationFailed = prometheus.NewDesc("l2d_wifi_station_failed_total",
 		"Frames to a station that were given up.", stationLabels, nil)
 )
@@ -61,8 +71,9 @@ func NewWiFiCollector(s Stations, log *slog.Logger) *WiFiCollector { return &WiF
 // Describe implements prometheus.Collector.
 func (*WiFiCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descRadioUp, descRadioChannel, descRadioFrequency, descRadioStations, descRadioNoise, descRadioAirtime,
+		descRadioUp, descRadioChannel, descRadioFrequency, descRadioStations, descRadioNoise, descRadioAirtime, descRadioPending,
 		descStationInfo, descStationSignal, descStationRate, descStationBytes, descStationRetries, descStationFailed,
+		descStationAirtime, descStationBacklog, descStationMarks, descStationDrops,
 	} {
 		ch <- d
 	}
@@ -106,6 +117,9 @@ func collectRadio(ch chan<- prometheus.Metric, r *hostapd.Report) {
 			gauge(descRadioNoise, float64(a.Noise))
 		}
 	}
+	if r.Pending != nil {
+		gauge(descRadioPending, r.Pending.Seconds())
+	}
 	for _, s := range r.Stations {
 		if s.Name != "" {
 			gauge(descStationInfo, 1, s.MAC, s.Name)
@@ -117,6 +131,13 @@ func collectRadio(ch chan<- prometheus.Metric, r *hostapd.Report) {
 		gauge(descStationRate, float64(s.SendRate), s.MAC, "send")
 		counter(descStationBytes, float64(s.Received), s.MAC, "receive")
 		counter(descStationBytes, float64(s.Sent), s.MAC, "send")
+		counter(descStationAirtime, s.ReceiveAirtime.Seconds(), s.MAC, "receive")
+		counter(descStationAirtime, s.SendAirtime.Seconds(), s.MAC, "send")
+		if q := s.Queue; q != nil {
+			gauge(descStationBacklog, float64(q.Backlog), s.MAC)
+			counter(descStationMarks, float64(q.Marks), s.MAC)
+			counter(descStationDrops, float64(q.Drops), s.MAC)
+		}
 		counter(descStationRetries, float64(s.Retries), s.MAC)
 		counter(descStationFailed, float64(s.Failed), s.MAC)
 	}

@@ -18,9 +18,11 @@ type someRadios []hostapd.Report
 func (s someRadios) Stations(context.Context) ([]hostapd.Report, error) { return s, nil }
 
 func TestWiFi(t *testing.T) {
+	pending := 4 * time.Millisecond
 	c := NewWiFiCollector(someRadios{
-		{Interface: "a", State: "ENABLED", Channel: 36, Frequency: 5180, Airtime: &hostapd.Airtime{Active: 10 * time.Second, Busy: 2500 * time.Millisecond, Noise: -92},
-			Stations: []hostapd.Client{{MAC: "02:00:00:00:00:01", Name: "phone", Signal: -50, SendRate: 86e6, Received: 7, Retries: 3, Failed: 1}}},
+		{Interface: "a", State: "ENABLED", Channel: 36, Frequency: 5180, Airtime: &hostapd.Airtime{Active: 10 * time.Second, Busy: 2500 * time.Millisecond, Noise: -92}, Pending: &pending,
+			Stations: []hostapd.Client{{MAC: "02:00:00:00:00:01", Name: "phone", Signal: -50, SendRate: 86e6, Received: 7, Retries: 3, Failed: 1,
+				ReceiveAirtime: time.Second, SendAirtime: 250 * time.Millisecond, Queue: &hostapd.StationQueue{Backlog: 1500, Marks: 8, Drops: 9}}}},
 		{Interface: "b", Error: "gone"},
 	}, slog.New(slog.DiscardHandler))
 	code, text := scrapeQdiscs(c)
@@ -35,8 +37,14 @@ func TestWiFi(t *testing.T) {
 		`l2d_wifi_channel{interface="a"} 36`,
 		`l2d_wifi_frequency_hertz{interface="a"} 5.18e+09`,
 		`l2d_wifi_noise_dbm{interface="a"} -92`,
+		`l2d_wifi_pending_airtime_seconds{interface="a"} 0.004`,
 		`l2d_wifi_radio_up{interface="a"} 1`,
 		`l2d_wifi_radio_up{interface="b"} 0`,
+		`l2d_wifi_station_airtime_seconds_total{direction="receive",interface="a",station="02:00:00:00:00:01"} 1`,
+		`l2d_wifi_station_airtime_seconds_total{direction="send",interface="a",station="02:00:00:00:00:01"} 0.25`,
+		`l2d_wifi_station_backlog_bytes{interface="a",station="02:00:00:00:00:01"} 1500`,
+		`l2d_wifi_station_drops_total{interface="a",station="02:00:00:00:00:01"} 9`,
+		`l2d_wifi_station_marks_total{interface="a",station="02:00:00:00:00:01"} 8`,
 		`l2d_wifi_station_bytes_total{direction="receive",interface="a",station="02:00:00:00:00:01"} 7`,
 		`l2d_wifi_station_bytes_total{direction="send",interface="a",station="02:00:00:00:00:01"} 0`,
 		`l2d_wifi_station_failed_total{interface="a",station="02:00:00:00:00:01"} 1`,
@@ -51,7 +59,7 @@ func TestWiFi(t *testing.T) {
 			t.Errorf("%s is missing", want)
 		}
 	}
-	if n := strings.Count(text, "\nl2d_wifi_"); n != 18 {
+	if n := strings.Count(text, "\nl2d_wifi_"); n != 24 {
 		t.Errorf("%d series: %s", n, text)
 	}
 }

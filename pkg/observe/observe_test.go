@@ -20,11 +20,18 @@ func TestBetween(t *testing.T) {
 		Time: at, Interfaces: []Interface{{Name: "wan0", RxBytes: 1000, TxPackets: 10}, {Name: "gone0"}, {Name: "new1", RxBytes: 1 << 40}},
 		CPUs: []CPU{{CPU: 3, XDP: 5, Ticks: 100, Busy: 50, Softirq: 40}}, Drops: map[string]uint64{"policy": 7},
 		Queues: []Queue{{Interface: "wan0", Kind: "cake", Marks: 1}}, Flows: Flows{Begun: 100},
+		Radios:   []Radio{{Interface: "wlan0", Active: 1e9, Busy: 5e8}},
+		Stations: []Station{{Radio: "wlan0", MAC: "a", Sent: 1000, Airtime: 1e9}, {Radio: "wlan0", MAC: "b", Airtime: 1e9}, {Radio: "wlan1", MAC: "c", Airtime: 5}},
 	}
 	b := &Sample{
 		Time: at.Add(2 * time.Second), Interfaces: []Interface{{Name: "wan0", RxBytes: 3000, TxPackets: 30}, {Name: "new0", RxBytes: 1 << 40}, {Name: "new1"}},
 		CPUs: []CPU{{CPU: 3, XDP: 9, Ticks: 300, Busy: 200, Softirq: 90}, {CPU: 4, XDP: 1 << 40}}, Drops: map[string]uint64{"policy": 7, "martian": 4, "no_route": 0},
 		Queues: []Queue{{Interface: "wan0", Kind: "cake", Marks: 5, Delay: 0.25}}, Flows: Flows{Confirmed: 6, Begun: 120},
+		Radios: []Radio{{Interface: "wlan0", Channel: 36, Stations: 2, Active: 3e9, Busy: 1e9}, {Interface: "wlan1"}},
+		Stations: []Station{
+			{Radio: "wlan0", MAC: "a", Name: "phone", Signal: -50, SendRate: 7, Sent: 3000, Received: 500, Retries: 2, Airtime: 11e8},
+			{Radio: "wlan0", MAC: "b", Airtime: 2e9}, {Radio: "wlan0", MAC: "c", Airtime: 1 << 60}, // it has roamed
+		},
 	}
 	v := Between(a, b)
 	want := View{
@@ -34,6 +41,11 @@ func TestBetween(t *testing.T) {
 		Drops:      []DropRate{{"martian", 2, 4}, {"policy", 0, 7}},
 		Flows:      FlowRates{Flows: b.Flows, BegunRate: 10},
 		Queues:     []QueueRate{{Interface: "wan0", Kind: "cake", Marks: 2, Delay: 0.25}},
+		Radios:     []RadioRate{{"wlan0", 36, 2, 0.25}, {"wlan1", 0, 0, -1}},
+		Stations: []StationRate{
+			{Radio: "wlan0", MAC: "b", Airtime: 0.5}, {Radio: "wlan0", MAC: "a", Name: "phone", Signal: -50, SendRate: 7, Up: 2000, Down: 8000, Retries: 1, Airtime: 0.05},
+			{Radio: "wlan0", MAC: "c"},
+		},
 	}
 	if !reflect.DeepEqual(v, want) {
 		t.Errorf("got  %+v\nwant %+v", v, want)

@@ -28,6 +28,8 @@ type Sample struct {
 	Hosts        []Host        `json:"hosts"`
 	Talkers      []Talker      `json:"talkers"`
 	Queues       []Queue       `json:"queues"`
+	Radios       []Radio       `json:"radios"`
+	Stations     []Station     `json:"stations"`
 	Services     []Service     `json:"services"`
 	Temperatures []Temperature `json:"temperatures"`
 }
@@ -96,7 +98,33 @@ type Talker struct {
 	Back  float64 `json:"back"`
 }
 
-// Queue is a qdisc.
+// Radio is an access point. Times are nanoseconds on its channel, as the driver counts them.
+type Radio struct {
+	Interface string `json:"interface"`
+	Channel   int    `json:"channel"`
+	Stations  int    `json:"stations"`
+	// Active is how long it has been there, Busy how long of that somebody sent.
+	Active uint64 `json:"active"`
+	Busy   uint64 `json:"busy"`
+}
+
+// Station is who is associated with a radio.
+type Station struct {
+	Radio string `json:"radio"`
+	MAC   string `json:"mac"`
+	// Name, or an address of it; empty if nothing is known.
+	Name string `json:"name,omitempty"`
+	// Signal in dBm; 0 is not known. SendRate is that of the last frame to it, in bits a second.
+	Signal   int    `json:"signal"`
+	SendRate int    `json:"send_rate"`
+	Received uint64 `json:"received"` // bytes from it
+	Sent     uint64 `json:"sent"`     // bytes to it
+	Retries  uint64 `json:"retries"`  // frames to it that were sent again
+	// Airtime is how long the radio has sent to it and received from it, in nanoseconds.
+	Airtime uint64 `json:"airtime"`
+}
+
+// Queue is a qdisc, or what mac80211 has for the stations of a radio.
 type Queue struct {
 	Interface string `json:"interface"`
 	Parent    string `json:"parent"`
@@ -107,7 +135,8 @@ type Queue struct {
 	Marks   uint64 `json:"marks"`
 	Backlog uint64 `json:"backlog"` // bytes
 	// Delay is how long packets wait, in seconds: the longest of its queues or
-	// tins; -1 if it does not say.
+	// tins, or the airtime that what a radio's device has been given still takes (AQL); -1 if
+	// it does not say.
 	Delay float64 `json:"delay"`
 }
 

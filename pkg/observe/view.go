@@ -24,6 +24,8 @@ type View struct {
 	Hosts        []Host          `json:"hosts"`
 	Talkers      []Talker        `json:"talkers"`
 	Queues       []QueueRate     `json:"queues"`
+	Radios       []RadioRate     `json:"radios"`
+	Stations     []StationRate   `json:"stations"`
 	Services     []Service       `json:"services"`
 	Temperatures []Temperature   `json:"temperatures"`
 }
@@ -65,7 +67,28 @@ type FlowRates struct {
 	ExpiredRate float64 `json:"expired_rate"`
 }
 
-// QueueRate is what a qdisc does.
+// RadioRate is how a radio's channel is used.
+type RadioRate struct {
+	Interface string  `json:"interface"`
+	Channel   int     `json:"channel"`
+	Stations  int     `json:"stations"`
+	Busy      float64 `json:"busy"` // 0 to 1, by whomever; -1: the driver does not tell
+}
+
+// StationRate is what a station moves.
+type StationRate struct {
+	Radio    string  `json:"radio"`
+	MAC      string  `json:"mac"`
+	Name     string  `json:"name,omitempty"`
+	Signal   int     `json:"signal"`    // dBm; 0 is not known
+	SendRate int     `json:"send_rate"` // of the last frame to it, bits a second
+	Up       float64 `json:"up"`        // bits a second from it
+	Down     float64 `json:"down"`      // bits a second to it
+	Retries  float64 `json:"retries"`
+	Airtime  float64 `json:"airtime"` // 0 to 1, of the radio's time
+}
+
+// QueueRate is what a qdisc, or the queues of a radio's stations, do.
 type QueueRate struct {
 	Interface string  `json:"interface"`
 	Parent    string  `json:"parent"`
@@ -122,6 +145,24 @@ func Between(before, now *Sample) View {
 			Marks: r.of(b.Marks, q.Marks), Backlog: q.Backlog, Delay: q.Delay,
 		})
 	}
+	radios := by(before.Radios, func(r *Radio) string { return r.Interface })
+	for _, n := range now.Radios {
+		b := radios(n.Interface, &n)
+		busy := -1.0
+		if n.Active > 0 {
+			busy = share(b.Busy, n.Busy, b.Active, n.Active)
+		}
+		v.Radios = append(v.Radios, RadioRate{n.Interface, n.Channel, n.Stations, busy})
+	}
+	stations := by(before.Stations, func(s *Station) [2]string { return [2]string{s.Radio, s.MAC} })
+	for _, n := range now.Stations {
+		b := stations([2]string{n.Radio, n.MAC}, &n)
+		v.Stations = append(v.Stations, StationRate{
+			Radio: n.Radio, MAC: n.MAC, Name: n.Name, Signal: n.Signal, SendRate: n.SendRate, Up: 8 * r.of(b.Received, n.Received), Down: 8 * r.of(b.Sent, n.Sent),
+			Retries: r.of(b.Retries, n.Retries), Airtime: min(1, r.of(b.Airtime, n.Airtime)/1e9),
+		})
+	}
+	slices.SortStableFunc(v.Stations, func(a, b StationRate) int { return cmp.Compare(b.Airtime, a.Airtime) })
 	return v
 }
 

@@ -31,8 +31,27 @@ type Engine struct {
 	mu      sync.Mutex
 	pending *Pending
 	timer   *time.Timer
-	// shown is what pending was last: who asks does not wait for a change to be made.
-	shown atomic.Pointer[Pending]
+	// shown is what pending was last, and progress how far it is: who asks does not wait for
+	// a change to be made.
+	shown    atomic.Pointer[Pending]
+	progress atomic.Pointer[Progress]
+}
+
+// Progress is how far a change is that is being made.
+type Progress struct {
+	// Doing is "changes", "checks" or "undoes"; What is the resource or the health gate, the
+	// one with this number, from 1 on, of so many.
+	Doing  string `json:"doing"`
+	Number int    `json:"number"`
+	Of     int    `json:"of"`
+	What   string `json:"what"`
+}
+
+// Progress tells how far a change is that is being made; nil: none is.
+func (e *Engine) Progress() *Progress { return e.progress.Load() }
+
+func (e *Engine) at(doing string, number, of int, what string) {
+	e.progress.Store(&Progress{doing, number, of, what})
 }
 
 // Gate is a check of the host's health after a change. An error undoes it.
@@ -113,6 +132,7 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, o Options) (*Pending, error
 	if err := e.begin(p); err != nil {
 		return nil, err
 	}
+	defer e.progress.Store(nil)
 	made, err := e.make(ctx, p.Changes)
 	if err == nil {
 		err = e.ask(ctx, o.Gates)
@@ -167,6 +187,7 @@ func (e *Engine) end() error {
 func (e *Engine) make(ctx context.Context, changes []Change) ([]Change, error) {
 	for i := range changes {
 		c := &changes[i]
+		e.at("changes", i+1, len(changes), c.ID())
 		if c.Later {
 			if err := e.see(ctx, c); err != nil {
 				return changes[:i+1], err
@@ -240,7 +261,8 @@ func (e *Engine) set(ctx context.Context, c *Change, to State) error {
 
 func (e *Engine) ask(ctx context.Context, gates []Gate) error {
 	var errs []error
-	for _, g := range gates {
+	for i, g := range gates {
+		e.at("checks", i+1, len(gates), g.Name)
 		if err := g.Check(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("health gate %s: %w", g.Name, err))
 		}
@@ -255,6 +277,7 @@ const undoPasses = 3
 // yet, or not for long, may depend on what is undone after it, as a table of queues
 // does on their number: it is undone again.
 func (e *Engine) undo(ctx context.Context, changes []Change) error {
+	defer e.progress.Store(nil)
 	var err error
 	left := changes
 	for range undoPasses {
@@ -274,6 +297,7 @@ func (e *Engine) undoOnce(ctx context.Context, changes []Change) error {
 	var errs []error
 	for i := range slices.Backward(changes) {
 		c := &changes[i]
+		e.at("undoes", len(changes)-i, len(changes), c.ID())
 		errs = append(errs, e.putBack(ctx, c, c.Undo))
 		for _, lost := range c.Restore {
 			errs = append(errs, e.putBack(ctx, &Change{Kind: lost.Kind, Name: lost.Name, From: lost.State}, lost.State))

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -391,6 +392,28 @@ func TestGate(t *testing.T) {
 	_, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"})), Options{Gates: []Gate{gate}})
 	if err == nil || !strings.Contains(err.Error(), "health gate link: down") || k.rows["a"]["x"] != "1" {
 		t.Errorf("%v, %v", err, k.rows)
+	}
+}
+
+// TestProgress: who looks sees which change is made, which gate is asked, and what is undone.
+func TestProgress(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}, "b": {"x": "1"}})
+	e, _ := newEngine(t, t.TempDir(), k)
+	var seen []Progress
+	look := func() { seen = append(seen, *e.Progress()) }
+	k.fail = func(string, string) error { look(); return nil }
+	gate := Gate{"link", func(context.Context) error { look(); return errors.New("down") }}
+	if _, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"}), want("b", State{"x": "2"})), Options{Gates: []Gate{gate}}); err == nil {
+		t.Error("the gate is closed")
+	}
+	want := []Progress{
+		{"changes", 1, 2, "table a"}, {"changes", 2, 2, "table b"}, {"checks", 1, 1, "link"}, {"undoes", 1, 2, "table b"}, {"undoes", 2, 2, "table a"},
+	}
+	if !slices.Equal(seen, want) {
+		t.Errorf("got %+v", seen)
+	}
+	if p := e.Progress(); p != nil {
+		t.Errorf("at last %+v", p)
 	}
 }
 

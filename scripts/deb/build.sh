@@ -35,7 +35,7 @@ for e in l2 hardened monitoring; do
 	install -D -m 644 -t "$share/doc/l2d/examples/$e" examples/$e/*
 done
 install -D -m 644 -t "$share/doc/l2d" README.md docs/*.md
-install -D -m 644 -t "$share/doc/l2d/img" docs/img/*.svg
+install -D -m 644 -t "$share/doc/l2d/img" docs/img/*
 cat >"$share/doc/l2d/copyright" <<EOF
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: l2d

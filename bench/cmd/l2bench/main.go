@@ -18,6 +18,7 @@ func main() {
 		Tools    bench.ToolsCmd    `cmd:"" help:"What iperf, netperf, flent and others measure through each device."`
 		Services bench.ServicesCmd `cmd:"" help:"How long services take to be there, and how many leases they give."`
 		Load     bench.LoadCmd     `cmd:"" help:"How long rulesets take to be compiled and loaded, and their sets to be changed."`
+		Looks    bench.LooksCmd    `cmd:"" help:"What it costs to look at a busy router, and how long a scrape takes."`
 		Micro    bench.MicroCmd    `cmd:"" help:"How long the programs take for a packet, by the kernel's test run."`
 
 		Compare bench.CompareCmd `cmd:"" help:"What became faster and slower between two runs."`

@@ -50,6 +50,10 @@ function view(before, now) {
       .sort((a, b) => b.rate - a.rate || b.ever - a.ever),
     queues: each("queues", (a, b) => a.interface === b.interface && a.parent === b.parent && a.kind === b.kind, (b, n) => ({
       ...n, marked: rate(b.marks, n.marks), dropped: rate(b.drops, n.drops), sent: rate(b.packets, n.packets) })),
+    radios: each("radios", (a, b) => a.interface === b.interface, (b, n) => ({ ...n, use: n.active > 0 ? share(b.busy, n.busy, n.active - b.active) : -1 })),
+    stations: each("stations", (a, b) => a.radio === b.radio && a.mac === b.mac, (b, n) => ({
+      ...n, up: 8 * rate(b.received, n.received), down: 8 * rate(b.sent, n.sent), retried: rate(b.retries, n.retries),
+      used: Math.min(1, rate(b.airtime, n.airtime) / 1e9) })),
     begun: before ? rate(before.flows.begun, now.flows.begun) : 0,
   };
 }
@@ -145,6 +149,8 @@ function draw() {
     table("drops", "Drops by reason", [["Reason", (d) => d.reason], ["A second", (d) => d.rate, human], ["Ever", (d) => d.ever, human]], v.drops),
     table("cpus", "CPUs", [["CPU", (c) => c.cpu, String], ["Busy", (c) => c.busy, percent], ["Softirq", (c) => c.softirq, percent], ["Packets/s", (c) => c.packets, human], ["Dropped/s", (c) => c.dropped, human]], v.cpus, (c) => c.busy > 0.9),
     table("queues", "Queues", [["Interface", (q) => q.interface], ["Qdisc", (q) => q.kind], ["Parent", (q) => q.parent], ["Delay", (q) => q.delay, delay], ["Marks/s", (q) => q.marked, human], ["Drops/s", (q) => q.dropped, human]], v.queues, (q) => q.dropped > 0),
+    ...(v.radios.length ? [table("radios", "Radios", [["Radio", (r) => r.interface], ["Channel", (r) => r.channel, String], ["Stations", (r) => r.stations, String], ["Channel busy", (r) => r.use, (u) => (u < 0 ? "-" : percent(u))]], v.radios)] : []),
+    ...(v.stations.length ? [table("stations", "Stations", [["Station", (s) => s.name || s.mac], ["Radio", (s) => s.radio], ["Signal", (s) => s.signal || -1000, (d) => (d > -1000 ? d + " dBm" : "-")], ["Airtime", (s) => s.used, percent], ["Up", (s) => s.up, bits], ["Down", (s) => s.down, bits], ["Rate", (s) => s.send_rate, bits], ["Retries/s", (s) => s.retried, human]], v.stations, (s) => s.signal < -80)] : []),
     ...((now.services || []).length ? [table("services", "Services", [["Service", (s) => s.name], ["State", (s) => s.state], ["", (s) => s.text || ""]], now.services)] : []),
     ...((now.temperatures || []).length ? [table("sensors", "Temperatures", [["Sensor", (s) => s.name], ["", (s) => s.celsius, (c) => c.toFixed(1) + " °C"]], now.temperatures)] : []),
   );
@@ -190,16 +196,18 @@ $("login").addEventListener("submit", (e) => {
   e.preventDefault();
   login($("token").value);
 });
+function choose(name) {
+  tab = name;
+  document.querySelectorAll("nav button").forEach((x) => x.toggleAttribute("aria-current", x.dataset.tab === tab));
+  document.querySelectorAll("main").forEach((m) => (m.hidden = m.id !== tab));
+}
 document.querySelectorAll("nav button").forEach((b) =>
   b.addEventListener("click", () => {
-    tab = b.dataset.tab;
-    document.querySelectorAll("nav button").forEach((x) => x.toggleAttribute("aria-current", x === b));
-    document.querySelectorAll("main").forEach((m) => (m.hidden = m.id !== tab));
+    choose(b.dataset.tab);
     update();
   }));
 $("rulefilter").addEventListener("input", draw);
-$("search").addEventListener("submit", async (e) => {
-  e.preventDefault();
+async function search() {
   try {
     const r = await get("data/flows?q=" + encodeURIComponent($("q").value.trim()));
     flows = r.flows;
@@ -208,10 +216,27 @@ $("search").addEventListener("submit", async (e) => {
     $("found").textContent = err.message;
   }
   draw();
+}
+$("search").addEventListener("submit", (e) => {
+  e.preventDefault();
+  search();
 });
 
-// A link may have the token behind a #, which is not sent to the server as a part of it.
-const given = new URLSearchParams(location.hash.slice(1)).get("token");
+// A link may have the token behind a #, which is not sent to the server as a part of it, a tab, and
+// what to search there.
+const given = new URLSearchParams(location.hash.slice(1));
 history.replaceState(null, "", location.pathname);
-if (given) login(given);
-else get("data/history").then(() => show(true), () => show(false));
+async function begin() {
+  if (given.get("token")) await login(given.get("token"));
+  else await get("data/history").then(() => show(true), () => show(false));
+  const wanted = given.get("tab");
+  if ($("page").hidden || !["now", "rules", "flows"].includes(wanted)) return;
+  choose(wanted);
+  if (wanted === "rules") $("rulefilter").value = given.get("q") || "";
+  if (wanted === "flows") {
+    $("q").value = given.get("q") || "";
+    await search();
+  }
+  update();
+}
+begin();
