@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"text/template"
 	"time"
@@ -231,13 +234,25 @@ func (d *L2d) Verify(ctx context.Context, c Case) error {
 	}
 	all := byXDP + byTC
 	if all == 0 || stray > maxStray*all {
-		return fmt.Errorf("%.0f packets were forwarded by XDP, %.0f by TC", byXDP, byTC)
+		return fmt.Errorf("%.0f packets were forwarded by XDP, %.0f by TC%s", byXDP, byTC, moved(before, after))
 	}
 	began := float64(after["flow_new"] - before["flow_new"])
 	if c.Fresh && began < (0.5-maxStray)*all {
 		return fmt.Errorf("%.0f flows have begun with %.0f packets: not all were new", began, all)
 	}
 	return nil
+}
+
+// moved are the counters that say why packets were not forwarded.
+func moved(before, after map[string]uint64) string {
+	var why strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		n := after[name] - before[name]
+		if n > 0 && !strings.HasSuffix(name, "_forwarded") {
+			fmt.Fprintf(&why, ", %s %d", name, n)
+		}
+	}
+	return why.String()
 }
 
 // Forget implements [Forgetter].

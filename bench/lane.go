@@ -190,8 +190,8 @@ func (l *lane) measure(ctx context.Context) (Sample, error) {
 	default:
 		err = l.checkSamples()
 	}
-	if v, ok := l.Device.(Verifier); ok && err == nil {
-		err = v.Verify(ctx, l.Case)
+	if v, ok := l.Device.(Verifier); ok {
+		err = errors.Join(err, v.Verify(ctx, l.Case))
 	}
 	if err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", l.Device.Name(), err)

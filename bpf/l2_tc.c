@@ -404,6 +404,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	}
 	if (forwarded && !policy_accepts(FORWARD, forward, skb, p))
 		return refuse(skb, p, &w, REJECT_KERNEL_FORWARD);
+	p->iif = copy_came_by(p);
 	if (!policy_accepts(POSTROUTING, postrouting, skb, p))
 		return drop_policy(&w);
 	/* A reset to a first packet finds its flow without a translation, and
@@ -425,6 +426,8 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	if (write_headers(skb, p, w.key, w.error, 0) < 0)
 		return drop(STAT_DROP_INTERNAL);
 	count(STAT_LOCAL_OUT);
+	if (is_copy() && forget_group(skb, p))
+		return drop(STAT_DROP_INTERNAL);
 	return rerouted ? send_another_way(skb, p, s) : pass(skb);
 }
 

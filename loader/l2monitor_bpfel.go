@@ -456,13 +456,15 @@ type l2MonitorScratch struct {
 }
 
 type l2MonitorSending struct {
-	_       structs.HostLayout
-	Frame   uint64
-	Copy    uint32
-	Nested  uint32
-	Routed  uint32
-	Device  uint32
-	Gateway [16]uint8
+	_        structs.HostLayout
+	Frame    uint64
+	Copy     uint32
+	Nested   uint32
+	Routed   uint32
+	Device   uint32
+	RoutedBy uint32
+	Gateway  [16]uint8
+	_        [4]byte
 }
 
 // Names of all BPF objects in the ELF.

@@ -433,13 +433,15 @@ const (
 )
 
 type l2XDPSending struct {
-	_       structs.HostLayout
-	Frame   uint64
-	Copy    uint32
-	Nested  uint32
-	Routed  uint32
-	Device  uint32
-	Gateway [16]uint8
+	_        structs.HostLayout
+	Frame    uint64
+	Copy     uint32
+	Nested   uint32
+	Routed   uint32
+	Device   uint32
+	RoutedBy uint32
+	Gateway  [16]uint8
+	_        [4]byte
 }
 
 type l2XDPSettings struct {

@@ -87,6 +87,18 @@ static __always_inline int is_copy(void)
 	return s && s->routed;
 }
 
+/*
+ * The interface that a packet has come in by, to the chains of postrouting: of a copy,
+ * the one that it was to leave by when it was made. nf_dup_ipv4_route() puts it there,
+ * and ip_output() takes it for the former.
+ */
+static __always_inline __u32 copy_came_by(const struct pkt *p)
+{
+	struct sending *s = policy_sends ? sending() : NULL;
+
+	return s && s->routed ? s->routed_by : p->iif;
+}
+
 static __always_inline __u64 skb_address(struct __sk_buff *skb)
 {
 	return (__u64)(void *)bpf_cast_to_kern_ctx(skb);

@@ -171,6 +171,7 @@ struct sending {
 	/* Of the copy of a packet. */
 	__u32 routed; /* it is on its way: its chains make no other */
 	__u32 device; /* that it has to leave by; 0: as the routes say */
+	__u32 routed_by; /* the device of its route: see copy_came_by() */
 	__u8 gateway[16];
 };
 

@@ -56,8 +56,7 @@ static __always_inline int copy_headers(struct __sk_buff *skb, struct pkt *p,
 
 /* The route to the gateway, in s->route. Returns 0, or less when there is none. */
 static __always_inline int copy_route(struct __sk_buff *skb, struct pkt *p,
-				      struct scratch *s,
-				      const struct sending *c)
+				      struct scratch *s, struct sending *c)
 {
 	struct bpf_fib_lookup *fib = route_of(s);
 	__u32 flags = FIB_LOOKUP_SKIP_NEIGH;
@@ -82,6 +81,7 @@ static __always_inline int copy_route(struct __sk_buff *skb, struct pkt *p,
 	    BPF_FIB_LKUP_RET_SUCCESS)
 		return -1;
 	p->oif = fib->ifindex;
+	c->routed_by = p->oif;
 	return 0;
 }
 
@@ -98,7 +98,8 @@ __noinline int copy_begin(struct __sk_buff *skb, struct pkt *p)
 	if (!p || !s || !c || !kept)
 		return -1;
 	p->ct_state = CT_STATE_UNTRACKED;
-	if (copy_headers(skb, p, s, &kept->pkt) || forget_group(skb, p))
+	p->ll_len = kept->pkt.ll_len; /* it has the link's header, too */
+	if (copy_headers(skb, p, s, &kept->pkt))
 		return -1;
 	return copy_route(skb, p, s, c);
 }

@@ -43,6 +43,11 @@ func TestLabPath(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil || len(r.Flows) != 2 || r.Spec.Limit != 50_000 {
 		t.Fatalf("%d: %s%s%v", code, out, errs, err)
 	}
+	for _, f := range r.Flows {
+		if len(f.Seconds) != 2 || f.Seconds[0] <= 0 || f.Seconds[0] > 6e6 {
+			t.Errorf("%s: %v bit/s in each second, of 5 Mbit/s", f.CongestionControl, f.Seconds)
+		}
+	}
 	if code, out, errs = run("--duration", "1s", "reno"); code != 0 || !strings.Contains(out, "Mbit/s") || !strings.Contains(out, "queue p50") {
 		t.Errorf("%d: %s%s", code, out, errs)
 	}

@@ -66,7 +66,7 @@ func newHost(t *testing.T) *host {
 	}
 	h := &host{t: t, dir: t.TempDir()}
 	h.pins = fmt.Sprintf("/sys/fs/bpf/l2d-test-%d", os.Getpid())
-	h.holder = exec.Command("sh", "-c", `set -e
+	h.holder = exec.Command("bash", "-c", `set -e
 ip link add wan0 type veth peer name far0
 ip link add br0 type bridge
 ip link set wan0 up
@@ -119,7 +119,7 @@ func (h *host) write(name, text string) {
 func (h *host) command(name string, args ...string) *exec.Cmd {
 	ns := fmt.Sprintf("--net=/proc/%d/ns/net", h.holder.Process.Pid)
 	if h.sysfs {
-		args = append([]string{"-m", "sh", "-c", `set -e
+		args = append([]string{"-m", "bash", "-c", `set -e
 d=$(mktemp -d)
 mount --bind /sys/fs/bpf $d
 mount -t sysfs sysfs /sys

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -30,11 +31,17 @@ func (h *host) awaitShaper(want string) {
 // shaperLinks are the interfaces that shapers are made of.
 func (h *host) shaperLinks() string {
 	h.t.Helper()
-	out, err := h.command("sh", "-c", "ip -br link show type veth | grep -E '^(in|re)-' || true").CombinedOutput()
+	out, err := h.command("ip", "-br", "link", "show", "type", "veth").CombinedOutput()
 	if err != nil {
 		h.t.Fatalf("%v: %s", err, out)
 	}
-	return string(out)
+	var links strings.Builder
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "in-") || strings.HasPrefix(line, "re-") {
+			links.WriteString(line)
+		}
+	}
+	return links.String()
 }
 
 // TestIngressQdisc: what comes in by an interface waits at the qdisc that the file declares,

@@ -32,7 +32,8 @@ func init() {
 	field("4", "", number("ip length", 28, 40, 44, 48, 60, 100))
 	field("4", "l4", number("ip protocol", 1, 6, 17, 253))
 	field("4", "", number("ip hdrlength", 5, 6))
-	field("4", "", number("ip id", 0, 1, 255, 30001, 65535))
+	// Of what has come in alone: stacks choose the one of what they send.
+	field("4", "", number("iifgroup != 77 ip id", 0, 1, 255, 30001, 65535))
 	field("4", "", func(r *Generator) string {
 		return "ip frag-off & 0x4000 " + r.Pick("== ", "!= ") + r.Pick("0", "0x4000")
 	})

@@ -32,10 +32,33 @@ type choices struct {
 	// owner is the source that had a translated one first, towards anybody: l2d,
 	// whose mappings are endpoint-independent, gives its port to no other.
 	owner map[natKey]netip.AddrPort
+	// waits are the sources of packets that went nowhere, by protocol and port: those that
+	// wait for a neighbour have their flow, and what it has of l2d's ports is not to be seen.
+	waits map[natKey]map[netip.AddrPort]bool
+}
+
+// portKey names a port, whatever its address.
+func portKey(k natKey) natKey {
+	return natKey{proto: k.proto, local: netip.AddrPortFrom(netip.Addr{}, k.local.Port())}
+}
+
+// wait notes that a packet of a source went nowhere.
+func (n *choices) wait(from natKey) {
+	k := portKey(from)
+	if n.waits[k] == nil {
+		n.waits[k] = map[netip.AddrPort]bool{}
+	}
+	n.waits[k][from.local] = true
+}
+
+// mayBeTaken tells whether another source may have a port by a packet that waits.
+func (n *choices) mayBeTaken(from natKey) bool {
+	list := n.waits[portKey(from)]
+	return len(list) > 1 || len(list) == 1 && !list[from.local]
 }
 
 func newChoices(random bool) *choices {
-	c := &choices{name: map[natKey]uint16{}, used: map[natKey]netip.AddrPort{}, mapped: map[netip.AddrPort]map[uint16]bool{}, owner: map[natKey]netip.AddrPort{}}
+	c := &choices{name: map[natKey]uint16{}, used: map[natKey]netip.AddrPort{}, mapped: map[netip.AddrPort]map[uint16]bool{}, owner: map[natKey]netip.AddrPort{}, waits: map[natKey]map[netip.AddrPort]bool{}}
 	if random {
 		c.lucky = 8
 	}
@@ -258,7 +281,7 @@ func (n *choices) isOthers(k natKey, source netip.AddrPort) bool {
 // learn gives names to the ports that the routers chose for a flow. A router
 // may change a source port if another flow has the tuple, or if it changed it
 // for the same source before, or may be told to. l2d may do so if another source
-// has the port, towards whatever end. What else they change has to be the other's
+// has the port, towards whatever end, or may have. What else they change has to be the other's
 // choice, too. It tells whether only one router kept a port.
 func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) (differ bool) {
 	in, ok := parse(sent)
@@ -271,6 +294,10 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 	}
 	var to [2]natKey
 	var free [2]bool
+	if s[0].nothing() && s[1].nothing() {
+		both[1].wait(from)
+		return false
+	}
 	for i := range s {
 		v := viewOf(r[i], s[i], in.proto, in.src, in.dst)
 		p, ok := parse(v.ip)
@@ -283,7 +310,7 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 		same := to[i]
 		same.local = netip.AddrPortFrom(same.local.Addr(), from.local.Port())
 		first, owned := both[i].owner[natKey{same.proto, same.local, netip.AddrPort{}}]
-		free[i] = to[i] != same && (i == 1 && owned && first != from.local || both[i].isOthers(same, from.local) || both[i].mapped[from.local][to[i].local.Port()])
+		free[i] = to[i] != same && (i == 1 && (owned && first != from.local || both[1].mayBeTaken(from)) || both[i].isOthers(same, from.local) || both[i].mapped[from.local][to[i].local.Port()])
 		// The kernel looks before the source's translation, too, and only then has
 		// another identifier for a query: ports are not the destination's to change.
 		if in.proto == icmpProto(version(in.src)) {
@@ -426,6 +453,9 @@ func flagText(f byte) string {
 	}
 	return s.String()
 }
+
+// nothing tells that a router did nothing with a packet that is to be seen.
+func (s seen) nothing() bool { return len(s.frames) == 0 && len(s.local) == 0 }
 
 // describe says what a router did with a packet.
 func (s seen) describe(r *router) []string {

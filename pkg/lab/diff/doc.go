@@ -46,7 +46,7 @@ var Differences = []Difference{
 	{"rejects of the router's own packets", "the kernel's answers go over lo, through its chains; l2d's come in by the interface"},
 	{"a maximum segment size at an odd offset that a rule writes", "the kernel's checksum is wrong then; l2d's is right"},
 	{"ports of UDP datagrams without a checksum that a rule writes", "the kernel makes a checksum of what is none; l2d leaves it out"},
-	{"IPv6 headers of packets for the router that a rule writes", "the kernel's stack may find the transport checksum wrong, which conntrack has verified; to l2d's it is right"},
+	{"IPv6 headers of packets for the router that a rule writes", "conntrack leaves the sum of the whole packet in it, which the rule does not correct: the kernel's stack drops UDP of more than 68 bytes of data for a wrong checksum; l2d's takes it"},
 	{"IPv4 options in what a rule rejects", "the kernel's ICMP errors answer some options with options"},
 	{"recorded routes and timestamps with room, source routes", "the kernel acts on them; l2d forwards them as they are"},
 	{"DCCP that is rejected", "kernels that no longer know the protocol take its checksum for one over the whole packet, and answer only what has a right one"},

@@ -38,6 +38,8 @@ type FlowResult struct {
 	// Rate is of IP packets that went through, in bits a second.
 	Rate float64 `json:"rate"`
 	Loss float64 `json:"loss"`
+	// Seconds are its rates in each second since the run's begin.
+	Seconds []float64 `json:"seconds"`
 }
 
 // Percentiles of times.
@@ -149,6 +151,7 @@ func summarize(s Spec, flows []Flow, ports []uint16, packets []Packet, begin tim
 	allSent, allLost, total := 0, 0, 0.0
 	for i := range flows {
 		r.Flows[i].Rate, r.Flows[i].Loss = bytes[i]*8/counted, share(lost[i], sent[i])
+		r.Flows[i].Seconds = seconds(windows, i, duration)
 		allSent, allLost, total = allSent+sent[i], allLost+lost[i], total+bytes[i]
 	}
 	r.Utilisation, r.Loss, r.Marked = total*8/counted/float64(s.Rate), share(allLost, allSent), share(marked, len(waits))
@@ -157,6 +160,17 @@ func summarize(s Spec, flows []Flow, ports []uint16, packets []Packet, begin tim
 		r.Convergence = time.Duration(at) * fairWindow
 	}
 	return r
+}
+
+// seconds are a flow's rates in bits a second; a part of a second at the end is left out.
+func seconds(windows [][]float64, flow int, duration time.Duration) []float64 {
+	list := make([]float64, int(duration/fairWindow))
+	for i := range list {
+		if windows[i] != nil {
+			list[i] = windows[i][flow] * 8 / fairWindow.Seconds()
+		}
+	}
+	return list
 }
 
 func share(part, all int) float64 {
