@@ -250,3 +250,11 @@ func TestFlood(t *testing.T) {
 	}
 	t.Log(err)
 }
+
+func TestFloodUndisturbed(t *testing.T) {
+	for part, good := range map[float64]bool{0: false, 0.07: false, 0.89: false, 0.91: true, 1: true} {
+		if err := (floodStep{flow: part * floodFlow}).undisturbed(); (err == nil) != good {
+			t.Errorf("%g of the flow: %v", part, err)
+		}
+	}
+}

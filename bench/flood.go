@@ -21,6 +21,7 @@ import (
 // the interface that a client's TCP flow comes in by.
 const (
 	floodFlow   = 100e6 / 8              // bytes a second that the flow sends
+	floodAlone  = 0.9                    // of that, at least, arrives without a flood
 	floodKeeps  = 0.95                   // of its rate without a flood
 	floodLowest = 10_000                 // packets a second that the search begins with
 	floodSteps  = 7                      // of the search, each half as wide as the one before
@@ -43,6 +44,16 @@ type floodStep struct {
 	flow    float64 // bytes a second that the flow's receiver has got
 	dropped float64 // packets a second that the router took and dropped
 	made    float64 // packets a second that the generator made
+}
+
+// undisturbed says whether a step without a flood can be compared with: a flow that had
+// a bad start would keep its rate in any flood.
+func (s floodStep) undisturbed() error {
+	if s.flow < floodAlone*floodFlow {
+		return fmt.Errorf("without a flood, %.3g bytes a second of the TCP flow arrive: want %.0f %% of %.3g, or there is nothing to compare with",
+			s.flow, 100*floodAlone, floodFlow)
+	}
+	return nil
 }
 
 // measureFlood finds how many packets a second the device drops while the flow keeps
@@ -100,8 +111,8 @@ func (m *flood) search(ctx context.Context, progress func(string)) (best float64
 	if err != nil {
 		return 0, err
 	}
-	if alone.flow == 0 {
-		return 0, errors.New("nothing of the TCP flow arrives, without a flood")
+	if err := alone.undisturbed(); err != nil {
+		return 0, err
 	}
 	try := func(rate float64) (floodStep, bool, error) {
 		s, err := m.step(ctx, rate)
