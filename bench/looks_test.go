@@ -20,6 +20,7 @@ func TestLooks(t *testing.T) {
 	c := &LooksCmd{Repetitions: 1, Scrapes: 3}
 	d := &L2d{Binary: binary, Ruleset: writeRuleset(t), Metrics: metricsPort}
 	o := testOptions()
+	o.Warmup, o.Duration = 100*time.Millisecond, 300*time.Millisecond
 	l, err := newLane(t.Context(), Case{Device: d, Flows: 1024}, o)
 	if err != nil {
 		t.Fatal(err)
