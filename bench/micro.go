@@ -147,7 +147,7 @@ func (l *microLane) frameOf(flow int) []byte {
 }
 
 // measure runs the path's program for so many packets.
-func (l *microLane) measure(ctx context.Context, runs int) (Micro, error) {
+func (l *microLane) measure(ctx context.Context, o Options, runs int) (Micro, error) {
 	took := make([]float64, 0, runs)
 	packets := func() error {
 		for range runs {
@@ -161,7 +161,7 @@ func (l *microLane) measure(ctx context.Context, runs int) (Micro, error) {
 	}
 	var err error
 	if l.crowded {
-		err = l.crowd(ctx, packets)
+		err = l.crowd(ctx, o, packets)
 	} else {
 		err = l.router.topology.InRouter(packets)
 	}
@@ -184,20 +184,15 @@ func (l *microLane) packet(t *tester, frame []byte) (time.Duration, error) {
 	return took, err
 }
 
-// The CPUs of a crowded path.
-const (
-	microCPU = 1
-	crowdCPU = 0
-)
-
-// crowd does something on one CPU while another one runs the program for flow 1.
-func (l *microLane) crowd(ctx context.Context, fn func() error) error {
+// crowd does something on the router's CPU while the generator's runs the program for
+// flow 1.
+func (l *microLane) crowd(ctx context.Context, o Options, fn func() error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	begun := make(chan struct{})
 	router := l.router.topology.dut
 	beside := router.run(func() error {
-		if err := pin(0, crowdCPU); err != nil {
+		if err := pin(0, o.GenCPU); err != nil {
 			return err
 		}
 		frame, test := l.frameOf(1), newTester(l.test.program, l.router.topology.Ingress.Index)
@@ -218,7 +213,7 @@ func (l *microLane) crowd(ctx context.Context, fn func() error) error {
 	case <-begun:
 	}
 	err := <-router.run(func() error {
-		if err := pin(0, microCPU); err != nil {
+		if err := pin(0, o.RouterCPU); err != nil {
 			return err
 		}
 		return fn()
@@ -268,7 +263,7 @@ func microRun(ctx context.Context, paths []microPath, binary string, o Options, 
 			if err := ctx.Err(); err != nil {
 				return r, err
 			}
-			m, err := l.measure(ctx, runs)
+			m, err := l.measure(ctx, o, runs)
 			if err != nil {
 				return r, err
 			}

@@ -36,7 +36,7 @@ func (c *MicroCmd) Run() error {
 	if c.Repetitions < 1 || c.Runs < 1 || c.Runs > MaxFlows/c.Repetitions {
 		return fmt.Errorf("%d repetitions of %d packets: want at least one, and at most %d in all", c.Repetitions, c.Runs, MaxFlows)
 	}
-	r, err := microRun(ctx, paths, c.L2d, Options{Command: "micro", Repetitions: c.Repetitions}, c.Runs,
+	r, err := microRun(ctx, paths, c.L2d, Options{Command: "micro", Repetitions: c.Repetitions, GenCPU: 0, RouterCPU: 1}, c.Runs,
 		func(s string) { fmt.Fprintln(os.Stderr, s) })
 	if err != nil {
 		return r.saveFailed(c.JSON, err)

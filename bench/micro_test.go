@@ -36,7 +36,7 @@ func TestMicro(t *testing.T) {
 	// Beside these: more rules and larger sets.
 	paths := slices.DeleteFunc(microPaths(), func(p microPath) bool { return strings.HasSuffix(p.name, "00") })
 	const rounds, runs = 2, 3
-	r, err := microRun(t.Context(), paths, buildL2d(t), Options{Repetitions: rounds}, runs, func(s string) { t.Log(s) })
+	r, err := microRun(t.Context(), paths, buildL2d(t), Options{Repetitions: rounds, GenCPU: 0, RouterCPU: 1}, runs, func(s string) { t.Log(s) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestMicro(t *testing.T) {
 func TestMicroFindsWrongPackets(t *testing.T) {
 	needRoot(t)
 	p := microPath{name: "nowhere", xdp: true, verdict: tcxRedirect}
-	_, err := microRun(t.Context(), []microPath{p}, "", Options{Repetitions: 1}, 1, func(string) {})
+	_, err := microRun(t.Context(), []microPath{p}, "", testOptions(), 1, func(string) {})
 	if err == nil || !strings.Contains(err.Error(), "nowhere: returns") {
 		t.Errorf("got %v", err)
 	}

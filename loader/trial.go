@@ -383,7 +383,7 @@ func (t *Trial) Precede(p TrialPacket, notes string) error {
 	if err := t.forget(); err != nil {
 		return err
 	}
-	stats := t.loaded.maps["l2_stats"]
+	stats := t.loaded.maps[statsMap]
 	n, err := ebpf.PossibleCPU()
 	if err != nil {
 		return err

@@ -185,10 +185,15 @@ func needRoot() error {
 	return fmt.Errorf("a lab needs root: %s may not make network namespaces", who)
 }
 
-// isTerminal tells whether w is a terminal that wants colours.
+// wantsColour tells whether w is a terminal that wants colours.
+func wantsColour(w io.Writer) bool {
+	return os.Getenv("NO_COLOR") == "" && !strings.EqualFold(os.Getenv("TERM"), "dumb") && isTerminal(w)
+}
+
+// isTerminal tells whether somebody sees what is written to w.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || strings.EqualFold(os.Getenv("TERM"), "dumb") {
+	if !ok {
 		return false
 	}
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)

@@ -56,7 +56,7 @@ func (c *labRunCmd) Run(e *env) (err error) {
 		}
 	}()
 
-	table := lab.NewTable(out, !c.JSON && isTerminal(e.out))
+	table := lab.NewTable(out, !c.JSON && wantsColour(e.out))
 	results := lab.Run(ctx, l, dp, checks, table.Add)
 	more, err := c.runLimits(ctx, limits, table.Add)
 	if err != nil {

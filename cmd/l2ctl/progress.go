@@ -6,11 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -23,14 +20,10 @@ const (
 
 // onTerminal is where progress is shown: standard error, if somebody sees it; else nil.
 func onTerminal(stderr io.Writer) io.Writer {
-	f, ok := stderr.(*os.File)
-	if !ok {
+	if !isTerminal(stderr) {
 		return nil
 	}
-	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
-		return nil
-	}
-	return f
+	return stderr
 }
 
 // during shows what is being done, and for how long, until the function that it returns is

@@ -298,7 +298,7 @@ func (e *Explanation) decide(res *loader.TrialResult) {
 	}
 	for name := range res.Stats {
 		// What has a reason of its own may be dropped in a rule, which counts that, too.
-		if strings.HasPrefix(name, "drop_") && (name != "drop_policy" || e.Reason == "") {
+		if strings.HasPrefix(name, dropPrefix) && (name != "drop_policy" || e.Reason == "") {
 			e.Verdict, e.Reason = Dropped, name
 		}
 	}

@@ -292,12 +292,12 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 	if !ok {
 		return false
 	}
-	var to [2]natKey
-	var free [2]bool
 	if s[0].nothing() && s[1].nothing() {
 		both[1].wait(from)
 		return false
 	}
+	var to [2]natKey
+	var free [2]bool
 	for i := range s {
 		v := viewOf(r[i], s[i], in.proto, in.src, in.dst)
 		p, ok := parse(v.ip)
