@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+// Package mishap has a test's writes to the host fail, or be the last ones of their process,
+// one by one.
+//
+// The system calls themselves are stopped, by a seccomp filter that asks a supervisor
+// (seccomp_unotify(2)): what runs is the code as it is, down to the kernel. A step is a call that can
+// change something: an open file to write to, a request of netlink other than for what there is, an ioctl of
+// ethtool, a name that is made, moved or removed, or has to be on disk.
+package mishap
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// Way is what happens to a step.
+type Way int
+
+// Ways.
+const (
+	// Fails: the call returns EIO, and has no effect.
+	Fails Way = iota
+	// FailsBehind: the call has its effect, and the next one returns EIO, whatever that is.
+	FailsBehind
+	// Kills: the process gets SIGKILL, and the call is not made.
+	Kills
+)
+
+func (w Way) String() string { return [...]string{"fails", "fails behind", "kills"}[w] }
+
+// Never is the number of no step.
+const Never = -1
+
+// Thread is a thread whose calls are watched.
+type Thread struct {
+	work chan func()
+	stop int // the listener
+
+	mu     sync.Mutex
+	at     int
+	way    Way
+	behind bool
+	hit    string
+	steps  []string
+	skip   func(step string) bool
+}
+
+// Watch watches the calling goroutine's thread, which is locked to it and ends with it.
+func Watch() (*Thread, error) {
+	runtime.LockOSThread() // and never unlock: the filter stays
+	listener, err := install(filter())
+	if err != nil {
+		return nil, fmt.Errorf("seccomp: %w", err)
+	}
+	t := &Thread{stop: listener, at: Never}
+	go t.supervise()
+	return t, nil
+}
+
+// New starts a thread in the network and mount namespaces of the caller's, which is locked.
+// [Thread.Do] runs what is watched there.
+func New() (*Thread, error) {
+	var spaces []int
+	for _, name := range []string{"mnt", "net"} {
+		fd, err := unix.Open("/proc/thread-self/ns/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = unix.Close(fd) }()
+		spaces = append(spaces, fd)
+	}
+	type result struct {
+		t   *Thread
+		err error
+	}
+	made := make(chan result)
+	go func() {
+		runtime.LockOSThread()
+		err := unix.Unshare(unix.CLONE_FS) // which a thread of another mount namespace has alone
+		for _, fd := range spaces {
+			err = errors.Join(err, unix.Setns(fd, 0))
+		}
+		if err != nil {
+			made <- result{nil, err}
+			return
+		}
+		t, err := Watch()
+		if err != nil {
+			made <- result{nil, err}
+			return
+		}
+		t.work = make(chan func())
+		made <- result{t, nil}
+		for f := range t.work {
+			f()
+		}
+	}()
+	r := <-made
+	return r.t, r.err
+}
+
+// Do runs a function on a thread of [New], and waits for its end.
+func (t *Thread) Do(f func()) {
+	done := make(chan struct{})
+	t.work <- func() { defer close(done); f() }
+	<-done
+}
+
+// Close ends a thread of [New].
+func (t *Thread) Close() { close(t.work) }
+
+// Skip has steps not counted, and left alone: those whose descriptions a function says yes to.
+func (t *Thread) Skip(skip func(step string) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.skip = skip
+}
+
+// Arm has something happen to the step with a number, from 0 on, of those that follow.
+func (t *Thread) Arm(at int, way Way) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.at, t.way, t.steps, t.hit, t.behind = at, way, nil, "", false
+}
+
+// Disarm has all pass again. It returns the steps since [Thread.Arm], and the one that it
+// happened to; empty if there were fewer.
+func (t *Thread) Disarm() (steps []string, hit string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.at, t.behind = Never, false
+	return slices.Clone(t.steps), t.hit
+}
+
+// notification is struct seccomp_notif, answer struct seccomp_notif_resp.
+type notification struct {
+	id         uint64
+	pid, flags uint32
+	number     int32
+	arch       uint32
+	ip         uint64
+	args       [6]uint64
+}
+
+type answer struct {
+	id    uint64
+	value int64
+	err   int32
+	flags uint32
+}
+
+// supervise answers until the thread has ended.
+func (t *Thread) supervise() {
+	defer func() { _ = unix.Close(t.stop) }()
+	for {
+		fds := []unix.PollFd{{Fd: int32(t.stop), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return
+		}
+		if fds[0].Revents&unix.POLLIN == 0 {
+			if fds[0].Revents != 0 {
+				return
+			}
+			continue
+		}
+		var n notification
+		if err := ioctl(t.stop, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
+			continue // it has been ended in the meantime
+		}
+		a := answer{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
+		if t.fails(&n) {
+			a.flags, a.err = 0, -int32(unix.EIO)
+		}
+		_ = ioctl(t.stop, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&a))
+	}
+}
+
+// fails decides about a call.
+func (t *Thread) fails(n *notification) bool {
+	step, writes := describe(n)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.skip != nil && t.skip(step) {
+		return false
+	}
+	if t.behind {
+		t.behind = false
+		return true
+	}
+	if !writes {
+		return false
+	}
+	t.steps = append(t.steps, step)
+	if t.at != len(t.steps)-1 {
+		return false
+	}
+	t.hit = step
+	switch t.way {
+	case Kills:
+		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+		select {}
+	case FailsBehind:
+		t.behind = true
+		return false
+	}
+	return true
+}
+
+// describe says what a call does, and whether it can change something.
+func describe(n *notification) (step string, writes bool) {
+	switch n.number {
+	case unix.SYS_OPENAT:
+		return "open " + text(n.args[1]), n.args[2]&(unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT) != 0
+	case unix.SYS_UNLINKAT:
+		return "unlink " + text(n.args[1]), true
+	case unix.SYS_MKDIRAT:
+		return "mkdir " + text(n.args[1]), true
+	case unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2:
+		return "rename " + text(n.args[1]) + " " + text(n.args[3]), true
+	case unix.SYS_FSYNC:
+		return "sync " + file(n.args[0]), true
+	case unix.SYS_FCHMOD:
+		return "chmod " + file(n.args[0]), true
+	case unix.SYS_IOCTL:
+		return "ethtool", true
+	case unix.SYS_SENDTO:
+		return message(n.args[1], n.args[2])
+	case unix.SYS_SENDMSG:
+		const vectors = 16 // of struct msghdr, which are structs iovec
+		v := read(word(read(n.args[1]+vectors, 8)), 16)
+		return message(word(v), word(v[8:]))
+	}
+	return fmt.Sprint("call ", n.number), true
+}
+
+// message describes the first message of netlink in a buffer. What only asks has no acknowledgement, but that
+// a change of ethtool's features is answered with them.
+func message(at, length uint64) (string, bool) {
+	const featuresSet = 12 // ETHTOOL_MSG_FEATURES_SET
+	b := read(at, min(length, unix.SizeofNlMsghdr+4))
+	if len(b) < unix.SizeofNlMsghdr+4 {
+		return "message", true
+	}
+	kind, flags := binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint16(b[6:])
+	if kind >= unix.RTM_BASE && kind <= unix.RTM_MAX {
+		return fmt.Sprint("rtnetlink ", kind), kind&3 != unix.RTM_GETLINK&3
+	}
+	command := b[unix.SizeofNlMsghdr]
+	return fmt.Sprint("netlink ", kind, " ", command), flags&unix.NLM_F_ACK != 0 || command == featuresSet && flags&unix.NLM_F_DUMP == 0
+}
+
+// read returns the process's memory. The thread that it is a call's of stands still.
+func read(at, length uint64) []byte {
+	b := make([]byte, length)
+	n, _ := unix.ProcessVMReadv(os.Getpid(), []unix.Iovec{{Base: &b[0], Len: length}}, []unix.RemoteIovec{{Base: uintptr(at), Len: int(length)}}, 0)
+	return b[:max(n, 0)]
+}
+
+func word(b []byte) uint64 { return binary.NativeEndian.Uint64(b) }
+
+// text is a C string, of a path. Memory ends at a page.
+func text(at uint64) string {
+	const page = 4096
+	b := read(at, page-at%page)
+	if len(b) < unix.PathMax && !bytes.Contains(b, []byte{0}) {
+		b = append(b, read(at+uint64(len(b)), page)...)
+	}
+	b, _, _ = bytes.Cut(b, []byte{0})
+	return string(b)
+}
+
+// file is what a descriptor is of.
+func file(descriptor uint64) string {
+	s, _ := os.Readlink(fmt.Sprint("/proc/self/fd/", descriptor))
+	return s
+}
+
+// filter asks about the calls that [describe] knows.
+func filter() []bpf.Instruction {
+	const number, argument = 0, 16 + 8 // of struct seccomp_data
+	calls := []uint32{
+		unix.SYS_OPENAT, unix.SYS_UNLINKAT, unix.SYS_MKDIRAT, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_FSYNC, unix.SYS_FCHMOD,
+		unix.SYS_SENDTO, unix.SYS_SENDMSG,
+	}
+	program := []bpf.Instruction{
+		bpf.LoadAbsolute{Off: number, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_IOCTL, SkipTrue: 3},
+		bpf.LoadAbsolute{Off: argument, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SIOCETHTOOL, SkipTrue: uint8(len(calls)) + 2},
+		bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
+	}
+	for i, call := range calls {
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipTrue: uint8(len(calls) - i)})
+	}
+	return append(program, bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}, bpf.RetConstant{Val: unix.SECCOMP_RET_USER_NOTIF})
+}
+
+// install sets a filter for the calling thread, and returns what is told of its calls. Once one is told,
+// only the end of the process interrupts it: a call is one step.
+func install(program []bpf.Instruction) (int, error) {
+	raw, err := bpf.Assemble(program)
+	if err != nil {
+		return 0, err
+	}
+	list := make([]unix.SockFilter, len(raw))
+	for i, r := range raw {
+		list[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
+	}
+	p := unix.SockFprog{Len: uint16(len(list)), Filter: &list[0]}
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, uintptr(unsafe.Pointer(&p)))
+	if errno != 0 {
+		return 0, errno
+	}
+	unix.CloseOnExec(int(fd))
+	return int(fd), nil
+}
+
+func ioctl(fd int, request uintptr, at unsafe.Pointer) error {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(at)); errno != 0 {
+		return errno
+	}
+	return nil
+}
