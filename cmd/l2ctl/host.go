@@ -154,6 +154,8 @@ func pendingLine(p *reconcile.Pending) string {
 	switch p.Phase {
 	case reconcile.Waiting:
 		return fmt.Sprintf("change %s is undone in %s, unless it is confirmed: l2ctl confirm %s", p.ID, time.Until(p.Deadline).Round(time.Second), p.ID)
+	case reconcile.Undoing:
+		return fmt.Sprintf("change %s is being undone", p.ID)
 	case reconcile.Stuck:
 		return fmt.Sprintf("change %s could not be undone: %s; l2ctl rollback tries again, l2ctl confirm %s leaves it", p.ID, p.Error, p.ID)
 	}

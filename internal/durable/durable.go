@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // WriteFile replaces a file in one step, for its owner alone: after a crash it is the
@@ -20,7 +21,7 @@ func WriteFile(path string, b []byte) error {
 // the process's own.
 func WriteFileAs(path string, b []byte, mode fs.FileMode, uid, gid int) error {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*.new")
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".*"+unfinished)
 	if err != nil {
 		return err
 	}
@@ -44,6 +45,24 @@ func WriteFileAs(path string, b []byte, mode fs.FileMode, uid, gid int) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return SyncDir(dir)
+}
+
+// unfinished ends the name of a file that is not written yet.
+const unfinished = ".new"
+
+// Clean removes what processes have left that were killed while they wrote a file. Nobody
+// may be writing it.
+func Clean(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), filepath.Base(path)+".") && strings.HasSuffix(e.Name(), unfinished) {
+			err = errors.Join(err, os.Remove(filepath.Join(filepath.Dir(path), e.Name())))
+		}
+	}
+	return err
 }
 
 // SyncDir has the names in a directory on disk when it returns.

@@ -34,3 +34,22 @@ func TestWriteFile(t *testing.T) {
 		t.Errorf("%v, %v", entries, err)
 	}
 }
+
+// TestClean: what a process has left of a file goes, and nothing else.
+func TestClean(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"file", "file.123.new", "other.123.new", "file.new.d"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Clean(filepath.Join(dir, "file")); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(dir + "/*"); err != nil || len(left) != 3 {
+		t.Errorf("%v, %v", left, err)
+	}
+	if err := Clean(filepath.Join(dir, "nosuch", "file")); err != nil {
+		t.Error(err)
+	}
+}

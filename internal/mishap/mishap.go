@@ -63,6 +63,8 @@ func Watch() (*Thread, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seccomp: %w", err)
 	}
+	// The supervisor runs where the thread has just stopped.
+	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
 	t := &Thread{stop: listener, at: Never}
 	go t.supervise()
 	return t, nil

@@ -137,18 +137,17 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, o Options) (*Pending, error
 	if err == nil {
 		err = e.ask(ctx, o.Gates)
 	}
+	switch {
+	case err != nil:
+	case o.Confirm == 0:
+		err = e.end()
+	default:
+		err = e.wait(o.Confirm)
+	}
 	if err != nil {
 		// What has begun is ended, also for a caller who is gone.
 		return nil, errors.Join(err, e.undo(context.WithoutCancel(ctx), made))
 	}
-	if o.Confirm == 0 {
-		return nil, e.end()
-	}
-	e.pending.Phase, e.pending.Deadline = Waiting, time.Now().Add(o.Confirm)
-	if err := e.keep(); err != nil {
-		return nil, errors.Join(err, e.undo(context.WithoutCancel(ctx), made))
-	}
-	e.arm()
 	return e.Pending(), nil
 }
 
@@ -165,6 +164,8 @@ func (e *Engine) begin(p *Plan) error {
 	_, _ = rand.Read(id) // never fails
 	e.pending = &Pending{ID: hex.EncodeToString(id), Phase: Applying, Boot: boot, Changes: p.Changes}
 	if err := e.keep(); err != nil {
+		// It may be there all the same, for the next engine to undo what nobody has done.
+		err = errors.Join(err, forget(e.dir))
 		e.pending = nil
 		e.show()
 		return err
@@ -172,15 +173,29 @@ func (e *Engine) begin(p *Plan) error {
 	return nil
 }
 
-// end makes the pending change final.
+// wait has the pending change wait for its confirmation.
+func (e *Engine) wait(confirm time.Duration) error {
+	e.pending.Phase, e.pending.Deadline = Waiting, time.Now().Add(confirm)
+	if err := e.keep(); err != nil {
+		return err
+	}
+	e.arm()
+	return nil
+}
+
+// end makes the pending change final. After an error it is not, for this engine; whether the next
+// one finds it on disk is open.
 func (e *Engine) end() error {
+	if err := forget(e.dir); err != nil {
+		return err
+	}
 	if e.timer != nil {
 		e.timer.Stop()
 		e.timer = nil
 	}
 	e.pending = nil
 	e.show()
-	return forget(e.dir)
+	return nil
 }
 
 // make makes changes, and returns those that may have been made.
@@ -278,13 +293,22 @@ const undoPasses = 3
 // does on their number: it is undone again.
 func (e *Engine) undo(ctx context.Context, changes []Change) error {
 	defer e.progress.Store(nil)
+	// From here on there is nothing to confirm, also for the next engine.
+	e.pending.Phase = Undoing
+	if err := e.keep(); err != nil {
+		e.log.Error("an engine that goes on from here would not know that a change is being undone", "id", e.pending.ID, "err", err)
+	}
 	var err error
 	left := changes
 	for range undoPasses {
 		err = e.undoOnce(ctx, left)
 		if left = e.notUndone(ctx, changes); len(left) == 0 {
-			return e.end()
+			err = e.end()
+			break
 		}
+	}
+	if e.pending == nil {
+		return nil
 	}
 	if err == nil {
 		err = fmt.Errorf("undo: %s: changed again by what is undone after it", left[0].ID())
@@ -360,8 +384,12 @@ func (e *Engine) Confirm(id string) error {
 	if err := e.is(id); err != nil {
 		return err
 	}
+	if err := e.end(); err != nil {
+		// It goes on waiting, also for the next engine, which may not have seen it any more.
+		return errors.Join(err, e.keep())
+	}
 	e.log.Info("change confirmed", "id", id)
-	return e.end()
+	return nil
 }
 
 // Rollback undoes a pending change now.

@@ -7,14 +7,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +33,8 @@ type table struct {
 	name   string
 	// makes has a row that is there while the attribute x of "maker" is not 0.
 	makes map[string]State
+	// written is told of each attribute that was written; nil is nobody to tell.
+	written func() error
 }
 
 func (t *table) Name() string { return cmp.Or(t.name, "table") }
@@ -115,6 +115,11 @@ func (t *table) Set(_ context.Context, name string, to State) error {
 		if (k == "x" || k == "all") && t.shadow != nil {
 			for other := range t.shadow.rows[name] {
 				t.shadow.rows[name][other] = "lost"
+			}
+		}
+		if t.written != nil {
+			if err := t.written(); err != nil {
+				return err
 			}
 		}
 	}
@@ -274,94 +279,6 @@ func randomPlan(r *rand.Rand, kind string) (map[string]State, []Resource) {
 		list = append(list, Resource{Kind: kind, Name: name, Want: to, Rank: r.IntN(3)})
 	}
 	return rows, list
-}
-
-// TestRollback: whichever write fails, of whichever plan, and whatever a crash
-// leaves undone, the host is as it was before, to the byte.
-func TestRollback(t *testing.T) {
-	errWrite := errors.New("injected")
-	changed := 0
-	for seed := range uint64(200) {
-		for failAt := 0; ; failAt++ {
-			for _, crash := range []bool{false, true} {
-				r := rand.New(rand.NewPCG(seed, 1))
-				rows, list := randomPlan(r, "table")
-				k := newTable(rows)
-				shades, more := randomPlan(r, "shadow")
-				k.shadow = &table{rows: shades, name: "shadow"}
-				for i := range more { // behind what it can be lost by
-					more[i].Rank += 3
-				}
-				list = append(list, more...)
-				before, shadow := k.clone(), k.shadow.clone()
-				dir := t.TempDir()
-				e, _ := newEngine(t, dir, k)
-				p := mustPlan(t, e, list...)
-				n := 0
-				k.fail = func(string, string) error {
-					if n++; n == failAt+1 {
-						if crash {
-							panic(errWrite)
-						}
-						return errWrite
-					}
-					return nil
-				}
-				k.shadow.fail = k.fail
-				_, err := applyOrDie(t.Context(), e, p)
-				if n <= failAt { // fewer writes than that
-					if err != nil {
-						t.Fatalf("seed %d: %v", seed, err)
-					}
-					for _, want := range list {
-						rows := map[string]map[string]State{"table": k.rows, "shadow": k.shadow.rows}[want.Kind]
-						for key, v := range want.Want {
-							if rows[want.Name][key] != v {
-								t.Fatalf("seed %d: %s.%s is %s, not %s", seed, want.ID(), key, rows[want.Name][key], v)
-							}
-						}
-					}
-					changed += len(p.Changes)
-					goto next
-				}
-				k.fail, k.shadow.fail = nil, nil
-				if crash {
-					e, _ = newEngine(t, dir, k)
-					if err := e.Recover(t.Context()); err != nil {
-						t.Fatalf("seed %d: %v", seed, err)
-					}
-				} else if !errors.Is(err, errWrite) {
-					t.Fatalf("seed %d: %v", seed, err)
-				}
-				if !reflect.DeepEqual(k.rows, before) {
-					t.Fatalf("seed %d, write %d, crash %v: %v, not %v", seed, failAt, crash, k.rows, before)
-				}
-				if !reflect.DeepEqual(k.shadow.rows, shadow) {
-					t.Fatalf("seed %d, write %d, crash %v: shadow: %v, not %v", seed, failAt, crash, k.shadow.rows, shadow)
-				}
-				if e.Pending() != nil {
-					t.Fatalf("seed %d: still pending", seed)
-				}
-				if files, _ := os.ReadDir(dir); len(files) != 0 {
-					t.Fatalf("seed %d: left: %v", seed, files)
-				}
-			}
-		}
-	next:
-	}
-	if changed < 200 {
-		t.Errorf("only %d changes were made at all", changed)
-	}
-}
-
-// applyOrDie applies a plan until a panic, which stands for the end of the process.
-func applyOrDie(ctx context.Context, e *Engine, p *Plan) (pending *Pending, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("died: %v", r)
-		}
-	}()
-	return e.Apply(ctx, p, Options{})
 }
 
 // TestReadBack: a write that the host ignores is an error.

@@ -24,6 +24,8 @@ const (
 	Applying Phase = "applying"
 	// Waiting: all are made, and wait for a confirmation.
 	Waiting Phase = "waiting"
+	// Undoing: what was made is being undone.
+	Undoing Phase = "undoing"
 	// Stuck: some could not be undone.
 	Stuck Phase = "stuck"
 )
@@ -55,6 +57,9 @@ func BootID() (string, error) {
 
 // load reads the pending change of an engine before; nil if there is none.
 func load(dir string) (*Pending, error) {
+	if err := durable.Clean(filepath.Join(dir, pendingFile)); err != nil {
+		return nil, fmt.Errorf("pending change: %w", err)
+	}
 	b, err := os.ReadFile(filepath.Join(dir, pendingFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
