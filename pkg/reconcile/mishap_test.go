@@ -225,6 +225,9 @@ func TestFails(t *testing.T) {
 			if hit == "" && err != nil || made && !isMade(contents(t, path), list) || err == nil && e.Pending() != nil {
 				t.Fatalf("%s: %v", what, contents(t, path))
 			}
+			if left, _ := load(state); left != nil && e.Pending() == nil {
+				t.Fatalf("%s: the next engine finds %+v", what, left)
+			}
 			finish(t, h, state)
 			if now := contents(t, path); !made && !reflect.DeepEqual(now, before) {
 				t.Fatalf("%s: not undone:\n%v, not\n%v", what, now, before)
