@@ -128,14 +128,6 @@ func (t *table) Set(_ context.Context, name string, to State) error {
 
 func newTable(rows map[string]State) *table { return &table{rows: rows} }
 
-func (t *table) clone() map[string]State {
-	out := map[string]State{}
-	for name, row := range t.rows {
-		out[name] = maps.Clone(row)
-	}
-	return out
-}
-
 func newEngine(t *testing.T, dir string, k *table) (*Engine, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer

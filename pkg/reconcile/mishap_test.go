@@ -74,10 +74,15 @@ type fileHost struct {
 	tables *table
 }
 
-// openHost reads it.
-func openHost(path string) (*fileHost, error) {
+func newFileHost(path string) *fileHost {
 	h := &fileHost{path, &table{shadow: &table{name: "shadow"}}}
 	h.tables.written, h.tables.shadow.written = h.write, h.write
+	return h
+}
+
+// openHost reads it.
+func openHost(path string) (*fileHost, error) {
+	h := newFileHost(path)
 	return h, h.read()
 }
 
@@ -120,7 +125,7 @@ func (h *fileHost) engine(dir string) *Engine {
 func begin(t *testing.T, seed uint64, path string) (*fileHost, []Resource) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
-	h := &fileHost{path, &table{shadow: &table{name: "shadow"}}}
+	h := newFileHost(path)
 	var list, more []Resource
 	h.tables.rows, list = randomPlan(r, "table")
 	h.tables.shadow.rows, more = randomPlan(r, "shadow")
@@ -211,9 +216,6 @@ func TestFails(t *testing.T) {
 		for at := 0; ; at++ {
 			h, list := begin(t, seed, path)
 			before := contents(t, path)
-			if h, err = openHost(path); err != nil {
-				t.Fatal(err)
-			}
 			state := filepath.Join(dir, "state")
 			e := h.engine(state)
 			p := mustPlan(t, e, list...)
