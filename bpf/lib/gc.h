@@ -152,63 +152,77 @@ static __always_inline struct flow *gc_find_flow(const struct tuple *key)
 	return bpf_map_lookup_elem(&l2_flows, key);
 }
 
-static __always_inline void gc_visit_half_open(__u64 entry, void *walk)
+__noinline int gc_visit_half_open(__u64 entry, struct gc_walk *w)
 {
-	struct gc_walk *w = walk;
 	struct gc_flow f;
 
+	if (!w)
+		return 0;
 	gc_read(&f, entry);
 	w->half_open += gc_flow(w, &f, gc_find_half_open);
+	return 0;
 }
 
-static __always_inline void gc_visit_flow(__u64 entry, void *walk)
+__noinline int gc_visit_flow(__u64 entry, struct gc_walk *w)
 {
-	struct gc_walk *w = walk;
 	struct gc_flow f;
 
+	if (!w)
+		return 0;
 	gc_read(&f, entry);
 	w->flows += gc_flow(w, &f, gc_find_flow);
+	return 0;
 }
 
-static __always_inline void gc_visit_mapping(__u64 entry, void *walk)
+__noinline int gc_visit_mapping(__u64 entry, struct gc_walk *w)
 {
-	struct gc_walk *w = walk;
 	struct mapping_key key;
 
+	if (!w)
+		return 0;
 	table_key(&key, sizeof(key), entry);
 	w->mappings += mapping_lives(&key, w->now - TICKS_PER_SEC);
+	return 0;
 }
 
-static __always_inline void gc_visit_source(__u64 entry, void *walk)
+__noinline int gc_visit_source(__u64 entry, struct gc_walk *w)
 {
-	struct gc_walk *w = walk;
 	struct source_key key;
 
+	if (!w)
+		return 0;
 	table_key(&key, sizeof(key), entry);
 	w->senders += source_lives(&key, w->sources);
+	return 0;
 }
 
 static long gc_bucket(__u32 i, struct gc_go *go)
 {
 	struct gc_walk *w = &go->walk;
+	__u64 entry, next;
 
 	if (w->bucket >= go->table.size)
 		return 1;
-	switch (w->table) {
-	case GC_HALF_OPEN:
-		table_visit(&go->table, w->bucket, gc_visit_half_open, w);
-		break;
-	case GC_FLOWS:
-		table_visit(&go->table, w->bucket, gc_visit_flow, w);
-		break;
-	case GC_MAPPINGS:
-		table_visit(&go->table, w->bucket, gc_visit_mapping, w);
-		break;
-	case GC_SOURCES:
-		table_visit(&go->table, w->bucket, gc_visit_source, w);
-		break;
-	default:
-		return 1;
+	next = table_first(&go->table, w->bucket);
+	repeat(TABLE_DEPTH)
+	{
+		entry = next;
+		if (!entry)
+			break;
+		next = table_entry(entry); /* the visit may delete this one */
+		switch (w->table) {
+		case GC_HALF_OPEN:
+			gc_visit_half_open(entry, w);
+			break;
+		case GC_FLOWS:
+			gc_visit_flow(entry, w);
+			break;
+		case GC_MAPPINGS:
+			gc_visit_mapping(entry, w);
+			break;
+		default:
+			gc_visit_source(entry, w);
+		}
 	}
 	w->bucket++;
 	return 0;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "common.h"
-#include "iter.h"
 #include "kernel.h"
 
 /*
@@ -98,21 +97,4 @@ static __always_inline void table_key(void *key, __u32 size, __u64 entry)
 static __always_inline __u64 table_value(__u64 entry, __u32 key_size)
 {
 	return entry + kernel_offset(struct htab_elem, key) + key_size;
-}
-
-/* Has visit() see all entries of a bucket, which it may delete. */
-static __always_inline void table_visit(const struct table *t, __u32 bucket,
-					void (*visit)(__u64 entry, void *arg),
-					void *arg)
-{
-	__u64 entry, next = table_first(t, bucket);
-
-	repeat(TABLE_DEPTH)
-	{
-		entry = next;
-		if (!entry)
-			break;
-		next = table_entry(entry);
-		visit(entry, arg);
-	}
 }
