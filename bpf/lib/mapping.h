@@ -85,16 +85,13 @@ static __always_inline int mapping_claim(struct scratch *s)
 	struct mapping *m;
 	int err;
 
+	err = bpf_map_update_elem(&l2_mappings, &s->outside, &s->mapping,
+				  BPF_NOEXIST);
+	if (!err)
+		return 1;
+	if (err == -E2BIG)
+		return err;
 	m = bpf_map_lookup_elem(&l2_mappings, &s->outside);
-	if (!m) {
-		err = bpf_map_update_elem(&l2_mappings, &s->outside,
-					  &s->mapping, BPF_NOEXIST);
-		if (!err)
-			return 1;
-		if (err == -E2BIG)
-			return err;
-		m = bpf_map_lookup_elem(&l2_mappings, &s->outside);
-	}
 	if (!m || !mapping_is_of(m, &s->mapping))
 		return -1;
 	WRITE_ONCE(m->used, s->mapping.used);

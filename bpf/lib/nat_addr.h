@@ -230,15 +230,14 @@ static __always_inline int source_lookup(struct ctx_buff *ctx,
  * address is used at once: as the packet was routed, by the interface that it came
  * by and the mark of then, or, of the router's own, the one that a rule has given it.
  */
-__noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
+static __noinline int nat_masquerade_by_route(struct ctx_buff *ctx,
+					      struct pkt *p)
 {
 	struct bpf_fib_lookup fib;
 	__be32 addr, hop;
 	__u32 mark;
 	int known;
 
-	if (!p)
-		return -1;
 	mark = ctx_mark(ctx);
 	known = !source_lookup(ctx, p, &fib, p->iif, p->iif ? mark : p->mark) ||
 		!source_lookup(ctx, p, &fib, 0, mark);
@@ -252,6 +251,23 @@ __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
 	if (!addr && known) /* of another interface */
 		addr = fib.ipv4_src;
 	return addr ? nat_one_address(p, (__u8 *)&addr, 4) : -1;
+}
+
+/* Likewise, with the route that the packet has, or NULL: it says the gateway. */
+__noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p,
+			      const struct bpf_fib_lookup *route)
+{
+	__be32 addr;
+
+	if (!p)
+		return -1;
+	if (route && !policy_writes && p->nfproto == NFPROTO_IPV4 &&
+	    route->family == AF_INET) {
+		addr = nat_select_ipv4(ctx, p, route->ipv4_dst);
+		if (addr)
+			return nat_one_address(p, (__u8 *)&addr, 4);
+	}
+	return nat_masquerade_by_route(ctx, p);
 }
 
 /* The scope of an address, 0 for those of the whole world. */
