@@ -87,8 +87,12 @@ func (c *FlowsCmd) Run() error {
 
 func (c *FlowsCmd) cases(ruleset string) (cases []Case) {
 	add := func(label string, flows int, fresh bool) {
+		limit := MaxFlows
+		if fresh || flows <= conntrackMax {
+			limit = conntrackMax // tables as large: a larger one is less in the cache
+		}
 		for _, tc := range []bool{false, true} {
-			d := &L2d{Binary: c.L2d, Ruleset: ruleset, Label: label, TC: tc, MaxFlows: MaxFlows}
+			d := &L2d{Binary: c.L2d, Ruleset: ruleset, Label: label, TC: tc, MaxFlows: limit}
 			cases = append(cases, Case{Device: d, Flows: flows, Fresh: fresh, Rate: flowRate})
 		}
 		if fresh || flows <= conntrackMax {
