@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -135,7 +136,7 @@ func (t *Trial) Flows(name func(index int) string) ([]flow.Flow, error) {
 		return nil, err
 	}
 	table.Interface = name
-	return table.List(flow.Filter{})
+	return table.List(context.Background(), flow.Filter{})
 }
 
 // makeTrial changes an object so that nothing of it is seen from outside: a copy that
