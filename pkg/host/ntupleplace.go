@@ -98,7 +98,7 @@ func (p *rulePlacer) place() (map[string][]ntuple.Placed, error) {
 		if len(rules) == 0 {
 			continue
 		}
-		if !p.c.Sound("host.nics." + i.Name) {
+		if nic := "host.nics." + i.Name; !p.c.Sound(nic+".features", nic+".channels") {
 			continue // what it is going to be is not known
 		}
 		facts := p.facts(i.Name)
