@@ -12,6 +12,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 // badInput is what is wrong with a file: how it is written, what of it the host cannot have,
@@ -96,6 +97,31 @@ func TestBadInput(t *testing.T) {
 	}
 	if s := h.status(); !s.Attached || s.Host.Pending != nil || s.Host.Applies[api.ApplyRefused] != 1 || len(s.Host.Applies) != 1 {
 		t.Errorf("something was touched: %+v", s.Host)
+	}
+}
+
+// TestXDPEffect: a plan says that a NIC's driver closes the interface for a program of XDP.
+func TestXDPEffect(t *testing.T) {
+	h := newHost(t)
+	h.sysfs, h.as82599 = true, "wan0"
+	off := strings.Replace(h.config(), "{name: wan0}", "{name: wan0, xdp: \"off\"}", 1)
+	h.write("l2d.yaml", off)
+	h.start()
+	h.expect("READY=1")
+	effect := func(text string) (e reconcile.Effect) {
+		t.Helper()
+		h.write("l2d.yaml", text)
+		plan, err := h.client().HostPlan(t.Context())
+		if err != nil || len(plan.Changes) != 1 {
+			t.Fatalf("%+v, %v", plan, err)
+		}
+		return plan.Changes[0].Effect
+	}
+	if e := effect(h.config()); e.Impact != reconcile.Disruptive || e.Why != "XDP of wan0 comes or goes: the interface is closed and opened again" {
+		t.Errorf("XDP comes: %+v", e)
+	}
+	if e := effect(off + "conntrack: {tcp_loose: false}\n"); e.Impact != reconcile.InPlace || e.Why != "" {
+		t.Errorf("XDP stays off: %+v", e)
 	}
 }
 

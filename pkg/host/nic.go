@@ -89,13 +89,18 @@ func linkProblem(r *reconcile.Resource, what string, err error) reconcile.Proble
 	case errors.Is(err, fs.ErrNotExist):
 		return reconcile.Problem{Resource: r, Problem: "no such interface", Want: "one of " + linkNames() + ", or optional: true"}
 	case errors.Is(err, errors.ErrUnsupported):
-		p := reconcile.Problem{Resource: r, Problem: "the driver " + driver(r.Name) + " has no " + what, Skip: true}
-		if h := hintOf(driver(r.Name), r.Kind, ""); h.never {
-			p.Problem += because(h.why)
-		}
-		return p
+		return reconcile.Problem{Resource: r, Problem: lacks(driver(r.Name), r.Kind, what), Skip: true}
 	}
 	return reconcile.Problem{Resource: r, Problem: err.Error()}
+}
+
+// lacks says that a driver has no resources of a kind, and why if that is known.
+func lacks(driver, kind, what string) string {
+	s := "the driver " + driver + " has no " + what
+	if h := hintOf(driver, kind, ""); h.never {
+		s += because(h.why)
+	}
+	return s
 }
 
 // linkNames are the interfaces but lo.
