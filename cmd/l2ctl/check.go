@@ -36,7 +36,7 @@ type checkResult struct {
 	Waiting []string `json:"waiting,omitempty"`
 	// TCOnly are rules because of which XDP leaves all packets to TC.
 	TCOnly []string `json:"tc_only,omitempty"`
-	// Notes say what of the ruleset has no effect.
+	// Notes say what of the files has no effect.
 	Notes    []string          `json:"notes,omitempty"`
 	Hooks    []policy.HookInfo `json:"hooks,omitempty"`
 	Programs []loader.Program  `json:"programs,omitempty"`
@@ -112,7 +112,7 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 		_, err = config.Load(c.Config, func(cfg *config.Config) (err error) {
 			res.Ruleset = cfg.Dataplane.Ruleset
 			plan, err = enforce.Prepare(e.ctx, cfg)
-			return errors.Join(err, checkHost(e.ctx, cfg))
+			return errors.Join(err, res.checkHost(e.ctx, cfg))
 		})
 	}
 	if err != nil {
@@ -126,15 +126,23 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 		res.Warnings = append(res.Warnings, warning(res.Ruleset, w))
 	}
 	res.Hooks = plan.Program.Hooks()
-	res.TCOnly, res.Notes = plan.Program.TCOnlyTexts(), plan.Program.Notes
+	res.TCOnly, res.Notes = plan.Program.TCOnlyTexts(), append(res.Notes, plan.Program.Notes...)
 	res.Programs, err = loader.Check(plan.Loader)
 	return err
 }
 
-// checkHost says what of the host's declared state is not possible here.
-func checkHost(ctx context.Context, cfg *config.Config) error {
+// checkHost says what of the host's declared state is not possible here, left out, or unwise.
+func (r *checkResult) checkHost(ctx context.Context, cfg *config.Config) error {
 	list, err := host.Resources(cfg)
-	_, err2 := reconcile.New(cfg.Host.StateDir, slog.Default(), host.Kinds()...).Plan(ctx, list)
+	plan, err2 := reconcile.New(cfg.Host.StateDir, slog.Default(), host.Kinds()...).Plan(ctx, list)
+	if plan != nil {
+		for _, n := range plan.Notes {
+			r.Notes = append(r.Notes, "left out: "+n)
+		}
+		for _, w := range plan.Warnings {
+			r.Warnings = append(r.Warnings, checkMessage{Message: w})
+		}
+	}
 	return errors.Join(err, err2)
 }
 

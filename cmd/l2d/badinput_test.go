@@ -98,6 +98,14 @@ func TestBadInput(t *testing.T) {
 	if s := h.status(); !s.Attached || s.Host.Pending != nil || s.Host.Applies[api.ApplyRefused] != 1 || len(s.Host.Applies) != 1 {
 		t.Errorf("something was touched: %+v", s.Host)
 	}
+
+	// What is possible, and not as it was meant, is no error.
+	h.write("firewall.nft", ruleset)
+	h.write("l2d.yaml", h.config()+"  nics: {wan0: {features: {rx-lro: true}}}\n  qdiscs: {br0: pfifo}\n")
+	out, err := h.command(l2ctl, "check", "--config", h.path("l2d.yaml")).CombinedOutput()
+	if err != nil || !regexp.MustCompile(`(?m)^note: left out: .*l2d.yaml:8:36: features wan0: rx-lro`).Match(out) || !regexp.MustCompile(`(?m)^warning: .*qdisc br0: .*never wait here`).Match(out) {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 // TestXDPEffect: a plan says that a NIC's driver closes the interface for a program of XDP.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -108,15 +109,19 @@ func (h *hostState) undone(id, why string) {
 }
 
 // latest is the latest revision that is in force; nil if there is none.
-func (h *hostState) latest() (*revision.Revision, error) {
+func (h *hostState) latest() (*revision.Summary, error) {
 	list, err := h.revisions.List()
 	return latest(list), err
 }
 
 // latestConfig is its configuration.
 func (h *hostState) latestConfig() (*config.Config, error) {
-	r, err := h.latest()
-	if err != nil || r == nil {
+	last, err := h.latest()
+	if err != nil || last == nil {
+		return nil, err
+	}
+	r, err := h.revisions.Get(last.Number)
+	if err != nil {
 		return nil, err
 	}
 	return config.Parse("", []byte(r.Text))
@@ -130,19 +135,26 @@ func (h *hostState) settle(id string, fate revision.Fate) {
 }
 
 // inForce is the revision that a plan is of, if that is the latest in force; else nil.
-func (h *hostState) inForce(p *enforce.Plan) (*revision.Revision, error) {
-	r, err := h.latest()
-	if r == nil || !r.Same(&revision.Revision{Text: p.Config.Text, Ruleset: p.Text}) {
+func (h *hostState) inForce(p *enforce.Plan) (*revision.Summary, error) {
+	last, err := h.latest()
+	if err != nil || last == nil {
 		return nil, err
 	}
-	return r, nil
+	same, err := h.revisions.Same(p.Config.Text, p.Text)
+	if !slices.Contains(same, last.Number) {
+		return nil, err
+	}
+	return last, nil
 }
 
 // note keeps what is about to be applied as a revision, and returns its number; 0 if
 // it could not.
 func (h *hostState) note(p *enforce.Plan, o api.HostOptions) int {
 	boot, err := reconcile.BootID()
-	r := revision.Revision{Text: p.Config.Text, Ruleset: p.Text, Comment: o.Comment, Fate: revision.Pending, Runtime: o.Runtime, Boot: boot}
+	r := revision.Revision{
+		Summary: revision.Summary{Comment: o.Comment, Fate: revision.Pending, Runtime: o.Runtime, Boot: boot},
+		Text:    p.Config.Text, Ruleset: p.Text,
+	}
 	if err == nil {
 		r, err = h.revisions.Add(r)
 	}
@@ -314,8 +326,17 @@ func (d *daemon) planDeclared(ctx context.Context, n int) (p *enforce.Plan, plan
 }
 
 // HostRevisions implements api.Service.
-func (d *daemon) HostRevisions(context.Context) ([]revision.Revision, error) {
+func (d *daemon) HostRevisions(context.Context) ([]revision.Summary, error) {
 	return d.host.revisions.List()
+}
+
+// HostRevision implements api.Service.
+func (d *daemon) HostRevision(_ context.Context, n int) (*revision.Revision, error) {
+	r, err := d.host.revisions.Get(n)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("revision %d is not kept: want one of l2ctl revisions", n)}
+	}
+	return r, err
 }
 
 // hostError marks what the caller is to do something about.

@@ -14,7 +14,7 @@ type at struct {
 	line, column int
 }
 
-func (a at) Error() string            { return fmt.Sprintf("%s:%d:%d", a.file, a.line, a.column) }
+func (a at) Error() string             { return fmt.Sprintf("%s:%d:%d", a.file, a.line, a.column) }
 func (a at) Place() (string, int, int) { return a.file, a.line, a.column }
 
 // Errors that were joined in any way come in the order of the files, each once.
