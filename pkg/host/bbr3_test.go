@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/bbr3"
@@ -150,6 +151,64 @@ func TestAlgorithmRefused(t *testing.T) {
 	}
 	if err := apply(t, e, k.want(t, config.BBR3{Source: config.BBR3BPF})); err == nil || !strings.Contains(err.Error(), "not l2d's") {
 		t.Errorf("taken: %v", err)
+	}
+}
+
+// hiddenBTF says in the environment which type information a process of the test is to find.
+const hiddenBTF = "L2D_TEST_BTF"
+
+// Without type information, or without congestion controls in BPF, nothing is registered, and the
+// default is not another one: what the kernel lacks is said instead.
+func TestAlgorithmUnsupported(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	which := os.Getenv(hiddenBTF)
+	if which == "" {
+		for _, which := range []string{"none", "without struct_ops"} { // it is read once in a process
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
+			cmd.Env = append(os.Environ(), hiddenBTF+"="+which)
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+				t.Errorf("type information %s: %v: %s", which, err, out)
+			}
+		}
+		return
+	}
+	k := algorithm(t)
+	if err := unix.Mount("tmpfs", "/sys/kernel/btf", "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	if which != "none" {
+		b, err := btf.NewBuilder([]btf.Type{&btf.Struct{Name: "tcp_congestion_ops", Size: 4, Members: []btf.Member{{Name: "flags", Type: &btf.Int{Name: "int", Size: 4}}}}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := b.Marshal(nil, nil)
+		if err == nil {
+			err = os.WriteFile("/sys/kernel/btf/vmlinux", raw, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := engine(t, t.TempDir(), &Sysctl{Root: "/proc/sys", trials: k.trials}, k)
+	before := allSysctls(t)
+	for _, source := range []string{config.BBR3Auto, config.BBR3BPF} {
+		_, err := e.Plan(t.Context(), []reconcile.Resource{k.want(t, config.BBR3{Source: source}), sysctl(congestionControl, k.name())})
+		for _, want := range []string{
+			"congestion_control " + k.name() + `: source: "bpf": this kernel takes no congestion control in BPF: want Linux 6.6 or newer, with CONFIG_DEBUG_INFO_BTF`,
+			map[string]string{"none": "no BTF found for kernel version", "without struct_ops": "bpf_struct_ops_tcp_congestion_ops"}[which],
+		} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("source %s: %q is not in %v", source, want, err)
+			}
+		}
+	}
+	if d := differences(before, allSysctls(t)); d != nil || slices.Contains(algorithms(), k.name()) {
+		t.Errorf("changed: %s; there are %v", strings.Join(d, "; "), algorithms())
+	}
+	if _, err := k.registration.Register(bbr3.Settings{}); !errors.Is(err, bbr3.ErrUnsupported) {
+		t.Errorf("registered all the same: %v", err)
 	}
 }
 
