@@ -112,6 +112,13 @@ func handler(s Service, log *slog.Logger) http.Handler {
 		return s.HostApply(r.Context(), o)
 	})
 	handle("GET /v1/host/revisions", func(r *http.Request) (any, error) { return s.HostRevisions(r.Context()) })
+	handle("GET /v1/host/revisions/{n}", func(r *http.Request) (any, error) {
+		n, err := revisionNumber(r.PathValue("n"))
+		if err != nil {
+			return nil, err
+		}
+		return s.HostRevision(r.Context(), n)
+	})
 	handle("POST /v1/host/confirm/{id}", func(r *http.Request) (any, error) {
 		return struct{}{}, s.HostConfirm(r.Context(), r.PathValue("id"))
 	})
@@ -274,14 +281,22 @@ func hostOptions(r *http.Request) (o HostOptions, err error) {
 	}
 	q := r.URL.Query()
 	if n := q.Get("revision"); n != "" {
-		if o.Revision, err = strconv.Atoi(n); err != nil || o.Revision < 1 {
-			return o, BadInput(fmt.Errorf("revision %q: want the number of one", n))
+		if o.Revision, err = revisionNumber(n); err != nil {
+			return o, err
 		}
 	}
 	if o.Comment = q.Get("comment"); len(o.Comment) > maxComment {
 		return o, BadInput(fmt.Errorf("comment of %d bytes: want at most %d", len(o.Comment), maxComment))
 	}
 	return o, nil
+}
+
+func revisionNumber(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, BadInput(fmt.Errorf("revision %q: want the number of one", s))
+	}
+	return n, nil
 }
 
 func durationOf(r *http.Request, key string) (time.Duration, error) {
