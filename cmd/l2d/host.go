@@ -314,7 +314,7 @@ func (d *daemon) planDeclared(ctx context.Context, n int) (p *enforce.Plan, plan
 		_, err = config.Load(d.path, judge)
 		return p, plan, err
 	}
-	r, err := d.host.revisions.Get(n)
+	r, err := d.HostRevision(ctx, n)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -400,8 +400,11 @@ func watchHost(ctx context.Context, changed func()) {
 	}
 }
 
-// checkDrift compares the host with what is declared, and says what is new.
+// checkDrift compares the host with what is declared, and says what is new. It waits for a
+// change that is being made: half of it is no drift.
 func (d *daemon) checkDrift(ctx context.Context) error {
+	d.host.one.Lock()
+	defer d.host.one.Unlock()
 	d.host.mu.Lock()
 	c, before := d.host.config, d.host.drift
 	d.host.mu.Unlock()

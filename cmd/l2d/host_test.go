@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -130,7 +131,7 @@ func TestHost(t *testing.T) {
 	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 3}); err != nil || h.sysctl("net/ipv4/ip_forward") != "1" {
 		t.Errorf("revision 3: %v, ip_forward %s", err, h.sysctl("net/ipv4/ip_forward"))
 	}
-	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 99}); !api.IsBadInput(err) {
+	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 99}); !api.IsBadInput(err) || !strings.Contains(err.Error(), "revision 99 is not kept") {
 		t.Errorf("revision 99: %v", err)
 	}
 }
@@ -156,6 +157,11 @@ func TestDrift(t *testing.T) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
+	ns, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ns)
 	c, err := config.Parse("l2d.yaml", []byte("dataplane: {ruleset: x, interfaces: [{name: a}]}\nhost: {sysctl: {net.ipv4.ip_forward: 1, net.ipv4.tcp_ecn: {value: 1, enforce: true}}}\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -175,13 +181,37 @@ func TestDrift(t *testing.T) {
 	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_ecn"); string(b) != "1\n" {
 		t.Errorf("not enforced: %q, %v", b, err)
 	}
+	// What is half done is no drift.
+	d.host.set(c, 2, nil)
+	d.host.one.Lock()
+	write := func(path, value string) {
+		t.Helper()
+		if err := os.WriteFile("/proc/sys/net/ipv4/"+path, []byte(value), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("ip_forward", "0")
+	checked := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		checked <- errors.Join(unix.Setns(ns, unix.CLONE_NEWNET), d.checkDrift(t.Context()))
+	}()
+	select {
+	case err := <-checked:
+		t.Errorf("the host was looked at while it was changed: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	write("ip_forward", "1")
+	d.host.one.Unlock()
+	if err := <-checked; err != nil || len(d.host.status().Drift) != 0 {
+		t.Errorf("%v, %+v", err, d.host.status().Drift)
+	}
+	write("ip_forward", "0")
 	// What was undone is not enforced.
 	d.host.set(c, 2, nil)
 	d.host.undone("1", "for a test")
 	d.host.undone("1", "for a test")
-	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_ecn", []byte("0"), 0); err != nil {
-		t.Fatal(err)
-	}
+	write("tcp_ecn", "0")
 	if err := d.checkDrift(t.Context()); err != nil {
 		t.Fatal(err)
 	}
