@@ -25,7 +25,7 @@ GO_ROOT=/usr/local/go
 
 # COMMAND:PACKAGE, or FILE:PACKAGE where a package has no command.
 RUN='make:make git:git nft:nftables ip:iproute2 iperf3:iperf3 ping:iputils-ping
-traceroute:traceroute tcpdump:tcpdump ethtool:ethtool curl:curl
+traceroute:traceroute tcpdump:tcpdump ethtool:ethtool strace:strace curl:curl
 kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server pdns_recursor:pdns-recursor
 dhclient:isc-dhcp-client dnsmasq:dnsmasq-base radvd:radvd
 /etc/ssl/certs/ca-certificates.crt:ca-certificates'

@@ -46,6 +46,9 @@ func resources(root string, c *config.Config) ([]reconcile.Resource, error) {
 				continue
 			}
 			names, err := s.Expand(name)
+			if made := madeSysctls(c, name); made != nil {
+				names, err = slices.Compact(slices.Sorted(slices.Values(append(names, made...)))), nil
+			}
 			if err != nil {
 				e := d.At(c.Path)
 				e.Problem, e.Want = err.Error(), "a pattern that \"sysctl -a\" has a name for"

@@ -151,7 +151,7 @@ func rulesetFile(ruleset string) string {
 // write replaces a revision in one step.
 func (s *Store) write(r *Revision) error {
 	on := stored{Revision: *r, Ruleset: rulesetFile(r.Ruleset)}
-	if on.Ruleset != "" {
+	if on.Ruleset != "" && !s.has(on.Ruleset) {
 		if err := s.replace(on.Ruleset, []byte(r.Ruleset)); err != nil {
 			return err
 		}
@@ -161,6 +161,12 @@ func (s *Store) write(r *Revision) error {
 		return err
 	}
 	return s.replace(filepath.Base(s.path(r.Number)), append(b, '\n'))
+}
+
+// has tells whether there is a file, which is whole then.
+func (s *Store) has(name string) bool {
+	_, err := os.Stat(filepath.Join(s.dir, name))
+	return err == nil
 }
 
 // replace writes a file. No secret is in it, but it is root's all the same.
