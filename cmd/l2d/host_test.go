@@ -131,6 +131,30 @@ func TestHost(t *testing.T) {
 	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 3}); err != nil || h.sysctl("net/ipv4/ip_forward") != "1" {
 		t.Errorf("revision 3: %v, ip_forward %s", err, h.sysctl("net/ipv4/ip_forward"))
 	}
+	// What later ones have changed is as it was before them, also where this one says nothing of it.
+	seen := func() string {
+		t.Helper()
+		out, err := h.command("bash", "-c", "ip -br link | sed 's/@.*//; s/ .*//'; ip link show wan0 | grep -o 'mtu.*qlen'; sysctl net.ipv4.tcp_fin_timeout").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	before := seen()
+	h.declare(first + "    net.ipv4.tcp_fin_timeout: 33\n  links: {br8: {kind: bridge, addresses: [198.51.100.1/24]}}\n")
+	_, err1 := c.HostApply(t.Context(), api.HostOptions{})
+	h.declare(first + "    net.ipv4.tcp_fin_timeout: 34\n  qdiscs: {wan0: pfifo}\n")
+	h.write("l2d.yaml", strings.Replace(h.text("l2d.yaml"), "wan0: {features", "wan0: {mtu: 1444, features", 1))
+	_, err2 := c.HostApply(t.Context(), api.HostOptions{})
+	if now := seen(); err1 != nil || err2 != nil || !strings.Contains(now, "br8") || !strings.Contains(now, "mtu 1444 xdp qdisc pfifo") || !strings.Contains(now, "= 34") {
+		t.Fatalf("%v, %v: %s", err1, err2, now)
+	}
+	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 6}); err != nil || seen() != before {
+		t.Errorf("%v:\n%s\nnot\n%s", err, seen(), before)
+	}
+	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 8}); err != nil || !strings.Contains(seen(), "mtu 1444 xdp qdisc pfifo") {
+		t.Errorf("and back: %v: %s", err, seen())
+	}
 	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 99}); !api.IsBadInput(err) || !strings.Contains(err.Error(), "revision 99 is not kept") {
 		t.Errorf("revision 99: %v", err)
 	}

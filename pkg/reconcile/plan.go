@@ -32,6 +32,8 @@ type Change struct {
 	// undone.
 	Restore []Restore `json:"restore,omitempty"`
 	Effect  Effect    `json:"effect"`
+	// Rank is the resource's.
+	Rank int `json:"rank"`
 	// Later: the resource is of something that an earlier change makes, and which
 	// takes it along when it is undone. What differs is known then.
 	Later bool `json:"later,omitempty"`
@@ -175,15 +177,16 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 			made[r.ID()] = true
 			p.Changes = append(p.Changes, Change{
 				Kind: r.Kind, Name: r.Name, From: State{}, To: maps.Clone(r.Want), Undo: State{}, Later: true,
-				Effect: Effect{Impact: InPlace}, Enforce: r.Enforce,
+				Effect: Effect{Impact: InPlace}, Enforce: r.Enforce, Rank: r.Rank,
 			})
 			continue
 		}
 		before := len(errs)
-		if !check(ctx, k, r, p, &errs) {
+		if good := len(r.Want)+len(r.Before) == 0 || len(r.Want) > 0 && check(ctx, k, r, p, &errs); !good && len(r.Before) == 0 || len(errs) > before {
 			failed[r.ID()] = len(errs) > before
 			continue
 		}
+		r.Want = r.all()
 		c, err := e.change(ctx, k, r, touched[r.ID()])
 		if err != nil {
 			errs = append(errs, err)
@@ -206,6 +209,14 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 		return nil, errors.Join(errs...)
 	}
 	return p, nil
+}
+
+// all are the values of all attributes that matter.
+func (r *Resource) all() State {
+	all := State{}
+	maps.Copy(all, r.Before)
+	maps.Copy(all, r.Want)
+	return all
 }
 
 // check asks a kind about a resource. What the host cannot have is noted, and not
@@ -249,7 +260,7 @@ func (e *Engine) change(ctx context.Context, k Kind, r *Resource, by string) (*C
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.ID(), err)
 	}
-	c := &Change{Kind: r.Kind, Name: r.Name, From: State{}, To: State{}, Again: by, Enforce: r.Enforce}
+	c := &Change{Kind: r.Kind, Name: r.Name, From: State{}, To: State{}, Again: by, Enforce: r.Enforce, Rank: r.Rank}
 	for key, want := range r.Want {
 		if by != "" || !k.Same(key, want, have[key]) {
 			c.From[key], c.To[key] = have[key], want
