@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/randomizedcoder/l2d/internal/linediff"
+	"github.com/randomizedcoder/l2d/internal/located"
 )
 
 // Change is what becomes of one resource.
@@ -61,6 +62,16 @@ type Plan struct {
 	Notes []string `json:"notes,omitempty"`
 	// Warnings say what is possible, and probably not meant.
 	Warnings []string `json:"warnings,omitempty"`
+
+	notes, warnings []error
+}
+
+// texts are what some errors say, in the order of their places.
+func texts(errs []error) (out []string) {
+	for _, err := range located.Split(located.Join(errs...)) {
+		out = append(out, err.Error())
+	}
+	return out
 }
 
 // Worst is the greatest impact of the changes; empty if there are none.
@@ -208,6 +219,7 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	p.Notes, p.Warnings = texts(p.notes), texts(p.warnings)
 	return p, nil
 }
 
@@ -238,7 +250,7 @@ func sort(problems []Problem, r *Resource, p *Plan, errs *[]error) bool {
 	for _, problem := range problems {
 		switch {
 		case problem.Warn:
-			p.Warnings = append(p.Warnings, problem.Error())
+			p.warnings = append(p.warnings, problem)
 			continue
 		case !problem.Skip:
 			*errs = append(*errs, problem)
@@ -247,7 +259,7 @@ func sort(problems []Problem, r *Resource, p *Plan, errs *[]error) bool {
 		case problem.Key == "":
 			good = false
 		}
-		p.Notes = append(p.Notes, problem.Error())
+		p.notes = append(p.notes, problem)
 		delete(r.Want, problem.Key)
 	}
 	return good && len(r.Want) > 0
