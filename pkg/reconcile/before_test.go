@@ -5,6 +5,7 @@ package reconcile
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -43,5 +44,23 @@ func TestBack(t *testing.T) {
 	// What is said is checked all the same.
 	if _, err := e.Plan(t.Context(), e.Back(t.Context(), []Resource{want("b", State{"x": "bad"})}, since)); err == nil {
 		t.Error("a value that is none")
+	}
+}
+
+// TestSigns: a plan shows what comes, what goes and what changes.
+func TestSigns(t *testing.T) {
+	p := &Plan{Resources: 4, Changes: []Change{
+		{Kind: "link", Name: "a", From: State{"is": Absent, "mtu": ""}, To: State{"is": "bridge", "mtu": "1400"}},
+		{Kind: "link", Name: "b", From: State{"is": "bridge"}, To: State{"is": Absent}},
+		{Kind: "mtu", Name: "c", From: State{"value": "1"}, To: State{"value": "2"}},
+		{Kind: "mtu", Name: "a", From: State{}, To: State{"value": "2"}, Later: true},
+	}}
+	for i := range p.Changes {
+		p.Changes[i].Effect.Impact = InPlace
+	}
+	var b strings.Builder
+	want := "+ link a\n    is: absent -> bridge\n    mtu: 1400\n- link b\n    is: bridge -> absent\n~ mtu c\n    value: 1 -> 2\n+ mtu a\n    value: 2, when it is there\nPlan: 4 of 4 resources change.\n"
+	if err := p.Write(&b); err != nil || b.String() != want {
+		t.Errorf("%v\n%s", err, b.String())
 	}
 }

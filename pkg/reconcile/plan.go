@@ -103,7 +103,7 @@ func (p *Plan) Write(w io.Writer) error {
 		printf("! %s\n", w)
 	}
 	for _, c := range p.Changes {
-		printf("~ %s", c.ID())
+		printf("%s %s", c.sign(), c.ID())
 		if c.Effect.Impact != InPlace || c.Effect.Why != "" {
 			printf("  (%s", c.Effect.Impact)
 			if c.Effect.Why != "" {
@@ -131,6 +131,10 @@ func (p *Plan) Write(w io.Writer) error {
 				printf("    %s: %s, when it is there\n", key, c.To[key])
 				continue
 			}
+			if c.From[key] == "" {
+				printf("    %s: %s\n", key, c.To[key])
+				continue
+			}
 			printf("    %s: %s -> %s\n", key, c.From[key], c.To[key])
 		}
 	}
@@ -150,6 +154,18 @@ func (p *Plan) Write(w io.Writer) error {
 	}
 	printf(".\n")
 	return err
+}
+
+// sign is what a plan shows in front of a change.
+func (c *Change) sign() string {
+	absent := func(s State) bool { return slices.Contains(slices.Collect(maps.Values(s)), Absent) }
+	switch {
+	case absent(c.To):
+		return "-"
+	case c.Later, absent(c.From):
+		return "+"
+	}
+	return "~"
 }
 
 // Plan compares resources with the host. The error joins every [Problem] there
