@@ -99,18 +99,21 @@ func (r *checkResult) takeWarnings() error {
 
 // check goes as far as it can; nothing it does can be seen from outside.
 func (c *checkCmd) check(e *env, res *checkResult) error {
-	if err := enforce.CheckHost(); err != nil {
-		return err
-	}
 	var plan *enforce.Plan
 	var err error
 	if c.Ruleset != "" {
 		res.Ruleset = c.Ruleset
+		if err := enforce.CheckHost(); err != nil {
+			return err
+		}
 		plan, err = enforce.PrepareRuleset(e.ctx, c.Ruleset)
 	} else {
 		res.Config = c.Config
 		_, err = config.Load(c.Config, func(cfg *config.Config) (err error) {
 			res.Ruleset = cfg.Dataplane.Ruleset
+			if err := enforce.CheckHost(); err != nil {
+				return err
+			}
 			plan, err = enforce.Prepare(e.ctx, cfg)
 			return errors.Join(err, res.checkHost(e.ctx, cfg))
 		})

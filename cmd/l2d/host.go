@@ -20,6 +20,7 @@ import (
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/revision"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 const (
@@ -165,12 +166,13 @@ func (h *hostState) note(p *enforce.Plan, o api.HostOptions) int {
 	return r.Number
 }
 
-// noted notes what became of it.
-func (h *hostState) noted(n int, pending *reconcile.Pending, err error) {
+// noted notes what became of it, and what was before the plan of its changes.
+func (h *hostState) noted(n int, plan *reconcile.Plan, pending *reconcile.Pending, err error) {
 	if n == 0 {
 		return
 	}
 	change := func(r *revision.Revision) {
+		r.Before = beforeOf(plan)
 		switch {
 		case err != nil:
 			r.Fate = revision.Undone
@@ -183,6 +185,17 @@ func (h *hostState) noted(n int, pending *reconcile.Pending, err error) {
 	if err := h.revisions.Change(n, change); err != nil {
 		slog.Error("the fate of a revision is not noted", "revision", n, "err", err)
 	}
+}
+
+// beforeOf is what a plan finds of the host. The dataplane and the services are declared as a
+// whole by each configuration.
+func beforeOf(p *reconcile.Plan) []reconcile.Before {
+	if p == nil {
+		return nil
+	}
+	return slices.DeleteFunc(p.Before(), func(b reconcile.Before) bool {
+		return b.Kind == dataplaneName || b.Kind == service.KindName || b.Kind == service.SliceKind
+	})
 }
 
 func (h *hostState) status() *api.Host {
@@ -204,13 +217,13 @@ func (d *daemon) startHost(ctx context.Context) {
 		d.host.set(nil, 0, nil)
 		return
 	}
+	var plan *reconcile.Plan
 	if r, err := d.host.inForce(p); err == nil && r == nil && d.host.notice == "" {
 		n := d.host.note(p, api.HostOptions{Comment: "when the daemon started"})
 		// What fails is tried again with the next start.
-		defer d.host.noted(n, nil, nil)
+		defer func() { d.host.noted(n, plan, nil, nil) }()
 	}
 	list, err := hostkinds.Resources(p.Config)
-	var plan *reconcile.Plan
 	if err == nil {
 		plan, err = d.host.engine.Plan(ctx, list)
 	}
@@ -235,9 +248,11 @@ func (d *daemon) applyHost(ctx context.Context, p *reconcile.Plan, confirm time.
 }
 
 // planHost is the changes that all that a configuration declares takes, with the dataplane
-// that was prepared of it, if it was. All that is wrong with it is in one error.
-func (d *daemon) planHost(ctx context.Context, c *config.Config, p *enforce.Plan) (*reconcile.Plan, error) {
+// that was prepared of it, if it was. What was before later changes is what is wanted where it
+// says nothing else. All that is wrong with it is in one error.
+func (d *daemon) planHost(ctx context.Context, c *config.Config, p *enforce.Plan, since []reconcile.Before) (*reconcile.Plan, error) {
 	list, err := hostkinds.Resources(c)
+	list = d.host.engine.Back(ctx, list, since)
 	if p != nil {
 		list = append(list, d.host.dataplane.resource(p))
 	}
@@ -285,7 +300,7 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (_ api.Host
 	} else {
 		a.Revision = d.host.note(p, o)
 		a.Pending, err = d.applyHost(ctx, plan, o.Confirm)
-		d.host.noted(a.Revision, a.Pending, err)
+		d.host.noted(a.Revision, plan, a.Pending, err)
 	}
 	if err != nil {
 		return api.HostApplied{}, hostError(err)
@@ -303,19 +318,23 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (_ api.Host
 func (d *daemon) planDeclared(ctx context.Context, n int) (p *enforce.Plan, plan *reconcile.Plan, err error) {
 	running, _ := d.state()
 	prepare := enforce.Prepare
+	var since []reconcile.Before
 	judge := func(c *config.Config) error {
 		errFixed := fixed(running.Config, c)
 		var errRuleset, errHost error
 		p, errRuleset = prepare(ctx, c)
-		plan, errHost = d.planHost(ctx, c, p)
+		plan, errHost = d.planHost(ctx, c, p, since)
 		return errors.Join(errFixed, errRuleset, errHost)
 	}
 	if n == 0 {
 		_, err = config.Load(d.path, judge)
 		return p, plan, err
 	}
-	r, err := d.host.revisions.Get(n)
+	r, err := d.HostRevision(ctx, n)
 	if err != nil {
+		return nil, nil, err
+	}
+	if since, err = d.host.revisions.Since(n); err != nil {
 		return nil, nil, err
 	}
 	prepare = func(ctx context.Context, c *config.Config) (*enforce.Plan, error) {
@@ -400,8 +419,11 @@ func watchHost(ctx context.Context, changed func()) {
 	}
 }
 
-// checkDrift compares the host with what is declared, and says what is new.
+// checkDrift compares the host with what is declared, and says what is new. It waits for a
+// change that is being made: half of it is no drift.
 func (d *daemon) checkDrift(ctx context.Context) error {
+	d.host.one.Lock()
+	defer d.host.one.Unlock()
 	d.host.mu.Lock()
 	c, before := d.host.config, d.host.drift
 	d.host.mu.Unlock()

@@ -127,6 +127,15 @@ func (h *host) write(name, text string) {
 	}
 }
 
+func (h *host) text(name string) string {
+	h.t.Helper()
+	text, err := os.ReadFile(h.path(name))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(text)
+}
+
 // command runs a program in the namespace.
 func (h *host) command(name string, args ...string) *exec.Cmd {
 	ns := fmt.Sprintf("--net=/proc/%d/ns/net", h.holder.Process.Pid)

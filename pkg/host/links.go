@@ -147,6 +147,17 @@ func linkOf(r *reconcile.Resource) string {
 	return r.Name
 }
 
+// madeSysctls are those of a pattern that the links have which a configuration makes.
+func madeSysctls(c *config.Config, pattern string) (names []string) {
+	if linkOfSysctl(pattern) != "*" {
+		return nil
+	}
+	for _, link := range c.Host.Made() {
+		names = append(names, swap.Replace(strings.Replace(swap.Replace(pattern), "*", link, 1)))
+	}
+	return names
+}
+
 // linkOfSysctl is the interface whose sysctl it is; empty if it is none's.
 func linkOfSysctl(name string) string {
 	part := strings.Split(swap.Replace(name), "/")

@@ -3,6 +3,7 @@
 package host
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,10 +49,11 @@ func resources(root string, c *config.Config) ([]reconcile.Resource, error) {
 			names, err := s.Expand(name)
 			if err != nil {
 				e := d.At(c.Path)
-				e.Problem, e.Want = err.Error(), "a pattern that \"sysctl -a\" has a name for"
+				e.Problem, e.Want = err.Error(), cmp.Or(s.nearestPattern(name), "a pattern that \"sysctl -a\" has a name for")
 				errs = append(errs, e)
 				continue
 			}
+			names = slices.Compact(slices.Sorted(slices.Values(append(names, madeSysctls(c, name)...))))
 			for _, n := range names {
 				errs = append(errs, b.add(n, d, d.At(c.Path), pattern))
 			}

@@ -85,6 +85,8 @@ type Resource struct {
 	Name string
 	// Want has values for the attributes that matter; others are left alone.
 	Want State
+	// Before has values for others, that were observed once: they are set, and not checked.
+	Before State
 	// Rank orders changes: lower ones are made first. Those of the same rank are
 	// made in the order they are given in.
 	Rank int

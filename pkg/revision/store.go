@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/internal/durable"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 // Keep is how many revisions there are at most: older ones go.
@@ -56,6 +57,8 @@ type Revision struct {
 	// it; empty if it is the kernel's.
 	Text    string `json:"text"`
 	Ruleset string `json:"ruleset,omitempty"`
+	// Before is what the host was before it, where it was changed; the latest change first.
+	Before []reconcile.Before `json:"before,omitempty"`
 }
 
 // Starts tells whether what runs is this revision after a start of the daemon, in a
@@ -151,7 +154,7 @@ func rulesetFile(ruleset string) string {
 // write replaces a revision in one step.
 func (s *Store) write(r *Revision) error {
 	on := stored{Revision: *r, Ruleset: rulesetFile(r.Ruleset)}
-	if on.Ruleset != "" {
+	if on.Ruleset != "" && !s.has(on.Ruleset) {
 		if err := s.replace(on.Ruleset, []byte(r.Ruleset)); err != nil {
 			return err
 		}
@@ -161,6 +164,12 @@ func (s *Store) write(r *Revision) error {
 		return err
 	}
 	return s.replace(filepath.Base(s.path(r.Number)), append(b, '\n'))
+}
+
+// has tells whether there is a file, which is whole then.
+func (s *Store) has(name string) bool {
+	_, err := os.Stat(filepath.Join(s.dir, name))
+	return err == nil
 }
 
 // replace writes a file. No secret is in it, but it is root's all the same.
@@ -274,6 +283,30 @@ func (s *Store) Same(text, ruleset string) (out []int, err error) {
 		}
 		if on.Text == text && on.Ruleset == rulesetFile(ruleset) {
 			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+// Since is what the host was before the revisions behind one that are, or were, in force: the
+// latest change first.
+func (s *Store) Since(n int) (out []reconcile.Before, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	numbers, err := s.numbers()
+	if err != nil {
+		return nil, err
+	}
+	for _, later := range slices.Backward(numbers) {
+		if later <= n {
+			break
+		}
+		on, err := s.read(later)
+		if err != nil {
+			return nil, err
+		}
+		if on.Fate == Applied {
+			out = append(out, on.Before...)
 		}
 	}
 	return out, nil
