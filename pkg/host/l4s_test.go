@@ -4,8 +4,10 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -17,12 +19,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/tcnl"
 )
 
 // inside runs f on a thread in a network namespace.
 func inside(t *testing.T, ns *os.File, f func() error) {
 	t.Helper()
+	if err := within(ns, f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func within(ns *os.File, f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked
@@ -32,9 +41,7 @@ func inside(t *testing.T, ns *os.File, f func() error) {
 		}
 		done <- err
 	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	return <-done
 }
 
 // l4sRouter is the test's namespace, with a DualPI2 of a slow link towards the namespace
@@ -82,19 +89,7 @@ func TestL4S(t *testing.T) {
 	if err := apply(t, e, k.want(t, config.BBR3{Source: config.BBR3BPF, L4S: true, ECNMaxRTT: -1})); err != nil {
 		t.Fatal(err)
 	}
-	c, err := config.Parse("/x/l2d.yaml", []byte(`
-dataplane: {ruleset: x, interfaces: [{name: a}]}
-host:
-  qdiscs:
-    server:
-      root: { kind: htb, default: "1:1", classes: { "1:1": { rate: 50mbit, leaf: { kind: dualpi2, ecn: any } } } }
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := apply(t, e, qdiscResources("", &c.Host.Qdiscs[0])[0]); err != nil {
-		t.Fatal(err)
-	}
+	slowLink(t, e, "ecn: any")
 	var l net.Listener
 	inside(t, ends["server"], func() (err error) {
 		l, err = net.Listen("tcp4", "10.9.1.2:5001")
@@ -133,6 +128,112 @@ host:
 		})
 	}
 	watchDualPI2(t)
+}
+
+// slowLink has a DualPI2 with such options for 50 Mbit/s towards the server.
+func slowLink(t *testing.T, e *reconcile.Engine, options string) {
+	t.Helper()
+	c, err := config.Parse("/x/l2d.yaml", []byte(`
+dataplane: {ruleset: x, interfaces: [{name: a}]}
+host:
+  qdiscs:
+    server:
+      root: { kind: htb, default: "1:1", classes: { "1:1": { rate: 50mbit, leaf: { kind: dualpi2, `+options+` } } } }
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := apply(t, e, qdiscResources("", &c.Host.Qdiscs[0])[0]); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flood sends packets with ECT(1) for a time, about twice as many as the slow link takes: 9 of 1428
+// bytes in a millisecond.
+func flood(to string, duration time.Duration) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, 1); err != nil {
+		return err
+	}
+	dest := &unix.SockaddrInet4{Port: 9, Addr: netip.MustParseAddr(to).As4()}
+	chunk := make([]byte, 1400)
+	for begin, sent := time.Now(), 0; time.Since(begin) < duration; time.Sleep(time.Millisecond) {
+		for ; sent < 9*int(time.Since(begin)/time.Millisecond); sent++ {
+			_ = unix.Sendto(fd, chunk, 0, dest) // nobody listens, which it may be told
+		}
+	}
+	return nil
+}
+
+// TestL4SOverload: packets that claim to be L4S, and come twice as fast as they can leave whatever
+// marks say, are dropped while the queue is still short; told not to, DualPI2 lets it grow to its limit.
+func TestL4SOverload(t *testing.T) {
+	if !*machine {
+		t.Skip("takes a kernel with DualPI2: for a virtual machine")
+	}
+	if exec.Command("modprobe", "sch_dualpi2").Run() != nil {
+		t.Skip("this kernel has no DualPI2")
+	}
+	const limit = 2000 // packets, which take half a second to leave
+	for setting, want := range map[bool]func(delay float64) bool{
+		true:  func(delay float64) bool { return delay < 0.1 },
+		false: func(delay float64) bool { return delay > 0.3 },
+	} {
+		t.Run(fmt.Sprintf("drop_overload=%v", setting), func(t *testing.T) {
+			ns(t)
+			ends := l4sRouter(t)
+			slowLink(t, engine(t, t.TempDir(), &Qdisc{dialTC(), &kernelQdiscs{has: map[string]bool{}}}), fmt.Sprintf("limit: %d, drop_overload: %v", limit, setting))
+			client, err := tcnl.Dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = client.Close() }()
+			stop := make(chan error, 1)
+			go func() { stop <- within(ends["l4s"], func() error { return flood("10.9.1.2", 5*time.Second) }) }()
+			var delays []float64
+			var counts map[string]float64
+			for begin, over := time.Now(), false; !over; {
+				select {
+				case err := <-stop:
+					if over = true; err != nil {
+						t.Fatal(err)
+					}
+				case <-time.After(50 * time.Millisecond):
+					if counts = dualPI2(t, client); time.Since(begin) > 3*time.Second {
+						delays = append(delays, counts["l4s_delay_seconds"])
+					}
+				}
+			}
+			if len(delays) == 0 {
+				t.Fatal("the flood ended early")
+			}
+			slices.Sort(delays)
+			delay := delays[len(delays)/2]
+			t.Logf("median delay of the L4S queue %.0f ms; %v, %d dropped", delay*1000, counts, dropsOf(t, client))
+			if !want(delay) || counts["marks"] == 0 || dropsOf(t, client) < 2000 {
+				t.Errorf("median delay of the L4S queue %.0f ms, %v marks, %d drops", delay*1000, counts["marks"], dropsOf(t, client))
+			}
+		})
+	}
+}
+
+// dropsOf are what the only DualPI2 has dropped.
+func dropsOf(t *testing.T, client *tcnl.Client) (drops uint64) {
+	t.Helper()
+	reports, err := client.Reports(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range reports {
+		if r.Kind == "dualpi2" {
+			drops += uint64(r.Drops)
+		}
+	}
+	return drops
 }
 
 // watchDualPI2 looks at its queues until both have had packets, and marks.
