@@ -158,8 +158,8 @@ func TestCheckHost(t *testing.T) {
 		line, column int
 		text         string
 	}{
-		{4, 9, "the machine has no CPU 8000"}, {6, 12, "no such sysctl"}, {9, 5, "mtu nosuch8: no such interface"},
-		{9, 21, "irq nosuch8: no such interface"}, {8, 20, "rps nosuch7: no such interface"},
+		{4, 9, "the machine has no CPU 8000"}, {6, 12, "no such sysctl"}, {8, 20, "rps nosuch7: no such interface"},
+		{9, 5, "mtu nosuch8: no such interface"}, {9, 21, "irq nosuch8: no such interface"},
 	} {
 		if e := res.Errors[i]; e.Line != want.line || e.Column != want.column || !strings.Contains(e.Message, want.text) {
 			t.Errorf("%+v, not %+v", e, want)

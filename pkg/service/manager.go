@@ -99,6 +99,9 @@ func (m *Manager) Close() {
 // services that run and are not declared any more, which end.
 func (m *Manager) Declare(c *config.Config) ([]reconcile.Resource, error) {
 	list := m.Slices.Resources(c)
+	if !c.Sound("services", "network", "host.links") {
+		return list, nil // what a daemon would be told is not known
+	}
 	var watched []*Unit
 	var errs []error
 	seen := map[string]bool{}
@@ -152,7 +155,7 @@ func (m *Manager) resource(u *Unit, at config.Error) reconcile.Resource {
 	want[stateKey] = up
 	return reconcile.Resource{
 		Kind: KindName, Name: u.Name, Want: want, Rank: rank, Enforce: u.Enforce,
-		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+		At: reconcile.PlaceOf(at),
 	}
 }
 

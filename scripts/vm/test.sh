@@ -25,6 +25,7 @@ qdisc pkg/host 15m -test.run=TestQdisc
 plan pkg/host 15m -test.run=TestWholePlan -host.whole=4
 bbr3 pkg/bbr3 15m -test.skip=TestPath|TestOracle|TestConnectionOf
 l4s pkg/host 10m -test.run=TestL4S -host.machine
+l4s cmd/l2ctl 5m -test.run=TestDoctorL4S -l2ctl.machine
 congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.machine
 tcnl pkg/tcnl 5m -tcnl.all
 nics pkg/host 10m -test.run=TestMachine|TestIsolated
