@@ -36,12 +36,13 @@ radvd pkg/radvd 5m -test.run=TestSLAAC
 capture pkg/nlmon 5m
 monitor loader 10m -test.run=TestMonitor(Passed|XDP) -loader.trace
 wifi cmd/l2d 15m -test.run=TestWiFi -l2d.wifi
+journal cmd/l2d 10m -test.run=TestJournal -l2d.systemd
 '
 
 # What the machine of a suite has besides.
 options() {
 	case $1 in
-	units | radvd) echo "-systemd" ;;
+	units | radvd | journal) echo "-systemd" ;;
 	l4s) echo "-virtual-time" ;; # it looks at delays
 	nics) echo "-cpus 4 -nic virtio-net-pci -nic e1000e -nic vmxnet3" \
 		"-append isolcpus=domain,managed_irq,2-3 -append nohz_full=2-3 -append rcu_nocbs=2-3" ;;
