@@ -25,7 +25,7 @@ func (h *Host) Faults(service, good, check string, text func(program string) str
 	dir := Dir(h.t)
 	script := func(name, body string) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
+		if err := os.WriteFile(path, []byte("#!/bin/bash\n"+body+"\n"), 0o755); err != nil {
 			h.t.Fatal(err)
 		}
 		return path
