@@ -188,7 +188,7 @@ func TestCommandLine(t *testing.T) {
 		code int
 		text string
 	}{
-		{[]string{"status"}, 1, "no l2d is running at " + socket},
+		{[]string{"status"}, 1, "no l2d is running at " + socket + ": want it started"},
 		{[]string{"rules"}, 1, "no l2d is running"},
 		{[]string{"reload"}, 1, "no l2d is running"},
 		{[]string{"flows", "--addr", "10.0.0.256"}, 2, "want an address or a prefix"},

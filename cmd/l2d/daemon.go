@@ -79,7 +79,7 @@ func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d.flows.Changed = d.listenFlows
 	d.names = d.newNames()
 	d.talkers = observe.Talkers{Name: d.names.Of, Each: func(yield func(*flow.Flow)) error {
-		return d.withFlows(func(t *flow.Table) error { return t.Each(yield) })
+		return d.withFlows(func(t *flow.Table) error { return t.Each(d.ending, yield) })
 	}}
 	d.ending, d.end = context.WithCancel(context.Background())
 	d.host.dataplane.d = d

@@ -579,12 +579,20 @@ func TestLife(t *testing.T) {
 	})
 
 	t.Run("ended, attached", func(t *testing.T) {
+		silent, err := net.Dial("unix", h.path("run/l2d.sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
 		if err := p.Process.Signal(unix.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
 		h.expect("STOPPING=1")
 		if code := p.wait(t); code != exitOK {
 			t.Errorf("exit code %d", code)
+		}
+		if log := p.stderr.String(); strings.Contains(log, "cut off") {
+			t.Errorf("it has waited for a connection that asks nothing:\n%s", log)
 		}
 		if got := h.attached(); !slices.Contains(got, "wan0") {
 			t.Errorf("programs are on %v", got)

@@ -4,12 +4,15 @@ package api
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
@@ -18,11 +21,40 @@ import (
 // Server answers requests with a Service. Its ReadHeaderTimeout is set; the
 // caller serves and shuts down.
 func Server(s Service, log *slog.Logger) *http.Server {
-	return &http.Server{
+	srv := &http.Server{
 		Handler:           handler(s, log),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	closeSilent(srv)
+	return srv
+}
+
+// closeSilent has a shutdown close connections that have asked for nothing yet, which clients
+// keep in reserve: by itself it would wait for these, as for requests, until they are some
+// seconds old.
+func closeSilent(srv *http.Server) {
+	var mu sync.Mutex
+	silent, ending := map[net.Conn]bool{}, false
+	srv.ConnState = func(c net.Conn, s http.ConnState) {
+		mu.Lock()
+		defer mu.Unlock()
+		delete(silent, c)
+		if s != http.StateNew {
+			return
+		}
+		if silent[c] = true; ending {
+			c.Close()
+		}
+	}
+	srv.RegisterOnShutdown(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		ending = true
+		for c := range silent {
+			c.Close()
+		}
+	})
 }
 
 // action answers a request with a value, or an error.
@@ -227,12 +259,12 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 
 func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
 	status := statusOf(err)
-	if status >= 500 {
+	if status >= 500 && !errors.Is(err, context.Canceled) { // which the caller has, or the daemon ends
 		log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
 	var e *Error
 	if !errors.As(err, &e) {
-		e = &Error{status, err.Error()}
+		e = &Error{status, messageOf(err)}
 	}
 	writeJSON(w, status, e)
 }
