@@ -264,7 +264,7 @@ func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err er
 	}
 	var e *Error
 	if !errors.As(err, &e) {
-		e = &Error{status, err.Error()}
+		e = &Error{status, messageOf(err)}
 	}
 	writeJSON(w, status, e)
 }

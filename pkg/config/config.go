@@ -190,11 +190,12 @@ const (
 	LogWarn  = "warn"
 	LogError = "error"
 
+	LogAuto = "auto" // the journal, with fields, if it gets standard error; else text
 	LogText = "text"
 	LogJSON = "json"
 )
 
-// Log is how the daemon logs, to standard error.
+// Log is how the daemon logs: to standard error, or to the journal.
 type Log struct {
 	Level  string `json:"level"`
 	Format string `json:"format"`
@@ -214,7 +215,7 @@ func Default() Config {
 		NAT:     NAT{LogRate: 1000, NATSettings: flow.DefaultNAT()},
 		Host:    Host{StateDir: DefaultStateDir},
 		Control: Control{Socket: DefaultSocket},
-		Log:     Log{Level: LogInfo, Format: LogText},
+		Log:     Log{Level: LogInfo, Format: LogAuto},
 	}
 }
 

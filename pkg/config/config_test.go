@@ -323,7 +323,7 @@ func TestBadInput(t *testing.T) {
 		{"log level", least + "log:\n  level: loud\n",
 			[]problem{{7, 10, "log.level", `"loud": want debug, info, warn or error`}}},
 		{"log format", least + "log:\n  format: xml\n",
-			[]problem{{7, 11, "log.format", `"xml": want text or json`}}},
+			[]problem{{7, 11, "log.format", `"xml": want auto, text or json`}}},
 		{"alias", least + "log: &a {level: info}\nmetrics: *a\n",
 			[]problem{{6, 10, "metrics.level", "unknown key: want one of listen"}}},
 		{"second document", least + "---\n" + least,

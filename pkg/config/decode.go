@@ -314,7 +314,7 @@ func (d *decoder) metrics(v node, c *Metrics) {
 func (d *decoder) log(v node, c *Log) {
 	v.mapping(map[string]field{
 		"level":  func(v node) { v.oneOf(&c.Level, LogDebug, LogInfo, LogWarn, LogError) },
-		"format": func(v node) { v.oneOf(&c.Format, LogText, LogJSON) },
+		"format": func(v node) { v.oneOf(&c.Format, LogAuto, LogText, LogJSON) },
 	})
 }
 

@@ -238,7 +238,7 @@ func (s *Store) read(n int) (stored, error) {
 func (s *Store) decode(n int, to any) error {
 	b, err := os.ReadFile(s.path(n))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("revision %d: %w", n, fs.ErrNotExist)
+		return fmt.Errorf("there is no revision %d: %w", n, fs.ErrNotExist)
 	}
 	if err != nil {
 		return fmt.Errorf("revisions: %w", err)

@@ -163,11 +163,11 @@ func (m *Manager) Restart(ctx context.Context, name string) error {
 // find returns the unit of a service that runs here.
 func (m *Manager) find(name string) (*Unit, error) {
 	if !slices.Contains(m.recorded(), name) { // also what is no name
-		return nil, fmt.Errorf("service %s: %w", name, fs.ErrNotExist)
+		return nil, fmt.Errorf("there is no service %s: %w", name, fs.ErrNotExist)
 	}
 	u := m.installed(name, m.record(name))
 	if u == nil || m.runners[u.Mode] == nil {
-		return nil, fmt.Errorf("service %s: %w", name, fs.ErrNotExist)
+		return nil, fmt.Errorf("there is no service %s: %w", name, fs.ErrNotExist)
 	}
 	return u, nil
 }
