@@ -23,8 +23,16 @@ type DropsCmd struct {
 	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
 }
 
-// blockingChains are where rulesets drop what a set has, from the driver on.
-var blockingChains = []struct{ label, table, chain string }{
+// blockingChain is where a ruleset drops what a set has.
+type blockingChain struct{ label, table, chain string }
+
+func (c blockingChain) ruleset(blocked []string) string {
+	return fmt.Sprintf("table %s load {\n%s\nchain early {\n%s\nip saddr @s drop\n}\n}\n", c.table,
+		set("s", fmt.Sprintf("type ipv4_addr; size %d;", 2*len(blocked)), blocked), c.chain)
+}
+
+// blockingChains are all of them, from the driver on.
+var blockingChains = []blockingChain{
 	{" ingress", "netdev", `type filter hook ingress device "` + IngressName + `" priority filter;`},
 	{" raw", "inet", "type filter hook prerouting priority raw;"},
 	{" forward", "inet", "type filter hook forward priority filter;"},
@@ -62,9 +70,7 @@ func (c *DropsCmd) cases(dir string) ([]Case, error) {
 	devices := []Device{&Drop{Blocked: blocked}}
 	for _, h := range blockingChains {
 		file := filepath.Join(dir, strings.TrimSpace(h.label)+".nft")
-		text := fmt.Sprintf("table %s load {\n%s\nchain early {\n%s\nip saddr @s drop\n}\n}\n", h.table,
-			set("s", fmt.Sprintf("type ipv4_addr; size %d;", 2*len(blocked)), blocked), h.chain)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(h.ruleset(blocked)), 0o600); err != nil {
 			return nil, err
 		}
 		devices = append(devices,

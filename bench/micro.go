@@ -42,8 +42,9 @@ func (m Micro) check() error {
 // microPath is what is measured: a program with a ruleset and a kind of packet.
 type microPath struct {
 	name    string
-	ruleset string // "": a program that only redirects
-	xdp     bool   // or TC
+	ruleset string // "": not l2d, but the limit of what it does
+	limit   limit
+	xdp     bool // or TC
 	ipv6    bool
 	fresh   bool // each packet is the first of its flow
 	crowded bool // another CPU runs the program for another flow all the time
@@ -52,7 +53,7 @@ type microPath struct {
 
 // microPaths are all of them.
 func microPaths() []microPath {
-	paths := []microPath{{name: "XDP redirect only", xdp: true, verdict: xdpRedirect}}
+	paths := []microPath{{name: "XDP redirect only", limit: &Redirect{}, xdp: true, verdict: xdpRedirect}}
 	plain := ruleLoad{}.filter()
 	for _, rules := range []struct{ name, text string }{
 		{"", plain},
@@ -73,6 +74,11 @@ func microPaths() []microPath {
 	for _, n := range []int{1, 100, 1000} {
 		l := ruleLoad{rules: plainRule(n-1) + fmt.Sprintf("udp dport %d drop\n", targetPort)}
 		paths = append(paths, microPath{name: fmt.Sprintf("TC IPv4 drop at rule %d", n), ruleset: l.filter(), fresh: true, verdict: tcxDrop})
+	}
+	blocked := append(addresses(100_000), GenAddr.Addr().String())
+	paths = append(paths, microPath{name: "XDP IPv4 drop, one lookup only", limit: &Drop{Blocked: blocked}, xdp: true, verdict: xdpDrop})
+	for _, c := range blockingChains[:2] {
+		paths = append(paths, microPath{name: "XDP IPv4 drop," + c.label, ruleset: c.ruleset(blocked), xdp: true, fresh: true, verdict: xdpDrop})
 	}
 	for _, n := range []int{10, 1000, 100_000} {
 		l := ruleLoad{sets: set("s", "type ipv4_addr;", addresses(n)), rules: "ip saddr @s drop\n"}
@@ -235,12 +241,16 @@ func microRun(ctx context.Context, paths []microPath, binary string, o Options, 
 	var lanes []*microLane
 	for _, p := range paths {
 		progress("set up " + p.name)
-		m, ok := routers[p.ruleset]
+		key := p.ruleset
+		if p.limit != nil {
+			key = p.limit.Name()
+		}
+		m, ok := routers[key]
 		if !ok {
-			if m, err = newMicroRouter(ctx, p.ruleset, binary); err != nil {
+			if m, err = newMicroRouter(ctx, p, binary); err != nil {
 				return r, fmt.Errorf("%s: %w", p.name, err)
 			}
-			routers[p.ruleset] = m
+			routers[key] = m
 			if err := r.Environment.observeOffloads(m.topology); err != nil {
 				return r, err
 			}

@@ -25,17 +25,16 @@ type microRouter struct {
 	programs             []*ebpf.Program
 }
 
-// newMicroRouter starts l2d with the ruleset, or has a program that redirects, if
-// there is none.
-func newMicroRouter(ctx context.Context, ruleset, binary string) (*microRouter, error) {
+// newMicroRouter starts l2d with the path's ruleset, or has its limit.
+func newMicroRouter(ctx context.Context, p microPath, binary string) (*microRouter, error) {
 	m := &microRouter{}
-	if err := m.setup(ctx, ruleset, binary); err != nil {
+	if err := m.setup(ctx, p, binary); err != nil {
 		return nil, errors.Join(err, m.close())
 	}
 	return m, nil
 }
 
-func (m *microRouter) setup(ctx context.Context, ruleset, binary string) (err error) {
+func (m *microRouter) setup(ctx context.Context, p microPath, binary string) (err error) {
 	if m.topology, err = NewTopology(); err != nil {
 		return fmt.Errorf("topology: %w", err)
 	}
@@ -43,13 +42,12 @@ func (m *microRouter) setup(ctx context.Context, ruleset, binary string) (err er
 	if m.traffic, err = newTraffic(t, 1, false); err != nil {
 		return err
 	}
-	if ruleset == "" {
-		limit := &Redirect{}
-		m.device = limit
-		if err := limit.Setup(ctx, t); err != nil {
+	if p.limit != nil {
+		m.device = p.limit
+		if err := p.limit.Setup(ctx, t); err != nil {
 			return err
 		}
-		m.xdp = newTester(limit.objects.Redirect, t.Ingress.Index)
+		m.xdp = newTester(p.limit.program(), t.Ingress.Index)
 		return nil
 	}
 	if err := t.InRouter(t.addIPv6); err != nil {
@@ -59,7 +57,7 @@ func (m *microRouter) setup(ctx context.Context, ruleset, binary string) (err er
 		return err
 	}
 	file := filepath.Join(m.dir, "ruleset.nft")
-	if err := os.WriteFile(file, []byte(ruleset), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(p.ruleset), 0o600); err != nil {
 		return err
 	}
 	d := &L2d{Binary: binary, Ruleset: file}
@@ -151,6 +149,16 @@ func (m *microRouter) settle(ctx context.Context, frame []byte, began time.Time)
 		}
 	}
 }
+
+// limit is a device with one program, which does the least that a path can.
+type limit interface {
+	Device
+	program() *ebpf.Program
+}
+
+func (r *Redirect) program() *ebpf.Program { return r.objects.Redirect }
+
+func (d *Drop) program() *ebpf.Program { return d.objects.Drop }
 
 // program opens a program of the dataplane.
 func (d *L2d) program(name string) (*ebpf.Program, error) {

@@ -56,7 +56,7 @@ func TestMicro(t *testing.T) {
 // TestMicroFindsWrongPackets: a path whose packets go another way is an error.
 func TestMicroFindsWrongPackets(t *testing.T) {
 	needRoot(t)
-	p := microPath{name: "nowhere", xdp: true, verdict: tcxRedirect}
+	p := microPath{name: "nowhere", limit: &Redirect{}, xdp: true, verdict: tcxRedirect}
 	_, err := microRun(t.Context(), []microPath{p}, "", testOptions(), 1, func(string) {})
 	if err == nil || !strings.Contains(err.Error(), "nowhere: returns") {
 		t.Errorf("got %v", err)
@@ -72,7 +72,7 @@ func TestMicroPaths(t *testing.T) {
 		seen[p.name] = true
 	}
 	got, err := (&MicroCmd{Paths: []string{"drop"}}).paths()
-	if err != nil || len(got) != 3 {
+	if err != nil || len(got) != 6 {
 		t.Errorf("paths that drop: %v, %v", got, err)
 	}
 	if _, err := (&MicroCmd{Paths: []string{"teleport"}}).paths(); err == nil {

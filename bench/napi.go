@@ -13,6 +13,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/pkg/cpus"
 )
 
 // include/uapi/linux/netdev.h
@@ -53,6 +55,16 @@ func pin(pid, cpu int) error {
 	}
 	if err := unix.Setpriority(unix.PRIO_PROCESS, pid, niceness); err != nil {
 		return fmt.Errorf("priority of thread %d: %w", pid, err)
+	}
+	return nil
+}
+
+// preferAlways has a thread go before all that is no real-time thread, as what runs on
+// another machine would. pid 0: the caller.
+func preferAlways(pid int) error {
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}
+	if err := unix.SchedSetAttr(pid, &attr, 0); err != nil {
+		return fmt.Errorf("real-time priority of thread %d: %w", pid, err)
 	}
 	return nil
 }
@@ -101,31 +113,15 @@ func threadTime(pid int) (time.Duration, error) {
 	return time.Duration(ns), err
 }
 
-// userHZ is the unit of /proc/stat, the same for all kernels.
-const userHZ = 100
-
-// cpuTime is how long a CPU has been busy since it started, in steps of 10 ms.
+// cpuTime is how long a CPU has been busy itself since it started, in steps of 10 ms.
 func cpuTime(cpu int) (time.Duration, error) {
-	b, err := os.ReadFile("/proc/stat")
+	ticks, err := cpus.ReadTicks()
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if len(f) < 8 || f[0] != fmt.Sprintf("cpu%d", cpu) {
-			continue
-		}
-		var ticks int64
-		for i, v := range f[1:8] { // user nice system idle iowait irq softirq
-			n, err := strconv.ParseInt(v, 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("/proc/stat: %w", err)
-			}
-			if i != 3 && i != 4 {
-				ticks += n
-			}
-		}
-		return time.Duration(ticks) * time.Second / userHZ, nil
+	t, ok := ticks[cpu]
+	if !ok {
+		return 0, fmt.Errorf("/proc/stat has no CPU %d", cpu)
 	}
-	return 0, fmt.Errorf("/proc/stat has no CPU %d", cpu)
+	return cpus.TicksTime(t.Busy() - t.Steal), nil
 }

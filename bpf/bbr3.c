@@ -72,12 +72,13 @@ static __always_inline void read_conn(struct bbr3_conn *c, struct tcp_sock *tp)
 	c->mss = tp->mss_cache;
 	c->srtt = tp->srtt_us >> 3;
 	c->rtt_min = tp->rtt_min.s[0].v;
-	c->random = bpf_get_prandom_u32();
 	c->has_sack = BPF_CORE_READ_BITFIELD(tp, rx_opt.sack_ok) != 0;
 	c->is_cwnd_limited = BPF_CORE_READ_BITFIELD(tp, is_cwnd_limited);
 	c->in_recovery = state >= TCP_CA_RECOVERY;
 	c->in_fast_recovery = state == TCP_CA_RECOVERY;
 	c->ecn_ok = (tp->ecn_flags & (TCP_ECN_OK | TCP_ECN_MODE_ACCECN)) != 0;
+	if (!c->random) /* a cycle of some seconds uses one */
+		c->random = bpf_get_prandom_u32();
 }
 
 /* What an event has decided. */

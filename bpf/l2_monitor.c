@@ -62,17 +62,14 @@ _Static_assert(STAT_MAX <= 64, "a bit for each statistic");
  */
 static __always_inline __u64 moved(struct monitor_cpu *c)
 {
-	__u64 bits = 0, diff, less;
+	__u64 bits = 0, diff, less, *n = statistics();
 	__u32 i;
 
+	if (!n)
+		return 0;
 	for (i = 0; i < STAT_MAX; i++) {
-		__u32 stat = i;
-		__u64 *n = bpf_map_lookup_elem(&l2_stats, &stat);
-
-		if (!n)
-			return 0;
-		diff = *n ^ c->seen[i];
-		c->seen[i] = *n;
+		diff = n[i] ^ c->seen[i];
+		c->seen[i] = n[i];
 		less = -diff;
 		/* Or the compiler sees what this is, and makes it a branch. */
 		barrier_var(less);
@@ -247,9 +244,9 @@ int after_egress(__u64 *ctx)
 
 static __always_inline __u64 statistic(__u32 stat)
 {
-	__u64 *n = bpf_map_lookup_elem(&l2_stats, &stat);
+	__u64 *n = statistics();
 
-	return n ? *n : 0;
+	return n ? n[stat] : 0;
 }
 
 /* What they were before the program: nothing else of this CPU runs meanwhile. */

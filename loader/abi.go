@@ -22,7 +22,7 @@ type source struct {
 // written anew by each replacement, or is nothing that anybody would miss.
 var carriedMaps = []string{"l2_flows", "l2_half_open", "l2_frags", "l2_mappings"}
 
-// statsMap has a counter for each value of enum stat.
+// statsMap has the counter of each statistic, for each CPU.
 const statsMap = "l2_stats"
 
 // isFlowTable tells the tables of flows.
@@ -73,10 +73,6 @@ func takeOver(cfg *Config, pinned, cutOff map[string]*ebpf.Map) (keep map[string
 		if s, err := newSource(newer, spec); err == nil {
 			anew[name] = []source{s, anew[name][0]}
 		}
-	}
-	if keep[statsMap] != nil && !sameStatistics(pinned) {
-		delete(keep, statsMap)
-		anew[statsMap] = nil
 	}
 	return keep, anew, nil
 }

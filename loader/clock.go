@@ -36,7 +36,7 @@ func (d *Dataplane) RefreshClock() error {
 	defer d.mu.RUnlock()
 	m := d.maps["l2_clock"]
 	if m == nil {
-		return fmt.Errorf("map l2_clock: %w", fs.ErrNotExist)
+		return fmt.Errorf("there is no map l2_clock: %w", fs.ErrNotExist)
 	}
 	return m.Put(uint32(0), c)
 }

@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"encoding/binary"
 	"fmt"
 	"regexp"
 	"strings"
@@ -39,14 +40,39 @@ func readStats(m *ebpf.Map) (s statistics, err error) {
 	if s.names, err = statNames(); err != nil {
 		return s, err
 	}
-	s.names = s.names[:min(len(s.names), int(m.MaxEntries()))]
+	return s, s.read(m)
+}
+
+// readPinnedStats reads those of the build that made the map.
+func readPinnedStats(m *ebpf.Map) (s statistics, err error) {
+	types, err := typesOf(m)
+	if err != nil {
+		return s, err
+	}
+	if s.names, err = statNamesIn(types); err != nil {
+		return s, err
+	}
+	return s, s.read(m)
+}
+
+// read reads a map that has a number of 64 bits for each name.
+func (s *statistics) read(m *ebpf.Map) error {
+	const number = 8
+	size := len(s.names) * number
+	raw, err := m.LookupBytes(uint32(0))
+	if err != nil {
+		return fmt.Errorf("statistics: %w", err)
+	}
+	if int(m.ValueSize()) != size || len(raw)%size != 0 {
+		return fmt.Errorf("statistics are %d bytes in values of %d, not of %d", len(raw), m.ValueSize(), size)
+	}
 	s.perCPU = make([][]uint64, len(s.names))
-	for i, name := range s.names {
-		if err := m.Lookup(uint32(i), &s.perCPU[i]); err != nil {
-			return s, fmt.Errorf("statistic %s: %w", name, err)
+	for i := range s.perCPU {
+		for at := i * number; at < len(raw); at += size {
+			s.perCPU[i] = append(s.perCPU[i], binary.NativeEndian.Uint64(raw[at:]))
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // sums are those of all CPUs together.

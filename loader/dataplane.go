@@ -126,7 +126,7 @@ func (d *Dataplane) Map(name string, with func(*ebpf.Map) error) error {
 	defer d.mu.RUnlock()
 	m := d.maps[name]
 	if m == nil {
-		return fmt.Errorf("map %s: %w", name, fs.ErrNotExist)
+		return fmt.Errorf("there is no map %s: %w", name, fs.ErrNotExist)
 	}
 	return with(m)
 }

@@ -5,8 +5,10 @@ package loader
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
 	"testing"
@@ -277,6 +279,49 @@ func TestFragmentsRefused(t *testing.T) {
 				t.Error("other data")
 			}
 		}
+	})
+}
+
+// TestFragmentsToAGroup: a datagram in fragments reaches who has joined its group on the router.
+func TestFragmentsToAGroup(t *testing.T) {
+	inModes(t, testPolicy{}, func(t *testing.T, r *router, _ *Dataplane, _ mode) {
+		lan := r.tap(t, "l")
+		inFamilies(t, func(t *testing.T, f family) {
+			group, mac := netip.MustParseAddr("239.7.7.7"), net.HardwareAddr{1, 0, 0x5e, 7, 7, 7}
+			if f.lan.Is6() {
+				group, mac = netip.MustParseAddr("ff02::7:707"), net.HardwareAddr{0x33, 0x33, 0, 7, 7, 7}
+			}
+			member := r.udp(t, "r", at(pick(f, netip.IPv4Unspecified(), netip.IPv6Unspecified()), 7400))
+			raw, err := member.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			index := r.index("lan0")
+			var joined error
+			err = raw.Control(func(fd uintptr) {
+				if f.lan.Is6() {
+					joined = unix.SetsockoptIPv6Mreq(int(fd), unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(index)})
+				} else {
+					joined = unix.SetsockoptIPMreqn(int(fd), unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreqn{Multiaddr: group.As4(), Ifindex: int32(index)})
+				}
+			})
+			if err := errors.Join(err, joined); err != nil {
+				t.Fatal(err)
+			}
+			want := noise(3000)
+			l4 := udpDatagram(at(f.lan, 7401), at(group, 7400), want)
+			for _, p := range evenly(len(l4), 1280) {
+				if _, err := unix.Write(lan.fd, frame(lan.from, mac, fragmentOf(f.lan, group, unix.IPPROTO_UDP, 0x77, l4, p))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			member.SetReadDeadline(time.Now().Add(patience))
+			got := make([]byte, 4000)
+			n, from, err := member.ReadFromUDPAddrPort(got)
+			if err != nil || !bytes.Equal(got[:n], want) || from.Port() != 7401 {
+				t.Errorf("%d bytes from %v: %v", n, from, err)
+			}
+		})
 	})
 }
 

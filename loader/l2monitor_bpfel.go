@@ -467,6 +467,52 @@ type l2MonitorSending struct {
 	_        [4]byte
 }
 
+type l2MonitorStatistics struct {
+	_                       structs.HostLayout
+	XDP_FORWARDED           uint64
+	XDP_PASSED              uint64
+	TC_FORWARDED            uint64
+	LOCAL_IN                uint64
+	LOCAL_OUT               uint64
+	TO_KERNEL               uint64
+	FRAGMENT_HELD           uint64
+	DATAGRAM_WHOLE          uint64
+	FLOW_NEW                uint64
+	FLOW_CONFIRMED          uint64
+	FLOW_EXPIRED            uint64
+	FLOW_TABLE_FULL         uint64
+	FLOW_INVALID            uint64
+	NAT_COLLISION           uint64
+	NAT_TRIES               uint64
+	NAT_TRIES_8             uint64
+	NAT_TRIES_64            uint64
+	NAT_TRIES_248           uint64
+	DROP_POLICY             uint64
+	DROP_MALFORMED          uint64
+	DROP_FRAGMENT           uint64
+	DROP_FRAGMENT_MALFORMED uint64
+	DROP_FRAGMENT_TINY      uint64
+	DROP_FRAGMENT_OVERLAP   uint64
+	DROP_FRAGMENT_DUPLICATE uint64
+	DROP_FRAGMENT_TIMEOUT   uint64
+	DROP_FRAGMENT_LIMIT     uint64
+	DROP_NO_ROUTE           uint64
+	DROP_MARTIAN            uint64
+	DROP_NAT_NO_ADDRESS     uint64
+	DROP_NAT_EXHAUSTED      uint64
+	DROP_NAT_LOCAL          uint64
+	DROP_FLOW_CLASH         uint64
+	DROP_CT_COUNT_FULL      uint64
+	DROP_INTERNAL           uint64
+	LOG_LOST                uint64
+	DROP_SOURCE_LIMIT       uint64
+	SOURCE_TABLE_FULL       uint64
+	NAT_MAPPING_FULL        uint64
+	DROP_STEER              uint64
+	POLICER_MARKED          uint64
+	SHAPED                  uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.

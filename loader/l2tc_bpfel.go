@@ -217,6 +217,22 @@ type l2TCGc struct {
 	Collected uint64
 	Mappings  uint64
 	Sources   uint64
+	Goes      uint64
+	Walk      struct {
+		_        structs.HostLayout
+		Table    uint32
+		Id       uint32
+		Bucket   uint32
+		Now      uint32
+		Sources  uint32
+		HalfOpen uint32
+		Flows    uint32
+		Mappings uint32
+		Senders  uint32
+		Dead     uint32
+		Goes     uint32
+	}
+	_ [4]byte
 }
 
 type l2TCIface struct {
@@ -587,7 +603,6 @@ type l2TCSettings struct {
 	NatPortRest       uint32
 	NatReserves       uint8
 	Unused            [3]uint8
-	StatMax           uint32
 }
 
 type l2TCSource struct {
@@ -603,6 +618,52 @@ type l2TCSourceKey struct {
 	Zone    uint16
 	Nfproto uint8
 	Unused  [5]uint8
+}
+
+type l2TCStatistics struct {
+	_                       structs.HostLayout
+	XDP_FORWARDED           uint64
+	XDP_PASSED              uint64
+	TC_FORWARDED            uint64
+	LOCAL_IN                uint64
+	LOCAL_OUT               uint64
+	TO_KERNEL               uint64
+	FRAGMENT_HELD           uint64
+	DATAGRAM_WHOLE          uint64
+	FLOW_NEW                uint64
+	FLOW_CONFIRMED          uint64
+	FLOW_EXPIRED            uint64
+	FLOW_TABLE_FULL         uint64
+	FLOW_INVALID            uint64
+	NAT_COLLISION           uint64
+	NAT_TRIES               uint64
+	NAT_TRIES_8             uint64
+	NAT_TRIES_64            uint64
+	NAT_TRIES_248           uint64
+	DROP_POLICY             uint64
+	DROP_MALFORMED          uint64
+	DROP_FRAGMENT           uint64
+	DROP_FRAGMENT_MALFORMED uint64
+	DROP_FRAGMENT_TINY      uint64
+	DROP_FRAGMENT_OVERLAP   uint64
+	DROP_FRAGMENT_DUPLICATE uint64
+	DROP_FRAGMENT_TIMEOUT   uint64
+	DROP_FRAGMENT_LIMIT     uint64
+	DROP_NO_ROUTE           uint64
+	DROP_MARTIAN            uint64
+	DROP_NAT_NO_ADDRESS     uint64
+	DROP_NAT_EXHAUSTED      uint64
+	DROP_NAT_LOCAL          uint64
+	DROP_FLOW_CLASH         uint64
+	DROP_CT_COUNT_FULL      uint64
+	DROP_INTERNAL           uint64
+	LOG_LOST                uint64
+	DROP_SOURCE_LIMIT       uint64
+	SOURCE_TABLE_FULL       uint64
+	NAT_MAPPING_FULL        uint64
+	DROP_STEER              uint64
+	POLICER_MARKED          uint64
+	SHAPED                  uint64
 }
 
 type l2TCTuple struct {

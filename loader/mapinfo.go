@@ -30,7 +30,7 @@ var mapTexts = map[string]struct{ what, key, value string }{
 	"l2_vlans":          {"devices of VLANs that XDP receives for", "NIC and tag", "index"},
 	"l2_xdp_ports":      {"interfaces that XDP may send by", "index", "index"},
 	"l2_shapers":        {"interfaces whose frames wait when they come in, and where", "index", "index"},
-	"l2_stats":          {"statistics: l2ctl status", "number of the name in enum stat", "packets, or events, of each CPU"},
+	"l2_stats":          {"statistics: l2ctl status", "0", "packets, or events, of each CPU, by their names"},
 	"l2_events":         {"what log statements report", "", "struct log_event"},
 	"l2_flow_listen":    {"which events of flows somebody listens to", "0", "kinds, events that were lost"},
 	"l2_flow_events":    {"events of flows", "", "struct flow_event"},

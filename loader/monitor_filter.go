@@ -27,7 +27,7 @@ const maxFilter = 4096
 func (f *MonitorFilter) Check() error {
 	for _, raw := range [][]bpf.RawInstruction{f.Ethernet, f.IP} {
 		if len(raw) > 0 {
-			if _, err := filterCode(raw); err != nil {
+			if _, err := filterCode("filter", raw); err != nil {
 				return err
 			}
 		}
@@ -42,7 +42,7 @@ func (f *MonitorFilter) splice(spec *ebpf.CollectionSpec) error {
 			continue
 		}
 		for _, p := range spec.Programs {
-			code, err := filterCode(raw)
+			code, err := filterCode(name, raw)
 			if err != nil {
 				return err
 			}
@@ -76,9 +76,10 @@ const (
 	slots        = 24
 )
 
-// filterCode is the body of int filter(u64 start, u64 end, u32 len). The packet
-// is memory that the verifier knows nothing of: each load of it is a helper's.
-func filterCode(raw []bpf.RawInstruction) (asm.Instructions, error) {
+// filterCode is the body of int name(u64 start, u64 end, u32 len), whose labels begin with
+// the name: a program has several filters. The packet is memory that the verifier knows
+// nothing of: each load of it is a helper's.
+func filterCode(name string, raw []bpf.RawInstruction) (asm.Instructions, error) {
 	if len(raw) > maxFilter {
 		return nil, fmt.Errorf("filter: %d instructions: want %d at most", len(raw), maxFilter)
 	}
@@ -86,9 +87,10 @@ func filterCode(raw []bpf.RawInstruction) (asm.Instructions, error) {
 	if !ok {
 		return nil, fmt.Errorf("filter: an instruction that is not known")
 	}
+	result := name + "_result"
 	const start, end, indirect = asm.R6, asm.R7, asm.R4
 	code, err := cbpfc.ToEBPF(filter, cbpfc.EBPFOpts{
-		PacketStart: start, PacketEnd: end, Result: asm.R0, ResultLabel: "filter_result", LabelPrefix: "filter",
+		PacketStart: start, PacketEnd: end, Result: asm.R0, ResultLabel: result, LabelPrefix: name,
 		Working: [4]asm.Register{asm.R8, asm.R9, asm.R5, indirect}, StackOffset: slots,
 	})
 	if err != nil {
@@ -127,5 +129,5 @@ func filterCode(raw []bpf.RawInstruction) (asm.Instructions, error) {
 		instead[0] = instead[0].WithSymbol(ins.Symbol())
 		out = append(out, instead...)
 	}
-	return append(out, asm.Return().WithSymbol("filter_result")), nil
+	return append(out, asm.Return().WithSymbol(result)), nil
 }

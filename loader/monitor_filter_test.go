@@ -139,7 +139,7 @@ func TestMonitorFilterCode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		code, err := filterCode(raw)
+		code, err := filterCode("filter", raw)
 		if err != nil {
 			t.Errorf("%q: %v", expression, err)
 			continue
@@ -179,7 +179,7 @@ func TestMonitorFilterLength(t *testing.T) {
 	if _, err := exec.LookPath("tcpdump"); err != nil {
 		t.Skip("needs tcpdump")
 	}
-	code, err := filterCode(classicOf(t, "greater 1000"))
+	code, err := filterCode("filter", classicOf(t, "greater 1000"))
 	if err != nil {
 		t.Fatal(err)
 	}

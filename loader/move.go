@@ -3,7 +3,6 @@
 package loader
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -69,7 +68,7 @@ func (r *replacement) carryStatistics() error {
 	if !r.isAnew(statsMap) {
 		return nil
 	}
-	old, err := pinnedStatNames(r.pinned)
+	old, err := readPinnedStats(r.pinned[statsMap])
 	if err != nil {
 		slog.Warn("statistics begin anew", "err", err)
 		return nil
@@ -78,40 +77,21 @@ func (r *replacement) carryStatistics() error {
 	if err != nil {
 		return err
 	}
-	from, to := r.pinned[statsMap], r.loaded.maps[statsMap]
-	var perCPU []uint64
+	all := make([][]uint64, ebpf.MustPossibleCPU())
+	for cpu := range all {
+		all[cpu] = make([]uint64, len(names))
+	}
 	for i, name := range names {
-		j := slices.Index(old, name)
-		if j < 0 || uint32(j) >= from.MaxEntries() {
+		j := slices.Index(old.names, name)
+		if j < 0 {
 			continue
 		}
-		if err := from.Lookup(uint32(j), &perCPU); err != nil {
-			return fmt.Errorf("statistic %s: %w", name, err)
+		for cpu, n := range old.perCPU[j] {
+			all[cpu][i] = n
 		}
-		if err := to.Update(uint32(i), perCPU, ebpf.UpdateAny); err != nil {
-			return fmt.Errorf("statistic %s: %w", name, err)
-		}
+	}
+	if err := r.loaded.maps[statsMap].Put(uint32(0), all); err != nil {
+		return fmt.Errorf("statistics: %w", err)
 	}
 	return nil
-}
-
-// sameStatistics tells whether the pinned settings are of a build that counts
-// the same.
-func sameStatistics(pinned map[string]*ebpf.Map) bool {
-	old, err := pinnedStatNames(pinned)
-	names, nerr := statNames()
-	return err == nil && nerr == nil && slices.Equal(old, names)
-}
-
-// pinnedStatNames are the statistics' names in the build that made the settings.
-func pinnedStatNames(pinned map[string]*ebpf.Map) ([]string, error) {
-	m := pinned["l2_settings"]
-	if m == nil {
-		return nil, errors.New("no settings are pinned")
-	}
-	types, err := typesOf(m)
-	if err != nil {
-		return nil, err
-	}
-	return statNamesIn(types)
 }

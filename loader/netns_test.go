@@ -347,7 +347,7 @@ func flows(t *testing.T, d *Dataplane, filter flow.Filter) []flow.Flow {
 		return d.Map("l2_half_open", func(half *ebpf.Map) error {
 			table, err := flow.NewTable(confirmed, half)
 			if err == nil {
-				list, err = table.List(filter)
+				list, err = table.List(t.Context(), filter)
 			}
 			return err
 		})

@@ -39,7 +39,7 @@ func TestComplianceNames(t *testing.T) {
 			known[name] = true
 		}
 	}
-	for name := range matches(t, "../bpf/lib/types.h", regexp.MustCompile(`\bSTAT_(\w+),`)) {
+	for name := range matches(t, "../bpf/lib/types.h", regexp.MustCompile(`\bSTAT\((\w+)\)`)) {
 		known[strings.ToLower(name)] = true
 	}
 	rows := 0

@@ -39,7 +39,7 @@ type Status struct {
 	Phases []Phase    `json:"phases"`
 	Flows  FlowStatus `json:"flows"`
 	// Stats are packets and events since the dataplane was first attached,
-	// by the names of enum stat of bpf/lib/types.h in lower case.
+	// by the names of STATISTICS of bpf/lib/types.h in lower case.
 	Stats map[string]uint64 `json:"stats"`
 	// CPUs are those that have handled a packet, in order.
 	CPUs []CPUStatus `json:"cpus"`
@@ -91,7 +91,7 @@ func (d *Dataplane) Status() (Status, error) {
 		HalfOpen: gc.HalfOpen / 2, MaxHalfOpen: d.cfg.MaxHalfOpen,
 		Collected: gc.Collected, Mappings: gc.Mappings, Sources: gc.Sources, MaxPerSource: d.cfg.MaxFlowsPerSource,
 	}
-	stats, err := readStats(d.maps["l2_stats"])
+	stats, err := readStats(d.maps[statsMap])
 	if err != nil {
 		return s, err
 	}
@@ -119,7 +119,7 @@ func (d *Dataplane) Counters() ([]Counter, error) {
 	return all, nil
 }
 
-// StatNames are the names of the statistics, in the order of enum stat of
+// StatNames are the names of the statistics, in the order of STATISTICS of
 // bpf/lib/types.h. Those of drops begin with "drop_".
 func StatNames() ([]string, error) { return statNames() }
 
@@ -158,16 +158,13 @@ var statNames = sync.OnceValues(func() ([]string, error) {
 
 // statNamesIn are those in a build's type information.
 func statNamesIn(types *btf.Spec) ([]string, error) {
-	var enum *btf.Enum
-	if err := types.TypeByName("stat", &enum); err != nil {
-		return nil, fmt.Errorf("enum stat: %w", err)
+	var value *btf.Struct
+	if err := types.TypeByName("statistics", &value); err != nil {
+		return nil, fmt.Errorf("struct statistics: %w", err)
 	}
 	var names []string
-	for _, v := range enum.Values {
-		if v.Name == "STAT_MAX" {
-			continue
-		}
-		names = append(names, strings.ToLower(strings.TrimPrefix(v.Name, "STAT_")))
+	for _, m := range value.Members {
+		names = append(names, strings.ToLower(m.Name))
 	}
 	return names, nil
 }

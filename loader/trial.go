@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -135,7 +136,7 @@ func (t *Trial) Flows(name func(index int) string) ([]flow.Flow, error) {
 		return nil, err
 	}
 	table.Interface = name
-	return table.List(flow.Filter{})
+	return table.List(context.Background(), flow.Filter{})
 }
 
 // makeTrial changes an object so that nothing of it is seen from outside: a copy that
@@ -388,10 +389,8 @@ func (t *Trial) Precede(p TrialPacket, notes string) error {
 	if err != nil {
 		return err
 	}
-	for i := range stats.MaxEntries() {
-		if err := stats.Put(i, make([]uint64, n)); err != nil {
-			return fmt.Errorf("statistics: %w", err)
-		}
+	if err := stats.Put(uint32(0), make([]l2TCStatistics, n)); err != nil {
+		return fmt.Errorf("statistics: %w", err)
 	}
 	return nil
 }
@@ -431,7 +430,7 @@ func (t *Trial) run(program string, ctx, frame []byte, notes string) (TrialResul
 		return r, fmt.Errorf("run %s: %w", program, err)
 	}
 	r.Action, r.Frame = int32(action), opts.DataOut
-	stats, err := readStats(t.loaded.maps["l2_stats"])
+	stats, err := readStats(t.loaded.maps[statsMap])
 	if err != nil {
 		return r, err
 	}

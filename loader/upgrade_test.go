@@ -48,7 +48,7 @@ func otherBuild(t *testing.T) []*ebpf.CollectionSpec {
 		{"\tstruct tcp_seen seen;\n", "\tstruct endpoints out;\n\tstruct tcp_seen seen;\n"},
 		{"\tunion {\n\t\t__u8 state; /* by the flow's protocol: */\n\t\tenum tcp_state tcp_state;\n\t\tenum sctp_state sctp_state;\n\t};\n", "\t__u8 state;\n"},
 		{"\tenum tcp_event event;\n", "\t__u8 event;\n"},
-		{"\tSTAT_XDP_FORWARDED,\n", "\tSTAT_FORGOTTEN,\n\tSTAT_XDP_FORWARDED,\n"},
+		{"\tSTAT(XDP_FORWARDED)", "\tSTAT(FORGOTTEN) STAT(XDP_FORWARDED)"},
 	} {
 		if strings.Count(string(text), change[0]) != 1 {
 			t.Fatalf("%s is not in %s once", change[0], types)

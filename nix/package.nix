@@ -7,7 +7,7 @@
   makeWrapper,
   nftables,
   # Changes with what is imported: make vendor-hash.
-  vendorHash ? "sha256-6vGAR5W4HuUFPCkpkB4q4Q3Ln9B7KouUnf4EW0ntdBs=",
+  vendorHash ? "sha256-ZTE4SjH3SYihrC4z+8ccTTJROxihAx950eAR4EVGKVM=",
 }:
 buildGoModule {
   pname = "l2d";

@@ -29,7 +29,7 @@ traceroute:traceroute tcpdump:tcpdump ethtool:ethtool curl:curl
 kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server pdns_recursor:pdns-recursor
 dhclient:isc-dhcp-client dnsmasq:dnsmasq-base radvd:radvd
 /etc/ssl/certs/ca-certificates.crt:ca-certificates'
-TEST='hostapd:hostapd wpa_supplicant:wpasupplicant promtool:prometheus tmux:tmux mandoc:mandoc zsh:zsh fish:fish
+TEST='hostapd:hostapd wpa_supplicant:wpasupplicant promtool:prometheus tmux:tmux strace:strace mandoc:mandoc zsh:zsh fish:fish
 nix-instantiate:nix-bin
 clang-format-19:clang-format-19 bpftool:bpftool gcc:gcc tshark:tshark
 /usr/include/stdlib.h:libc6-dev clang-19:clang-19

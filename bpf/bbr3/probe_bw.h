@@ -17,6 +17,7 @@ static __always_inline void start_down(struct bbr3 *b)
 	b->probe_up_acked_per_inc = NO_INFLIGHT;
 	b->rounds_since_probe = b->c.random >> 31;
 	b->probe_wait = PROBE_WAIT + (b->c.random & 0x7fffffff) % USEC_PER_SEC;
+	b->c.random = 0;
 	b->cycle_stamp = b->c.now;
 	b->acks = ACKS_STOPPING;
 	start_round(b);

@@ -83,7 +83,7 @@ struct bbr3_conn {
 	__u32 gso_max; /* bytes */
 	__u32 srtt; /* 0: unknown */
 	__u32 rtt_min; /* the kernel's own, which sizes bursts */
-	__u32 random;
+	__u32 random; /* 0: used, and to be drawn before the next event */
 	__u8 has_sack;
 	__u8 is_cwnd_limited;
 	__u8 in_recovery; /* fast recovery or RTO */

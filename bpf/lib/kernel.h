@@ -58,6 +58,7 @@ struct list_head {
 
 struct inet6_ifaddr {
 	struct in6_addr addr;
+	__u32 prefix_len;
 	__u32 flags; /* IFA_F_* */
 	struct list_head if_list;
 };
@@ -150,6 +151,7 @@ struct xdp_buff {
 
 /* include/uapi/linux/if_addr.h */
 #define IFA_F_OPTIMISTIC 0x04
+#define IFA_F_DEPRECATED 0x20
 #define IFA_F_TENTATIVE 0x40
 
 /* The eight bytes at an address, four, or one. */

@@ -474,10 +474,10 @@ __noinline int reasm_enter(struct arrival *f)
 	bpf_spin_unlock(&b->lock);
 
 	if (gone)
-		count_by(gone_for, gone);
+		count_reason(gone_for, gone);
 	if (!reason)
 		return slot;
-	count_by(reason, dropped);
+	count_reason(reason, dropped);
 	return -1;
 }
 
@@ -576,7 +576,7 @@ __noinline int reasm_leave(struct arrival *f, __u32 slot, int failed)
 	}
 	bpf_spin_unlock(&b->lock);
 	if (dropped)
-		count_by(reason, dropped);
+		count_reason(reason, dropped);
 	return whole;
 }
 
@@ -725,7 +725,7 @@ __noinline int reasm_take(struct __sk_buff *skb, struct pkt *p)
 	f->now = ns_to_ticks(p->now);
 	reason = reasm_read(skb, p, &s->l4, f);
 	if (reason) {
-		count(reason);
+		count_reason(reason, 1);
 		return -1;
 	}
 	p->l4proto = s->l4.proto;

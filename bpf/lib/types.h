@@ -371,50 +371,58 @@ enum nat_dependence {
 } in_a_byte;
 
 /* What happened to packets and flows; a reason's name is its user interface. */
-enum stat {
-	STAT_XDP_FORWARDED,
-	STAT_XDP_PASSED,
-	STAT_TC_FORWARDED,
-	STAT_LOCAL_IN,
-	STAT_LOCAL_OUT,
-	STAT_TO_KERNEL, /* accepted, and the kernel has to answer or fragment */
-	STAT_FRAGMENT_HELD, /* until the others of its datagram are there */
-	STAT_DATAGRAM_WHOLE, /* all fragments of one were there */
-	STAT_FLOW_NEW,
-	STAT_FLOW_CONFIRMED,
-	STAT_FLOW_EXPIRED,
-	STAT_FLOW_TABLE_FULL,
-	STAT_FLOW_INVALID, /* packets that are of no flow, and begin none */
-	STAT_NAT_COLLISION, /* the source port was taken, another was tried */
-	STAT_NAT_TRIES, /* ports that were tried, for all flows together */
-	STAT_NAT_TRIES_8, /* flows that had one after at most as many tries */
-	STAT_NAT_TRIES_64,
-	STAT_NAT_TRIES_248,
-	STAT_DROP_POLICY,
-	STAT_DROP_MALFORMED,
-	STAT_DROP_FRAGMENT, /* the router's own, later one before its first */
-	STAT_DROP_FRAGMENT_MALFORMED, /* lengths and ends that contradict each other */
-	STAT_DROP_FRAGMENT_TINY, /* the transport header in several */
-	STAT_DROP_FRAGMENT_OVERLAP,
-	STAT_DROP_FRAGMENT_DUPLICATE,
-	STAT_DROP_FRAGMENT_TIMEOUT, /* others of the datagram did not come */
-	STAT_DROP_FRAGMENT_LIMIT, /* of fragments, of datagrams or of memory */
-	STAT_DROP_NO_ROUTE,
-	STAT_DROP_MARTIAN, /* a source that no host can have */
-	STAT_DROP_NAT_NO_ADDRESS,
-	STAT_DROP_NAT_EXHAUSTED,
-	STAT_DROP_NAT_LOCAL, /* would need lo, where there are no programs */
-	STAT_DROP_FLOW_CLASH,
-	STAT_DROP_CT_COUNT_FULL, /* ct count knows as many as it can */
-	STAT_DROP_INTERNAL,
-	STAT_LOG_LOST,
-	STAT_DROP_SOURCE_LIMIT, /* its sender has begun enough flows */
-	STAT_SOURCE_TABLE_FULL, /* a flow whose sender is not counted */
-	STAT_NAT_MAPPING_FULL, /* a flow has a source of its own for want of room */
-	STAT_DROP_STEER, /* a rule of ntuple */
-	STAT_POLICER_MARKED, /* a rule with a limit had dropped it */
-	STAT_SHAPED, /* sent to where what comes in waits */
-	STAT_MAX,
+#define STATISTICS(STAT)                                                                \
+	STAT(XDP_FORWARDED)                                                             \
+	STAT(XDP_PASSED)                                                                \
+	STAT(TC_FORWARDED)                                                              \
+	STAT(LOCAL_IN)                                                                  \
+	STAT(LOCAL_OUT)                                                                 \
+	STAT(TO_KERNEL) /* accepted, and the kernel has to answer or fragment */        \
+	STAT(FRAGMENT_HELD) /* until the others of its datagram are there */            \
+	STAT(DATAGRAM_WHOLE) /* all fragments of one were there */                      \
+	STAT(FLOW_NEW)                                                                  \
+	STAT(FLOW_CONFIRMED)                                                            \
+	STAT(FLOW_EXPIRED)                                                              \
+	STAT(FLOW_TABLE_FULL)                                                           \
+	STAT(FLOW_INVALID) /* packets that are of no flow, and begin none */            \
+	STAT(NAT_COLLISION) /* the source port was taken, another was tried */          \
+	STAT(NAT_TRIES) /* ports that were tried, for all flows together */             \
+	STAT(NAT_TRIES_8) /* flows that had one after at most as many tries */          \
+	STAT(NAT_TRIES_64)                                                              \
+	STAT(NAT_TRIES_248)                                                             \
+	STAT(DROP_POLICY)                                                               \
+	STAT(DROP_MALFORMED)                                                            \
+	STAT(DROP_FRAGMENT) /* the router's own, later one before its first */          \
+	STAT(DROP_FRAGMENT_MALFORMED) /* lengths and ends that contradict each other */ \
+	STAT(DROP_FRAGMENT_TINY) /* the transport header in several */                  \
+	STAT(DROP_FRAGMENT_OVERLAP)                                                     \
+	STAT(DROP_FRAGMENT_DUPLICATE)                                                   \
+	STAT(DROP_FRAGMENT_TIMEOUT) /* others of the datagram did not come */           \
+	STAT(DROP_FRAGMENT_LIMIT) /* of fragments, of datagrams or of memory */         \
+	STAT(DROP_NO_ROUTE)                                                             \
+	STAT(DROP_MARTIAN) /* a source that no host can have */                         \
+	STAT(DROP_NAT_NO_ADDRESS)                                                       \
+	STAT(DROP_NAT_EXHAUSTED)                                                        \
+	STAT(DROP_NAT_LOCAL) /* would need lo, where there are no programs */           \
+	STAT(DROP_FLOW_CLASH)                                                           \
+	STAT(DROP_CT_COUNT_FULL) /* ct count knows as many as it can */                 \
+	STAT(DROP_INTERNAL)                                                             \
+	STAT(LOG_LOST)                                                                  \
+	STAT(DROP_SOURCE_LIMIT) /* its sender has begun enough flows */                 \
+	STAT(SOURCE_TABLE_FULL) /* a flow whose sender is not counted */                \
+	STAT(NAT_MAPPING_FULL) /* a flow has a source of its own for want of room */    \
+	STAT(DROP_STEER) /* a rule of ntuple */                                         \
+	STAT(POLICER_MARKED) /* a rule with a limit had dropped it */                   \
+	STAT(SHAPED) /* sent to where what comes in waits */
+
+#define STAT_NUMBER(name) STAT_##name,
+#define STAT_MEMBER(name) __u64 name;
+
+enum stat { STATISTICS(STAT_NUMBER) STAT_MAX };
+
+/* How often each has happened, by the names that bpftool shows. */
+struct statistics {
+	STATISTICS(STAT_MEMBER)
 };
 
 /* Timeouts in ticks. */
@@ -441,10 +449,6 @@ struct settings {
 	__u32 nat_port_rest; /* ticks that a port stays its client's, unused */
 	__u8 nat_reserves; /* l2_nat_reserved has any */
 	__u8 unused[3];
-	/* Puts the enum into the type information of a map that is pinned: user
-	 * space takes the names from there, of this build and of another.
-	 */
-	enum stat stat_max;
 };
 
 /* What the programs know of an interface, by its index. */

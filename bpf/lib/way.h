@@ -27,7 +27,7 @@ struct way {
 
 static __always_inline int drop(__u32 reason)
 {
-	count(reason);
+	count_reason(reason, 1);
 	return TCX_DROP;
 }
 

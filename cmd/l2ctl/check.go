@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/randomizedcoder/l2d/internal/located"
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
@@ -35,7 +36,7 @@ type checkResult struct {
 	Waiting []string `json:"waiting,omitempty"`
 	// TCOnly are rules because of which XDP leaves all packets to TC.
 	TCOnly []string `json:"tc_only,omitempty"`
-	// Notes say what of the ruleset has no effect.
+	// Notes say what of the files has no effect.
 	Notes    []string          `json:"notes,omitempty"`
 	Hooks    []policy.HookInfo `json:"hooks,omitempty"`
 	Programs []loader.Program  `json:"programs,omitempty"`
@@ -53,6 +54,9 @@ type checkMessage struct {
 
 // Error implements error.
 func (m *checkMessage) Error() string { return m.Message }
+
+// Place implements [located.Error].
+func (m *checkMessage) Place() (file string, line, column int) { return m.File, m.Line, m.Column }
 
 // Run implements the command.
 func (c *checkCmd) Run(e *env) error {
@@ -105,16 +109,14 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 		plan, err = enforce.PrepareRuleset(e.ctx, c.Ruleset)
 	} else {
 		res.Config = c.Config
-		var cfg *config.Config
-		if cfg, err = config.Load(c.Config); err != nil {
-			return err
-		}
-		res.Ruleset = cfg.Dataplane.Ruleset
-		if err := enforce.CheckHost(); err != nil {
-			return err
-		}
-		plan, err = enforce.Prepare(e.ctx, cfg)
-		err = errors.Join(err, checkHost(e.ctx, cfg))
+		_, err = config.Load(c.Config, func(cfg *config.Config) (err error) {
+			res.Ruleset = cfg.Dataplane.Ruleset
+			if err := enforce.CheckHost(); err != nil {
+				return err
+			}
+			plan, err = enforce.Prepare(e.ctx, cfg)
+			return errors.Join(err, res.checkHost(e.ctx, cfg))
+		})
 	}
 	if err != nil {
 		return err
@@ -127,15 +129,23 @@ func (c *checkCmd) check(e *env, res *checkResult) error {
 		res.Warnings = append(res.Warnings, warning(res.Ruleset, w))
 	}
 	res.Hooks = plan.Program.Hooks()
-	res.TCOnly, res.Notes = plan.Program.TCOnlyTexts(), plan.Program.Notes
+	res.TCOnly, res.Notes = plan.Program.TCOnlyTexts(), append(res.Notes, plan.Program.Notes...)
 	res.Programs, err = loader.Check(plan.Loader)
 	return err
 }
 
-// checkHost says what of the host's declared state is not possible here.
-func checkHost(ctx context.Context, cfg *config.Config) error {
+// checkHost says what of the host's declared state is not possible here, left out, or unwise.
+func (r *checkResult) checkHost(ctx context.Context, cfg *config.Config) error {
 	list, err := host.Resources(cfg)
-	_, err2 := reconcile.New(cfg.Host.StateDir, slog.Default(), host.Kinds()...).Plan(ctx, list)
+	plan, err2 := reconcile.New(cfg.Host.StateDir, slog.Default(), host.Kinds()...).Plan(ctx, list)
+	if plan != nil {
+		for _, n := range plan.Notes {
+			r.Notes = append(r.Notes, "left out: "+n)
+		}
+		for _, w := range plan.Warnings {
+			r.Warnings = append(r.Warnings, checkMessage{Message: w})
+		}
+	}
 	return errors.Join(err, err2)
 }
 
@@ -170,32 +180,13 @@ func printCheck(e *env, res *checkResult) error {
 }
 
 // messages takes joined errors apart.
-func messages(err error) []checkMessage {
-	var located config.Error
-	var ruleset *enforce.RulesetError
-	var resource reconcile.Problem
-	switch e := err.(type) {
-	case interface{ Unwrap() []error }:
-		var out []checkMessage
-		for _, err := range e.Unwrap() {
-			out = append(out, messages(err)...)
-		}
-		return out
-	case *checkMessage:
-		return []checkMessage{*e}
-	default:
+func messages(err error) (out []checkMessage) {
+	for _, err := range located.Split(err) {
 		m := checkMessage{Message: err.Error()}
-		switch {
-		case errors.As(err, &located):
-			m.File, m.Line, m.Column = located.File, located.Line, located.Column
-		case errors.As(err, &ruleset):
-			m.File, m.Line, m.Column = ruleset.File, ruleset.Line, ruleset.Column
-		case errors.As(err, &resource):
-			at := resource.Resource.At
-			m.File, m.Line, m.Column = at.File, at.Line, at.Column
-		}
-		return []checkMessage{m}
+		m.File, m.Line, m.Column = located.Of(err)
+		out = append(out, m)
 	}
+	return out
 }
 
 // warning places a warning of the compiler in the ruleset file.

@@ -13,6 +13,7 @@ import (
 	"github.com/randomizedcoder/l2d/internal/linediff"
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/capture"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/explain"
 )
@@ -91,7 +92,7 @@ func (c *explainCmd) request() (explain.Request, error) {
 	case c.In == "" && c.Out == "":
 		return explain.Request{}, errors.New("--pcap: want --in NAME, where the packet comes in, or --out NAME, by which the router sends it")
 	}
-	p, err := explain.ReadCapture(c.PCAP, c.Packet)
+	p, err := capture.Read(c.PCAP, c.Packet)
 	if err != nil {
 		return explain.Request{}, err
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/randomizedcoder/l2d/internal/linediff"
@@ -113,31 +114,40 @@ type revisionsCmd struct {
 
 // Run implements the command.
 func (c *revisionsCmd) Run(e *env) error {
+	if c.Revision != 0 {
+		return c.show(e)
+	}
 	list, err := e.client.HostRevisions(e.ctx)
 	if err != nil {
 		return err
 	}
-	if c.Revision == 0 {
-		return printRevisions(e, list, c.JSON)
-	}
-	for i, r := range list {
-		if r.Number != c.Revision {
-			continue
-		}
-		if c.JSON {
-			return printJSON(e.out, r)
-		}
-		var before revision.Revision
-		if i+1 < len(list) {
-			before = list[i+1]
-		}
-		_, err := fmt.Fprint(e.out, linediff.Of(before.Text, r.Text), linediff.Of(before.Ruleset, r.Ruleset))
-		return err
-	}
-	return api.BadInput(fmt.Errorf("revision %d is not kept: want one of l2ctl revisions", c.Revision))
+	return printRevisions(e, list, c.JSON)
 }
 
-func printRevisions(e *env, list []revision.Revision, asJSON bool) error {
+// show prints how one differs from the one before.
+func (c *revisionsCmd) show(e *env) error {
+	r, err := e.client.HostRevision(e.ctx, c.Revision)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.out, r)
+	}
+	list, err := e.client.HostRevisions(e.ctx)
+	if err != nil {
+		return err
+	}
+	before := new(revision.Revision)
+	if i := slices.IndexFunc(list, func(o revision.Summary) bool { return o.Number < r.Number }); i >= 0 {
+		if before, err = e.client.HostRevision(e.ctx, list[i].Number); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprint(e.out, linediff.Of(before.Text, r.Text), linediff.Of(before.Ruleset, r.Ruleset))
+	return err
+}
+
+func printRevisions(e *env, list []revision.Summary, asJSON bool) error {
 	if asJSON {
 		return printJSON(e.out, list)
 	}

@@ -125,7 +125,11 @@ func report(stderr io.Writer, err error) int {
 	}
 	var said *saidError
 	if !errors.As(err, &said) {
-		fmt.Fprintf(stderr, "l2ctl: %v\n", err)
+		hint := ""
+		if errors.Is(err, api.ErrNotRunning) {
+			hint = ": want it started, as by systemctl start l2d, or its socket named by --socket"
+		}
+		fmt.Fprintf(stderr, "l2ctl: %v%s\n", err, hint)
 	}
 	var coded interface{ ExitCode() int }
 	switch {

@@ -158,8 +158,8 @@ func TestCheckHost(t *testing.T) {
 		line, column int
 		text         string
 	}{
-		{4, 9, "the machine has no CPU 8000"}, {6, 12, "no such sysctl"}, {9, 5, "mtu nosuch8: no such interface"},
-		{9, 21, "irq nosuch8: no such interface"}, {8, 20, "rps nosuch7: no such interface"},
+		{4, 9, "the machine has no CPU 8000"}, {6, 12, "no such sysctl"}, {8, 20, "rps nosuch7: no such interface"},
+		{9, 5, "mtu nosuch8: no such interface"}, {9, 21, "irq nosuch8: no such interface"},
 	} {
 		if e := res.Errors[i]; e.Line != want.line || e.Column != want.column || !strings.Contains(e.Message, want.text) {
 			t.Errorf("%+v, not %+v", e, want)
@@ -188,7 +188,7 @@ func TestCommandLine(t *testing.T) {
 		code int
 		text string
 	}{
-		{[]string{"status"}, 1, "no l2d is running at " + socket},
+		{[]string{"status"}, 1, "no l2d is running at " + socket + ": want it started"},
 		{[]string{"rules"}, 1, "no l2d is running"},
 		{[]string{"reload"}, 1, "no l2d is running"},
 		{[]string{"flows", "--addr", "10.0.0.256"}, 2, "want an address or a prefix"},

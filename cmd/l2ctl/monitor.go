@@ -69,17 +69,22 @@ func (c *monitorCmd) Run(e *env) error {
 		return api.BadInput(err)
 	}
 	var capture *captureWriter
+	ready := func() {}
 	if c.PCAP != "" {
-		file, err := os.Create(c.PCAP)
+		file, err := os.OpenFile(c.PCAP, os.O_WRONLY|os.O_CREATE, 0o644)
 		if err != nil {
 			return err
 		}
 		defer file.Close()
-		capture = &captureWriter{w: bufio.NewWriter(file), interfaces: map[captureInterface]int{}}
+		// What is in the file stays until there is something to watch.
+		ready = func() {
+			_ = file.Truncate(0) // a pipe cannot be
+			capture = &captureWriter{w: bufio.NewWriter(file), interfaces: map[captureInterface]int{}}
+		}
 	}
 	enc := json.NewEncoder(e.out)
 	n := 0
-	err = e.client.Watch(e.ctx, o, nil, func(w api.Watched) error {
+	err = e.client.Watch(e.ctx, o, ready, func(w api.Watched) error {
 		if w.Lost > 0 && !c.JSON {
 			fmt.Fprintf(e.out, "%s %s: at least %d more are not shown%s\n", w.Time.Format(watchTime), w.Kind, w.Lost, lostHint(&w))
 		}

@@ -175,3 +175,18 @@ func TestMonitorOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestMonitorKeepsFile: a capture is not lost for one that does not begin.
+func TestMonitorKeepsFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "drops.pcap")
+	if err := os.WriteFile(file, []byte("an earlier capture"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := run(t, "--socket", filepath.Join(dir, "none"), "monitor", "--pcap", file); code != exitFailure {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != "an earlier capture" {
+		t.Errorf("%q, %v", b, err)
+	}
+}

@@ -79,10 +79,11 @@ type ntupleTestCmd struct {
 // Run implements the command.
 func (c *ntupleTestCmd) Run(e *env) error {
 	nic, err := host.NTupleNIC(c.Interface)
-	if err != nil {
-		return err
+	var list []ntuple.Probed
+	var there []ethioctl.Spec
+	if err == nil {
+		list, there, err = ntuple.Probe(ethioctl.Kernel{}, c.Interface, nic)
 	}
-	list, there, err := ntuple.Probe(ethioctl.Kernel{}, c.Interface, nic)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return api.BadInput(fmt.Errorf("%s: no such interface", c.Interface))

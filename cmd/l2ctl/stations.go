@@ -57,7 +57,7 @@ func printStations(e *env, list []hostapd.Report) error {
 		case r.Error != "":
 			_, err = fmt.Fprintf(e.out, "%s: %s\n", r.Interface, r.Error)
 		default:
-			_, err = fmt.Fprintf(e.out, "%s: %q on channel %d (%d MHz), %s%s, %d stations\n", r.Interface, r.SSID, r.Channel, r.Frequency, strings.ToLower(r.State), inUse(r.Airtime), len(r.Stations))
+			_, err = fmt.Fprintf(e.out, "%s: %q on channel %d (%d MHz), %s%s, stations: %d\n", r.Interface, r.SSID, r.Channel, r.Frequency, strings.ToLower(r.State), inUse(r.Airtime), len(r.Stations))
 		}
 		if err != nil {
 			return err

@@ -79,7 +79,7 @@ func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d.flows.Changed = d.listenFlows
 	d.names = d.newNames()
 	d.talkers = observe.Talkers{Name: d.names.Of, Each: func(yield func(*flow.Flow)) error {
-		return d.withFlows(func(t *flow.Table) error { return t.Each(yield) })
+		return d.withFlows(func(t *flow.Table) error { return t.Each(d.ending, yield) })
 	}}
 	d.ending, d.end = context.WithCancel(context.Background())
 	d.host.dataplane.d = d
@@ -254,6 +254,7 @@ func (d *daemon) attach(ctx context.Context) error {
 
 // fixed refuses changes that take a restart.
 func fixed(running, cfg *config.Config) error {
+	var errs []error
 	for _, k := range []struct{ key, was, is string }{
 		{"dataplane.ruleset", source(running), source(cfg)},
 		{"dataplane.mirror", fmt.Sprint(running.Dataplane.Mirror), fmt.Sprint(cfg.Dataplane.Mirror)},
@@ -266,11 +267,11 @@ func fixed(running, cfg *config.Config) error {
 		{"metrics.rules", fmt.Sprint(running.Metrics.Rules), fmt.Sprint(cfg.Metrics.Rules)},
 		{"log.format", running.Log.Format, cfg.Log.Format},
 	} {
-		if k.was != k.is {
-			return fmt.Errorf("%s: %s: %q: cannot change while l2d runs: want %q, or a restart", cfg.Path, k.key, k.is, k.was)
+		if k.was != k.is && cfg.Sound(k.key) {
+			errs = append(errs, fmt.Errorf("%s: %s: %q: cannot change while l2d runs: want %q, or a restart", cfg.Path, k.key, k.is, k.was))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // source is where a ruleset comes from: from one to the other takes a restart.

@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
@@ -84,6 +87,10 @@ func (k *dataplaneKind) Same(key, want, have string) bool {
 // that could.
 func (k *dataplaneKind) Effect(_ string, to reconcile.State) reconcile.Effect {
 	p, _ := k.d.state()
+	e := reconcile.Effect{Impact: reconcile.InPlace}
+	if text, ok := to[configurationKey]; ok {
+		e = xdpEffect(p.Config, text)
+	}
 	if _, ok := to[rulesetKey]; ok {
 		again, err := enforce.PrepareText(context.Background(), p.Config, p.Text)
 		if err == nil && again.Text != p.Text {
@@ -93,7 +100,37 @@ func (k *dataplaneKind) Effect(_ string, to reconcile.State) reconcile.Effect {
 			return reconcile.Effect{Impact: reconcile.NotRevertable, Why: fmt.Sprintf("nft does not read what it lists of the ruleset in force: %v", err)}
 		}
 	}
-	return reconcile.Effect{Impact: reconcile.InPlace}
+	return e
+}
+
+// xdpEffect is what XDP programs that come to interfaces, or go, do to these when another
+// configuration follows one.
+func xdpEffect(was *config.Config, text string) reconcile.Effect {
+	e := reconcile.Effect{Impact: reconcile.InPlace}
+	is, err := config.Parse("", []byte(text))
+	if err != nil {
+		return e // it is refused
+	}
+	had, has := xdpInterfaces(was), xdpInterfaces(is)
+	var whys []string
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(append(had, has...)))) {
+		if x := hostkinds.XDPEffect(name); slices.Contains(had, name) != slices.Contains(has, name) && x.Why != "" {
+			e.Impact = x.Impact
+			whys = append(whys, "XDP of "+name+" comes or goes: "+x.Why)
+		}
+	}
+	e.Why = strings.Join(whys, "; ")
+	return e
+}
+
+// xdpInterfaces are the interfaces that have an XDP program, as far as drivers take one.
+func xdpInterfaces(c *config.Config) (names []string) {
+	for _, i := range c.Dataplane.Interfaces {
+		if i.XDP != config.XDPOff {
+			names = append(names, i.Name)
+		}
+	}
+	return names
 }
 
 // Before implements reconcile.Kind: either text is of no use without the other.

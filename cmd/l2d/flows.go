@@ -14,9 +14,12 @@ import (
 )
 
 // Flows implements api.Service.
-func (d *daemon) Flows(_ context.Context, f flow.Filter) (list []flow.Flow, err error) {
+func (d *daemon) Flows(ctx context.Context, f flow.Filter) (list []flow.Flow, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.ending, cancel)()
 	err = d.withFlows(func(t *flow.Table) (err error) {
-		list, err = t.List(f)
+		list, err = t.List(ctx, f)
 		return err
 	})
 	return list, err

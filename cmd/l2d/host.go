@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/revision"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 const (
@@ -108,15 +110,19 @@ func (h *hostState) undone(id, why string) {
 }
 
 // latest is the latest revision that is in force; nil if there is none.
-func (h *hostState) latest() (*revision.Revision, error) {
+func (h *hostState) latest() (*revision.Summary, error) {
 	list, err := h.revisions.List()
 	return latest(list), err
 }
 
 // latestConfig is its configuration.
 func (h *hostState) latestConfig() (*config.Config, error) {
-	r, err := h.latest()
-	if err != nil || r == nil {
+	last, err := h.latest()
+	if err != nil || last == nil {
+		return nil, err
+	}
+	r, err := h.revisions.Get(last.Number)
+	if err != nil {
 		return nil, err
 	}
 	return config.Parse("", []byte(r.Text))
@@ -130,19 +136,26 @@ func (h *hostState) settle(id string, fate revision.Fate) {
 }
 
 // inForce is the revision that a plan is of, if that is the latest in force; else nil.
-func (h *hostState) inForce(p *enforce.Plan) (*revision.Revision, error) {
-	r, err := h.latest()
-	if r == nil || !r.Same(&revision.Revision{Text: p.Config.Text, Ruleset: p.Text}) {
+func (h *hostState) inForce(p *enforce.Plan) (*revision.Summary, error) {
+	last, err := h.latest()
+	if err != nil || last == nil {
 		return nil, err
 	}
-	return r, nil
+	same, err := h.revisions.Same(p.Config.Text, p.Text)
+	if !slices.Contains(same, last.Number) {
+		return nil, err
+	}
+	return last, nil
 }
 
 // note keeps what is about to be applied as a revision, and returns its number; 0 if
 // it could not.
 func (h *hostState) note(p *enforce.Plan, o api.HostOptions) int {
 	boot, err := reconcile.BootID()
-	r := revision.Revision{Text: p.Config.Text, Ruleset: p.Text, Comment: o.Comment, Fate: revision.Pending, Runtime: o.Runtime, Boot: boot}
+	r := revision.Revision{
+		Summary: revision.Summary{Comment: o.Comment, Fate: revision.Pending, Runtime: o.Runtime, Boot: boot},
+		Text:    p.Config.Text, Ruleset: p.Text,
+	}
 	if err == nil {
 		r, err = h.revisions.Add(r)
 	}
@@ -153,12 +166,13 @@ func (h *hostState) note(p *enforce.Plan, o api.HostOptions) int {
 	return r.Number
 }
 
-// noted notes what became of it.
-func (h *hostState) noted(n int, pending *reconcile.Pending, err error) {
+// noted notes what became of it, and what was before the plan of its changes.
+func (h *hostState) noted(n int, plan *reconcile.Plan, pending *reconcile.Pending, err error) {
 	if n == 0 {
 		return
 	}
 	change := func(r *revision.Revision) {
+		r.Before = beforeOf(plan)
 		switch {
 		case err != nil:
 			r.Fate = revision.Undone
@@ -171,6 +185,17 @@ func (h *hostState) noted(n int, pending *reconcile.Pending, err error) {
 	if err := h.revisions.Change(n, change); err != nil {
 		slog.Error("the fate of a revision is not noted", "revision", n, "err", err)
 	}
+}
+
+// beforeOf is what a plan finds of the host. The dataplane and the services are declared as a
+// whole by each configuration.
+func beforeOf(p *reconcile.Plan) []reconcile.Before {
+	if p == nil {
+		return nil
+	}
+	return slices.DeleteFunc(p.Before(), func(b reconcile.Before) bool {
+		return b.Kind == dataplaneName || b.Kind == service.KindName || b.Kind == service.SliceKind
+	})
 }
 
 func (h *hostState) status() *api.Host {
@@ -192,13 +217,13 @@ func (d *daemon) startHost(ctx context.Context) {
 		d.host.set(nil, 0, nil)
 		return
 	}
+	var plan *reconcile.Plan
 	if r, err := d.host.inForce(p); err == nil && r == nil && d.host.notice == "" {
 		n := d.host.note(p, api.HostOptions{Comment: "when the daemon started"})
 		// What fails is tried again with the next start.
-		defer d.host.noted(n, nil, nil)
+		defer func() { d.host.noted(n, plan, nil, nil) }()
 	}
 	list, err := hostkinds.Resources(p.Config)
-	var plan *reconcile.Plan
 	if err == nil {
 		plan, err = d.host.engine.Plan(ctx, list)
 	}
@@ -222,12 +247,16 @@ func (d *daemon) applyHost(ctx context.Context, p *reconcile.Plan, confirm time.
 	return d.host.engine.Apply(ctx, p, reconcile.Options{Confirm: confirm, Gates: []reconcile.Gate{gate}})
 }
 
-// planHost is the changes that all that a configuration declares takes. All that is wrong
-// with it is in one error.
-func (d *daemon) planHost(ctx context.Context, p *enforce.Plan) (*reconcile.Plan, error) {
-	list, err := hostkinds.Resources(p.Config)
-	list = append(list, d.host.dataplane.resource(p))
-	services, errServices := d.services.Declare(p.Config)
+// planHost is the changes that all that a configuration declares takes, with the dataplane
+// that was prepared of it, if it was. What was before later changes is what is wanted where it
+// says nothing else. All that is wrong with it is in one error.
+func (d *daemon) planHost(ctx context.Context, c *config.Config, p *enforce.Plan, since []reconcile.Before) (*reconcile.Plan, error) {
+	list, err := hostkinds.Resources(c)
+	list = d.host.engine.Back(ctx, list, since)
+	if p != nil {
+		list = append(list, d.host.dataplane.resource(p))
+	}
+	services, errServices := d.services.Declare(c)
 	plan, errPlan := d.host.engine.Plan(ctx, append(list, services...))
 	return plan, errors.Join(err, errServices, errPlan)
 }
@@ -236,11 +265,7 @@ func (d *daemon) planHost(ctx context.Context, p *enforce.Plan) (*reconcile.Plan
 func (d *daemon) HostPlan(ctx context.Context) (*reconcile.Plan, error) {
 	d.host.one.Lock()
 	defer d.host.one.Unlock()
-	p, err := d.declared(ctx, 0)
-	if err != nil {
-		return nil, api.BadInput(err)
-	}
-	plan, err := d.planHost(ctx, p)
+	_, plan, err := d.planDeclared(ctx, 0)
 	return plan, api.BadInput(err)
 }
 
@@ -260,11 +285,7 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (_ api.Host
 	if p := d.host.engine.Pending(); p != nil {
 		return api.HostApplied{}, hostError(fmt.Errorf("%w: %s", reconcile.ErrPending, p.ID))
 	}
-	p, err := d.declared(ctx, o.Revision)
-	if err != nil {
-		return api.HostApplied{}, api.BadInput(err)
-	}
-	plan, err := d.planHost(ctx, p)
+	p, plan, err := d.planDeclared(ctx, o.Revision)
 	if err != nil {
 		return api.HostApplied{}, api.BadInput(err)
 	}
@@ -279,7 +300,7 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (_ api.Host
 	} else {
 		a.Revision = d.host.note(p, o)
 		a.Pending, err = d.applyHost(ctx, plan, o.Confirm)
-		d.host.noted(a.Revision, a.Pending, err)
+		d.host.noted(a.Revision, plan, a.Pending, err)
 	}
 	if err != nil {
 		return api.HostApplied{}, hostError(err)
@@ -292,31 +313,49 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (_ api.Host
 	return a, nil
 }
 
-// declared is a plan of the files, or of a revision of them.
-func (d *daemon) declared(ctx context.Context, n int) (*enforce.Plan, error) {
-	var r *revision.Revision
-	c, err := config.Load(d.path)
-	if n != 0 {
-		if r, err = d.host.revisions.Get(n); err == nil {
-			c, err = config.Parse(d.path, []byte(r.Text))
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
+// planDeclared is the plans of the files, or of a revision of them. All that is wrong is in one
+// error, in the order of the files.
+func (d *daemon) planDeclared(ctx context.Context, n int) (p *enforce.Plan, plan *reconcile.Plan, err error) {
 	running, _ := d.state()
-	if err := fixed(running.Config, c); err != nil {
-		return nil, err
+	prepare := enforce.Prepare
+	var since []reconcile.Before
+	judge := func(c *config.Config) error {
+		errFixed := fixed(running.Config, c)
+		var errRuleset, errHost error
+		p, errRuleset = prepare(ctx, c)
+		plan, errHost = d.planHost(ctx, c, p, since)
+		return errors.Join(errFixed, errRuleset, errHost)
 	}
-	if r != nil {
+	if n == 0 {
+		_, err = config.Load(d.path, judge)
+		return p, plan, err
+	}
+	r, err := d.HostRevision(ctx, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	if since, err = d.host.revisions.Since(n); err != nil {
+		return nil, nil, err
+	}
+	prepare = func(ctx context.Context, c *config.Config) (*enforce.Plan, error) {
 		return enforce.PrepareText(ctx, c, r.Ruleset)
 	}
-	return enforce.Prepare(ctx, c)
+	_, err = config.Parse(d.path, []byte(r.Text), judge)
+	return p, plan, err
 }
 
 // HostRevisions implements api.Service.
-func (d *daemon) HostRevisions(context.Context) ([]revision.Revision, error) {
+func (d *daemon) HostRevisions(context.Context) ([]revision.Summary, error) {
 	return d.host.revisions.List()
+}
+
+// HostRevision implements api.Service.
+func (d *daemon) HostRevision(_ context.Context, n int) (*revision.Revision, error) {
+	r, err := d.host.revisions.Get(n)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("revision %d is not kept: want one of l2ctl revisions", n)}
+	}
+	return r, err
 }
 
 // hostError marks what the caller is to do something about.
@@ -380,8 +419,11 @@ func watchHost(ctx context.Context, changed func()) {
 	}
 }
 
-// checkDrift compares the host with what is declared, and says what is new.
+// checkDrift compares the host with what is declared, and says what is new. It waits for a
+// change that is being made: half of it is no drift.
 func (d *daemon) checkDrift(ctx context.Context) error {
+	d.host.one.Lock()
+	defer d.host.one.Unlock()
 	d.host.mu.Lock()
 	c, before := d.host.config, d.host.drift
 	d.host.mu.Unlock()

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -130,7 +131,31 @@ func TestHost(t *testing.T) {
 	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 3}); err != nil || h.sysctl("net/ipv4/ip_forward") != "1" {
 		t.Errorf("revision 3: %v, ip_forward %s", err, h.sysctl("net/ipv4/ip_forward"))
 	}
-	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 99}); !api.IsBadInput(err) {
+	// What later ones have changed is as it was before them, also where this one says nothing of it.
+	seen := func() string {
+		t.Helper()
+		out, err := h.command("bash", "-c", "ip -br link | sed 's/@.*//; s/ .*//'; ip link show wan0 | grep -o 'mtu.*qlen'; sysctl net.ipv4.tcp_fin_timeout").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	before := seen()
+	h.declare(first + "    net.ipv4.tcp_fin_timeout: 33\n  links: {br8: {kind: bridge, addresses: [198.51.100.1/24]}}\n")
+	_, err1 := c.HostApply(t.Context(), api.HostOptions{})
+	h.declare(first + "    net.ipv4.tcp_fin_timeout: 34\n  qdiscs: {wan0: pfifo}\n")
+	h.write("l2d.yaml", strings.Replace(h.text("l2d.yaml"), "wan0: {features", "wan0: {mtu: 1444, features", 1))
+	_, err2 := c.HostApply(t.Context(), api.HostOptions{})
+	if now := seen(); err1 != nil || err2 != nil || !strings.Contains(now, "br8") || !strings.Contains(now, "mtu 1444 xdp qdisc pfifo") || !strings.Contains(now, "= 34") {
+		t.Fatalf("%v, %v: %s", err1, err2, now)
+	}
+	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 6}); err != nil || seen() != before {
+		t.Errorf("%v:\n%s\nnot\n%s", err, seen(), before)
+	}
+	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 8}); err != nil || !strings.Contains(seen(), "mtu 1444 xdp qdisc pfifo") {
+		t.Errorf("and back: %v: %s", err, seen())
+	}
+	if _, err := c.HostApply(t.Context(), api.HostOptions{Revision: 99}); !api.IsBadInput(err) || !strings.Contains(err.Error(), "revision 99 is not kept") {
 		t.Errorf("revision 99: %v", err)
 	}
 }
@@ -138,11 +163,14 @@ func TestHost(t *testing.T) {
 // TestMadeInterface: an interface that the file has made is one of the dataplane's.
 func TestMadeInterface(t *testing.T) {
 	h := newHost(t)
-	h.write("l2d.yaml", strings.Replace(h.config(), "{name: br0}", "{name: br7, xdp: \"off\"}", 1)+"  links: {br7: {kind: bridge, members: [far0], addresses: [198.51.100.1/24]}}\n")
+	h.write("l2d.yaml", strings.Replace(h.config(), "{name: br0}", "{name: br7, xdp: \"off\"}", 1)+"  links: {br7: {kind: bridge, members: [far0], addresses: [198.51.100.1/24]}}\n  sysctl: {net.ipv4.conf.*.rp_filter: 2}\n")
 	h.start()
 	h.expect("READY=1")
+	if v := h.sysctl("net/ipv4/conf/br7/rp_filter"); v != "2" {
+		t.Errorf("what is made is not of the pattern: rp_filter %s", v)
+	}
 	h.settles("attached", func() bool { return slices.Contains(h.attached(), "br7") })
-	if s := h.status(); s.Host.Error != "" || len(s.Host.Drift) != 0 || s.Host.Resources != 2 {
+	if s := h.status(); s.Host.Error != "" || len(s.Host.Drift) != 0 || s.Host.Resources < 8 {
 		t.Errorf("%+v", s.Host)
 	}
 }
@@ -156,6 +184,11 @@ func TestDrift(t *testing.T) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
+	ns, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ns)
 	c, err := config.Parse("l2d.yaml", []byte("dataplane: {ruleset: x, interfaces: [{name: a}]}\nhost: {sysctl: {net.ipv4.ip_forward: 1, net.ipv4.tcp_ecn: {value: 1, enforce: true}}}\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -175,13 +208,37 @@ func TestDrift(t *testing.T) {
 	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_ecn"); string(b) != "1\n" {
 		t.Errorf("not enforced: %q, %v", b, err)
 	}
+	// What is half done is no drift.
+	d.host.set(c, 2, nil)
+	d.host.one.Lock()
+	write := func(path, value string) {
+		t.Helper()
+		if err := os.WriteFile("/proc/sys/net/ipv4/"+path, []byte(value), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("ip_forward", "0")
+	checked := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		checked <- errors.Join(unix.Setns(ns, unix.CLONE_NEWNET), d.checkDrift(t.Context()))
+	}()
+	select {
+	case err := <-checked:
+		t.Errorf("the host was looked at while it was changed: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	write("ip_forward", "1")
+	d.host.one.Unlock()
+	if err := <-checked; err != nil || len(d.host.status().Drift) != 0 {
+		t.Errorf("%v, %+v", err, d.host.status().Drift)
+	}
+	write("ip_forward", "0")
 	// What was undone is not enforced.
 	d.host.set(c, 2, nil)
 	d.host.undone("1", "for a test")
 	d.host.undone("1", "for a test")
-	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_ecn", []byte("0"), 0); err != nil {
-		t.Fatal(err)
-	}
+	write("tcp_ecn", "0")
 	if err := d.checkDrift(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -459,10 +458,7 @@ func TestLiveRuleset(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = daemon.Wait()
-		l2ctl := h.path("l2ctl")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", l2ctl, "../l2ctl").CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+		l2ctl := h.l2ctl()
 		if out, err := h.command(l2ctl, "--socket", h.path("run/l2d.sock"), "detach", "--config", h.path("l2d.yaml")).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/randomizedcoder/l2d/internal/buildinfo"
 	"github.com/randomizedcoder/l2d/internal/climanual"
+	"github.com/randomizedcoder/l2d/internal/journal"
 	"github.com/randomizedcoder/l2d/pkg/config"
 )
 
@@ -48,13 +49,14 @@ func main() {
 		// kong's own exit code of a wrong command line is 80.
 		kong.Exit(func(code int) { os.Exit(exitCode(code)) }),
 	)
+	setupLog(config.Default().Log, new(slog.LevelVar)) // until the file says how
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
 	err := run(ctx, opt)
 	if err == nil {
 		return
 	}
-	fmt.Fprintln(os.Stderr, "l2d:", err)
+	tellEnd(err)
 	var in *inputError
 	if errors.As(err, &in) {
 		os.Exit(exitInput)
@@ -115,10 +117,24 @@ func setupLog(c config.Log, level *slog.LevelVar) {
 	level.Set(logLevel(c.Level))
 	opt := &slog.HandlerOptions{Level: level}
 	var h slog.Handler = slog.NewTextHandler(os.Stderr, opt)
-	if c.Format == config.LogJSON {
+	switch {
+	case c.Format == config.LogJSON:
 		h = slog.NewJSONHandler(os.Stderr, opt)
+	case c.Format == config.LogAuto && journal.TakesStderr():
+		if j, err := journal.New(level); err == nil {
+			h = j
+		}
 	}
 	slog.SetDefault(slog.New(h))
+}
+
+// tellEnd says why the daemon ends: by the log, where that is read by levels.
+func tellEnd(err error) {
+	if journal.TakesStderr() {
+		slog.Error("l2d ends", "err", err)
+		return
+	}
+	fmt.Fprintln(os.Stderr, "l2d:", err)
 }
 
 func logLevel(s string) slog.Level {

@@ -50,8 +50,10 @@ type host struct {
 	dir    string
 	pins   string
 	states chan string // notifications of daemons
-	// sysfs has commands see the namespace's interfaces in /sys.
-	sysfs bool
+	// sysfs has commands see the namespace's interfaces in /sys; one of them, if it is
+	// named, as an 82599.
+	sysfs   bool
+	as82599 string
 }
 
 const ruleset = "table inet filter {\n\tset s {\n\t\ttype ipv4_addr\n\t\tflags timeout\n\t}\n\tchain input {\n\t\ttype filter hook input priority 0; policy drop;\n\t\tip saddr @s drop\n\t\ttcp dport 22 accept\n\t}\n\tchain output {\n\t\ttype filter hook output priority 0;\n\t\tudp dport 9 log prefix \"discarded: \"\n\t}\n}\n"
@@ -108,11 +110,30 @@ func (h *host) config() string {
 	return fmt.Sprintf("dataplane:\n  ruleset: firewall.nft\n  pin_path: %s\n  interfaces: [{name: wan0}, {name: br0}, {name: late0, optional: true}]\ncontrol: {socket: %s}\nhost:\n  state_dir: %s\n", h.pins, h.path("run/l2d.sock"), h.path("state"))
 }
 
+// l2ctl builds that, and returns where it is.
+func (h *host) l2ctl() string {
+	h.t.Helper()
+	path := h.path("l2ctl")
+	if out, err := exec.CommandContext(h.t.Context(), "go", "build", "-o", path, "../l2ctl").CombinedOutput(); err != nil {
+		h.t.Fatalf("%v: %s", err, out)
+	}
+	return path
+}
+
 func (h *host) write(name, text string) {
 	h.t.Helper()
 	if err := os.WriteFile(h.path(name), []byte(text), 0o600); err != nil {
 		h.t.Fatal(err)
 	}
+}
+
+func (h *host) text(name string) string {
+	h.t.Helper()
+	text, err := os.ReadFile(h.path(name))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(text)
 }
 
 // command runs a program in the namespace.
@@ -124,8 +145,20 @@ d=$(mktemp -d)
 mount --bind /sys/fs/bpf $d
 mount -t sysfs sysfs /sys
 mount --move $d /sys/fs/bpf
+mount -t tmpfs tmpfs $d
+for link in /sys/class/net/*; do
+	device=$(readlink -f $link)
+	if [ ${link##*/} = "$0" ]; then
+		mkdir -p $d/$0/device
+		ln -s $device/* $d/$0/
+		ln -s /drivers/ixgbe $d/$0/device/driver
+	else
+		ln -s $device $d/
+	fi
+done
+mount --move $d /sys/class/net
 rmdir $d
-exec "$0" "$@"`, name}, args...)
+exec "$@"`, h.as82599, name}, args...)
 		name = "unshare"
 	}
 	return exec.CommandContext(h.t.Context(), "nsenter", append([]string{ns, name}, args...)...)
@@ -349,10 +382,7 @@ func TestLife(t *testing.T) {
 			t.Errorf("%d flows are left, %v", n, err)
 		}
 		// The same by hand.
-		l2ctl := h.path("l2ctl")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", l2ctl, "../l2ctl").CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+		l2ctl := h.l2ctl()
 		for _, c := range []struct{ args, want string }{
 			{"--port 9 --addr 192.0.2.0/24", "flows deleted: %d\n"},
 			{"--port 9 --proto udp --json", "{\n  \"deleted\": %d\n}\n"},
@@ -549,12 +579,20 @@ func TestLife(t *testing.T) {
 	})
 
 	t.Run("ended, attached", func(t *testing.T) {
+		silent, err := net.Dial("unix", h.path("run/l2d.sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
 		if err := p.Process.Signal(unix.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
 		h.expect("STOPPING=1")
 		if code := p.wait(t); code != exitOK {
 			t.Errorf("exit code %d", code)
+		}
+		if log := p.stderr.String(); strings.Contains(log, "cut off") {
+			t.Errorf("it has waited for a connection that asks nothing:\n%s", log)
 		}
 		if got := h.attached(); !slices.Contains(got, "wan0") {
 			t.Errorf("programs are on %v", got)

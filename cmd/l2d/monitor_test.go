@@ -167,7 +167,12 @@ func TestMonitor(t *testing.T) {
 }
 
 // onlyTCP selects frames of TCP over IPv4.
-var onlyTCP = loader.MonitorFilter{Ethernet: []bpf.RawInstruction{{Op: 0x30, K: 14 + 9}, {Op: 0x15, Jt: 0, Jf: 1, K: 6}, {Op: 6, K: 1}, {Op: 6}}}
+var onlyTCP = loader.MonitorFilter{Ethernet: protocolTCP(14 + 9), IP: protocolTCP(9)}
+
+// protocolTCP selects frames whose protocol, at an offset, is TCP.
+func protocolTCP(at uint32) []bpf.RawInstruction {
+	return []bpf.RawInstruction{{Op: 0x30, K: at}, {Op: 0x15, Jt: 0, Jf: 1, K: 6}, {Op: 6, K: 1}, {Op: 6}}
+}
 
 // TestMonitorPassed: packets are told that are let through, if the filter selects them.
 func TestMonitorPassed(t *testing.T) {

@@ -72,6 +72,7 @@ func run(ctx context.Context, opt options) error {
 		ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
 		defer cancel()
 		if srv.Shutdown(ctx) != nil {
+			slog.Warn("requests are cut off", "after", shutdownTime)
 			srv.Close()
 		}
 	}()

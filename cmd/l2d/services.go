@@ -91,5 +91,5 @@ func (d *daemon) AskLLM(ctx context.Context, instance, question string, tokens i
 	if len(list) == 0 {
 		return llama.Answer{}, api.BadInput(errors.New("services.llama has no instance that runs"))
 	}
-	return llama.Answer{}, fmt.Errorf("instance %s: %w", instance, fs.ErrNotExist)
+	return llama.Answer{}, fmt.Errorf("services.llama has no instance %s that runs: %w", instance, fs.ErrNotExist)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
@@ -25,7 +26,7 @@ func revisionsOf(stateDir string) *revision.Store {
 }
 
 // latest is the revision that the daemon would start with; nil if there is none.
-func latest(list []revision.Revision) *revision.Revision {
+func latest(list []revision.Summary) *revision.Summary {
 	boot, err := reconcile.BootID()
 	if err != nil {
 		slog.Error("the run of the kernel is not known", "err", err)
@@ -45,9 +46,14 @@ func loadConfig(path string) (*config.Config, error) {
 	if err == nil {
 		return c, nil
 	}
-	list, listErr := revisionsOf(config.DefaultStateDir).List()
-	r := latest(list)
-	if listErr != nil || r == nil {
+	store := revisionsOf(config.DefaultStateDir)
+	list, listErr := store.List()
+	last := latest(list)
+	if listErr != nil || last == nil {
+		return nil, err
+	}
+	r, getErr := store.Get(last.Number)
+	if getErr != nil {
 		return nil, err
 	}
 	if c, parseErr := config.Parse(path, []byte(r.Text)); parseErr == nil {
@@ -64,8 +70,8 @@ func (d *daemon) choose(ctx context.Context) error {
 		slog.Error("revisions cannot be read", "err", err)
 	}
 	file, fileErr := d.prepareFile(ctx)
-	r, why := d.other(list, file, fileErr)
-	if r == nil {
+	n, why := d.other(list, file, fileErr)
+	if n == 0 {
 		if plan, _ := d.state(); plan != nil {
 			return nil
 		}
@@ -73,45 +79,44 @@ func (d *daemon) choose(ctx context.Context) error {
 		d.setPlan(file)
 		return fileErr
 	}
-	p, err := d.prepareRevision(ctx, r)
+	p, err := d.prepareRevision(ctx, n)
 	if err != nil {
-		slog.Error("a revision cannot be put in force", "revision", r.Number, "err", err)
+		slog.Error("a revision cannot be put in force", "revision", n, "err", err)
 		d.setPlan(file)
 		return fileErr
 	}
-	slog.Warn("not the files but a revision is put in force", "revision", r.Number, "why", why)
-	d.host.notice = fmt.Sprintf("revision %d is in force, not the files: %s", r.Number, why)
+	slog.Warn("not the files but a revision is put in force", "revision", n, "why", why)
+	d.host.notice = fmt.Sprintf("revision %d is in force, not the files: %s", n, why)
 	d.setPlan(p)
 	return nil
 }
 
-// other is the revision to start with in place of the files, and why; nil if it is the
-// files.
-func (d *daemon) other(list []revision.Revision, file *enforce.Plan, fileErr error) (*revision.Revision, string) {
+// other is the number of the revision to start with in place of the files, and why; 0 if it
+// is the files.
+func (d *daemon) other(list []revision.Summary, file *enforce.Plan, fileErr error) (int, string) {
 	if pending := d.host.engine.Pending(); pending != nil && pending.Phase == reconcile.Waiting {
 		for i := range list {
 			if list[i].Change == pending.ID {
-				return &list[i], "it waits for its confirmation"
+				return list[i].Number, "it waits for its confirmation"
 			}
 		}
 	}
 	last := latest(list)
 	if last == nil {
-		return nil, ""
+		return 0, ""
 	}
 	if fileErr != nil {
-		return last, fileErr.Error()
+		return last.Number, fileErr.Error()
 	}
-	files := &revision.Revision{Text: file.Config.Text, Ruleset: file.Text}
-	if last.Same(files) {
-		return nil, ""
+	same, err := d.host.revisions.Same(file.Config.Text, file.Text)
+	if err != nil {
+		slog.Error("revisions cannot be read", "err", err)
 	}
-	for i := range list {
-		if list[i].Same(files) {
-			return last, fmt.Sprintf("they are those of revision %d (%s)", list[i].Number, list[i].Outcome())
-		}
+	if len(same) == 0 || slices.Contains(same, last.Number) {
+		return 0, "" // edited since, or in force
 	}
-	return nil, "" // edited since
+	i := slices.IndexFunc(list, func(r revision.Summary) bool { return r.Number == same[0] })
+	return last.Number, fmt.Sprintf("they are those of revision %d (%s)", same[0], list[i].Outcome())
 }
 
 func (d *daemon) prepareFile(ctx context.Context) (*enforce.Plan, error) {
@@ -122,7 +127,11 @@ func (d *daemon) prepareFile(ctx context.Context) (*enforce.Plan, error) {
 	return enforce.Prepare(ctx, c)
 }
 
-func (d *daemon) prepareRevision(ctx context.Context, r *revision.Revision) (*enforce.Plan, error) {
+func (d *daemon) prepareRevision(ctx context.Context, n int) (*enforce.Plan, error) {
+	r, err := d.host.revisions.Get(n)
+	if err != nil {
+		return nil, err
+	}
 	c, err := config.Parse(d.path, []byte(r.Text))
 	if err != nil {
 		return nil, err

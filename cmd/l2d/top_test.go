@@ -62,10 +62,7 @@ func (w *terminal) shows(want ...string) {
 // TestTop has somebody look at a router with traffic.
 func TestTop(t *testing.T) {
 	h := newHost(t)
-	l2ctl := h.path("l2ctl")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", l2ctl, "../l2ctl").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	l2ctl := h.l2ctl()
 	h.start()
 	h.expect("READY=1")
 	ping := h.command("ping", "-q", "-i", "0.05", "-s", "1000", "192.0.2.2") // nobody answers

@@ -8,18 +8,17 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
-	"runtime"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/internal/wifitest"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/hostapd"
@@ -46,8 +45,11 @@ table ip nat {
 // accessPoint is a machine with two access points, a station and an Internet.
 type accessPoint struct {
 	*host
-	// names of the namespaces of the station and the Internet.
-	station, far string
+	station *wifitest.Station
+	// far is the name of the Internet's namespace.
+	far string
+	// socket is the daemon's control socket, and services the directory of its services.
+	socket, services string
 }
 
 // wifiConfig is the file, with more for the radio of 5 GHz.
@@ -92,15 +94,8 @@ func newAccessPoint(t *testing.T) *accessPoint {
 		_ = h.holder.Process.Kill()
 		_ = h.holder.Wait()
 	})
-	a := &accessPoint{h, "station", "far"}
-	for _, line := range strings.Split(`modprobe mac80211_hwsim radios=3
-ip link set wlan0 down
-ip link set wlan1 down
-ip link set wlan0 name wlan_2g
-ip link set wlan1 name wlan_5g
-ip netns add station
-ip netns add far
-iw phy phy2 set netns name station
+	a := &accessPoint{h, wifitest.New(t), "far", h.path("run/l2d.sock"), h.path("run-services")}
+	for _, line := range strings.Split(`ip netns add far
 ip link add br0 type bridge
 ip link add keep0 type dummy
 ip link set keep0 master br0 up
@@ -111,7 +106,7 @@ ip addr add 192.0.2.1/24 dev wan0
 ip -n far link set lo up
 ip -n far link set eth0 up
 ip -n far addr add 192.0.2.2/24 dev eth0`, "\n") {
-		a.run(strings.Fields(line)...)
+		wifitest.Run(t, strings.Fields(line)...)
 	}
 	h.states = readStates(t, h.path("notify"))
 	h.write("firewall.nft", wifiRuleset)
@@ -120,53 +115,11 @@ ip -n far addr add 192.0.2.2/24 dev eth0`, "\n") {
 	return a
 }
 
-func (a *accessPoint) run(args ...string) string {
-	a.t.Helper()
-	out, err := exec.CommandContext(a.t.Context(), args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		a.t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-// within runs something in a network namespace.
-func (a *accessPoint) within(name string, do func() error) {
-	a.t.Helper()
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlock: the thread ends
-		ns, err := netns.GetFromName(name)
-		if err == nil {
-			err = netns.Set(ns)
-			_ = ns.Close()
-		}
-		if err == nil {
-			err = do()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		a.t.Fatal(err)
-	}
-}
-
-// eventually waits for something to be so: an emulated machine is slow.
-func (a *accessPoint) eventually(what string, is func() error) {
-	a.t.Helper()
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		err := is()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			a.t.Fatalf("%s: %v", what, err)
-		}
-	}
-}
+func (a *accessPoint) client() *api.Client { return api.NewClient(a.socket) }
 
 // radio is the control interface of a radio's hostapd.
 func (a *accessPoint) radio(link string) *hostapd.Control {
-	c := hostapd.Dial(a.path("run-services/hostapd-"+link+"/control"), link, a.path("client"))
+	c := hostapd.Dial(filepath.Join(a.services, "hostapd-"+link, "control"), link, a.path("client"))
 	a.t.Cleanup(func() { _ = c.Close() })
 	return c
 }
@@ -175,7 +128,7 @@ func (a *accessPoint) radio(link string) *hostapd.Control {
 func (a *accessPoint) onAir(link string, channel int) {
 	a.t.Helper()
 	c := a.radio(link)
-	a.eventually(link, func() error {
+	wifitest.Eventually(a.t, link, func() error {
 		s, err := c.Status(a.t.Context())
 		if err == nil && (s.State != hostapd.StateEnabled || s.Channel != channel) {
 			err = fmt.Errorf("%+v", s)
@@ -184,104 +137,27 @@ func (a *accessPoint) onAir(link string, channel int) {
 	})
 }
 
-// associate has the station join a network.
+// associate has the station join, with an address of its own.
 func (a *accessPoint) associate() {
 	a.t.Helper()
-	a.write("supplicant.conf", `ctrl_interface=/run/wpa_supplicant
-sae_pwe=2
-network={
-	ssid="l2d"
-	key_mgmt=SAE
-	sae_password="correct horse"
-	ieee80211w=2
-	scan_freq=2437 5180
-}
-`)
-	log, err := os.Create(a.path("supplicant.log"))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cmd := exec.Command("ip", "netns", "exec", a.station, "wpa_supplicant", "-iwlan2", "-c", a.path("supplicant.conf"))
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		a.t.Fatal(err)
-	}
-	a.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if text, err := os.ReadFile(log.Name()); err == nil && a.t.Failed() {
-			a.t.Logf("wpa_supplicant:\n%s", text)
-		}
-	})
-	a.eventually("the station", func() error { return a.is("wpa_state=COMPLETED", "key_mgmt=SAE", "pmf=2") })
+	a.station.Associate("l2d", "correct horse", 2437, 5180)
+	a.station.Associated()
 	for _, line := range []string{"ip -n station addr add 192.168.1.50/24 dev wlan2", "ip -n station route add default via 192.168.1.1"} {
-		a.run(strings.Fields(line)...)
+		wifitest.Run(a.t, strings.Fields(line)...)
 	}
-}
-
-// cli asks the station's supplicant.
-func (a *accessPoint) cli(args ...string) (string, error) {
-	out, err := exec.Command("ip", append([]string{"netns", "exec", a.station, "wpa_cli", "-p", "/run/wpa_supplicant", "-iwlan2"}, args...)...).CombinedOutput()
-	return string(out), err
-}
-
-// is tells whether the supplicant's state has some lines.
-func (a *accessPoint) is(lines ...string) error {
-	text, err := a.cli("status")
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, text)
-	}
-	for _, line := range lines {
-		if !strings.Contains("\n"+text, "\n"+line+"\n") {
-			return fmt.Errorf("no %s in %s", line, text)
-		}
-	}
-	return nil
-}
-
-// mac is the address of a radio.
-func (a *accessPoint) mac(link string) string {
-	a.t.Helper()
-	b, err := os.ReadFile("/sys/class/net/" + link + "/address")
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return strings.TrimSpace(string(b))
-}
-
-// roam has the station move to a radio.
-func (a *accessPoint) roam(link string) {
-	a.t.Helper()
-	to := a.mac(link)
-	a.eventually("roam to "+link, func() error {
-		if err := a.is("wpa_state=COMPLETED", "bssid="+to); err == nil {
-			return nil
-		}
-		// It may not have heard of it yet.
-		out, err := a.cli("scan")
-		time.Sleep(2 * time.Second)
-		if err == nil {
-			out, err = a.cli("roam", to)
-		}
-		time.Sleep(time.Second)
-		if err == nil {
-			err = a.is("wpa_state=COMPLETED", "bssid="+to)
-		}
-		if err != nil {
-			err = fmt.Errorf("%w: %s", err, out)
-		}
-		return err
-	})
 }
 
 // download begins one, and returns how many bytes have come, and its error if it has broken.
 func (a *accessPoint) download() (bytes func() (int64, error)) {
 	a.t.Helper()
 	var listener net.Listener
-	a.within(a.far, func() (err error) {
+	err := wifitest.Within(a.far, func() (err error) {
 		listener, err = net.Listen("tcp4", "192.0.2.2:80")
 		return err
 	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
 	a.t.Cleanup(func() { _ = listener.Close() })
 	from := make(chan net.Addr, 1)
 	go func() {
@@ -297,10 +173,13 @@ func (a *accessPoint) download() (bytes func() (int64, error)) {
 		}
 	}()
 	var c net.Conn
-	a.within(a.station, func() (err error) {
+	err = wifitest.Within(wifitest.Namespace, func() (err error) {
 		c, err = net.DialTimeout("tcp4", "192.0.2.2:80", 30*time.Second)
 		return err
 	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
 	a.t.Cleanup(func() { _ = c.Close() })
 	if got := (<-from).(*net.TCPAddr); got.IP.String() != "192.0.2.1" {
 		a.t.Errorf("the Internet sees %v", got)
@@ -332,7 +211,7 @@ func (a *accessPoint) download() (bytes func() (int64, error)) {
 func (a *accessPoint) goesOn(what string, bytes func() (int64, error)) {
 	a.t.Helper()
 	before, _ := bytes()
-	a.eventually("the download "+what, func() error {
+	wifitest.Eventually(a.t, "the download "+what, func() error {
 		now, err := bytes()
 		if errors.Is(err, io.EOF) || err != nil {
 			a.t.Fatalf("the download %s: %v", what, err)
@@ -356,7 +235,7 @@ func TestWiFi(t *testing.T) {
 	a.goesOn("begins", bytes)
 	a.table()
 	for _, link := range []string{"wlan_5g", "wlan_2g", "wlan_5g"} {
-		a.roam(link)
+		a.station.Roam(link)
 		a.goesOn("after the station has roamed to "+link, bytes)
 	}
 
@@ -367,7 +246,7 @@ func TestWiFi(t *testing.T) {
 	a.apply("its stations move along to channel 44")
 	a.onAir("wlan_5g", 44)
 	a.goesOn("after the radio has gone to another channel", bytes)
-	if err := a.is("wpa_state=COMPLETED", "freq=5220"); err != nil {
+	if err := a.station.Is("wpa_state=COMPLETED", "freq=5220"); err != nil {
 		t.Errorf("the station has not gone along: %v", err)
 	}
 
@@ -387,12 +266,12 @@ func TestWiFi(t *testing.T) {
 	if strings.Contains(log, "correct horse") {
 		t.Errorf("the passphrase is in the log")
 	}
-	for _, want := range []string{`msg="station connected" radio=wlan_5g station=02:00:00:00:02:00`, `msg="radio on another channel" radio=wlan_5g`} {
+	for _, want := range []string{`msg="station connected" radio=wlan_5g station=` + wifitest.MAC, `msg="radio on another channel" radio=wlan_5g`} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log has no %s", want)
 		}
 	}
-	if out := a.run("ps", "axww"); strings.Contains(out, "correct horse") || !strings.Contains(out, "hostapd") {
+	if out := wifitest.Run(t, "ps", "axww"); strings.Contains(out, "correct horse") || !strings.Contains(out, "hostapd") {
 		t.Errorf("processes:\n%s", out)
 	}
 	if err := p.Process.Signal(unix.SIGTERM); err != nil {
@@ -416,7 +295,7 @@ func (a *accessPoint) table() {
 		a.t.Fatalf("%+v", list)
 	}
 	s := stations[0]
-	if s.MAC != "02:00:00:00:02:00" || !s.Authorized || s.Security != "SAE" || s.Signal >= 0 || s.SendRate == 0 || s.Received == 0 || fmt.Sprint(s.Addresses) != "[192.168.1.50]" {
+	if s.MAC != wifitest.MAC || !s.Authorized || s.Security != "SAE" || s.Signal >= 0 || s.SendRate == 0 || s.Received == 0 || fmt.Sprint(s.Addresses) != "[192.168.1.50]" {
 		a.t.Errorf("%+v", s)
 	}
 	if s.Queue == nil || s.Queue.Packets == 0 { // airtime is not counted by these radios

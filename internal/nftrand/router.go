@@ -4,6 +4,7 @@ package nftrand
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -65,7 +66,22 @@ func (r *Generator) Router(wan string) string {
 			b.WriteString(r.natTable(family, wan))
 		}
 	}
+	if r.copies {
+		return withoutOwnZones(b.String())
+	}
 	return b.String()
+}
+
+var (
+	outputChain = regexp.MustCompile(`(?s)\tchain output\d+ \{.*?\n\t\}\n`)
+	zoneSet     = regexp.MustCompile(`ct (?:original |reply )?zone set \d+`)
+)
+
+// withoutOwnZones has output chains choose no zones: l2d refuses that for copies.
+func withoutOwnZones(ruleset string) string {
+	return outputChain.ReplaceAllStringFunc(ruleset, func(chain string) string {
+		return zoneSet.ReplaceAllString(chain, "counter")
+	})
 }
 
 // table returns a table of filter chains; the main one filters what is for the

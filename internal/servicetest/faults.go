@@ -3,6 +3,7 @@
 package servicetest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,7 +25,7 @@ func (h *Host) Faults(service, good, check string, text func(program string) str
 	dir := Dir(h.t)
 	script := func(name, body string) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
+		if err := os.WriteFile(path, []byte("#!/bin/bash\n"+body+"\n"), 0o755); err != nil {
 			h.t.Fatal(err)
 		}
 		return path
@@ -67,9 +68,9 @@ func (h *Host) Killed(service string) {
 	})
 }
 
-// FullDisk puts a file system without room in the place of a directory that services have files in, and returns what
-// makes room.
-func FullDisk(t *testing.T, dir string) (room func()) {
+// SmallDisk puts a file system of little room in the place of a directory that services have files in; fill takes all
+// of it, and room gives that back.
+func SmallDisk(t *testing.T, dir string) (fill, room func()) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -77,12 +78,23 @@ func FullDisk(t *testing.T, dir string) (room func()) {
 	Run(t, "mount", "-t", "tmpfs", "-o", "size=256k,mode=0755", "tmpfs", dir)
 	t.Cleanup(func() { Run(t, "umount", "-l", dir) })
 	filler := filepath.Join(dir, "filler")
-	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
-		t.Fatal("the disk is not full")
+	fill = func() {
+		if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("the disk is not full: %v", err)
+		}
 	}
-	return func() {
+	room = func() {
 		if err := os.Remove(filler); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return fill, room
+}
+
+// FullDisk is SmallDisk that has no room.
+func FullDisk(t *testing.T, dir string) (room func()) {
+	t.Helper()
+	fill, room := SmallDisk(t, dir)
+	fill()
+	return room
 }

@@ -38,7 +38,7 @@ func root() (string, error) {
 	return path, err
 }
 
-// Install makes a program in dir that is the real server, which sees dir, and nothing else of the host. undo
+// Install makes a program in dir that is the real server, which sees dir with what is mounted there, and nothing else of the host. undo
 // takes that back; it fails while the server runs. It needs root.
 func Install(dir string) (program string, undo func() error, err error) {
 	root, err := root()
@@ -54,7 +54,7 @@ func Install(dir string) (program string, undo func() error, err error) {
 	if err := os.MkdirAll(inside, 0o755); err != nil {
 		return "", nil, err
 	}
-	if err := unix.Mount(dir, inside, "", unix.MS_BIND, ""); err != nil {
+	if err := unix.Mount(dir, inside, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return "", nil, errors.Join(fmt.Errorf("mount %s: %w", inside, err), os.Remove(inside))
 	}
 	return program, func() error { return errors.Join(unix.Unmount(inside, unix.MNT_DETACH), os.Remove(inside)) }, nil

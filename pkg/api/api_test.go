@@ -156,8 +156,11 @@ func (m *memory) HostPlan(context.Context) (*reconcile.Plan, error) {
 func (m *memory) HostApply(_ context.Context, o HostOptions) (HostApplied, error) {
 	return HostApplied{Pending: &reconcile.Pending{ID: "0a"}}, m.note("apply %v", o)
 }
-func (m *memory) HostRevisions(context.Context) ([]revision.Revision, error) {
-	return []revision.Revision{{Number: 4}}, m.note("revisions")
+func (m *memory) HostRevisions(context.Context) ([]revision.Summary, error) {
+	return []revision.Summary{{Number: 4}}, m.note("revisions")
+}
+func (m *memory) HostRevision(_ context.Context, n int) (*revision.Revision, error) {
+	return &revision.Revision{Summary: revision.Summary{Number: n}, Text: "t"}, m.note("revision %d", n)
 }
 func (m *memory) HostConfirm(_ context.Context, id string) error  { return m.note("confirm %s", id) }
 func (m *memory) HostRollback(_ context.Context, id string) error { return m.note("rollback %s", id) }
@@ -235,7 +238,8 @@ func TestCalls(t *testing.T) {
 		{func() (any, error) { return c.HostPlan(ctx) }, "plan", &reconcile.Plan{Resources: 5}},
 		{func() (any, error) { return c.HostApply(ctx, HostOptions{}) }, "apply {0s 0 false }", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
 		{func() (any, error) { return c.HostApply(ctx, HostOptions{time.Minute, 7, true, "a & b"}) }, "apply {1m0s 7 true a & b}", HostApplied{Pending: &reconcile.Pending{ID: "0a"}}},
-		{func() (any, error) { return c.HostRevisions(ctx) }, "revisions", []revision.Revision{{Number: 4}}},
+		{func() (any, error) { return c.HostRevisions(ctx) }, "revisions", []revision.Summary{{Number: 4}}},
+		{func() (any, error) { return c.HostRevision(ctx, 4) }, "revision 4", &revision.Revision{Summary: revision.Summary{Number: 4}, Text: "t"}},
 		{func() (any, error) { return nil, c.HostConfirm(ctx, "0a") }, "confirm 0a", nil},
 		{func() (any, error) { return nil, c.HostRollback(ctx, "0a") }, "rollback 0a", nil},
 		{func() (any, error) { return c.Leases(ctx) }, "leases", []kea.Lease{}},
@@ -372,14 +376,14 @@ func TestErrors(t *testing.T) {
 	}{
 		{errors.New("broken"), 500, false},
 		{BadInput(errors.New("l2d.yaml:1:2: wrong")), 422, true},
-		{fmt.Errorf("set x: %w", fs.ErrNotExist), 404, true},
+		{fmt.Errorf("there is no x: %w", fs.ErrNotExist), 404, true},
 		{&Error{409, "detached"}, 409, true},
 		{fmt.Errorf("wrapped: %w", BadInput(errors.New("wrong"))), 422, true},
 	} {
 		m.err = e.err
 		_, err := c.Reload(t.Context())
 		var ae *Error
-		if !errors.As(err, &ae) || ae.Status != e.status || err.Error() != e.err.Error() || IsBadInput(err) != e.input {
+		if !errors.As(err, &ae) || ae.Status != e.status || err.Error() != strings.TrimSuffix(e.err.Error(), ": file does not exist") || IsBadInput(err) != e.input {
 			t.Errorf("%v came back as %#v", e.err, err)
 		}
 	}

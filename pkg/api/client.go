@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -169,9 +170,15 @@ func (c *Client) HostApply(ctx context.Context, o HostOptions) (HostApplied, err
 }
 
 // HostRevisions returns what was applied, the newest first.
-func (c *Client) HostRevisions(ctx context.Context) ([]revision.Revision, error) {
-	var list []revision.Revision
+func (c *Client) HostRevisions(ctx context.Context) ([]revision.Summary, error) {
+	var list []revision.Summary
 	return list, c.call(ctx, http.MethodGet, "/v1/host/revisions", nil, &list)
+}
+
+// HostRevision returns one of them with its files.
+func (c *Client) HostRevision(ctx context.Context, n int) (*revision.Revision, error) {
+	r := new(revision.Revision)
+	return r, c.call(ctx, http.MethodGet, "/v1/host/revisions/"+strconv.Itoa(n), nil, r)
 }
 
 // HostConfirm makes a change of the host final.

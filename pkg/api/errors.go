@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"strings"
 )
 
 // Error is a request that the daemon refused or failed to do.
@@ -56,3 +57,6 @@ func statusOf(err error) int {
 	}
 	return http.StatusInternalServerError
 }
+
+// messageOf is an error for people, without the words of [fs.ErrNotExist] behind its own: it is not about a file.
+func messageOf(err error) string { return strings.TrimSuffix(err.Error(), ": "+fs.ErrNotExist.Error()) }

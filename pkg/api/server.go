@@ -4,12 +4,15 @@ package api
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
@@ -18,11 +21,40 @@ import (
 // Server answers requests with a Service. Its ReadHeaderTimeout is set; the
 // caller serves and shuts down.
 func Server(s Service, log *slog.Logger) *http.Server {
-	return &http.Server{
+	srv := &http.Server{
 		Handler:           handler(s, log),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	closeSilent(srv)
+	return srv
+}
+
+// closeSilent has a shutdown close connections that have asked for nothing yet, which clients
+// keep in reserve: by itself it would wait for these, as for requests, until they are some
+// seconds old.
+func closeSilent(srv *http.Server) {
+	var mu sync.Mutex
+	silent, ending := map[net.Conn]bool{}, false
+	srv.ConnState = func(c net.Conn, s http.ConnState) {
+		mu.Lock()
+		defer mu.Unlock()
+		delete(silent, c)
+		if s != http.StateNew {
+			return
+		}
+		if silent[c] = true; ending {
+			c.Close()
+		}
+	}
+	srv.RegisterOnShutdown(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		ending = true
+		for c := range silent {
+			c.Close()
+		}
+	})
 }
 
 // action answers a request with a value, or an error.
@@ -80,6 +112,13 @@ func handler(s Service, log *slog.Logger) http.Handler {
 		return s.HostApply(r.Context(), o)
 	})
 	handle("GET /v1/host/revisions", func(r *http.Request) (any, error) { return s.HostRevisions(r.Context()) })
+	handle("GET /v1/host/revisions/{n}", func(r *http.Request) (any, error) {
+		n, err := revisionNumber(r.PathValue("n"))
+		if err != nil {
+			return nil, err
+		}
+		return s.HostRevision(r.Context(), n)
+	})
 	handle("POST /v1/host/confirm/{id}", func(r *http.Request) (any, error) {
 		return struct{}{}, s.HostConfirm(r.Context(), r.PathValue("id"))
 	})
@@ -220,12 +259,12 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 
 func writeError(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
 	status := statusOf(err)
-	if status >= 500 {
+	if status >= 500 && !errors.Is(err, context.Canceled) { // which the caller has, or the daemon ends
 		log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
 	var e *Error
 	if !errors.As(err, &e) {
-		e = &Error{status, err.Error()}
+		e = &Error{status, messageOf(err)}
 	}
 	writeJSON(w, status, e)
 }
@@ -242,14 +281,22 @@ func hostOptions(r *http.Request) (o HostOptions, err error) {
 	}
 	q := r.URL.Query()
 	if n := q.Get("revision"); n != "" {
-		if o.Revision, err = strconv.Atoi(n); err != nil || o.Revision < 1 {
-			return o, BadInput(fmt.Errorf("revision %q: want the number of one", n))
+		if o.Revision, err = revisionNumber(n); err != nil {
+			return o, err
 		}
 	}
 	if o.Comment = q.Get("comment"); len(o.Comment) > maxComment {
 		return o, BadInput(fmt.Errorf("comment of %d bytes: want at most %d", len(o.Comment), maxComment))
 	}
 	return o, nil
+}
+
+func revisionNumber(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, BadInput(fmt.Errorf("revision %q: want the number of one", s))
+	}
+	return n, nil
 }
 
 func durationOf(r *http.Request, key string) (time.Duration, error) {

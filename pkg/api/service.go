@@ -61,8 +61,10 @@ type Service interface {
 	HostConfirm(ctx context.Context, id string) error
 	// HostRollback undoes a change that is not confirmed.
 	HostRollback(ctx context.Context, id string) error
-	// HostRevisions returns what was applied, the newest first.
-	HostRevisions(ctx context.Context) ([]revision.Revision, error)
+	// HostRevisions returns what was applied, the newest first; HostRevision one of
+	// these with its files.
+	HostRevisions(ctx context.Context) ([]revision.Summary, error)
+	HostRevision(ctx context.Context, n int) (*revision.Revision, error)
 
 	// Reload puts the files as they are now in force, or returns why not and
 	// leaves what runs alone.

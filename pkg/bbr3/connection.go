@@ -50,23 +50,26 @@ func (r Registration) Connection(c syscall.Conn) (Connection, error) {
 		return Connection{}, fmt.Errorf("pinned map %s: %w", r.pin(socksPin), err)
 	}
 	defer m.Close()
-	return connectionOf(m, c)
-}
-
-func connectionOf(m *ebpf.Map, c syscall.Conn) (Connection, error) {
-	raw, err := c.SyscallConn()
+	s, err := stateOf(m, c)
 	if err != nil {
 		return Connection{}, err
 	}
-	var s bbr3Bbr3Sock
+	return describe(&s.B), nil
+}
+
+func stateOf(m *ebpf.Map, c syscall.Conn) (s bbr3Bbr3Sock, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return s, err
+	}
 	var lookup error
 	if err := raw.Control(func(fd uintptr) { lookup = m.Lookup(uint32(fd), &s) }); err != nil {
-		return Connection{}, err
+		return s, err
 	}
 	if errors.Is(lookup, ebpf.ErrKeyNotExist) {
-		return Connection{}, ErrNoState
+		return s, ErrNoState
 	}
-	return describe(&s.B), lookup
+	return s, lookup
 }
 
 // describe is a state in units of the world.

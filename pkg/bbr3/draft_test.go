@@ -265,6 +265,23 @@ func TestSubPacketBDP(t *testing.T) {
 	}
 }
 
+// Beyond the draft's: each cycle waits for another time, of two to three seconds (PickProbeWait).
+func TestProbeWaits(t *testing.T) {
+	c := connect(t, usual(), Settings{})
+	waits := map[uint32]bool{}
+	for range 4 {
+		c.reach(up, 12*second)
+		c.reach(down, 5*second)
+		if c.b.ProbeWait < 2*second || c.b.ProbeWait >= 3*second {
+			t.Errorf("waits %d us", c.b.ProbeWait)
+		}
+		waits[c.b.ProbeWait] = true
+	}
+	if len(waits) != 4 {
+		t.Errorf("4 cycles wait %v us", waits)
+	}
+}
+
 // Beyond the draft's: a round with losses leaves a share of the bounds, of a slow path's, too.
 // A timeout takes the window to one packet, and not what the path is taken for.
 func TestLowerBounds(t *testing.T) {

@@ -5,6 +5,7 @@
 package bbr3
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -38,8 +39,14 @@ func kernelOps() (map[string]btf.Type, error) {
 
 func opsOf(spec *btf.Spec) (map[string]btf.Type, error) {
 	var value, ops *btf.Struct
-	if err := errors.Join(spec.TypeByName("bpf_struct_ops_"+opsStruct, &value), spec.TypeByName(opsStruct, &ops)); err != nil {
-		return nil, fmt.Errorf("%w (%w)", ErrUnsupported, err)
+	find := func(name string, to **btf.Struct) error {
+		if err := spec.TypeByName(name, to); err != nil {
+			return fmt.Errorf("%w (struct %s: %w)", ErrUnsupported, name, err)
+		}
+		return nil
+	}
+	if err := cmp.Or(find("bpf_struct_ops_"+opsStruct, &value), find(opsStruct, &ops)); err != nil {
+		return nil, err
 	}
 	members := map[string]btf.Type{}
 	for _, m := range ops.Members {

@@ -94,6 +94,15 @@ func TestPath(t *testing.T) {
 				t.Errorf("RTT %s", c.MinRTT)
 			}
 			t.Logf("%+v", c)
+			m, err := ebpf.LoadPinnedMap(r.pin(socksPin), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			// Chance makes it a whole number of seconds once in a million times.
+			if s, err := stateOf(m, conn); err != nil || s.B.ProbeWait%second == 0 || s.B.ProbeWait/second != 2 {
+				t.Errorf("the cycle waits %d us, %v", s.B.ProbeWait, err)
+			}
 		})
 	}
 }

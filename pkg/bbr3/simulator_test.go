@@ -243,7 +243,9 @@ func (c *connection) fill() {
 	to.PacingRate, to.MaxPacingRate = c.pacing, ^uint64(0)
 	to.Delivered, to.Lost, to.AppLimited, to.Mss, to.GsoMax = c.delivered, c.lost, c.appLimited, mss, 65536
 	to.Srtt, to.RttMin = uint32(c.srtt), uint32(c.minRTT)
-	to.Random, to.HasSack = c.random.Uint32(), 1
+	if to.HasSack = 1; to.Random == 0 {
+		to.Random = c.random.Uint32()
+	}
 	to.IsCwndLimited, to.InRecovery = is(c.limited), is(c.recovering)
 	to.InFastRecovery = is(c.recovering && !c.timeout)
 }

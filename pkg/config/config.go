@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
@@ -48,7 +49,13 @@ type Config struct {
 	Control   Control   `json:"control"`
 	Metrics   Metrics   `json:"metrics"`
 	Log       Log       `json:"log"`
+
+	wrong List // what could not be read
 }
+
+// Sound tells whether what is at some keys could be read, so that something can be said
+// of it, and of what depends on it.
+func (c *Config) Sound(keys ...string) bool { return c.wrong.without(keys...) }
 
 // SameButHost tells whether two configurations differ in nothing but the state of
 // the host, its services, and how they are written.
@@ -183,11 +190,12 @@ const (
 	LogWarn  = "warn"
 	LogError = "error"
 
+	LogAuto = "auto" // the journal, with fields, if it gets standard error; else text
 	LogText = "text"
 	LogJSON = "json"
 )
 
-// Log is how the daemon logs, to standard error.
+// Log is how the daemon logs: to standard error, or to the journal.
 type Log struct {
 	Level  string `json:"level"`
 	Format string `json:"format"`
@@ -207,13 +215,13 @@ func Default() Config {
 		NAT:     NAT{LogRate: 1000, NATSettings: flow.DefaultNAT()},
 		Host:    Host{StateDir: DefaultStateDir},
 		Control: Control{Socket: DefaultSocket},
-		Log:     Log{Level: LogInfo, Format: LogText},
+		Log:     Log{Level: LogInfo, Format: LogAuto},
 	}
 }
 
-// Load reads the file at path and checks that the ruleset it names can be
-// opened. The error is a List when the contents are at fault.
-func Load(path string) (*Config, error) {
+// Load reads the file at path, as [Parse] does, and checks that the ruleset it names can
+// be opened.
+func Load(path string, judges ...Judge) (*Config, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", path, err)
@@ -222,23 +230,25 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	cfg, err := Parse(abs, src)
-	if err != nil {
-		return nil, err
+	return Parse(abs, src, slices.Concat([]Judge{openRuleset}, judges)...)
+}
+
+// openRuleset refuses a ruleset that is not there.
+func openRuleset(c *Config) error {
+	const key = "dataplane.ruleset"
+	if c.Dataplane.Kernel() || !c.Sound(key) {
+		return nil
 	}
-	if cfg.Dataplane.Kernel() {
-		return cfg, nil
+	f, err := os.Open(c.Dataplane.Ruleset)
+	if err == nil {
+		return f.Close()
 	}
-	f, err := os.Open(cfg.Dataplane.Ruleset)
-	if err != nil {
-		return nil, List{{
-			File: abs, Line: cfg.Dataplane.rulesetAt.line, Column: cfg.Dataplane.rulesetAt.column,
-			Key: "dataplane.ruleset", Value: cfg.Dataplane.Ruleset,
-			Want: "a file that can be read: " + unwrapPath(err),
-		}}
+	e := Error{
+		File: c.Path, Line: c.Dataplane.rulesetAt.line, Column: c.Dataplane.rulesetAt.column,
+		Key: key, Value: c.Dataplane.Ruleset, Want: "a file that can be read: " + unwrapPath(err),
 	}
-	_ = f.Close()
-	return cfg, nil
+	c.wrong = append(c.wrong, e)
+	return e
 }
 
 // unwrapPath returns the reason of a file error without the path, which the

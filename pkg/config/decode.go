@@ -15,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"github.com/randomizedcoder/l2d/internal/located"
 	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
@@ -40,10 +41,14 @@ func (d *decoder) add(e Error) {
 	d.errs = append(d.errs, e)
 }
 
+// A Judge says what else is wrong with a configuration than how it is written. It may be
+// given one that could not be read as a whole: [Config.Sound] tells what could.
+type Judge func(*Config) error
+
 // Parse reads src, the contents of the file at path, and fills in defaults.
-// Relative paths in it are relative to the directory of path. The error is a
-// List of every problem found.
-func Parse(path string, src []byte) (*Config, error) {
+// Relative paths in it are relative to the directory of path. The error joins an
+// [Error] for every problem found and what judges say, in the order of the file.
+func Parse(path string, src []byte, judges ...Judge) (*Config, error) {
 	d := &decoder{file: path}
 	root, err := d.document(src)
 	if err != nil {
@@ -52,13 +57,21 @@ func Parse(path string, src []byte) (*Config, error) {
 	cfg := Default()
 	cfg.Path, cfg.Text = path, string(src)
 	d.config(node{d: d, n: root}, &cfg)
-	if len(d.errs) > 0 {
-		return nil, d.errs.sorted()
-	}
 	cfg.manageQueues()
 	dir := filepath.Dir(path)
 	if !cfg.Dataplane.Kernel() && !filepath.IsAbs(cfg.Dataplane.Ruleset) {
 		cfg.Dataplane.Ruleset = filepath.Join(dir, cfg.Dataplane.Ruleset)
+	}
+	cfg.wrong = d.errs
+	var errs []error
+	if len(d.errs) > 0 {
+		errs = []error{d.errs}
+	}
+	for _, judge := range judges {
+		errs = append(errs, judge(&cfg))
+	}
+	if err := located.Join(errs...); err != nil {
+		return nil, err
 	}
 	return &cfg, nil
 }
@@ -103,7 +116,7 @@ func (d *decoder) document(src []byte) (ast.Node, error) {
 func (d *decoder) config(v node, c *Config) {
 	at := position{1, 1}
 	var log node
-	ok := v.mapping(map[string]field{
+	v.mapping(map[string]field{
 		"dataplane": func(v node) {
 			at = positionOf(v.n)
 			d.dataplane(v, &c.Dataplane)
@@ -125,13 +138,18 @@ func (d *decoder) config(v node, c *Config) {
 	c.fillNetwork()
 	c.fillRecursor()
 	d.checkSlices(&c.Services)
-	d.checkRadvd(c)
-	d.checkKea(c)
-	// A section that is broken already has its own error.
-	if ok && len(d.errs) == 0 {
+	if d.sound("network", "host.links") { // of which the LAN is made
+		d.checkRadvd(c)
+		d.checkKea(c)
+	}
+	// A section that is broken has its own error: a key may just be misspelt.
+	if d.sound("dataplane") {
 		d.required(c, at)
 	}
 }
+
+// sound is [Config.Sound] of what has been read so far.
+func (d *decoder) sound(keys ...string) bool { return d.errs.without(keys...) }
 
 // required reports the keys that have no default and are missing, at the
 // section where they belong.
@@ -296,7 +314,7 @@ func (d *decoder) metrics(v node, c *Metrics) {
 func (d *decoder) log(v node, c *Log) {
 	v.mapping(map[string]field{
 		"level":  func(v node) { v.oneOf(&c.Level, LogDebug, LogInfo, LogWarn, LogError) },
-		"format": func(v node) { v.oneOf(&c.Format, LogText, LogJSON) },
+		"format": func(v node) { v.oneOf(&c.Format, LogAuto, LogText, LogJSON) },
 	})
 }
 

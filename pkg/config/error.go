@@ -4,7 +4,7 @@ package config
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -44,6 +44,9 @@ func (e Error) Error() string {
 	return b.String()
 }
 
+// Place is where the problem is.
+func (e Error) Place() (file string, line, column int) { return e.File, e.Line, e.Column }
+
 // quoted returns the value in quotes, shortened when it is long.
 func (e Error) quoted() string {
 	if e.Value == "" {
@@ -78,13 +81,16 @@ func (l List) Unwrap() []error {
 	return errs
 }
 
-// sorted orders the problems by their place in the file.
-func (l List) sorted() List {
-	sort.SliceStable(l, func(i, j int) bool {
-		if l[i].Line != l[j].Line {
-			return l[i].Line < l[j].Line
-		}
-		return l[i].Column < l[j].Column
+// without tells whether there is no problem with what is at some keys: there, in it, or in
+// what it is in.
+func (l List) without(keys ...string) bool {
+	return !slices.ContainsFunc(l, func(e Error) bool {
+		return slices.ContainsFunc(keys, func(key string) bool { return isWithin(e.Key, key) || isWithin(key, e.Key) })
 	})
-	return l
+}
+
+// isWithin tells whether a key is another one, or in it; all are in the file as a whole.
+func isWithin(key, other string) bool {
+	rest, ok := strings.CutPrefix(key, other)
+	return ok && (rest == "" || other == "" || rest[0] == '.' || rest[0] == '[')
 }

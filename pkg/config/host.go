@@ -15,7 +15,7 @@ func (c *Config) MissingInterfaces(present []string) error {
 	}
 	var errs List
 	for i, f := range c.Dataplane.Interfaces {
-		if f.Optional || have[f.Name] {
+		if f.Optional || have[f.Name] || !c.Sound("host.links."+f.Name) {
 			continue
 		}
 		errs = append(errs, Error{

@@ -180,7 +180,7 @@ func (d *decoder) governor(v node, c *Host) {
 
 // checkCPUs refuses the word for the dataplane's CPUs if there are none.
 func (d *decoder) checkCPUs(c *Config) {
-	if len(c.Dataplane.CPUs) > 0 {
+	if len(c.Dataplane.CPUs) > 0 || !d.sound("dataplane.cpus") {
 		return
 	}
 	for _, v := range d.needCPUs {

@@ -64,12 +64,29 @@ type NIC struct {
 	// AQM is how mac80211 queues what a radio sends; nil leaves that alone.
 	AQM *AQM `json:"aqm,omitempty"`
 
-	at position
+	at     position
+	places map[string]position // of the values of its keys
 }
 
 // At is an error with the place of the interface in a file.
 func (n *NIC) At(file string) Error {
 	return Error{File: file, Line: n.at.line, Column: n.at.column, Key: "host.nics." + n.Name}
+}
+
+// KeyAt is an error with the place of a value, such as that of "mtu" or "rings.rx"; ok is
+// false if the file has none.
+func (n *NIC) KeyAt(file, key string) (_ Error, ok bool) {
+	at, ok := n.places[key]
+	return Error{File: file, Line: at.line, Column: at.column, Key: "host.nics." + n.Name + "." + key}, ok
+}
+
+// note keeps the places of a key's value and of those in it.
+func (n *NIC) note(key string, v node) {
+	n.places[key] = positionOf(v.n)
+	list, _ := v.pairs()
+	for _, e := range list {
+		n.places[key+"."+e.Key.GetToken().Value] = positionOf(e.Value)
+	}
 }
 
 // Sysctl is a kernel setting, or some that a pattern names.
@@ -114,7 +131,7 @@ func (d *decoder) nics(v node, c *Host) {
 		if !v.given(name) {
 			return
 		}
-		n := NIC{Name: name.text(), Settings: map[string]map[string]uint32{}, Features: map[string]bool{}, at: positionOf(name.n)}
+		n := NIC{Name: name.text(), Settings: map[string]map[string]uint32{}, Features: map[string]bool{}, at: positionOf(name.n), places: map[string]position{}}
 		if !isInterfaceName(n.Name) {
 			name.fail("an interface name of 1 to 15 characters without spaces, / or :, other than lo")
 			return
@@ -138,6 +155,12 @@ func (d *decoder) nics(v node, c *Host) {
 			fields[g.Name] = func(v node) {
 				n.Settings[g.Name] = map[string]uint32{}
 				v.settings(g, n.Settings[g.Name])
+			}
+		}
+		for key, read := range fields {
+			fields[key] = func(v node) {
+				n.note(key, v)
+				read(v)
 			}
 		}
 		if v.mapping(fields) {

@@ -76,7 +76,7 @@ func (d *decoder) bindNTuples(c *Dataplane) {
 			t.Interfaces = all
 		}
 		for _, name := range t.Interfaces {
-			if !slices.Contains(all, name) {
+			if !slices.Contains(all, name) && d.sound("dataplane.interfaces") {
 				e := t.error("", t.at, ".interfaces")
 				e.Value, e.Want = name, "some of dataplane.interfaces: "+strings.Join(all, ", ")
 				d.add(e)

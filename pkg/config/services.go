@@ -170,6 +170,9 @@ func (d *decoder) slices(v node, c *Services) {
 
 // checkSlices refuses slices that are not declared.
 func (d *decoder) checkSlices(c *Services) {
+	if !d.sound("services.slices") {
+		return
+	}
 	names := make([]string, len(c.Slices))
 	for i := range c.Slices {
 		names[i] = c.Slices[i].Name

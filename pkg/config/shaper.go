@@ -104,7 +104,7 @@ func (d *decoder) checkShapers(c *Config) {
 		other, again := seen[Shaper(q.Name)]
 		seen[Shaper(q.Name)] = q.Name
 		switch {
-		case !slices.Contains(all, q.Name):
+		case !slices.Contains(all, q.Name) && d.sound("dataplane.interfaces"):
 			wrong("the dataplane, which hands what comes in to the qdisc, is not at the interface", "one of dataplane.interfaces: "+strings.Join(all, ", "))
 		case slices.Contains(all, Shaper(q.Name)) || slices.Contains(all, ShaperEnd(q.Name)):
 			wrong("its device "+Shaper(q.Name)+" cannot be one of the dataplane's", "dataplane.interfaces without it and "+ShaperEnd(q.Name))

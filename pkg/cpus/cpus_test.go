@@ -3,11 +3,13 @@
 package cpus
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestList(t *testing.T) {
@@ -88,5 +90,26 @@ func TestMachine(t *testing.T) {
 	}
 	if _, err := Read(t.TempDir()); err == nil {
 		t.Error("a machine without CPUs")
+	}
+}
+
+func TestTicks(t *testing.T) {
+	got, err := parseTicks("cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 4 8 16 32 64 128 256 512\ncpu11 0 0 0 7 0 0 0 0 0 0\nintr 1 2\n")
+	if want := (map[int]Ticks{0: {1, 2, 4, 8, 16, 32, 64, 128}, 11: {Idle: 7}}); err != nil || !maps.Equal(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if busy, all := got[0].Busy(), got[0].All(); busy != 231 || all != 255 {
+		t.Errorf("%d of %d", busy, all)
+	}
+	for _, bad := range []string{"cpu1 2 3\n", "cpux 1 1 1 1 1 1 1 1\n", "cpu0 1 1 1 1 1 1 1 -1\n"} {
+		if got, err := parseTicks(bad); err == nil {
+			t.Errorf("%q: %+v", bad, got)
+		}
+	}
+	if now, err := ReadTicks(); err != nil || len(now) == 0 {
+		t.Errorf("%+v, %v", now, err)
+	}
+	if d := TicksTime(250); d != 2500*time.Millisecond {
+		t.Error(d)
 	}
 }

@@ -179,11 +179,15 @@ func (r *report) strays(packet []int) {
 			list = append(list, fmt.Sprintf("%s (%s) on CPU %s", name, after.interrupts[name].name, cpus.Format(on)))
 		}
 	}
-	if len(list) > 0 {
-		m, _ := cpus.Read(r.Root)
+	m, _ := cpus.Read(r.Root)
+	others := cpus.Without(m.Online, packet)
+	switch {
+	case len(list) > 0 && len(others) > 0:
 		r.add(Warning, "strays", "interrupts that are no network interface's come to packet CPUs", strings.Join(list, ", "),
-			"echo "+cpus.Format(cpus.Without(m.Online, packet))+" >/proc/irq/NUMBER/smp_affinity_list, or irqaffinity= on the kernel command line")
+			"echo "+cpus.Format(others)+" >/proc/irq/NUMBER/smp_affinity_list, or irqaffinity= on the kernel command line")
 		return
+	case len(list) > 0:
+		return // they have no place else, as is said already
 	}
 	r.good("strays", "no other interrupts came to packet CPUs")
 }

@@ -6,11 +6,19 @@ import "strings"
 
 func checkForwarding(r *report) {
 	r.forward()
+	var deaf []string
 	for _, l := range r.Links {
-		if r.routes(l.Name) {
-			r.port4(l)
-			r.port6(l)
+		if !r.routes(l.Name) {
+			continue
 		}
+		r.port4(l)
+		if r.port6(l) {
+			deaf = append(deaf, l.Name)
+		}
+	}
+	if deaf != nil {
+		r.add(Note, "ipv6", "router advertisements are ignored, as the host is a router itself: right, but for a provider's", "accept_ra = 1 of "+strings.Join(deaf, ", "),
+			"host.sysctl: {net.ipv6.conf.NAME.accept_ra: 2} for an interface towards a provider")
 	}
 	r.bridged()
 	r.neighbours()
@@ -56,18 +64,33 @@ func (r *report) port4(l Link) {
 }
 
 // port6 looks at router advertisements: a router ignores those it could have its own
-// default route from, unless it is told otherwise. Redirects it ignores always.
-func (r *report) port6(l Link) {
+// default route from, unless it is told otherwise. Redirects it ignores always. It returns
+// whether they are ignored where they may not be meant for it.
+func (r *report) port6(l Link) (deaf bool) {
 	router := r.sysctl(slashes(l, "ipv6", "forwarding")) == "1"
 	switch {
 	case router && r.sysctl(slashes(l, "ipv6", "accept_ra")) == "1":
+		if !r.upstream(l.Name) {
+			return true
+		}
 		r.add(Warning, "ipv6", l.Name+": router advertisements are ignored, as the host is a router itself", sysctlName(slashes(l, "ipv6", "accept_ra"))+" = 1",
-			setSysctl(slashes(l, "ipv6", "accept_ra"), "2")+" towards a provider, 0 elsewhere")
+			setSysctl(slashes(l, "ipv6", "accept_ra"), "2")+", and the default route of IPv6 comes by it, too")
 	case router:
 		r.good("ipv6", "%s: advertisements and redirects are treated as a router's", l.Name)
 	default:
 		r.expect(Warning, "ipv6", slashes(l, "ipv6", "accept_redirects"), "0", l.Name+": neighbours may change its routes")
 	}
+	return false
+}
+
+// upstream tells whether the default route of IPv4 goes by an interface.
+func (r *report) upstream(name string) bool {
+	for line := range strings.Lines(r.read("proc/net/route")) {
+		if f := strings.Fields(line); len(f) > 7 && f[0] == name && f[1] == "00000000" && f[7] == "00000000" {
+			return true
+		}
+	}
+	return false
 }
 
 // bridged looks at packets that a bridge passes to the filters of the network layer.

@@ -8,7 +8,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/tcnl"
 )
 
-// L4S is what a DualPI2 has counted.
+// L4S is what the DualPI2s of a link have counted.
 type L4S struct {
 	// L4S and Classic are packets of its queues, Marks those that it has marked.
 	L4S, Classic, Marks uint64
@@ -21,7 +21,8 @@ type BBR3 struct {
 	L4S bool
 }
 
-// dualpi2Counts are those of the DualPI2s at the roots of links, by the link's index.
+// dualpi2Counts are those of the DualPI2s of links, by the link's index: at the root, below
+// an htb that has the rate, or one for each queue.
 func dualpi2Counts() map[int]*L4S {
 	client, err := tcnl.Dial()
 	if err != nil {
@@ -34,21 +35,24 @@ func dualpi2Counts() map[int]*L4S {
 	}
 	out := map[int]*L4S{}
 	for _, r := range reports {
-		if r.Kind != "dualpi2" || r.Parent != "root" {
+		if r.Kind != "dualpi2" {
 			continue
 		}
-		n := &L4S{}
+		n := out[r.Interface]
+		if n == nil {
+			n = &L4S{}
+			out[r.Interface] = n
+		}
 		for _, v := range r.Details {
 			switch v.Name {
 			case "l4s_packets":
-				n.L4S = uint64(v.Value)
+				n.L4S += uint64(v.Value)
 			case "classic_packets":
-				n.Classic = uint64(v.Value)
+				n.Classic += uint64(v.Value)
 			case "marks":
-				n.Marks = uint64(v.Value)
+				n.Marks += uint64(v.Value)
 			}
 		}
-		out[r.Interface] = n
 	}
 	return out
 }

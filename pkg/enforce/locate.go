@@ -30,6 +30,9 @@ func (e *RulesetError) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %v", e.File, e.Line, e.Column, e.Err)
 }
 
+// Place is where in the file it is.
+func (e *RulesetError) Place() (file string, line, column int) { return e.File, e.Line, e.Column }
+
 // Unwrap returns what is wrong.
 func (e *RulesetError) Unwrap() error { return e.Err }
 

@@ -4,6 +4,7 @@ package enforce
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -50,10 +51,20 @@ func Prepare(ctx context.Context, cfg *config.Config) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cfg.MissingInterfaces(links.Names()); err != nil {
+	return prepare(ctx, cfg, links, PrepareFor)
+}
+
+// prepare prepares a configuration with all that is wrong, as far as it could be read.
+func prepare(ctx context.Context, cfg *config.Config, links Links, compile func(context.Context, *config.Config, Links) (*Plan, error)) (*Plan, error) {
+	missing := cfg.MissingInterfaces(links.Names())
+	if !cfg.Sound("dataplane.ruleset", "dataplane.interfaces", "dataplane.sets") {
+		return nil, missing
+	}
+	p, err := compile(ctx, cfg, links)
+	if err = errors.Join(missing, err); err != nil {
 		return nil, err
 	}
-	return PrepareFor(ctx, cfg, links)
+	return p, nil
 }
 
 // PrepareFor is Prepare for links that were read already, of which any may be

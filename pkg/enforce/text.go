@@ -24,10 +24,9 @@ func PrepareText(ctx context.Context, cfg *config.Config, text string) (*Plan, e
 	if err != nil {
 		return nil, err
 	}
-	if err := cfg.MissingInterfaces(links.Names()); err != nil {
-		return nil, err
-	}
-	return PrepareTextFor(ctx, cfg, text, links)
+	return prepare(ctx, cfg, links, func(ctx context.Context, cfg *config.Config, links Links) (*Plan, error) {
+		return PrepareTextFor(ctx, cfg, text, links)
+	})
 }
 
 // PrepareTextFor is [PrepareFor] likewise.

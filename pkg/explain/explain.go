@@ -21,6 +21,9 @@ import (
 )
 
 // Target is the dataplane that a packet is to meet.
+// MostBefore is more fragments than a datagram may have.
+const MostBefore = 256
+
 type Target struct {
 	// Config and Program say what it is; Running has the flows and the sets, and is
 	// nil if there are none.
@@ -123,8 +126,8 @@ func Run(t Target, r Request) (*Explanation, error) {
 	if err != nil {
 		return nil, &InputError{err}
 	}
-	if len(r.Before) > mostBefore {
-		return nil, &InputError{fmt.Errorf("%d frames before the packet: want at most %d", len(r.Before), mostBefore)}
+	if len(r.Before) > MostBefore {
+		return nil, &InputError{fmt.Errorf("%d frames before the packet: want at most %d", len(r.Before), MostBefore)}
 	}
 	traced := t.Program.Traced()
 	cfg := t.Config

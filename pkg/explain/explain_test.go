@@ -412,7 +412,7 @@ func (r *router) state(target Target) (flows []string, counters []loader.Counter
 		if err != nil {
 			return err
 		}
-		list, err := table.List(flow.Filter{Prefix: netip.MustParsePrefix("1.1.1.1/32")})
+		list, err := table.List(r.t.Context(), flow.Filter{Prefix: netip.MustParsePrefix("1.1.1.1/32")})
 		for _, f := range list {
 			f.Expires, f.Age = 0, 0
 			flows = append(flows, f.String())

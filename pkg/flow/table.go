@@ -3,6 +3,7 @@
 package flow
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,9 +39,9 @@ func NewTable(confirmed, halfOpen *ebpf.Map) (*Table, error) {
 
 // List returns the living flows that a filter selects. Flows that change while
 // it reads may be missing or be there in an older state.
-func (t *Table) List(filter Filter) ([]Flow, error) {
+func (t *Table) List(ctx context.Context, filter Filter) ([]Flow, error) {
 	var flows []Flow
-	err := t.Each(func(f *Flow) {
+	err := t.Each(ctx, func(f *Flow) {
 		if filter.Match(f) {
 			flows = append(flows, *f)
 		}
@@ -51,15 +52,19 @@ func (t *Table) List(filter Filter) ([]Flow, error) {
 	return flows, nil
 }
 
-// Each calls yield with each living flow, which is its to use until it returns.
-func (t *Table) Each(yield func(*Flow)) error {
+// Each calls yield with each living flow, which is its to use until it returns, and ends
+// with an error when ctx does.
+func (t *Table) Each(ctx context.Context, yield func(*Flow)) error {
 	now := nowNS()
 	for _, tier := range []*ebpf.Map{t.confirmed, t.halfOpen} {
-		entries, err := readAll(tier)
+		entries, err := readAll(ctx, tier)
 		if err != nil {
 			return err
 		}
 		for key, f := range entries {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			if f.Flags&flagReply != 0 || f.left(now) < 0 {
 				continue
 			}
@@ -80,7 +85,7 @@ func (t *Table) DeleteIf(selects func(*Flow) bool) (int, error) {
 	now := nowNS()
 	deleted := 0
 	for _, tier := range []*ebpf.Map{t.confirmed, t.halfOpen} {
-		entries, err := readAll(tier)
+		entries, err := readAll(context.Background(), tier)
 		if err != nil {
 			return deleted, err
 		}
@@ -170,11 +175,11 @@ func hasLabel(list string, bit uint8) bool {
 // batch is how many entries one system call reads.
 const batch = 4096
 
-func readAll(m *ebpf.Map) (map[rawTuple]rawFlow, error) {
+func readAll(ctx context.Context, m *ebpf.Map) (map[rawTuple]rawFlow, error) {
 	entries := map[rawTuple]rawFlow{}
 	keys, values := make([]rawTuple, batch), make([]rawFlow, batch)
 	var cursor ebpf.MapBatchCursor
-	for {
+	for ctx.Err() == nil {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)
 		for i := range n {
 			entries[keys[i]] = values[i]
@@ -186,6 +191,7 @@ func readAll(m *ebpf.Map) (map[rawTuple]rawFlow, error) {
 			return nil, fmt.Errorf("read flows: %w", err)
 		}
 	}
+	return nil, ctx.Err()
 }
 
 // nowNS is CLOCK_MONOTONIC, the dataplane's clock.

@@ -3,7 +3,9 @@
 package flow
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"os"
 	"slices"
@@ -123,12 +125,12 @@ func TestList(t *testing.T) {
 		{"DNS", Filter{Port: 53}, []string{"192.168.7.2:5001"}},
 		{"nothing", Filter{Port: 54}, nil},
 	} {
-		list, err := table.List(c.filter)
+		list, err := table.List(t.Context(), c.filter)
 		if got := sources(list); err != nil || !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, %v, not %v", c.name, got, err, c.want)
 		}
 	}
-	list, err := table.List(Filter{Port: 5000, Prefix: netip.MustParsePrefix("192.168.0.0/16")})
+	list, err := table.List(t.Context(), Filter{Port: 5000, Prefix: netip.MustParsePrefix("192.168.0.0/16")})
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%v, %v", list, err)
 	}
@@ -145,7 +147,7 @@ func TestList(t *testing.T) {
 	if got != want {
 		t.Errorf("%+v\nnot\n%+v", got, want)
 	}
-	if list, err = table.List(Filter{Port: 53}); err != nil || list[0].Confirmed || list[0].Replied || list[0].State != "" {
+	if list, err = table.List(t.Context(), Filter{Port: 53}); err != nil || list[0].Confirmed || list[0].Replied || list[0].State != "" {
 		t.Errorf("half open: %+v, %v", list, err)
 	}
 }
@@ -154,7 +156,7 @@ func TestDelete(t *testing.T) {
 	table, confirmed, halfOpen := exampleTable(t)
 	entries := func(m *ebpf.Map) int {
 		t.Helper()
-		all, err := readAll(m)
+		all, err := readAll(t.Context(), m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +198,7 @@ func TestManyFlows(t *testing.T) {
 		e.natSrc = ""
 		e.put(t, confirmed)
 	}
-	list, err := table.List(Filter{})
+	list, err := table.List(t.Context(), Filter{})
 	if err != nil || len(list) != n {
 		t.Errorf("%d flows, %v, not %d", len(list), err, n)
 	}
@@ -206,6 +208,11 @@ func TestManyFlows(t *testing.T) {
 	}
 	if len(seen) != n {
 		t.Errorf("%d different flows, not %d", len(seen), n)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if list, err := table.List(gone, Filter{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%d flows for who has gone, %v", len(list), err)
 	}
 	if deleted, err := table.Delete(Filter{Prefix: netip.MustParsePrefix("10.0.0.0/24")}); err != nil || deleted != 256 {
 		t.Errorf("%d deleted, %v, not 256", deleted, err)

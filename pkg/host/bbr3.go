@@ -255,7 +255,7 @@ func (k *Algorithm) resource(c *config.Config) *reconcile.Resource {
 	k.trials.provide(k.name(), want[sourceKey] == config.BBR3BPF)
 	return &reconcile.Resource{
 		Kind: AlgorithmKind, Name: k.name(), Want: want, Rank: algorithmRank, Enforce: b.Enforce,
-		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+		At: reconcile.PlaceOf(at),
 	}
 }
 

@@ -3,13 +3,18 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/bbr3"
@@ -146,5 +151,159 @@ func TestAlgorithmRefused(t *testing.T) {
 	}
 	if err := apply(t, e, k.want(t, config.BBR3{Source: config.BBR3BPF})); err == nil || !strings.Contains(err.Error(), "not l2d's") {
 		t.Errorf("taken: %v", err)
+	}
+}
+
+// hiddenBTF says in the environment which type information a process of the test is to find.
+const hiddenBTF = "L2D_TEST_BTF"
+
+// Without type information, or without congestion controls in BPF, nothing is registered, and the
+// default is not another one: what the kernel lacks is said instead.
+func TestAlgorithmUnsupported(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	which := os.Getenv(hiddenBTF)
+	if which == "" {
+		for _, which := range []string{"none", "without struct_ops"} { // it is read once in a process
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
+			cmd.Env = append(os.Environ(), hiddenBTF+"="+which)
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+				t.Errorf("type information %s: %v: %s", which, err, out)
+			}
+		}
+		return
+	}
+	k := algorithm(t)
+	if err := unix.Mount("tmpfs", "/sys/kernel/btf", "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	if which != "none" {
+		b, err := btf.NewBuilder([]btf.Type{&btf.Struct{Name: "tcp_congestion_ops", Size: 4, Members: []btf.Member{{Name: "flags", Type: &btf.Int{Name: "int", Size: 4}}}}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := b.Marshal(nil, nil)
+		if err == nil {
+			err = os.WriteFile("/sys/kernel/btf/vmlinux", raw, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := engine(t, t.TempDir(), &Sysctl{Root: "/proc/sys", trials: k.trials}, k)
+	before := allSysctls(t)
+	for _, source := range []string{config.BBR3Auto, config.BBR3BPF} {
+		_, err := e.Plan(t.Context(), []reconcile.Resource{k.want(t, config.BBR3{Source: source}), sysctl(congestionControl, k.name())})
+		for _, want := range []string{
+			"congestion_control " + k.name() + `: source: "bpf": this kernel takes no congestion control in BPF: want Linux 6.6 or newer, with CONFIG_DEBUG_INFO_BTF`,
+			map[string]string{"none": "no BTF found for kernel version", "without struct_ops": "bpf_struct_ops_tcp_congestion_ops"}[which],
+		} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("source %s: %q is not in %v", source, want, err)
+			}
+		}
+	}
+	if d := differences(before, allSysctls(t)); d != nil || slices.Contains(algorithms(), k.name()) {
+		t.Errorf("changed: %s; there are %v", strings.Join(d, "; "), algorithms())
+	}
+	if _, err := k.registration.Register(bbr3.Settings{}); !errors.Is(err, bbr3.ErrUnsupported) {
+		t.Errorf("registered all the same: %v", err)
+	}
+}
+
+// congestionTo is the congestion control that a connection to an address has.
+func congestionTo(t *testing.T, address string) string {
+	t.Helper()
+	c, err := net.DialTimeout("tcp4", address, 30*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var name string
+	if cErr := raw.Control(func(fd uintptr) { name, err = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION) }); errors.Join(cErr, err) != nil {
+		t.Fatal(errors.Join(cErr, err))
+	}
+	return strings.TrimRight(name, "\x00")
+}
+
+// Connections by the routes that are declared to have it, and by those that ip gives it, have it,
+// and no others, until it is undone.
+func TestAlgorithmByRoute(t *testing.T) {
+	k := algorithm(t)
+	name := k.registration.Name
+	farEnd(t)
+	for _, args := range []string{"address add 10.9.0.1/24 dev near", "link set near up", "route add 10.8.0.0/16 via 10.9.0.2", "route add 10.7.0.0/16 via 10.9.0.2"} {
+		run(t, append([]string{"ip"}, strings.Fields(args)...)...)
+	}
+	const declared, given, other = "10.8.0.1:5001", "10.7.0.1:5001", "10.9.0.2:5001"
+	e := engine(t, t.TempDir(), k, &Route{k.trials})
+	before := congestionTo(t, declared)
+	plan, err := e.Plan(t.Context(), []reconcile.Resource{
+		k.want(t, config.BBR3{Source: config.BBR3BPF}), {Kind: RouteKind, Name: "10.8.0.0/16", Want: reconcile.State{algorithmKey: name}, Rank: routeRank},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := e.Apply(t.Context(), plan, reconcile.Options{Confirm: 1 << 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "ip", "route", "change", "10.7.0.0/16", "via", "10.9.0.2", "congctl", name)
+	for address, want := range map[string]string{declared: name, given: name, other: before} {
+		if got := congestionTo(t, address); got != want {
+			t.Errorf("to %s: %s, want %s", address, got, want)
+		}
+	}
+	if s, err := k.registration.Status(); err != nil || s.Begun != 2 {
+		t.Errorf("%d connections have begun with it, want 2 (%v)", s.Begun, err)
+	}
+	if err := e.Rollback(t.Context(), p.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := congestionTo(t, declared); got != before || slices.Contains(algorithms(), name) {
+		t.Errorf("undone: %s, want %s; there are %v", got, before, algorithms())
+	}
+}
+
+// farEnd is a namespace with 10.9.0.2, 10.8.0.1 and 10.7.0.1, which accept connections on port 5001,
+// and a link to the test's, where it is called near.
+func farEnd(t *testing.T) {
+	t.Helper()
+	here := fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())
+	ready, end := make(chan error), make(chan struct{})
+	t.Cleanup(func() { close(end) })
+	go func() {
+		runtime.LockOSThread() // never unlocked: the namespace ends with the thread
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		for _, args := range []string{
+			"link add far type veth peer name near netns " + here, "link set far up",
+			"address add 10.9.0.2/24 dev far", "address add 10.8.0.1/32 dev far", "address add 10.7.0.1/32 dev far",
+		} {
+			if err == nil {
+				err = exec.Command("ip", strings.Fields(args)...).Run()
+			}
+		}
+		var l net.Listener
+		if err == nil {
+			l, err = net.Listen("tcp4", "0.0.0.0:5001")
+		}
+		if ready <- err; err != nil {
+			return
+		}
+		go func() {
+			for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+				c.Close()
+			}
+		}()
+		<-end
+		l.Close()
+	}()
+	if err := <-ready; err != nil {
+		t.Fatal(err)
 	}
 }

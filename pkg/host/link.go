@@ -32,7 +32,7 @@ const (
 )
 
 const (
-	isAbsent = "absent"
+	isAbsent = reconcile.Absent
 	isDevice = "a device" // of which nothing more is to be known
 )
 

@@ -4,7 +4,6 @@ package host
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -31,6 +30,9 @@ func linkResources(c *config.Config) (out []reconcile.Resource, errs []error) {
 			if other == "" || slices.Contains(made, other) {
 				continue
 			}
+			if isUnread(c, other) {
+				continue
+			}
 			if _, err := link(other); errors.Is(err, fs.ErrNotExist) {
 				e := l.At(c.Path)
 				e.Problem, e.Want = other+": no such interface", "one of "+linkNames()+", or one that is declared here with a kind"
@@ -49,7 +51,7 @@ func linkResources(c *config.Config) (out []reconcile.Resource, errs []error) {
 			errs = append(errs, err)
 		}
 		at := l.At(c.Path)
-		place := reconcile.Place{File: at.File, Line: at.Line, Column: at.Column}
+		place := reconcile.PlaceOf(at)
 		out = append(out, reconcile.Resource{Kind: LinkKind, Name: l.Name, Want: wantedLink(l), Rank: linkRank + depth, Of: makerOf(made, l.Parent), At: place, Enforce: l.Enforce})
 		for _, member := range l.Members {
 			out = append(out, reconcile.Resource{
@@ -109,33 +111,58 @@ func makerOf(made []string, name string) string {
 	return r.ID()
 }
 
-// makers says of each resource of an interface which one makes that.
-func makers(c *config.Config, list []reconcile.Resource) {
-	made := c.Host.Made()
-	for i := range list {
-		r := &list[i]
-		switch r.Kind {
-		case LinkKind, PortKind:
-		case SysctlKind:
-			for _, name := range made {
-				if ofLink(r.Name, name) {
-					r.Of = makerOf(made, name)
-				}
-			}
-		default:
-			r.Of = makerOf(made, r.Name)
-		}
+// isUnread tells whether an interface is not there, and the file says something of it that
+// could not be read: nothing can be said of what is of it.
+func isUnread(c *config.Config, name string) bool {
+	if name == "" || c.Sound("host.links."+name) {
+		return false
 	}
+	_, err := link(name)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
-// ofLink tells whether a sysctl is one of an interface's.
-func ofLink(sysctl, name string) bool {
-	for _, family := range []string{"ipv4", "ipv6"} {
-		for _, group := range []string{"conf", "neigh"} {
-			if strings.HasPrefix(sysctl, CanonicalSysctl(fmt.Sprintf("net/%s/%s/%s/", family, group, name))) {
-				return true
-			}
+// makers says of each resource of an interface which one makes that, and leaves out those of
+// interfaces of which that is not known.
+func makers(c *config.Config, list []reconcile.Resource) []reconcile.Resource {
+	list = slices.DeleteFunc(list, func(r reconcile.Resource) bool { return isUnread(c, linkOf(&r)) })
+	made := c.Host.Made()
+	for i := range list {
+		switch r := &list[i]; r.Kind {
+		case LinkKind, PortKind: // know that by themselves
+		default:
+			r.Of = makerOf(made, linkOf(r))
 		}
 	}
-	return false
+	return list
+}
+
+// linkOf is the interface that a resource is of; empty if it is of none.
+func linkOf(r *reconcile.Resource) string {
+	switch r.Kind {
+	case SysctlKind:
+		return linkOfSysctl(r.Name)
+	case GovernorKind, AlgorithmKind, RegdomKind, RouteKind:
+		return ""
+	}
+	return r.Name
+}
+
+// madeSysctls are those of a pattern that the links have which a configuration makes.
+func madeSysctls(c *config.Config, pattern string) (names []string) {
+	if linkOfSysctl(pattern) != "*" {
+		return nil
+	}
+	for _, link := range c.Host.Made() {
+		names = append(names, swap.Replace(strings.Replace(swap.Replace(pattern), "*", link, 1)))
+	}
+	return names
+}
+
+// linkOfSysctl is the interface whose sysctl it is; empty if it is none's.
+func linkOfSysctl(name string) string {
+	part := strings.Split(swap.Replace(name), "/")
+	if len(part) < 5 || part[0] != "net" || part[1] != "ipv4" && part[1] != "ipv6" || part[2] != "conf" && part[2] != "neigh" {
+		return ""
+	}
+	return part[3]
 }

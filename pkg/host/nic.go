@@ -68,6 +68,7 @@ func (s *Settings) Check(_ context.Context, r *reconcile.Resource) (out []reconc
 		case hint.most > 0 && value > uint64(hint.most):
 			p.Problem, p.Want = "more than the driver takes"+because(hint.why), fmt.Sprintf("at most %d", hint.most)
 		default:
+			out = append(out, unwise(driver(r.Name), r, key)...)
 			continue
 		}
 		out = append(out, p)
@@ -88,9 +89,18 @@ func linkProblem(r *reconcile.Resource, what string, err error) reconcile.Proble
 	case errors.Is(err, fs.ErrNotExist):
 		return reconcile.Problem{Resource: r, Problem: "no such interface", Want: "one of " + linkNames() + ", or optional: true"}
 	case errors.Is(err, errors.ErrUnsupported):
-		return reconcile.Problem{Resource: r, Problem: "the driver " + driver(r.Name) + " has no " + what, Skip: true}
+		return reconcile.Problem{Resource: r, Problem: lacks(driver(r.Name), r.Kind, what), Skip: true}
 	}
 	return reconcile.Problem{Resource: r, Problem: err.Error()}
+}
+
+// lacks says that a driver has no resources of a kind, and why if that is known.
+func lacks(driver, kind, what string) string {
+	s := "the driver " + driver + " has no " + what
+	if h := hintOf(driver, kind, ""); h.never {
+		s += because(h.why)
+	}
+	return s
 }
 
 // linkNames are the interfaces but lo.
@@ -209,6 +219,7 @@ func (f *Features) Check(_ context.Context, r *reconcile.Resource) (out []reconc
 		case feature.Fixed && onOff(feature.Active) != r.Want[key]:
 			p.Problem, p.Skip = "the driver "+driver(r.Name)+" does not change it", true
 		default:
+			out = append(out, unwise(driver(r.Name), r, key)...)
 			continue
 		}
 		out = append(out, p)

@@ -179,6 +179,31 @@ func TestHints(t *testing.T) {
 	if h := hintOf("veth", "coalesce", "rx-frames"); h != (hint{}) {
 		t.Errorf("%+v", h)
 	}
+	if s := lacks("atlantic", "channels", "channels"); !strings.Contains(s, "has no channels: it has as many as there are CPUs") {
+		t.Error(s)
+	}
+	for _, c := range []struct {
+		driver, kind, key, value string
+		said                     string
+	}{
+		{"bnxt_en", "channels", "rx", "4", "combined channels alone"},
+		{"bnxt_en", "channels", "rx", "0", ""},
+		{"bnxt_en", "channels", "combined", "8", ""},
+		{"i40e", "channels", "rx", "4", ""},
+		{"veth", FeaturesKind, "rx-lro", "on", "cannot be taken apart"},
+		{"ixgbe", FeaturesKind, "rx-lro", "on", "cannot be taken apart"},
+		{"ixgbe", FeaturesKind, "rx-lro", "off", ""},
+	} {
+		r := nic(c.kind, "x", 0, reconcile.State{c.key: c.value})
+		switch said := unwise(c.driver, &r, c.key); {
+		case c.said == "" && len(said) == 0:
+		case len(said) != 1 || c.said == "" || !said[0].Warn || !strings.Contains(said[0].Problem, c.said):
+			t.Errorf("%+v: %+v", c, said)
+		}
+	}
+	if e := effectOf("i40e", xdpKind); e.Impact != reconcile.Disruptive || !strings.Contains(e.Why, "whole port is reset") {
+		t.Errorf("XDP of i40e: %+v", e)
+	}
 	rings := &Settings{ethnl.Rings, func() (*ethnl.Client, error) { return nil, errors.ErrUnsupported }}
 	for have, same := range map[string]bool{"4000": true, "4031": true, "4032": false, "3999": false, "x": false} {
 		if rings.Same("rx", "4000", have) != same {

@@ -24,10 +24,9 @@ func nicResources(file string, n *config.NIC) (out []reconcile.Resource, err err
 	rank := nicRank
 	add := func(kind string, want reconcile.State) {
 		if len(want) > 0 {
-			at := n.At(file)
 			out = append(out, reconcile.Resource{
 				Kind: kind, Name: n.Name, Want: want, Rank: rank, Enforce: n.Enforce,
-				At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+				At: reconcile.PlaceOf(n.At(file)), KeysAt: keysAt(file, n, kind, want),
 			})
 		}
 		rank++
@@ -56,6 +55,22 @@ func nicResources(file string, n *config.NIC) (out []reconcile.Resource, err err
 		err = checkQueues(file, n)
 	}
 	return out, err
+}
+
+// keysAt are the places of what is wanted of a kind, whose attributes are named as they are
+// in the file.
+func keysAt(file string, n *config.NIC, kind string, want reconcile.State) map[string]reconcile.Place {
+	places := map[string]reconcile.Place{}
+	for key := range want {
+		path := kind + "." + key
+		if key == valueKey {
+			path = kind
+		}
+		if e, ok := n.KeyAt(file, path); ok {
+			places[key] = reconcile.PlaceOf(e)
+		}
+	}
+	return places
 }
 
 func modesWant(words []string) reconcile.State {

@@ -98,6 +98,9 @@ func (p *rulePlacer) place() (map[string][]ntuple.Placed, error) {
 		if len(rules) == 0 {
 			continue
 		}
+		if nic := "host.nics." + i.Name; !p.c.Sound(nic+".features", nic+".channels") {
+			continue // what it is going to be is not known
+		}
 		facts := p.facts(i.Name)
 		placed := ntuple.Place(ntuple.NIC{Driver: facts.driver, NTuple: facts.features[ntupleFeature]}, rules)
 		for n := range placed {
@@ -148,7 +151,7 @@ func ntupleResources(c *config.Config, dev ethioctl.Device, placed map[string][]
 		at := i.At(c.Path)
 		out = append(out, reconcile.Resource{
 			Kind: NTupleKind, Name: i.Name, Want: ntupleWant(placed[i.Name]), Rank: ntupleRank, Enforce: nicOf(c, i.Name).Enforce,
-			At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+			At: reconcile.PlaceOf(at),
 		})
 	}
 	return out

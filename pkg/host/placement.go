@@ -36,14 +36,15 @@ type placer struct {
 	radios map[string][]string
 	// placed is what places a device's interrupts, by the device.
 	placed map[string]string
-	// refused says that the dataplane's CPUs are: what is placed on them is not looked at.
+	// refused says that the dataplane's CPUs are, or cannot be read: what is placed on them
+	// is not looked at.
 	refused bool
 }
 
 // cpuResources are those of a configuration that are about CPUs: who serves the interrupts
 // of NICs and their queues, and governors.
 func cpuResources(root string, c *config.Config) ([]reconcile.Resource, error) {
-	p := &placer{root: root, c: c, radios: map[string][]string{}, placed: map[string]string{}}
+	p := &placer{root: root, c: c, radios: map[string][]string{}, placed: map[string]string{}, refused: !c.Sound("dataplane.cpus")}
 	p.machine()
 	named := map[string]bool{}
 	for i := range c.Host.NICs {
@@ -89,7 +90,7 @@ func (p *placer) machine() {
 func (p *placer) add(kind, name string, rank int, enforce bool, at config.Error, want reconcile.State) {
 	p.out = append(p.out, reconcile.Resource{
 		Kind: kind, Name: name, Want: want, Rank: rank, Enforce: enforce,
-		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+		At: reconcile.PlaceOf(at),
 	})
 }
 

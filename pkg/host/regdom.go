@@ -109,6 +109,6 @@ func regdomResource(c *config.Config) []reconcile.Resource {
 	at := h.At(c.Path)
 	return []reconcile.Resource{{
 		Kind: RegdomKind, Name: regdomName, Want: reconcile.State{valueKey: h.Country}, Rank: nicRank,
-		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+		At: reconcile.PlaceOf(at),
 	}}
 }

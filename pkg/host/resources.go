@@ -3,6 +3,7 @@
 package host
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,10 +49,11 @@ func resources(root string, c *config.Config) ([]reconcile.Resource, error) {
 			names, err := s.Expand(name)
 			if err != nil {
 				e := d.At(c.Path)
-				e.Problem, e.Want = err.Error(), "a pattern that \"sysctl -a\" has a name for"
+				e.Problem, e.Want = err.Error(), cmp.Or(s.nearestPattern(name), "a pattern that \"sysctl -a\" has a name for")
 				errs = append(errs, e)
 				continue
 			}
+			names = slices.Compact(slices.Sorted(slices.Values(append(names, madeSysctls(c, name)...))))
 			for _, n := range names {
 				errs = append(errs, b.add(n, d, d.At(c.Path), pattern))
 			}
@@ -74,23 +76,22 @@ func resources(root string, c *config.Config) ([]reconcile.Resource, error) {
 		at := r.At(c.Path)
 		out = append(out, reconcile.Resource{
 			Kind: RouteKind, Name: r.Prefix.String(), Want: reconcile.State{algorithmKey: r.CongestionControl}, Rank: routeRank, Enforce: r.Enforce,
-			At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+			At: reconcile.PlaceOf(at),
 		})
 	}
 	out = append(out, regdomResource(c)...)
 	for i := range c.Host.Qdiscs {
 		out = append(out, qdiscResources(c.Path, &c.Host.Qdiscs[i])...)
 	}
-	// What is wrong with these is told by who prepares the dataplane.
 	placed, err := PlaceNTuples(c)
 	if err == nil {
 		out = append(out, ntupleResources(c, ethioctl.Kernel{}, placed)...)
 	}
+	errs = append(errs, err)
 	work, err := cpuResources(root, c)
 	links, linkErrs := linkResources(c)
 	shapers, shaperErr := shaperResources(c)
-	out = slices.Concat(links, shapers, out, work)
-	makers(c, out)
+	out = makers(c, slices.Concat(links, shapers, out, work))
 	return out, errors.Join(append(append(errs, linkErrs...), shaperErr, err)...)
 }
 
@@ -122,7 +123,7 @@ func qdiscResources(file string, q *config.Qdisc) (out []reconcile.Resource) {
 		}
 		out = append(out, reconcile.Resource{
 			Kind: QdiscKind, Name: name, Want: wantedQdisc(options), Rank: qdiscRank, Enforce: q.Enforce,
-			At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+			At: reconcile.PlaceOf(at),
 		})
 	}
 	slices.SortFunc(out, func(a, b reconcile.Resource) int { return strings.Compare(a.Name, b.Name) })
@@ -168,7 +169,7 @@ func (b *sysctls) add(name string, d *config.Sysctl, at config.Error, pattern bo
 	}
 	r := &reconcile.Resource{
 		Kind: SysctlKind, Name: name, Want: reconcile.State{valueKey: canonical(name, d.Value)}, Rank: SysctlRank(name),
-		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column}, Enforce: d.Enforce,
+		At: reconcile.PlaceOf(at), Enforce: d.Enforce,
 	}
 	b.list[name], b.order = r, append(b.order, name)
 	if pattern {

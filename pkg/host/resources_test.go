@@ -56,7 +56,7 @@ func TestResourceProblems(t *testing.T) {
     net.ipv6.conf.*.forwarding: 0
 `))
 	for _, want := range []string{
-		"/x/l2d.yaml:4:5: host.sysctl.net.ipv4.conf.*.rp_filtre: no such sysctl",
+		"/x/l2d.yaml:4:5: host.sysctl.net.ipv4.conf.*.rp_filtre: no such sysctl: want net.ipv4.conf.*.rp_filter",
 		"/x/l2d.yaml:6:5: host.sysctl.net/ipv4/ip_forward: declared twice, first on line 5: want",
 		"/x/l2d.yaml:8:5: host.sysctl.net.ipv6.conf.*.forwarding: net.ipv6.conf.lo.forwarding is declared in another way by net.*.conf.lo.forwarding on line 7",
 	} {

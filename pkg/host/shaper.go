@@ -106,7 +106,7 @@ func shaperResources(c *config.Config) (out []reconcile.Resource, err error) {
 		out = append(out, reconcile.Resource{
 			Kind: LinkKind, Name: config.Shaper(q.Name), Rank: shaperRank, Enforce: q.Enforce,
 			Want: reconcile.State{isKey: config.ShaperAlias(q.Name), upKey: onOff(true)},
-			At:   reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+			At:   reconcile.PlaceOf(at),
 		})
 	}
 	links, err := netlink.LinkList()

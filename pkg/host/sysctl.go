@@ -140,6 +140,21 @@ func (s *Sysctl) nearest(name string) string {
 	return nearest.Of(name, names)
 }
 
+// nearestPattern is the pattern that was probably meant by one of interfaces' sysctls that is
+// of none; empty if that is not known.
+func (s *Sysctl) nearestPattern(pattern string) string {
+	const all = "default" // interfaces have what this one has
+	if linkOfSysctl(pattern) != "*" {
+		return ""
+	}
+	name := strings.Replace(pattern, "*", all, 1)
+	near := s.nearest(name)
+	if linkOfSysctl(near) != all {
+		return ""
+	}
+	return strings.Replace(near, "."+all+".", ".*.", 1)
+}
+
 // Observe implements [reconcile.Kind].
 func (s *Sysctl) Observe(_ context.Context, name string, keys []string) (reconcile.State, error) {
 	out := reconcile.State{}

@@ -88,8 +88,12 @@ func (c *Control) Ask(ctx context.Context, command string) (string, error) {
 	reply, err := c.ask(ctx, command)
 	if err != nil {
 		_ = c.disconnect()
-		if ctx.Err() != nil {
-			err = ctx.Err()
+		var op *net.OpError // has the paths of both ends
+		switch {
+		case ctx.Err() != nil:
+			err = fmt.Errorf("%s: no answer: %w", c.path, ctx.Err())
+		case errors.As(err, &op):
+			err = fmt.Errorf("%s: %w", c.path, op.Err)
 		}
 		return "", fmt.Errorf("hostapd: %s: %w", word, err)
 	}

@@ -345,5 +345,29 @@ func (*Daemon) Health(ctx context.Context, u *service.Unit, _ service.Process) (
 	if to := unitChannel(u); to.Number != 0 && !s.on(to) {
 		return service.Health{}, fmt.Errorf("%s is on channel %d, and not on %d", u.Params[interfaceParam], s.Channel, to.Number)
 	}
-	return service.Health{Detail: fmt.Sprintf("%s is on channel %d with %d stations", u.Params[interfaceParam], s.Channel, s.Stations)}, nil
+	return service.Health{Detail: fmt.Sprintf("%s is on channel %d, stations: %d", u.Params[interfaceParam], s.Channel, s.Stations)}, nil
+}
+
+// aftermath are words of the lines that hostapd writes whenever it cannot go on, after those that say why.
+var aftermath = []string{
+	"interface state ", "AP-DISABLED", "CTRL-EVENT-TERMINATING", "hostapd_free_hapd_data: ", "nl80211: deinit ", "Unable to setup interface", "interface initialization failed",
+}
+
+// Why implements [service.Explainer].
+func (*Daemon) Why(lines []string) string {
+	const enough = 3
+	var said []string
+	for _, line := range slices.Backward(lines) {
+		line = strings.TrimSpace(line)
+		switch {
+		case slices.ContainsFunc(aftermath, func(s string) bool { return strings.Contains(line, s) }):
+			continue
+		case len(said) == enough || slices.Contains(said, line): // of the process before
+			slices.Reverse(said)
+			return strings.Join(said, "; ")
+		}
+		said = append(said, line)
+	}
+	slices.Reverse(said)
+	return strings.Join(said, "; ")
 }

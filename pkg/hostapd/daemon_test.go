@@ -179,6 +179,25 @@ func TestEffects(t *testing.T) {
 	}
 }
 
+// TestWhy: of what hostapd 2.10 says when it cannot go on, that which says why.
+func TestWhy(t *testing.T) {
+	after := []string{"w: interface state UNINITIALIZED->DISABLED", "w: AP-DISABLED ", "w: CTRL-EVENT-TERMINATING ", "hostapd_free_hapd_data: Interface w wasn't started"}
+	taken := append([]string{"nl80211: kernel reports: Match already configured", "nl80211: Could not configure driver mode", "nl80211: deinit ifname=w disabled_11b_rates=0", "nl80211 driver initialization failed."}, after...)
+	for _, c := range []struct {
+		lines []string
+		want  string
+	}{
+		{append(taken, taken...), "nl80211: kernel reports: Match already configured; nl80211: Could not configure driver mode; nl80211 driver initialization failed."},
+		{append([]string{"a", "b", "c", "d", "w: Unable to setup interface."}, after...), "b; c; d"},
+		{after, ""},
+		{nil, ""},
+	} {
+		if got := New().Why(c.lines); got != c.want {
+			t.Errorf("%q, not %q", got, c.want)
+		}
+	}
+}
+
 // TestPHY: what a radio and its country do not have is refused as soon as the kernel knows the country.
 func TestPHY(t *testing.T) {
 	phy := &wifi.PHY{

@@ -92,7 +92,8 @@ func listen(ctx context.Context, dir, link, own string, connected func(), yield 
 	if err := c.conn.SetDeadline(time.Time{}); err != nil { // that of the command
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })
+	conn := c.conn // stop waits for no call that has begun: Close may be before it
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	asked := false
 	buf := make([]byte, maxReply)

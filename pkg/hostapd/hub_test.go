@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/randomizedcoder/l2d/pkg/service"
@@ -32,6 +33,40 @@ func TestSockets(t *testing.T) {
 		if _, err := os.Stat(c.local); err == nil {
 			t.Errorf("%s is left", c.local)
 		}
+	}
+}
+
+// TestListenEnds: whoever ends listening may do so at any moment, as when an event is taken.
+func TestListenEnds(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "lo"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		buf := make([]byte, 100)
+		for {
+			n, from, err := l.ReadFromUnix(buf)
+			if err != nil {
+				return
+			}
+			if string(buf[:n]) == "ATTACH" {
+				_, _ = l.WriteToUnix([]byte("OK\n"), from)
+				_, _ = l.WriteToUnix([]byte("<3>AP-ENABLED "), from)
+			}
+		}
+	}()
+	for range 300 {
+		ctx, cancel := context.WithCancel(t.Context())
+		heard := 0
+		err := listen(ctx, dir, "lo", dir, func() {}, func(Event) { heard++; cancel() })
+		if heard != 1 || !errors.Is(err, context.Canceled) {
+			t.Fatalf("%d events, %v", heard, err)
+		}
+	}
+	if left, _ := filepath.Glob(dir + "/hostapd-*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/internal/ownns"
+	"github.com/randomizedcoder/l2d/internal/servicetest"
 	"github.com/randomizedcoder/l2d/internal/tinyllama"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/llama"
@@ -29,10 +30,14 @@ func TestMain(m *testing.M) { ownns.Main(m) }
 // server returns a program that is the real server, and a directory that it sees.
 func server(t *testing.T) (program, dir string) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
 	dir = t.TempDir()
+	return serverIn(t, dir), dir
+}
+
+// serverIn is the program, which sees a directory, and what is mounted there.
+func serverIn(t *testing.T, dir string) string {
+	t.Helper()
+	servicetest.Need(t)
 	program, undo, err := tinyllama.Install(dir)
 	if errors.Is(err, tinyllama.ErrNone) {
 		t.Skip(err)
@@ -45,7 +50,7 @@ func server(t *testing.T) (program, dir string) {
 			t.Error(err)
 		}
 	})
-	return program, dir
+	return program
 }
 
 // tinyModel writes a model.
@@ -237,5 +242,40 @@ func TestFaults(t *testing.T) {
 	}
 	if s := h.status(t); s.Error == "" {
 		t.Errorf("well, and stopped: %+v", s)
+	}
+}
+
+// TestDiskFull: a key that does not fit is an error, and the server has the one of before.
+func TestDiskFull(t *testing.T) {
+	servicetest.Need(t)
+	dir := t.TempDir()
+	fill, room := servicetest.SmallDisk(t, filepath.Join(dir, "run"))
+	program := serverIn(t, dir)
+	model, key := filepath.Join(dir, "tiny.gguf"), filepath.Join(dir, "key")
+	tinyModel(t, model)
+	instance := func(text string) string {
+		if err := os.WriteFile(key, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("{name: tiny, mode: child, user: root, binary: %s, model: %s, listen: '127.0.0.1:8093', context: 128, parallel: 1, threads: 1, api_key: %s, start_timeout: 60s}", program, model, key)
+	}
+	h := newHost(t, dir)
+	if err := h.apply(t, instance("the first key")); err != nil {
+		t.Fatal(err)
+	}
+	before := h.status(t)
+	fill()
+	if err := h.apply(t, instance("the second key")); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("a disk that is full: %v", err)
+	}
+	if s := h.status(t); s.Error != "" || s.PID != before.PID || h.e.Pending() != nil {
+		t.Errorf("not as before: %+v, before %+v", s, before)
+	}
+	room()
+	if err := h.apply(t, instance("the second key")); err != nil {
+		t.Fatal(err)
+	}
+	if s := h.status(t); s.Error != "" || s.PID == before.PID {
+		t.Errorf("with room: %+v, before %+v", s, before)
 	}
 }

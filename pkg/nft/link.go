@@ -38,13 +38,16 @@ func createLinks(links []Link) error {
 	return nil
 }
 
-// createLink creates a dummy interface, or a bridge where the kernel has none.
-func createLink(h *netlink.Handle, l Link) error {
+// createLink creates a dummy interface, or what comes next to it where the kernel has none.
+// A bridge is the last choice: when the namespace goes, the kernel waits for each of them,
+// 16 ms of a lock that all of its network configuration takes.
+func createLink(h *netlink.Handle, l Link) (err error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.Index = l.Name, l.Index
-	err := h.LinkAdd(&netlink.Dummy{LinkAttrs: attrs})
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		err = h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
+	for _, link := range []netlink.Link{&netlink.Dummy{LinkAttrs: attrs}, &netlink.Ifb{LinkAttrs: attrs}, &netlink.Bridge{LinkAttrs: attrs}} {
+		if err = h.LinkAdd(link); !errors.Is(err, unix.EOPNOTSUPP) {
+			return err
+		}
 	}
 	return err
 }

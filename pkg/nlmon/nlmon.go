@@ -23,8 +23,8 @@ const linkName = "l2nlmon"
 
 // Stats are what a capture came to.
 type Stats struct {
-	// Messages were written, Missed came too fast.
-	Messages, Missed uint64
+	Messages uint64 `json:"messages"` // that were written
+	Missed   uint64 `json:"missed"`   // that came too fast
 }
 
 // maxMessage is the longest datagram that is kept whole.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"flag"
 	"io"
 	"os"
 	"os/exec"
@@ -19,6 +20,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
+
+var radio = flag.Bool("nlmon.radio", false, "TestRadio: have a radio in this machine, which is for nothing else")
 
 // TestFile: tcpdump reads what is written.
 func TestFile(t *testing.T) {
@@ -109,6 +112,50 @@ func TestCapture(t *testing.T) {
 	}
 	if !bytes.Contains(out.Bytes(), []byte("nlctrl\x00")) {
 		t.Error("the question is not in the file")
+	}
+}
+
+// sought is a buffer that says when it has something.
+type sought struct {
+	bytes.Buffer
+	text  []byte
+	found func()
+}
+
+func (s *sought) Write(p []byte) (int, error) {
+	n, err := s.Buffer.Write(p)
+	if bytes.Contains(s.Bytes(), s.text) {
+		s.found()
+	}
+	return n, err
+}
+
+// TestRadio: what iw asks and the kernel answers about a radio is in the capture, which tcpdump reads.
+func TestRadio(t *testing.T) {
+	if !*radio {
+		t.Skip("changes the whole machine: -nlmon.radio, in a virtual one")
+	}
+	if out, err := exec.Command("modprobe", "mac80211_hwsim", "radios=1").CombinedOutput(); err != nil {
+		t.Fatalf("this kernel has no radio: %s", out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out := sought{text: []byte("wlan0\x00"), found: cancel}
+	stats, err := Capture(ctx, "nl80211", 0, &out, func() {
+		if text, err := exec.Command("iw", "dev", "wlan0", "info").CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, text)
+		}
+	})
+	if err != nil || stats.Messages < 2 || !bytes.Contains(out.Bytes(), out.text) {
+		t.Fatalf("%+v, %v", stats, err)
+	}
+	path := filepath.Join(t.TempDir(), "x.pcap")
+	if err := os.WriteFile(path, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, err := exec.Command("tcpdump", "-Z", "root", "-nn", "-r", path).CombinedOutput()
+	if err != nil || !strings.Contains(string(text), "link-type NETLINK") {
+		t.Errorf("%v: %s", err, text)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/randomizedcoder/l2d/loader"
+	"github.com/randomizedcoder/l2d/pkg/cpus"
 	"github.com/randomizedcoder/l2d/pkg/tcnl"
 )
 
@@ -93,45 +94,14 @@ func (q *Queue) details(values []tcnl.Value) {
 	}
 }
 
-// busyTicks reads what CPUs do from /proc/stat, proc_stat(5).
-func busyTicks(text string) map[int]CPU {
-	out := map[int]CPU{}
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) < 9 || !strings.HasPrefix(f[0], "cpu") || f[0] == "cpu" {
-			continue
-		}
-		n, err := strconv.Atoi(f[0][3:])
-		if err != nil {
-			continue
-		}
-		c := CPU{CPU: n}
-		// user nice system idle iowait irq softirq steal; what guests have had is of
-		// user.
-		for i, field := range f[1:9] {
-			t, _ := strconv.ParseUint(field, 10, 64)
-			c.Ticks += t
-			if i != 3 && i != 4 {
-				c.Busy += t
-			}
-			if i == 6 {
-				c.Softirq = t
-			}
-		}
-		out[n] = c
-	}
-	return out
-}
-
 // readCPUs are those that have handled a packet, with what they do.
 func readCPUs(of []loader.CPUStatus) (out []CPU) {
-	text, _ := os.ReadFile("/proc/stat") // always there
-	ticks := busyTicks(string(text))
+	ticks, _ := cpus.ReadTicks() // always there
 	for _, c := range of {
 		t := ticks[c.CPU]
 		out = append(out, CPU{
 			CPU: c.CPU, XDP: c.XDPForwarded, TC: c.TCForwarded, Other: c.Local + c.Own, Dropped: c.Dropped,
-			Ticks: t.Ticks, Busy: t.Busy, Softirq: t.Softirq,
+			Ticks: t.All(), Busy: t.Busy(), Softirq: t.SoftIRQ,
 		})
 	}
 	return out

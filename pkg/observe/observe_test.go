@@ -121,14 +121,6 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-func TestTicks(t *testing.T) {
-	got := busyTicks("cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 4 8 16 32 64 128 256 512\ncpu11 0 0 0 7 0 0 0 0 0 0\nintr 1 2\n")
-	want := map[int]CPU{0: {CPU: 0, Ticks: 255, Busy: 231, Softirq: 64}, 11: {CPU: 11, Ticks: 7}}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v", got)
-	}
-}
-
 func TestTemperatures(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{

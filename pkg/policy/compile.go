@@ -56,6 +56,7 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 	c.findEarly()
 	c.findTCOnly()
 	c.checkZones()
+	c.checkZonesOfCopies()
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)
 	}

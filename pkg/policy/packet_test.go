@@ -23,6 +23,7 @@ type packet struct {
 	flow     *flowFacts
 	options  byte // words of IPv4 options
 	later    bool // a later fragment
+	invalid  bool // no valid IP, as a device's chains see it
 	// frame is the packet itself with its Ethernet header, for rules that look
 	// there. It lies behind the input of the harness.
 	frame []byte
@@ -128,7 +129,9 @@ func (p *packet) write(b []byte, l *layout) {
 	binary.NativeEndian.PutUint32(at(fieldCtState), p.ct)
 	binary.BigEndian.PutUint16(at(fieldProtocol), protocol)
 	at(fieldL4proto)[0] = p.proto
-	at(fieldNfproto)[0] = nfproto
+	if !p.invalid {
+		at(fieldNfproto)[0] = nfproto
+	}
 	at(fieldPktType)[0] = p.pkttype
 	now := p.now
 	if now == 0 {

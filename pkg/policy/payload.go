@@ -104,8 +104,10 @@ func (l *lowerer) find(reg nft.Register, function string, what int, offset, n ui
 	return l.store(reg, fieldBytes(fieldRegs, regSlot*slot, int(n)))
 }
 
-// findValue calls the function.
+// findValue calls the function, or takes what struct pkt has.
 func (g *gen) findValue(o *opFind, fail label) {
+	found := g.newLabel()
+	g.takeCopied(o, found)
 	g.emit(
 		asm.Mov.Reg(asm.R1, regCtx),
 		asm.Mov.Reg(asm.R2, regPkt),
@@ -115,4 +117,24 @@ func (g *gen) findValue(o *opFind, fail label) {
 		asm.Call.Label(o.function),
 	)
 	g.jump(asm.JEq.Imm32(asm.R0, 0, ""), fail)
+	g.bind(found)
+}
+
+// takeCopied takes bytes of a network header, and goes on at found, if the frame has a
+// valid one, which is copied: a call is some hundred times as long.
+func (g *gen) takeCopied(o *opFind, found label) {
+	end := o.at>>8&0xff + o.at&0xff
+	if o.function != "nft_payload" || o.what != int(nft.PayloadNetwork) || end > ipv6HeaderLen {
+		return
+	}
+	look := g.newLabel()
+	g.emit(asm.LoadMem(regHigh, regPkt, int16(g.layout.offsets[fieldNfproto]), asm.Byte))
+	if end <= ipv4HeaderLen {
+		g.jump(asm.JEq.Imm32(regHigh, 0, ""), look)
+	} else {
+		g.jump(asm.JNE.Imm32(regHigh, int32(nft.FamilyIPv6), ""), look)
+	}
+	g.spill(fieldBytes(fieldNH, o.at>>8&0xff, o.at&0xff), int(g.slot(o.slot)))
+	g.goTo(found)
+	g.bind(look)
 }

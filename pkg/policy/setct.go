@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
@@ -102,6 +103,32 @@ func (c *compiler) checkZones() {
 			last = r
 			c.errs = append(c.errs, unsupportedRule(r.src, "ct", "setting ct zone behind connection tracking",
 				"at prerouting and output, with a priority below -200"))
+		}
+	})
+}
+
+// checkZonesOfCopies refuses rules that choose a zone at output for what dup copies to an
+// address: the kernel would track such a copy, as a flow beside that of its packet.
+func (c *compiler) checkZonesOfCopies() {
+	var all []string
+	for _, ph := range phaseTable {
+		all = append(all, ph.function)
+	}
+	copied := make(map[nft.Family]*nft.Rule)
+	c.visit(all, func(r *rule, o op) {
+		if _, ok := o.(*opDupTo); ok {
+			copied[r.src.Chain.Table.Family] = r.src
+			copied[nft.FamilyInet] = r.src
+		}
+	})
+	var last *rule
+	c.visit([]string{"policy_output_raw"}, func(r *rule, o op) {
+		family := r.src.Chain.Table.Family
+		if _, ok := o.(*opZone); ok && r != last && copied[family] != nil {
+			last = r
+			c.errs = append(c.errs, unsupportedRule(r.src, "ct",
+				fmt.Sprintf("setting ct zone at output for copies of packets, which %q makes", copied[family].Text),
+				"at output where no rule of the family has dup to an address; at prerouting"))
 		}
 	})
 }

@@ -147,6 +147,35 @@ func TestSetRefused(t *testing.T) {
 	}
 }
 
+// A copy that gets a zone at output is tracked by the kernel: what may be copied is
+// refused one, and nothing else.
+func TestZoneOfCopiesRefused(t *testing.T) {
+	const dup6 = "table ip6 d { chain c { type filter hook forward priority 0; dup to 2001:db8::9\n}\n}\n"
+	zone := func(family, kind, hook string) string {
+		return "table " + family + " z { chain c { type " + kind + " hook " + hook + " priority -300; meta l4proto udp ct reply zone set 2\n}\n}\n"
+	}
+	for _, tt := range []struct {
+		text    string
+		refused bool
+	}{
+		{dup6 + zone("ip6", "filter", "output"), true},
+		{dup6 + zone("inet", "route", "output"), true},
+		{zone("inet", "filter", "output") + dup6, true},
+		{dup6 + zone("ip", "filter", "output"), false},
+		{dup6 + zone("ip6", "filter", "prerouting"), false},
+		{zone("ip6", "filter", "output"), false},
+	} {
+		_, err := Compile(readRuleset(t, tt.text), Options{Links: testLinks})
+		var u *Unsupported
+		if got := errors.As(err, &u); got != tt.refused || err != nil && !got {
+			t.Errorf("%s: error %v", tt.text, err)
+		}
+		if tt.refused && (u == nil || !strings.Contains(u.Why, `"dup to 2001:db8::9" makes`) || !strings.Contains(u.Text, "zone set 2")) {
+			t.Errorf("%s: %v does not name both rules", tt.text, err)
+		}
+	}
+}
+
 // What has no effect is said; what would have one in the kernel is refused.
 // Flow tables are a module that a kernel may lack.
 func TestFlowAdd(t *testing.T) {

@@ -5,6 +5,8 @@ package reconcile
 import (
 	"context"
 	"fmt"
+
+	"github.com/randomizedcoder/l2d/internal/located"
 )
 
 // Kind is a sort of resources. Its methods are not called concurrently.
@@ -83,6 +85,8 @@ type Resource struct {
 	Name string
 	// Want has values for the attributes that matter; others are left alone.
 	Want State
+	// Before has values for others, that were observed once: they are set, and not checked.
+	Before State
 	// Rank orders changes: lower ones are made first. Those of the same rank are
 	// made in the order they are given in.
 	Rank int
@@ -90,8 +94,10 @@ type Resource struct {
 	// that is there anyway. Until it is made, this one can be neither checked nor
 	// observed.
 	Of string
-	// At is the place of the declaration.
-	At Place
+	// At is the place of the declaration, KeysAt those of attributes that have one of
+	// their own.
+	At     Place
+	KeysAt map[string]Place
 	// Enforce has a drift corrected when it is seen, and not just reported.
 	Enforce bool
 }
@@ -103,6 +109,12 @@ func (r *Resource) ID() string { return r.Kind + " " + r.Name }
 type Place struct {
 	File         string
 	Line, Column int
+}
+
+// PlaceOf is the place that an error is about.
+func PlaceOf(e located.Error) Place {
+	file, line, column := e.Place()
+	return Place{file, line, column}
 }
 
 // String is FILE:LINE:COLUMN.
@@ -122,11 +134,20 @@ type Problem struct {
 	Warn bool
 }
 
-// Error names the resource, the attribute, its value and what would be accepted.
+// Place is where that is declared.
+func (p Problem) Place() (file string, line, column int) {
+	at, own := p.Resource.KeysAt[p.Key]
+	if !own {
+		at = p.Resource.At
+	}
+	return at.File, at.Line, at.Column
+}
+
+// Error names the place, the resource, the attribute, its value and what would be accepted.
 func (p Problem) Error() string {
 	s := p.Resource.ID()
-	if p.Resource.At.File != "" {
-		s = p.Resource.At.String() + ": " + s
+	if file, line, column := p.Place(); file != "" {
+		s = Place{file, line, column}.String() + ": " + s
 	}
 	if p.Key != "" {
 		s += fmt.Sprintf(": %s: %q", p.Key, p.Resource.Want[p.Key])

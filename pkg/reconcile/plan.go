@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/randomizedcoder/l2d/internal/linediff"
+	"github.com/randomizedcoder/l2d/internal/located"
 )
 
 // Change is what becomes of one resource.
@@ -32,6 +33,8 @@ type Change struct {
 	// undone.
 	Restore []Restore `json:"restore,omitempty"`
 	Effect  Effect    `json:"effect"`
+	// Rank is the resource's.
+	Rank int `json:"rank"`
 	// Later: the resource is of something that an earlier change makes, and which
 	// takes it along when it is undone. What differs is known then.
 	Later bool `json:"later,omitempty"`
@@ -59,6 +62,16 @@ type Plan struct {
 	Notes []string `json:"notes,omitempty"`
 	// Warnings say what is possible, and probably not meant.
 	Warnings []string `json:"warnings,omitempty"`
+
+	notes, warnings []error
+}
+
+// texts are what some errors say, in the order of their places.
+func texts(errs []error) (out []string) {
+	for _, err := range located.Split(located.Join(errs...)) {
+		out = append(out, err.Error())
+	}
+	return out
 }
 
 // Worst is the greatest impact of the changes; empty if there are none.
@@ -90,7 +103,7 @@ func (p *Plan) Write(w io.Writer) error {
 		printf("! %s\n", w)
 	}
 	for _, c := range p.Changes {
-		printf("~ %s", c.ID())
+		printf("%s %s", c.sign(), c.ID())
 		if c.Effect.Impact != InPlace || c.Effect.Why != "" {
 			printf("  (%s", c.Effect.Impact)
 			if c.Effect.Why != "" {
@@ -118,6 +131,10 @@ func (p *Plan) Write(w io.Writer) error {
 				printf("    %s: %s, when it is there\n", key, c.To[key])
 				continue
 			}
+			if c.From[key] == "" {
+				printf("    %s: %s\n", key, c.To[key])
+				continue
+			}
 			printf("    %s: %s -> %s\n", key, c.From[key], c.To[key])
 		}
 	}
@@ -137,6 +154,18 @@ func (p *Plan) Write(w io.Writer) error {
 	}
 	printf(".\n")
 	return err
+}
+
+// sign is what a plan shows in front of a change.
+func (c *Change) sign() string {
+	absent := func(s State) bool { return slices.Contains(slices.Collect(maps.Values(s)), Absent) }
+	switch {
+	case absent(c.To):
+		return "-"
+	case c.Later, absent(c.From):
+		return "+"
+	}
+	return "~"
 }
 
 // Plan compares resources with the host. The error joins every [Problem] there
@@ -175,15 +204,16 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 			made[r.ID()] = true
 			p.Changes = append(p.Changes, Change{
 				Kind: r.Kind, Name: r.Name, From: State{}, To: maps.Clone(r.Want), Undo: State{}, Later: true,
-				Effect: Effect{Impact: InPlace}, Enforce: r.Enforce,
+				Effect: Effect{Impact: InPlace}, Enforce: r.Enforce, Rank: r.Rank,
 			})
 			continue
 		}
 		before := len(errs)
-		if !check(ctx, k, r, p, &errs) {
+		if good := len(r.Want)+len(r.Before) == 0 || len(r.Want) > 0 && check(ctx, k, r, p, &errs); !good && len(r.Before) == 0 || len(errs) > before {
 			failed[r.ID()] = len(errs) > before
 			continue
 		}
+		r.Want = r.all()
 		c, err := e.change(ctx, k, r, touched[r.ID()])
 		if err != nil {
 			errs = append(errs, err)
@@ -205,7 +235,16 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	p.Notes, p.Warnings = texts(p.notes), texts(p.warnings)
 	return p, nil
+}
+
+// all are the values of all attributes that matter.
+func (r *Resource) all() State {
+	all := State{}
+	maps.Copy(all, r.Before)
+	maps.Copy(all, r.Want)
+	return all
 }
 
 // check asks a kind about a resource. What the host cannot have is noted, and not
@@ -227,7 +266,7 @@ func sort(problems []Problem, r *Resource, p *Plan, errs *[]error) bool {
 	for _, problem := range problems {
 		switch {
 		case problem.Warn:
-			p.Warnings = append(p.Warnings, problem.Error())
+			p.warnings = append(p.warnings, problem)
 			continue
 		case !problem.Skip:
 			*errs = append(*errs, problem)
@@ -236,7 +275,7 @@ func sort(problems []Problem, r *Resource, p *Plan, errs *[]error) bool {
 		case problem.Key == "":
 			good = false
 		}
-		p.Notes = append(p.Notes, problem.Error())
+		p.notes = append(p.notes, problem)
 		delete(r.Want, problem.Key)
 	}
 	return good && len(r.Want) > 0
@@ -249,7 +288,7 @@ func (e *Engine) change(ctx context.Context, k Kind, r *Resource, by string) (*C
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.ID(), err)
 	}
-	c := &Change{Kind: r.Kind, Name: r.Name, From: State{}, To: State{}, Again: by, Enforce: r.Enforce}
+	c := &Change{Kind: r.Kind, Name: r.Name, From: State{}, To: State{}, Again: by, Enforce: r.Enforce, Rank: r.Rank}
 	for key, want := range r.Want {
 		if by != "" || !k.Same(key, want, have[key]) {
 			c.From[key], c.To[key] = have[key], want

@@ -14,6 +14,10 @@ import (
 // kind's.
 type State map[string]string
 
+// Absent is the value of an attribute that says what kind of thing a resource is, if there is
+// none.
+const Absent = "absent"
+
 // Keys are the names of the attributes, in order.
 func (s State) Keys() []string { return slices.Sorted(maps.Keys(s)) }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ func TestStore(t *testing.T) {
 		t.Errorf("of nothing: %v, %v", list, err)
 	}
 	for n := 1; n <= Keep+3; n++ {
-		r, err := s.Add(Revision{Text: "text " + strconv.Itoa(n), Fate: Pending, Change: "c" + strconv.Itoa(n)})
+		r, err := s.Add(Revision{Text: "text " + strconv.Itoa(n), Summary: Summary{Fate: Pending, Change: "c" + strconv.Itoa(n)}})
 		if err != nil || r.Number != n {
 			t.Fatalf("%+v, %v", r, err)
 		}
@@ -70,7 +71,7 @@ func TestRulesets(t *testing.T) {
 		return len(list)
 	}
 	for n := range 4 {
-		if _, err := s.Add(Revision{Ruleset: "ruleset " + strconv.Itoa(n/2), Change: strconv.Itoa(n)}); err != nil {
+		if _, err := s.Add(Revision{Text: "t", Ruleset: "ruleset " + strconv.Itoa(n/2), Summary: Summary{Change: strconv.Itoa(n)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -81,8 +82,34 @@ func TestRulesets(t *testing.T) {
 		t.Errorf("%d rulesets, not 2", n)
 	}
 	list, err := s.List()
-	if err != nil || list[3].Ruleset != "ruleset 0" || list[3].Fate != Applied || list[0].Ruleset != "ruleset 1" || list[3].Same(&list[1]) || !list[0].Same(&list[1]) {
+	if err != nil || len(list) != 4 || list[3].Fate != Applied || list[0].Change != "3" {
 		t.Errorf("%+v, %v", list, err)
+	}
+	for n, want := range map[int]string{1: "ruleset 0", 4: "ruleset 1"} {
+		if r, err := s.Get(n); err != nil || r.Ruleset != want {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+	for _, c := range []struct {
+		text, ruleset string
+		want          []int
+	}{{"t", "ruleset 0", []int{2, 1}}, {"t", "ruleset 1", []int{4, 3}}, {"u", "ruleset 1", nil}, {"t", "", nil}} {
+		if same, err := s.Same(c.text, c.ruleset); err != nil || !slices.Equal(same, c.want) {
+			t.Errorf("%+v: %v, %v", c, same, err)
+		}
+	}
+	// What is listed is there without the rulesets.
+	if err := os.Rename(filepath.Join(dir, rulesetFile("ruleset 0")), filepath.Join(dir, "gone")); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := s.List(); err != nil || !slices.Equal(again, list) {
+		t.Errorf("%+v, %v", again, err)
+	}
+	if _, err := s.Get(1); err == nil {
+		t.Error("a ruleset that is gone was read")
+	}
+	if err := os.Rename(filepath.Join(dir, "gone"), filepath.Join(dir, rulesetFile("ruleset 0"))); err != nil {
+		t.Fatal(err)
 	}
 	for range Keep - 2 {
 		if _, err := s.Add(Revision{}); err != nil {
@@ -96,15 +123,15 @@ func TestRulesets(t *testing.T) {
 
 func TestStarts(t *testing.T) {
 	for _, c := range []struct {
-		r    Revision
+		r    Summary
 		want bool
 	}{
-		{Revision{Fate: Applied}, true},
-		{Revision{Fate: Undone}, false},
-		{Revision{Fate: Pending}, false},
-		{Revision{Fate: Applied, Boot: "before"}, true},
-		{Revision{Fate: Applied, Boot: "before", Runtime: true}, false},
-		{Revision{Fate: Applied, Boot: "this", Runtime: true}, true},
+		{Summary{Fate: Applied}, true},
+		{Summary{Fate: Undone}, false},
+		{Summary{Fate: Pending}, false},
+		{Summary{Fate: Applied, Boot: "before"}, true},
+		{Summary{Fate: Applied, Boot: "before", Runtime: true}, false},
+		{Summary{Fate: Applied, Boot: "this", Runtime: true}, true},
 	} {
 		if got := c.r.Starts("this"); got != c.want {
 			t.Errorf("%+v: %v", c.r, got)

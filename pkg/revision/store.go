@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/internal/durable"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 // Keep is how many revisions there are at most: older ones go.
@@ -33,8 +34,8 @@ const (
 	Undone  Fate = "undone"
 )
 
-// Revision is a configuration that was applied.
-type Revision struct {
+// Summary is what there is to know of a revision but its files.
+type Summary struct {
 	// Number counts from 1, also over those that have gone.
 	Number  int       `json:"number"`
 	Time    time.Time `json:"time"`
@@ -47,29 +48,33 @@ type Revision struct {
 	// a later one starts with the revision before it.
 	Runtime bool   `json:"runtime,omitempty"`
 	Boot    string `json:"boot,omitempty"`
+}
+
+// Revision is a configuration that was applied.
+type Revision struct {
+	Summary
 	// Text is the configuration file, and Ruleset that of the dataplane, as nft lists
 	// it; empty if it is the kernel's.
 	Text    string `json:"text"`
 	Ruleset string `json:"ruleset,omitempty"`
+	// Before is what the host was before it, where it was changed; the latest change first.
+	Before []reconcile.Before `json:"before,omitempty"`
 }
 
 // Starts tells whether what runs is this revision after a start of the daemon, in a
 // run of the kernel: it is the newest one of those that were applied for good or for
 // this run.
-func (r *Revision) Starts(boot string) bool {
+func (r *Summary) Starts(boot string) bool {
 	return r.Fate == Applied && (!r.Runtime || r.Boot == boot)
 }
 
 // Outcome is the fate, and whether it was for good.
-func (r *Revision) Outcome() string {
+func (r *Summary) Outcome() string {
 	if r.Runtime && r.Fate == Applied {
 		return "applied at run time"
 	}
 	return string(r.Fate)
 }
-
-// Same tells whether two revisions are of the same files.
-func (r *Revision) Same(o *Revision) bool { return r.Text == o.Text && r.Ruleset == o.Ruleset }
 
 // Store is a directory of revisions. Its methods may be called concurrently.
 type Store struct {
@@ -137,12 +142,19 @@ type stored struct {
 
 const rulesetSuffix = ".nft"
 
+// rulesetFile is the name of that file; empty without a ruleset.
+func rulesetFile(ruleset string) string {
+	if ruleset == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(ruleset))
+	return hex.EncodeToString(sum[:16]) + rulesetSuffix
+}
+
 // write replaces a revision in one step.
 func (s *Store) write(r *Revision) error {
-	on := stored{Revision: *r}
-	if r.Ruleset != "" {
-		sum := sha256.Sum256([]byte(r.Ruleset))
-		on.Ruleset = hex.EncodeToString(sum[:16]) + rulesetSuffix
+	on := stored{Revision: *r, Ruleset: rulesetFile(r.Ruleset)}
+	if on.Ruleset != "" && !s.has(on.Ruleset) {
 		if err := s.replace(on.Ruleset, []byte(r.Ruleset)); err != nil {
 			return err
 		}
@@ -152,6 +164,12 @@ func (s *Store) write(r *Revision) error {
 		return err
 	}
 	return s.replace(filepath.Base(s.path(r.Number)), append(b, '\n'))
+}
+
+// has tells whether there is a file, which is whole then.
+func (s *Store) has(name string) bool {
+	_, err := os.Stat(filepath.Join(s.dir, name))
+	return err == nil
 }
 
 // replace writes a file. No secret is in it, but it is root's all the same.
@@ -209,35 +227,87 @@ func (s *Store) get(n int) (*Revision, error) {
 // read reads a revision without its ruleset.
 func (s *Store) read(n int) (stored, error) {
 	var on stored
-	b, err := os.ReadFile(s.path(n))
-	if errors.Is(err, fs.ErrNotExist) {
-		return on, fmt.Errorf("revision %d: %w", n, fs.ErrNotExist)
-	}
-	if err != nil {
-		return on, fmt.Errorf("revisions: %w", err)
-	}
-	if err := json.Unmarshal(b, &on); err != nil {
-		return on, fmt.Errorf("%s: %w", s.path(n), err)
+	if err := s.decode(n, &on); err != nil {
+		return on, err
 	}
 	on.Number = n
 	return on, nil
 }
 
-// List returns all revisions, the newest first.
-func (s *Store) List() ([]Revision, error) {
+// decode reads what is wanted of a revision.
+func (s *Store) decode(n int, to any) error {
+	b, err := os.ReadFile(s.path(n))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no revision %d: %w", n, fs.ErrNotExist)
+	}
+	if err != nil {
+		return fmt.Errorf("revisions: %w", err)
+	}
+	if err := json.Unmarshal(b, to); err != nil {
+		return fmt.Errorf("%s: %w", s.path(n), err)
+	}
+	return nil
+}
+
+// List returns what there is to know of all revisions, the newest first.
+func (s *Store) List() ([]Summary, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	numbers, err := s.numbers()
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Revision, 0, len(numbers))
+	out := make([]Summary, len(numbers))
+	for i, n := range slices.Backward(numbers) {
+		r := &out[len(numbers)-1-i]
+		if err := s.decode(n, r); err != nil {
+			return nil, err
+		}
+		r.Number = n
+	}
+	return out, nil
+}
+
+// Same returns the numbers of the revisions of some files, the newest first.
+func (s *Store) Same(text, ruleset string) (out []int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	numbers, err := s.numbers()
+	if err != nil {
+		return nil, err
+	}
 	for _, n := range slices.Backward(numbers) {
-		r, err := s.get(n)
+		on, err := s.read(n)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, *r)
+		if on.Text == text && on.Ruleset == rulesetFile(ruleset) {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+// Since is what the host was before the revisions behind one that are, or were, in force: the
+// latest change first.
+func (s *Store) Since(n int) (out []reconcile.Before, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	numbers, err := s.numbers()
+	if err != nil {
+		return nil, err
+	}
+	for _, later := range slices.Backward(numbers) {
+		if later <= n {
+			break
+		}
+		on, err := s.read(later)
+		if err != nil {
+			return nil, err
+		}
+		if on.Fate == Applied {
+			out = append(out, on.Before...)
+		}
 	}
 	return out, nil
 }
@@ -264,14 +334,19 @@ func (s *Store) Settle(change string, fate Fate) error {
 		return err
 	}
 	for _, n := range slices.Backward(numbers) {
+		on, err := s.read(n)
+		if err != nil {
+			return err
+		}
+		if on.Change != change || change == "" {
+			continue
+		}
 		r, err := s.get(n)
 		if err != nil {
 			return err
 		}
-		if r.Change == change && change != "" {
-			r.Fate = fate
-			return s.write(r)
-		}
+		r.Fate = fate
+		return s.write(r)
 	}
 	return nil
 }

@@ -99,6 +99,9 @@ func (m *Manager) Close() {
 // services that run and are not declared any more, which end.
 func (m *Manager) Declare(c *config.Config) ([]reconcile.Resource, error) {
 	list := m.Slices.Resources(c)
+	if !c.Sound("services", "network", "host.links") {
+		return list, nil // what a daemon would be told is not known
+	}
 	var watched []*Unit
 	var errs []error
 	seen := map[string]bool{}
@@ -152,7 +155,7 @@ func (m *Manager) resource(u *Unit, at config.Error) reconcile.Resource {
 	want[stateKey] = up
 	return reconcile.Resource{
 		Kind: KindName, Name: u.Name, Want: want, Rank: rank, Enforce: u.Enforce,
-		At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+		At: reconcile.PlaceOf(at),
 	}
 }
 
@@ -466,14 +469,14 @@ func (m *Manager) Set(ctx context.Context, name string, to reconcile.State) erro
 	var u *Unit
 	if len(to) > 1 {
 		if u = m.unit(name, to); u == nil {
-			return fmt.Errorf("service %s: what it was is not kept", name)
+			return errors.New("what it was is not kept")
 		}
 	}
 	if to[stateKey] == absent {
 		return m.remove(ctx, name, u)
 	}
 	if u == nil {
-		return fmt.Errorf("service %s: a state without a unit", name)
+		return errors.New("a state without a unit")
 	}
 	return m.run(ctx, u, to[stateKey] == up)
 }
@@ -565,7 +568,7 @@ func (m *Manager) run(ctx context.Context, u *Unit, wait bool) error {
 func (m *Manager) proceed(ctx context.Context, u, loaded *Unit, r *record, changed bool) error {
 	run := m.runners[u.Mode]
 	if run == nil {
-		return fmt.Errorf("service %s: no mode %s here", u.Name, u.Mode)
+		return fmt.Errorf("no mode %s here", u.Mode)
 	}
 	if loaded != nil && loaded.Mode != u.Mode && m.runners[loaded.Mode] != nil {
 		if err := m.runners[loaded.Mode].Stop(ctx, u.Name); err != nil {
@@ -595,12 +598,17 @@ func (m *Manager) proceed(ctx context.Context, u, loaded *Unit, r *record, chang
 	if now, _ := run.Process(ctx, u.Name); err != nil && now.PID != p.PID { // else it is the one of before
 		err = fmt.Errorf("%w: it ended: %s", err, now.Exit)
 	}
-	if err != nil && limited.Err() != nil {
-		// Nobody knows what it has read: the next change starts it anew.
-		r.Loaded = ""
-		err = errors.Join(fmt.Errorf("reload took more than %v: %w", m.reloadTime, err), m.note(u.Name, r))
+	switch {
+	case err == nil:
+		return nil
+	case limited.Err() != nil:
+		err = fmt.Errorf("reload took more than %v: %w", m.reloadTime, err)
+	case !errors.Is(err, os.ErrDeadlineExceeded): // its client has waited less
+		return err
 	}
-	return err
+	// Nobody knows what it has read: the next change starts it anew.
+	r.Loaded = ""
+	return errors.Join(err, m.note(u.Name, r))
 }
 
 // defaultPatience is how long a service may take until it is well.
@@ -616,16 +624,19 @@ func (m *Manager) await(ctx context.Context, u *Unit) error {
 		patience = defaultPatience
 	}
 	const moment = 300 * time.Millisecond
-	pid, restarts := 0, m.look(ctx, u).Restarts
+	pid, restarts, ended := 0, m.look(ctx, u).Restarts, Process{}
 	for end := time.Now().Add(patience); ; {
 		s := m.look(ctx, u)
+		if s.Exit != "" { // systemd does not know it any more of a process that it has started anew
+			ended = s.Process
+		}
 		switch {
 		case s.Error == "" && s.PID == pid:
 			return nil
 		case s.Error != "" && s.Restarts-restarts >= hopeless:
-			return fmt.Errorf("service %s: it ends again and again: %s", u.Name, m.ending(ctx, u, s.Process))
+			return fmt.Errorf("it ends again and again: %s", m.ending(ctx, u, ended))
 		case s.Error != "" && time.Now().After(end):
-			return fmt.Errorf("service %s: %s", u.Name, s.Error)
+			return errors.New(s.Error)
 		case s.Error == "":
 			pid = s.PID
 		}

@@ -60,7 +60,7 @@ func (*Slices) Resources(c *config.Config) (out []reconcile.Resource) {
 		at := s.At(c.Path)
 		out = append(out, reconcile.Resource{
 			Kind: SliceKind, Name: s.Name, Want: limitState(&s.Limits), Rank: sliceRank,
-			At: reconcile.Place{File: at.File, Line: at.Line, Column: at.Column},
+			At: reconcile.PlaceOf(at),
 		})
 	}
 	return out

@@ -59,15 +59,26 @@ func (m *Manager) look(ctx context.Context, u *Unit) Status {
 	return s
 }
 
+// lastWords is how many lines of its log are looked at for why a process has ended.
+const lastWords = 20
+
 // ending is how a process has ended, and its last words, which say more than its exit code; empty if none has.
 func (m *Manager) ending(ctx context.Context, u *Unit, p Process) string {
 	if p.Exit == "" {
 		return ""
 	}
-	if lines, err := m.runners[u.Mode].Logs(ctx, u.Name, 1); err == nil && len(lines) > 0 {
-		return p.Exit + ": " + m.masked(u, lines[0])
+	lines, err := m.runners[u.Mode].Logs(ctx, u.Name, lastWords)
+	if err != nil || len(lines) == 0 {
+		return p.Exit
 	}
-	return p.Exit
+	words := lines[len(lines)-1]
+	if d, ok := m.daemons[u.Daemon].(Explainer); ok {
+		words = d.Why(lines)
+	}
+	if words == "" {
+		return p.Exit
+	}
+	return p.Exit + ": " + m.masked(u, words)
 }
 
 // Statuses are those of all services that run or are watched, by name.
@@ -139,20 +150,24 @@ func (m *Manager) Restart(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := m.runners[u.Mode].Start(ctx, u); err != nil {
-		return err
+	err = m.runners[u.Mode].Start(ctx, u)
+	if err == nil {
+		err = m.await(ctx, u)
 	}
-	return m.await(ctx, u)
+	if err != nil {
+		return fmt.Errorf("service %s: %w", name, err)
+	}
+	return nil
 }
 
 // find returns the unit of a service that runs here.
 func (m *Manager) find(name string) (*Unit, error) {
 	if !slices.Contains(m.recorded(), name) { // also what is no name
-		return nil, fmt.Errorf("service %s: %w", name, fs.ErrNotExist)
+		return nil, fmt.Errorf("there is no service %s: %w", name, fs.ErrNotExist)
 	}
 	u := m.installed(name, m.record(name))
 	if u == nil || m.runners[u.Mode] == nil {
-		return nil, fmt.Errorf("service %s: %w", name, fs.ErrNotExist)
+		return nil, fmt.Errorf("there is no service %s: %w", name, fs.ErrNotExist)
 	}
 	return u, nil
 }

@@ -180,9 +180,9 @@ func exitOf(p map[string]any) string {
 	return result
 }
 
-// Logs implements runner.
+// Logs implements runner: what the unit's processes have written, and not what systemd has to say of them.
 func (s *units) Logs(ctx context.Context, name string, lines int) ([]string, error) {
-	out, err := Run(ctx, "journalctl", "--unit", unitName(name), "--lines", fmt.Sprint(lines), "--output", "cat", "--no-pager", "--quiet")
+	out, err := Run(ctx, "journalctl", "_SYSTEMD_UNIT="+unitName(name), "--lines", fmt.Sprint(lines), "--output", "cat", "--no-pager", "--quiet")
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ const (
 	// down: it does not, which may be what was before.
 	down = "down"
 	// absent: l2d runs none.
-	absent = "absent"
+	absent = reconcile.Absent
 )
 
 // digest is what stands for a text that is not shown. Without the key it does not help to guess.

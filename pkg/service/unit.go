@@ -33,6 +33,12 @@ type Daemon interface {
 	Health(ctx context.Context, u *Unit, p Process) (Health, error)
 }
 
+// Explainer is a [Daemon] whose last line before it ends is not why it does.
+type Explainer interface {
+	// Why is one line of the last ones of a process, the oldest first; empty if none says why.
+	Why(lines []string) string
+}
+
 // Dirs are the directories that units are rendered for.
 type Dirs struct {
 	// Run is where the files of all services are: each has a directory there with its name.

@@ -33,7 +33,9 @@ runs=$1 seconds=$2 row=$3
 mount -t bpf bpf /sys/fs/bpf 2>/dev/null
 ip link set lo up
 modprobe -a tun tcp_bbr tcp_dctcp
-# What it is about, what BBRv3 in the kernel of its authors came to, and the path.
+# What it is about, what BBRv3 in the kernel of its authors came to, and the path. What others
+# make of losses is known, and tells whether the path loses as it is said to: Reno's rate is
+# sqrt(3 / 2 / loss) packets in an RTT, and BBR (version 1) gives way to no such loss.
 while IFS='|' read -r what reference arguments; do
 	case $what in "$row"*) ;; *) continue ;; esac
 	echo "== $what; reference: $reference"
@@ -49,6 +51,10 @@ beside cubic, 0.5 BDP|35.4 to 10.4|--queue 0.5 bbr3 cubic
 against itself|none|bbr3 bbr3
 bbr alone|none|bbr
 cubic alone|none|cubic
+reno, 1 % lost|3.5 by its formula|--queue 8 --loss 1 reno
+bbr, 3 % lost|all but what is lost|--queue 8 --loss 3 bbr
+bbr, 25 kB of buffer|none|--queue 0.1 bbr
+cubic, 25 kB of buffer|none|--queue 0.1 cubic
 beside bbr|none|bbr3 bbr
 reno beside it|none|bbr3 reno
 PATHS

@@ -25,6 +25,7 @@ qdisc pkg/host 15m -test.run=TestQdisc
 plan pkg/host 15m -test.run=TestWholePlan -host.whole=4
 bbr3 pkg/bbr3 15m -test.skip=TestPath|TestOracle|TestConnectionOf
 l4s pkg/host 10m -test.run=TestL4S -host.machine
+l4s cmd/l2ctl 5m -test.run=TestDoctorL4S -l2ctl.machine
 congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.machine
 tcnl pkg/tcnl 5m -tcnl.all
 nics pkg/host 10m -test.run=TestMachine|TestIsolated
@@ -32,15 +33,17 @@ radios pkg/host 5m -test.run=TestRadio -host.machine
 groups pkg/service 10m -test.parallel=1 -test.run=TestLife|TestKilled|TestLimits|TestGroups
 units pkg/service 10m -test.run=TestUnits|TestBits
 radvd pkg/radvd 5m -test.run=TestSLAAC
-capture pkg/nlmon 5m
+capture pkg/nlmon 5m -nlmon.radio
 monitor loader 10m -test.run=TestMonitor(Passed|XDP) -loader.trace
+hostapd pkg/hostapd 15m -test.run=TestFaults -hostapd.machine
 wifi cmd/l2d 15m -test.run=TestWiFi -l2d.wifi
+journal cmd/l2d 10m -test.run=TestJournal -l2d.systemd
 '
 
 # What the machine of a suite has besides.
 options() {
 	case $1 in
-	units | radvd) echo "-systemd" ;;
+	units | radvd | hostapd | journal) echo "-systemd" ;;
 	l4s) echo "-virtual-time" ;; # it looks at delays
 	nics) echo "-cpus 4 -nic virtio-net-pci -nic e1000e -nic vmxnet3" \
 		"-append isolcpus=domain,managed_irq,2-3 -append nohz_full=2-3 -append rcu_nocbs=2-3" ;;

@@ -30,6 +30,7 @@ var Differences = []Difference{
 	{"sources that no host may have (127.0.0.0/8, multicast, ...)", "the kernel's routing drops them between prerouting and input or forward; l2d shows them to the chains first"},
 	{"sources that are the router's own addresses", "the kernel's routing drops them; l2d forwards them. Answers to copies of frames can be like that"},
 	{"fragments, where rules copy packets to an address", "the kernel copies the datagram, and cuts it again; l2d copies none that came in fragments"},
+	{"link-layer headers of copies to an address", "the kernel's copy has room for one, and anything in it; l2d's has the one that the packet came with"},
 	{"multicast", "the kernel drops what nobody has joined before the input chains; l2d leaves that to the stack behind them"},
 	{"flows of packets with an IPv6 authentication header", "nf_conntrack and nftables look for the transport header behind it; to l2d it is the transport header"},
 	{"UDP-Lite of more than 255 bytes", "nf_conntrack takes a part of the length for all of it, and right checksums for wrong ones"},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-package explain
+// Package capture reads packets of capture files.
+package capture
 
 import (
 	"bufio"
@@ -13,10 +14,12 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
+
+	"github.com/randomizedcoder/l2d/pkg/explain"
 )
 
-// Captured is a packet of a capture file.
-type Captured struct {
+// Packet is a packet of a capture file.
+type Packet struct {
 	// Frame begins with an Ethernet header if Ethernet is true, or with IP's.
 	Frame    []byte
 	Ethernet bool
@@ -24,12 +27,11 @@ type Captured struct {
 	Before [][]byte
 }
 
-// mostBefore is more fragments than a datagram may have.
-const mostBefore = 256
+const etherLen = 14 // of a header
 
-// ReadCapture reads the packet with a number, from 1 on, of a file in pcap's format or
+// Read reads the packet with a number, from 1 on, of a file in pcap's format or
 // pcapng's.
-func ReadCapture(path string, number int) (*Captured, error) {
+func Read(path string, number int) (*Packet, error) {
 	if number < 1 {
 		return nil, fmt.Errorf("packet %d: packets are numbered from 1 on", number)
 	}
@@ -38,20 +40,20 @@ func ReadCapture(path string, number int) (*Captured, error) {
 		return nil, err
 	}
 	defer f.Close()
-	c, err := readCapture(f, number)
+	c, err := read(f, number)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
 }
 
-func readCapture(from io.Reader, number int) (*Captured, error) {
-	r, err := captureReader(bufio.NewReader(from))
+func read(from io.Reader, number int) (*Packet, error) {
+	r, err := readerOf(bufio.NewReader(from))
 	if err != nil {
 		return nil, fmt.Errorf("neither pcap nor pcapng: %w", err)
 	}
-	c := &Captured{}
-	var before []Captured // fragments
+	c := &Packet{}
+	var before []Packet // fragments
 	for n := 1; ; n++ {
 		data, info, err := r.ReadPacketData()
 		if err == io.EOF {
@@ -69,9 +71,9 @@ func readCapture(from io.Reader, number int) (*Captured, error) {
 		}
 		whole := info.CaptureLength == info.Length
 		if n < number {
-			if b := (Captured{Frame: data, Ethernet: c.Ethernet}); whole && b.datagram() != (datagram{}) {
+			if b := (Packet{Frame: data, Ethernet: c.Ethernet}); whole && b.datagram() != (datagram{}) {
 				before = append(before, b)
-				before = before[max(0, len(before)-mostBefore):]
+				before = before[max(0, len(before)-explain.MostBefore):]
 			}
 			continue
 		}
@@ -98,7 +100,7 @@ type datagram struct {
 }
 
 // datagram is that of a fragment; zero: it is none.
-func (c *Captured) datagram() (d datagram) {
+func (c *Packet) datagram() (d datagram) {
 	ip := c.Frame
 	if c.Ethernet {
 		if len(ip) < etherLen {
@@ -122,7 +124,7 @@ type reader interface {
 	LinkType() layers.LinkType
 }
 
-func captureReader(r *bufio.Reader) (reader, error) {
+func readerOf(r *bufio.Reader) (reader, error) {
 	const ngMagic = 0x0a0d0d0a
 	b, err := r.Peek(4)
 	if err != nil {

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/randomizedcoder/l2d/pkg/api"
+	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
+)
+
+// badInput is what is wrong with a file: how it is written, what of it the host cannot have,
+// and its ruleset. Each is on a line of its own, with what is said of it.
+var badInput = []struct{ line, said string }{
+	{"dataplane:", ""},
+	{"  ruleset: firewall.nft", ""},
+	{"  pin_path: PINS", ""},
+	{"  mirror: yes", `dataplane.mirror: "yes": want true or false`},
+	{"  interfaces: [{name: wan0}]", ""},
+	{"  cpus: 0,8000", "the machine has no CPU 8000"},
+	{"  ntuple:", ""},
+	{"    - {match: {proto: tcp4, dport: 135}, action: queue 0}", ""},
+	{"    - {match: {proto: tcp4, src: 192.0.2.0/24}, action: queue 0}", "its filters have one mask per port"},
+	{"    - {match: {proto: tcp4, dport: 136}, action: queue 500}", "wan0 has no receive queue 500"},
+	{"control: {socket: SOCKET}", ""},
+	{"host:", ""},
+	{"  state_dir: STATE", ""},
+	{"  links:", ""},
+	{"    br9: {kind: bridge, memberz: [br0]}", "host.links.br9.memberz: unknown key"},
+	{"  nics:", ""},
+	{"    br9: {mtu: 1400}", ""}, // might have been made
+	{"    wan0:", ""},
+	{"      irqs: dataplane", ""}, // these are wrong, not this
+	{"      features: {rx-ntuple-filter: true, rx-lrro: false}", `"off": no such feature: want rx-lro`},
+	{"      channels:", ""},
+	{"        tx: 1", ""},
+	{"        rx: 99", `channels wan0: rx: "99": more than the device has: want at most`},
+	{"      xps: 0,8000", "the machine has no CPU 8000"},
+	{"      mtu: 17", `mtu: "17": want a whole number from 68`},
+	{"  qdiscs: {wan0: LACKED}", "this kernel does not have it"},
+	{"  sysctl:", ""},
+	{"    net.ipv4.ip_froward: 1", "no such sysctl: want net.ipv4.ip_forward"},
+	{"    net.ipv4.tcp_ecn: [1]", "host.sysctl.net.ipv4.tcp_ecn"},
+	{"    net.ipv4.conf.br9.rp_filter: 1", ""},
+	{"log: {levle: info}", "log.levle: unknown key"},
+}
+
+// TestBadInput: all that is wrong with the files is told together, in their order, by the
+// daemon and by l2ctl, and nothing is touched.
+func TestBadInput(t *testing.T) {
+	h := newHost(t)
+	h.sysfs, h.as82599 = true, "wan0"
+	h.start()
+	h.expect("READY=1")
+	lacked := hostkinds.LacksQdiscs("dualpi2", "cake_mq", "cake")
+	if len(lacked) == 0 {
+		t.Skip("the kernel has all kinds of qdiscs")
+	}
+	values := strings.NewReplacer("PINS", h.pins, "SOCKET", h.path("run/l2d.sock"), "STATE", h.path("state"), "LACKED", lacked[0])
+	var file strings.Builder
+	var wants []string
+	for i, l := range badInput {
+		fmt.Fprintln(&file, values.Replace(l.line))
+		if l.said != "" {
+			wants = append(wants, fmt.Sprintf("l2d.yaml:%d: %s", i+1, l.said))
+		}
+	}
+	h.write("firewall.nft", "table inet filter {\n\tchain input {\n\t\ttype filter hook input priority 0\n\t\tsocket transparent 1 accept\n\t}\n}\n")
+	wants = append(wants, "firewall.nft:4: not supported")
+	h.write("l2d.yaml", file.String())
+
+	_, planned := h.client().HostPlan(t.Context())
+	_, applied := h.client().HostApply(t.Context(), api.HostOptions{})
+	l2ctl := h.l2ctl()
+	by := func(args ...string) error {
+		cmd := h.command(l2ctl, append([]string{"--socket", h.path("run/l2d.sock")}, args...)...)
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 2 {
+			t.Errorf("l2ctl %v: %v", args, err)
+		}
+		return errors.New(string(out))
+	}
+	for who, err := range map[string]error{
+		"plan of the daemon": planned, "apply of the daemon": applied,
+		"l2ctl plan": by("plan"), "l2ctl check": by("check", "--config", h.path("l2d.yaml")),
+	} {
+		if !saysAll(err, wants) {
+			t.Errorf("%s says\n%v\nnot\n%s", who, err, strings.Join(wants, "\n"))
+		}
+	}
+	if s := h.status(); !s.Attached || s.Host.Pending != nil || s.Host.Applies[api.ApplyRefused] != 1 || len(s.Host.Applies) != 1 {
+		t.Errorf("something was touched: %+v", s.Host)
+	}
+
+	// What is possible, and not as it was meant, is no error.
+	h.write("firewall.nft", ruleset)
+	h.write("l2d.yaml", h.config()+"  nics: {wan0: {features: {rx-lro: true}}}\n  qdiscs: {br0: pfifo}\n")
+	out, err := h.command(l2ctl, "check", "--config", h.path("l2d.yaml")).CombinedOutput()
+	if err != nil || !regexp.MustCompile(`(?m)^note: left out: .*l2d.yaml:8:36: features wan0: rx-lro`).Match(out) || !regexp.MustCompile(`(?m)^warning: .*qdisc br0: .*never wait here`).Match(out) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestXDPEffect: a plan says that a NIC's driver closes the interface for a program of XDP.
+func TestXDPEffect(t *testing.T) {
+	h := newHost(t)
+	h.sysfs, h.as82599 = true, "wan0"
+	off := strings.Replace(h.config(), "{name: wan0}", "{name: wan0, xdp: \"off\"}", 1)
+	h.write("l2d.yaml", off)
+	h.start()
+	h.expect("READY=1")
+	effect := func(text string) (e reconcile.Effect) {
+		t.Helper()
+		h.write("l2d.yaml", text)
+		plan, err := h.client().HostPlan(t.Context())
+		if err != nil || len(plan.Changes) != 1 {
+			t.Fatalf("%+v, %v", plan, err)
+		}
+		return plan.Changes[0].Effect
+	}
+	if e := effect(h.config()); e.Impact != reconcile.Disruptive || e.Why != "XDP of wan0 comes or goes: the interface is closed and opened again" {
+		t.Errorf("XDP comes: %+v", e)
+	}
+	if e := effect(off + "conntrack: {tcp_loose: false}\n"); e.Impact != reconcile.InPlace || e.Why != "" {
+		t.Errorf("XDP stays off: %+v", e)
+	}
+}
+
+// saysAll tells whether the lines of an error are those of some places, and say what they
+// are to.
+func saysAll(err error, wants []string) bool {
+	if err == nil {
+		return false
+	}
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	place := regexp.MustCompile(`/(\w+\.\w+:\d+):\d+: (.*)`)
+	for i := range lines {
+		at := place.FindStringSubmatch(lines[i])
+		if at == nil || i >= len(wants) {
+			return false
+		}
+		want, said, _ := strings.Cut(wants[i], ": ")
+		if at[1] != want || !strings.Contains(at[2], said) {
+			return false
+		}
+	}
+	return len(lines) == len(wants)
+}

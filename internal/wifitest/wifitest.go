@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+// Package wifitest has radios and a station for tests in a virtual machine, which they have for themselves: the
+// kernel's emulated radios, with a real wpa_supplicant.
+package wifitest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+
+	"github.com/randomizedcoder/l2d/pkg/hostapd"
+)
+
+// Names of what [New] makes.
+const (
+	// Radio2 and Radio5 are the interfaces of access points.
+	Radio2, Radio5 = "wlan_2g", "wlan_5g"
+	// Namespace has the station's radio, whose interface is Link.
+	Namespace, Link = "station", "wlan2"
+	// MAC is the station's address: hwsim numbers its radios.
+	MAC = "02:00:00:00:02:00"
+
+	supplicantDir = "/run/wpa_supplicant"
+)
+
+// limit is for what an emulated machine takes its time for: beside others, a handshake has taken two minutes.
+const limit = 5 * time.Minute
+
+// Run runs a command that must not fail, and returns what it prints.
+func Run(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// Eventually waits for something to be so.
+func Eventually(t *testing.T, what string, is func() error) {
+	t.Helper()
+	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
+		err := is()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+// Station is a machine with a radio, in a network namespace.
+type Station struct {
+	t *testing.T
+	// control is the supplicant's, which speaks as hostapd does; events are what it tells of.
+	control *hostapd.Control
+	events  chan hostapd.Event
+}
+
+// New loads three radios: two for access points, and one for a station.
+func New(t *testing.T) *Station {
+	t.Helper()
+	// Linux 7.3's hwsim encrypts itself, in room behind the frame that mac80211's short way to a driver does not
+	// make: a frame from XDP, with none, is lost with a warning. A threshold for fragments has all go the long way.
+	for _, line := range strings.Split(`modprobe mac80211_hwsim radios=3
+iw phy phy0 set frag 2346
+iw phy phy1 set frag 2346
+iw phy phy2 set frag 2346
+ip link set wlan0 down
+ip link set wlan1 down
+ip link set wlan0 name `+Radio2+`
+ip link set wlan1 name `+Radio5+`
+ip netns add `+Namespace+`
+ip -n `+Namespace+` link set lo up
+iw phy phy2 set netns name `+Namespace, "\n") {
+		Run(t, strings.Fields(line)...)
+	}
+	return &Station{t: t, events: make(chan hostapd.Event, 1024)}
+}
+
+// Within does something in a network namespace.
+func Within(name string, do func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlock: the thread ends
+		ns, err := netns.GetFromName(name)
+		if err == nil {
+			err = netns.Set(ns)
+			_ = ns.Close()
+		}
+		if err == nil {
+			err = do()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// Associate has the station join a network with WPA3 as soon as it hears of one, on some frequencies in MHz.
+func (s *Station) Associate(ssid, pass string, frequencies ...int) {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	conf := filepath.Join(dir, "supplicant.conf")
+	text := fmt.Sprintf("ctrl_interface=%s\nsae_pwe=2\nnetwork={\n\tssid=%q\n\tkey_mgmt=SAE\n\tsae_password=%q\n\tieee80211w=2\n\tscan_freq=%s\n}\n",
+		supplicantDir, ssid, pass, strings.Trim(fmt.Sprint(frequencies), "[]"))
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	argv := []string{"ip", "netns", "exec", Namespace, "wpa_supplicant", "-i" + Link, "-c", conf}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if text, err := os.ReadFile(log.Name()); err == nil && s.t.Failed() {
+			s.t.Logf("wpa_supplicant:\n%s", text)
+		}
+	})
+	s.listen()
+}
+
+// Associated waits until it has joined.
+func (s *Station) Associated() {
+	s.t.Helper()
+	Eventually(s.t, "the station", func() error { return s.Is("wpa_state=COMPLETED", "key_mgmt=SAE", "pmf=2") })
+}
+
+// listen connects to the supplicant.
+func (s *Station) listen() {
+	own := s.t.TempDir()
+	s.control = hostapd.Dial(supplicantDir, Link, own)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		hostapd.Listen(ctx, supplicantDir, Link, own, func() {}, func(e hostapd.Event) {
+			select {
+			case s.events <- e:
+			default: // nobody waits for one
+			}
+		})
+	}()
+	s.t.Cleanup(func() {
+		cancel()
+		<-ended
+		_ = s.control.Close()
+	})
+}
+
+// Ask gives the supplicant a command.
+func (s *Station) Ask(command string) (string, error) {
+	reply, err := s.control.Ask(s.t.Context(), command)
+	if err == nil && strings.HasPrefix(reply, "FAIL") { // FAIL-BUSY
+		err = errors.New(strings.TrimSpace(reply))
+	}
+	return reply, err
+}
+
+// Is tells what lines the supplicant's state does not have.
+func (s *Station) Is(lines ...string) error {
+	text, err := s.Ask("STATUS")
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		if !strings.Contains("\n"+text, "\n"+line+"\n") {
+			return fmt.Errorf("no %s in %s", line, text)
+		}
+	}
+	return nil
+}
+
+// Address is that of a radio.
+func Address(t *testing.T, link string) string {
+	t.Helper()
+	b, err := os.ReadFile("/sys/class/net/" + link + "/address")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// Roam has the station move to a radio.
+func (s *Station) Roam(link string) {
+	s.t.Helper()
+	to := Address(s.t, link)
+	Eventually(s.t, "roam to "+link, func() error {
+		if s.Is("wpa_state=COMPLETED", "bssid="+to) == nil {
+			return nil
+		}
+		// What it has heard before may be gone.
+		if err := s.does("SCAN", "CTRL-EVENT-SCAN-RESULTS", ""); err != nil {
+			return err
+		}
+		return s.does("ROAM "+to, "CTRL-EVENT-CONNECTED", to)
+	})
+}
+
+// eventTime is how long a command may take until the supplicant says what has come of it.
+const eventTime = 20 * time.Second
+
+// does gives a command, and waits for an event with a text in its detail.
+func (s *Station) does(command, name, detail string) error {
+	for len(s.events) > 0 { // of before
+		<-s.events
+	}
+	if _, err := s.Ask(command); err != nil {
+		return err
+	}
+	for end := time.After(eventTime); ; {
+		select {
+		case e := <-s.events:
+			if e.Name == name && strings.Contains(e.Detail, detail) {
+				return nil
+			}
+		case <-end:
+			return fmt.Errorf("no %s after %s", name, command)
+		}
+	}
+}
