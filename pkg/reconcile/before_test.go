@@ -38,8 +38,8 @@ func TestBack(t *testing.T) {
 	if _, err := e.Apply(t.Context(), p, Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if want := (map[string]State{"a": {"x": "1", "y": "3"}, "b": {"x": "bad as it was"}, "m": {"x": "0"}, "untouched": {"x": "1"}}); !reflect.DeepEqual(k.clone(), want) {
-		t.Errorf("%v", k.clone())
+	if want := (map[string]State{"a": {"x": "1", "y": "3"}, "b": {"x": "bad as it was"}, "m": {"x": "0"}, "untouched": {"x": "1"}}); !reflect.DeepEqual(k.rows, want) {
+		t.Errorf("%v", k.rows)
 	}
 	// What is said is checked all the same.
 	if _, err := e.Plan(t.Context(), e.Back(t.Context(), []Resource{want("b", State{"x": "bad"})}, since)); err == nil {
