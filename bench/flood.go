@@ -3,13 +3,14 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +27,8 @@ const (
 	floodLowest = 10_000                 // packets a second that the search begins with
 	floodSteps  = 7                      // of the search, each half as wide as the one before
 	floodSettle = 300 * time.Millisecond // before each step
-	floodCount  = 700 * time.Millisecond // of each step
+	floodCount  = 500 * time.Millisecond // each time that a step is counted
+	floodCounts = 3                      // times, of which the middle one counts: a loss that TCP takes its time over is no rule
 	floodDial   = 10 * time.Second       // for the flow to begin
 	floodPort   = 5201
 )
@@ -56,21 +58,24 @@ func (s floodStep) undisturbed() error {
 	return nil
 }
 
+// floodTool is what outcomes of floods go by.
+const floodTool = "flood"
+
 // measureFlood finds how many packets a second the device drops while the flow keeps
 // its rate.
-func measureFlood(ctx context.Context, d Device, o Options, progress func(string)) (f Figure, err error) {
+func measureFlood(ctx context.Context, d Device, round int, o Options, progress func(string)) (out Outcome, err error) {
 	m, err := newFlood(ctx, d, o)
 	if err != nil {
-		return f, err
+		return out, err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
 	best, err := m.search(ctx, progress)
 	if err != nil {
-		return f, fmt.Errorf("%s: %w", d.Name(), err)
+		return out, fmt.Errorf("%s: %w", d.Name(), err)
 	}
-	return Figure{
-		Device: d.Name(), Value: math.Round(best), Unit: "packets/s",
-		Name: "dropped on one core while a TCP flow keeps 95 % of its rate",
+	return Outcome{
+		Device: d.Name(), Tool: floodTool, Round: round,
+		Measures: []Measure{{Name: "dropped while a TCP flow keeps 95 %", Unit: "packets/s", Value: math.Round(best), Higher: true}},
 	}, nil
 }
 
@@ -168,11 +173,23 @@ func (m *flood) step(ctx context.Context, rate float64) (s floodStep, err error)
 	return s, errors.Join(err, <-flow)
 }
 
-// count is what happens in the time that is counted.
+// count is what happens in the middle of the times that are counted.
 func (m *flood) count(ctx context.Context, got *atomic.Uint64) (s floodStep, err error) {
 	if err := wait(ctx, floodSettle); err != nil {
 		return s, err
 	}
+	var all []floodStep
+	for range floodCounts {
+		if s, err = m.countOnce(ctx, got); err != nil {
+			return s, err
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b floodStep) int { return cmp.Compare(a.flow, b.flow) })
+	return all[len(all)/2], nil
+}
+
+func (m *flood) countOnce(ctx context.Context, got *atomic.Uint64) (s floodStep, err error) {
 	before, err := m.look(got)
 	if err == nil {
 		err = wait(ctx, floodCount)
@@ -189,7 +206,7 @@ func (m *flood) count(ctx context.Context, got *atomic.Uint64) (s floodStep, err
 	}
 	seconds := after.at.Sub(before.at).Seconds()
 	return floodStep{
-		flow:    float64(after.got-before.got) / seconds,
+		flow:    float64(after.got-before.got) / after.gotAt.Sub(before.gotAt).Seconds(),
 		made:    float64(after.sent-before.sent) / seconds,
 		dropped: max(0, float64(after.accepted-before.accepted)-float64(after.passed-before.passed)) / seconds,
 	}, nil
@@ -198,24 +215,41 @@ func (m *flood) count(ctx context.Context, got *atomic.Uint64) (s floodStep, err
 // floodReading is the state of the counters at one time.
 type floodReading struct {
 	reading
-	got     uint64 // bytes, by the flow's receiver
-	passed  uint64 // packets that have left the router there
-	replies uint64 // to packets of the flood: there are none
+	got     uint64    // bytes, by the flow's receiver
+	gotAt   time.Time // when that was
+	passed  uint64    // packets that have left the router there
+	replies uint64    // to packets of the flood: there are none
 }
 
+// look reads all at once: where the generator is, a thread like others waits for
+// longer than a step may be wrong by.
 func (m *flood) look(got *atomic.Uint64) (r floodReading, err error) {
-	if r.reading, err = m.read(); err != nil {
-		return r, err
-	}
-	r.replies, r.got = r.received, got.Load()
-	err = m.topology.dut.do(func() error {
-		link, err := netlink.LinkByIndex(m.topology.Egress.Index)
-		if err == nil {
-			r.passed = link.Attrs().Statistics.TxPackets
+	err = <-m.topology.dut.run(func() error {
+		if err := m.hurry(); err != nil {
+			return err
 		}
+		r.got, r.gotAt = got.Load(), time.Now()
+		link, err := netlink.LinkByIndex(m.topology.Egress.Index)
+		if err != nil {
+			return err
+		}
+		r.passed = link.Attrs().Statistics.TxPackets
+		if link, err = netlink.LinkByIndex(m.topology.Ingress.Index); err != nil {
+			return err
+		}
+		r.accepted, r.at = link.Attrs().Statistics.RxPackets, time.Now()
+		if r.sent, err = m.traffic.sent(); err != nil {
+			return err
+		}
+		r.replies, err = m.traffic.replies()
 		return err
 	})
 	return r, err
+}
+
+// hurry has the calling thread beside the generator go before it.
+func (m *flood) hurry() error {
+	return errors.Join(pin(0, m.options.GenCPU), preferAlways(0))
 }
 
 // begin has the flow send, and counts what its receiver gets, until ctx is done. The
@@ -240,47 +274,57 @@ func (m *flood) begin(ctx context.Context) (got *atomic.Uint64, done <-chan erro
 		return nil, nil, err
 	}
 	receiver, err := listener.Accept()
-	if err == nil {
-		err = setPace(sender.(*net.TCPConn), floodFlow)
-	}
 	if err != nil {
 		return nil, nil, errors.Join(err, sender.Close())
 	}
-	// What is closed ends both.
-	context.AfterFunc(ctx, func() { sender.Close(); receiver.Close() })
+	if err := setPace(sender.(*net.TCPConn), floodFlow); err != nil {
+		return nil, nil, errors.Join(err, sender.Close(), receiver.Close())
+	}
 	got = new(atomic.Uint64)
 	ended := make(chan error, 1)
-	sent := m.topology.gen.run(func() error { return m.pump(sender.Write) })
-	received := m.topology.sink.run(func() error {
-		return m.pump(func(b []byte) (int, error) {
-			n, err := receiver.Read(b)
-			got.Add(uint64(n))
-			return n, err
-		})
-	})
+	sent := m.topology.gen.run(func() error { return m.pump(ctx, sender, unix.Write, nil) })
+	received := m.topology.sink.run(func() error { return m.pump(ctx, receiver, unix.Read, got) })
 	go func() {
 		err := errors.Join(<-sent, <-received)
 		if ctx.Err() != nil {
-			err = nil
+			err = nil // what is shut down ends with an error
 		}
 		ended <- err
 	}()
 	return got, ended, nil
 }
 
-// pump calls move with a buffer until it fails, beside the generator and not behind
-// it.
-func (m *flood) pump(move func([]byte) (int, error)) error {
-	if err := pin(0, m.options.GenCPU); err != nil {
+// pump calls move with a buffer and the connection's file until that ends, or ctx does,
+// and counts the bytes. The file blocks: what tells of connections that do not is a thread that
+// waits for the generator.
+func (m *flood) pump(ctx context.Context, c net.Conn, move func(int, []byte) (int, error), count *atomic.Uint64) error {
+	if err := m.hurry(); err != nil {
+		return errors.Join(err, c.Close())
+	}
+	file, err := c.(*net.TCPConn).File()
+	if err = errors.Join(err, c.Close()); err != nil {
 		return err
 	}
+	defer file.Close()
+	fd := int(file.Fd()) // it blocks from now on
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() {
+		_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) }) // or it has ended
+	})()
 	buffer := make([]byte, 16<<10)
 	for {
-		if _, err := move(buffer); err != nil {
-			if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-				return nil
-			}
+		n, err := move(fd, buffer)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
 			return err
+		case n == 0:
+			return nil
+		case count != nil:
+			count.Add(uint64(n))
 		}
 	}
 }

@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +18,8 @@ import (
 // FlowsCmd is the command that measures how fast flows begin, and what many of
 // them cost. Its tags are kong's.
 type FlowsCmd struct {
-	Repetitions int           `help:"Repetitions of each device, in turns." default:"5"`
+	Repetitions int           `help:"Repetitions of each device, in turns; 0: nothing but floods." default:"5"`
+	Floods      int           `help:"Times that each device is flooded, in turns; 0: never." default:"5"`
 	Duration    time.Duration `help:"Length of each repetition." default:"250ms"`
 	Flows       []int         `help:"Numbers of established flows, powers of two." default:"1024,131072,1048576"`
 	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
@@ -36,9 +38,6 @@ const (
 
 // freshLabel is behind the names of devices that are measured with new flows.
 const freshLabel = " new"
-
-// floodLabel is behind those that are flooded.
-const floodLabel = " flood"
 
 func flowsLabel(n int) string { return fmt.Sprintf(" %d", n) }
 
@@ -60,11 +59,20 @@ func (c *FlowsCmd) Run() error {
 		Command: "flows", Repetitions: c.Repetitions, Warmup: freshWarmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
 	}
 	progress := func(s string) { fmt.Fprintln(os.Stderr, s) }
-	r, err := Run(ctx, c.cases(ruleset), o, progress)
+	// Before the tables with many flows: the kernel takes a while to give them back.
+	floods, err := c.flood(ctx, dir, o, progress)
 	if err != nil {
-		return r.saveFailed(c.JSON, err)
+		return err
 	}
-	if err := c.flood(ctx, r, dir, o, progress); err != nil {
+	var cases []Case
+	if c.Repetitions > 0 {
+		cases = c.cases(ruleset)
+	}
+	r, err := Run(ctx, cases, o, progress)
+	if r != nil {
+		r.Outcomes = floods
+	}
+	if err != nil {
 		return r.saveFailed(c.JSON, err)
 	}
 	summaries := r.Summarize()
@@ -74,13 +82,17 @@ func (c *FlowsCmd) Run() error {
 	if err := WriteTable(os.Stdout, r, summaries); err != nil {
 		return err
 	}
-	return c.writeRatios(os.Stdout, r)
+	return errors.Join(c.writeRatios(os.Stdout, r), writeFloods(os.Stdout, r))
 }
 
 func (c *FlowsCmd) cases(ruleset string) (cases []Case) {
 	add := func(label string, flows int, fresh bool) {
+		limit := MaxFlows
+		if fresh || flows <= conntrackMax {
+			limit = conntrackMax // tables as large: a larger one is less in the cache
+		}
 		for _, tc := range []bool{false, true} {
-			d := &L2d{Binary: c.L2d, Ruleset: ruleset, Label: label, TC: tc, MaxFlows: MaxFlows}
+			d := &L2d{Binary: c.L2d, Ruleset: ruleset, Label: label, TC: tc, MaxFlows: limit}
 			cases = append(cases, Case{Device: d, Flows: flows, Fresh: fresh, Rate: flowRate})
 		}
 		if fresh || flows <= conntrackMax {
@@ -95,25 +107,49 @@ func (c *FlowsCmd) cases(ruleset string) (cases []Case) {
 	return cases
 }
 
-// flood measures how much of a flood devices drop, and adds it to the report.
-func (c *FlowsCmd) flood(ctx context.Context, r *Report, dir string, o Options, progress func(string)) error {
+// flood measures how much of a flood devices drop.
+func (c *FlowsCmd) flood(ctx context.Context, dir string, o Options, progress func(string)) (all []Outcome, err error) {
 	ruleset := filepath.Join(dir, "flood.nft")
 	if err := os.WriteFile(ruleset, []byte(floodRules.ruleset()), 0o600); err != nil {
-		return err
+		return nil, err
 	}
-	for _, d := range []Device{
-		&L2d{Binary: c.L2d, Ruleset: ruleset, Label: floodLabel},
-		&L2d{Binary: c.L2d, Ruleset: ruleset, Label: floodLabel, TC: true},
-		&NFTables{Ruleset: ruleset, Label: floodLabel},
-	} {
-		progress("set up " + d.Name())
-		f, err := measureFlood(ctx, d, o, progress)
-		if err != nil {
-			return err
+	for round := range c.Floods {
+		progress(fmt.Sprintf("flood %d of %d", round+1, c.Floods))
+		for _, d := range []Device{
+			&L2d{Binary: c.L2d, Ruleset: ruleset},
+			&L2d{Binary: c.L2d, Ruleset: ruleset, TC: true},
+			&NFTables{Ruleset: ruleset},
+		} {
+			out, err := measureFlood(ctx, d, round, o, progress)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, out)
 		}
-		r.Figures = append(r.Figures, f)
 	}
-	return nil
+	return all, nil
+}
+
+// writeFloods writes the median of each device, and what it is of nftables', round by
+// round; and which of them differ too much from round to round to say anything.
+func writeFloods(w io.Writer, r *Report) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t)
+	for _, f := range r.toolFigures() {
+		base := r.found(NFTablesName, f)
+		for _, d := range r.toolDevices() {
+			values := r.found(d, f)
+			i := ratio(NFTablesName, values, base)
+			fmt.Fprintf(t, "%s, %s\t%s\t%.0f %s\t±%.0f %%\t%.2f (%.2f to %.2f)\tof %s\n",
+				f.tool, f.name, d, median(values), f.unit, 100*spread(values), i.Mid, i.Low, i.High, NFTablesName)
+		}
+	}
+	for _, s := range r.toolSeries() {
+		for _, why := range s.doubts {
+			fmt.Fprintf(t, "inconclusive: %s: %s\n", s.name, why)
+		}
+	}
+	return t.Flush()
 }
 
 // writeRatios writes how many times as many flows begin as with nftables, and
@@ -130,7 +166,7 @@ func (c *FlowsCmd) writeRatios(w io.Writer, r *Report) error {
 	for _, d := range []string{L2dName, L2dTCName} {
 		row("flows that begin", d+freshLabel, NFTablesName+freshLabel)
 	}
-	for _, n := range c.Flows[1:] {
+	for _, n := range c.Flows[min(1, len(c.Flows)):] {
 		for _, d := range ruleDevices {
 			row(fmt.Sprintf("%d flows", n), d+flowsLabel(n), d+flowsLabel(c.Flows[0]))
 		}

@@ -158,11 +158,7 @@ func (l *lane) keepReceiver() error {
 		return err
 	}
 	l.threads = append(l.threads, tid)
-	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}
-	if err := unix.SchedSetAttr(tid, &attr, 0); err != nil {
-		return fmt.Errorf("the receiver's thread: %w", err)
-	}
-	return nil
+	return preferAlways(tid)
 }
 
 // keepTo has all threads of a process, and those that they begin, on a CPU: packet cores

@@ -59,6 +59,16 @@ func pin(pid, cpu int) error {
 	return nil
 }
 
+// preferAlways has a thread go before all that is no real-time thread, as what runs on
+// another machine would. pid 0: the caller.
+func preferAlways(pid int) error {
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}
+	if err := unix.SchedSetAttr(pid, &attr, 0); err != nil {
+		return fmt.Errorf("real-time priority of thread %d: %w", pid, err)
+	}
+	return nil
+}
+
 // napiThread asks the kernel (6.10 or newer) which thread polls the only queue
 // of an interface in the calling thread's network namespace.
 func napiThread(ifindex int) (int, error) {

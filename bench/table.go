@@ -47,6 +47,9 @@ func WriteTable(w io.Writer, r *Report, summaries []Summary, references ...strin
 
 // flows is the number of flows for the table's head, if it is the same for all.
 func (r *Report) flows() string {
+	if len(r.Samples) == 0 {
+		return ""
+	}
 	for _, s := range r.Samples {
 		if s.Flows != r.Samples[0].Flows {
 			return ""

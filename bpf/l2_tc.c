@@ -58,7 +58,7 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 		count(STAT_DROP_POLICY);
 		return accept(skb, p, pass(skb));
 	}
-	reason = to_src(skb, p, w, 1);
+	reason = to_src(skb, p, w, 1, NULL);
 	if (reason)
 		return refuse_nat(skb, p, w, REJECT_INPUT, reason);
 	if (w->ct->first &&
@@ -123,7 +123,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct pkt *p,
 		return drop_policy(w);
 	if (is_martian_source(p))
 		return drop(STAT_DROP_MARTIAN);
-	reason = to_src(skb, p, w, 0);
+	reason = to_src(skb, p, w, 0, fib);
 	if (reason)
 		return drop(reason);
 	if (!policy_accepts(POSTROUTING_LATE, postrouting_late, skb, p))
@@ -414,7 +414,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	    p->l4proto == IPPROTO_TCP &&
 	    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return drop(STAT_DROP_POLICY);
-	reason = to_src(skb, p, &w, 0);
+	reason = to_src(skb, p, &w, 0, NULL);
 	if (reason)
 		return drop(reason);
 	if (answer)

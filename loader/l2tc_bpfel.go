@@ -217,6 +217,22 @@ type l2TCGc struct {
 	Collected uint64
 	Mappings  uint64
 	Sources   uint64
+	Goes      uint64
+	Walk      struct {
+		_        structs.HostLayout
+		Table    uint32
+		Id       uint32
+		Bucket   uint32
+		Now      uint32
+		Sources  uint32
+		HalfOpen uint32
+		Flows    uint32
+		Mappings uint32
+		Senders  uint32
+		Dead     uint32
+		Goes     uint32
+	}
+	_ [4]byte
 }
 
 type l2TCIface struct {

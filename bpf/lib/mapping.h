@@ -85,16 +85,13 @@ static __always_inline int mapping_claim(struct scratch *s)
 	struct mapping *m;
 	int err;
 
+	err = bpf_map_update_elem(&l2_mappings, &s->outside, &s->mapping,
+				  BPF_NOEXIST);
+	if (!err)
+		return 1;
+	if (err == -E2BIG)
+		return err;
 	m = bpf_map_lookup_elem(&l2_mappings, &s->outside);
-	if (!m) {
-		err = bpf_map_update_elem(&l2_mappings, &s->outside,
-					  &s->mapping, BPF_NOEXIST);
-		if (!err)
-			return 1;
-		if (err == -E2BIG)
-			return err;
-		m = bpf_map_lookup_elem(&l2_mappings, &s->outside);
-	}
 	if (!m || !mapping_is_of(m, &s->mapping))
 		return -1;
 	WRITE_ONCE(m->used, s->mapping.used);
@@ -268,34 +265,30 @@ static __always_inline void mapping_mark_end(struct mapping_key *outside,
 	__builtin_memset(outside->remote, 0, 16);
 }
 
-__noinline int mapping_mark(const struct tuple *key, const struct flow *f,
-			    __u32 now)
+__noinline int mapping_mark(const struct tuple *key,
+			    const struct endpoints *out, __u32 flags,
+			    __u16 zone, __u32 now)
 {
 	struct mapping_key outside = { .outside = 1 };
 
-	if (!key || !f || f->flags & FLOW_REPLY)
+	if (!key || !out || flags & FLOW_REPLY)
 		return 0;
 	outside.l4proto = key->l4proto;
 	outside.nfproto = key->nfproto;
-	outside.zone = f->zone;
-	if (f->flags & FLOW_MAPPED_SRC) {
-		__builtin_memcpy(outside.addr, f->out.saddr, 16);
-		outside.port = f->out.sport;
-		mapping_mark_end(&outside, f->out.daddr, now);
+	outside.zone = zone;
+	if (flags & FLOW_MAPPED_SRC) {
+		__builtin_memcpy(outside.addr, out->saddr, 16);
+		outside.port = out->sport;
+		mapping_mark_end(&outside, out->daddr, now);
 	}
 	/* What nobody inside answers keeps no mapping. */
-	if (f->flags & FLOW_MAPPED_DST && f->flags & FLOW_SEEN_REPLY) {
+	if (flags & FLOW_MAPPED_DST && flags & FLOW_SEEN_REPLY) {
 		__builtin_memcpy(outside.addr, key->daddr, 16);
 		outside.port = key->dport;
 		mapping_mark_end(&outside, key->saddr, now);
 	}
 	return 0;
 }
-
-struct mapping_walk {
-	__u32 since; /* ticks; unused since then: gone */
-	__u32 live;
-};
 
 /* An inside entry lives as long as its outside, if that is its own. */
 static __always_inline int mapping_is_dead(const struct mapping_key *key,
@@ -316,16 +309,20 @@ static __always_inline int mapping_is_dead(const struct mapping_key *key,
 	       __builtin_memcmp(other->addr, key->addr, 16);
 }
 
-static long mapping_visit(struct bpf_map *map, const struct mapping_key *key,
-			  struct mapping *m, struct mapping_walk *walk)
+/* Behind the flows: returns whether there is a mapping with the key that has been marked
+ * since the walk began, or is to rest; what has not goes. Inside entries do not count.
+ */
+__noinline int mapping_lives(const struct mapping_key *key, __u32 began)
 {
-	struct mapping_key copy;
+	struct mapping *m;
 
-	if (!mapping_is_dead(key, m, walk->since)) {
-		walk->live += key->outside;
+	if (!key)
 		return 0;
-	}
-	copy = *key;
-	bpf_map_delete_elem(&l2_mappings, &copy);
+	m = bpf_map_lookup_elem(&l2_mappings, key);
+	if (!m)
+		return 0;
+	if (!mapping_is_dead(key, m, began - mapping_rest()))
+		return key->outside;
+	bpf_map_delete_elem(&l2_mappings, key);
 	return 0;
 }

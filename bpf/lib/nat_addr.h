@@ -321,7 +321,8 @@ __noinline int nat_link_local(struct ctx_buff *ctx, struct pkt *p)
  * address is used at once: as the packet was routed, by the interface that it came
  * by and the mark of then, or, of the router's own, the one that a rule has given it.
  */
-__noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
+static __noinline int nat_masquerade_by_route(struct ctx_buff *ctx,
+					      struct pkt *p)
 {
 	struct bpf_fib_lookup fib;
 	struct address6 to;
@@ -329,8 +330,6 @@ __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
 	__u32 mark;
 	int known;
 
-	if (!p)
-		return -1;
 	if (p->nfproto != NFPROTO_IPV4) {
 		to = fib6_address(p, FIB_DADDR);
 		if (address6_is_link_local(&to))
@@ -349,6 +348,23 @@ __noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p)
 	if (!addr && known) /* of another interface */
 		addr = fib.ipv4_src;
 	return addr ? nat_one_address(p, (__u8 *)&addr, 4) : -1;
+}
+
+/* Likewise, with the route that the packet has, or NULL: it says the gateway. */
+__noinline int nat_masquerade(struct ctx_buff *ctx, struct pkt *p,
+			      const struct bpf_fib_lookup *route)
+{
+	__be32 addr;
+
+	if (!p)
+		return -1;
+	if (route && !policy_writes && p->nfproto == NFPROTO_IPV4 &&
+	    route->family == AF_INET) {
+		addr = nat_select_ipv4(ctx, p, route->ipv4_dst);
+		if (addr)
+			return nat_one_address(p, (__u8 *)&addr, 4);
+	}
+	return nat_masquerade_by_route(ctx, p);
 }
 
 /* The scope of an address, 0 for those of the whole world. */

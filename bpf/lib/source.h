@@ -100,25 +100,22 @@ __noinline int source_found(const struct tuple *key, __u32 walk)
 	return 0;
 }
 
-struct source_walk {
-	__u32 walk;
-	__u32 live;
-};
-
-/* Behind the flows: what they have come to. What begins meanwhile is missing
- * until the next walk.
+/* Behind the flows: what they have come to. What begins meanwhile is missing until the
+ * next walk. Returns whether the source has any; what has none goes.
  */
-static long source_visit(struct bpf_map *map, const struct source_key *key,
-			 struct source *source, struct source_walk *w)
+__noinline int source_lives(const struct source_key *key, __u32 walk)
 {
-	struct source_key copy;
+	struct source *source;
 
-	if (source->walk == w->walk) {
-		WRITE_ONCE(source->flows, source->found);
-		w->live++;
+	if (!key)
 		return 0;
+	source = bpf_map_lookup_elem(&l2_sources, key);
+	if (!source)
+		return 0;
+	if (walk && source->walk == walk) {
+		WRITE_ONCE(source->flows, source->found);
+		return 1;
 	}
-	copy = *key;
-	bpf_map_delete_elem(&l2_sources, &copy);
+	bpf_map_delete_elem(&l2_sources, key);
 	return 0;
 }

@@ -94,10 +94,12 @@ static __always_inline int has_other_dst(const struct pkt *p,
 /*
  * The source's translation, likewise. Begins the flow. Returns a drop reason or
  * 0. A flow whose answers are another's is not there for the chains behind, and
- * yet they see its packet: nf_conntrack drops it when it confirms the flow.
+ * yet they see its packet: nf_conntrack drops it when it confirms the flow. route: the
+ * one that the packet has, or NULL if the kernel has chosen it.
  */
 static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
-				  struct way *w, int is_input)
+				  struct way *w, int is_input,
+				  const struct bpf_fib_lookup *route)
 {
 	int reason;
 
@@ -116,7 +118,8 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 		    !policy_accepts(INPUT_NAT, input_nat, skb, p) :
 		    !policy_accepts(POSTROUTING_NAT, postrouting_nat, skb, p))
 		return STAT_DROP_POLICY;
-	if (policy_nat & p->nat & NAT_MASQUERADE && nat_masquerade(skb, p) < 0)
+	if (policy_nat & p->nat & NAT_MASQUERADE &&
+	    nat_masquerade(skb, p, route) < 0)
 		return STAT_DROP_NAT_NO_ADDRESS;
 	mapping_hairpin(p, w->key);
 	reason = flow_begin(p, w->key, w->ct->state);
