@@ -36,14 +36,15 @@ radvd pkg/radvd 5m -test.run=TestSLAAC
 capture pkg/nlmon 5m -nlmon.radio
 monitor loader 10m -test.run=TestMonitor(Passed|XDP) -loader.trace
 hostapd pkg/hostapd 15m -test.run=TestFaults -hostapd.machine
-wifi cmd/l2d 15m -test.run=TestWiFi -l2d.wifi
+wifi cmd/l2d 15m -test.run=TestWiFi$ -l2d.wifi
+wifiunits cmd/l2d 15m -test.run=TestWiFiUnit -l2d.wifi
 journal cmd/l2d 10m -test.run=TestJournal -l2d.systemd
 '
 
 # What the machine of a suite has besides.
 options() {
 	case $1 in
-	units | radvd | hostapd | journal) echo "-systemd" ;;
+	units | radvd | hostapd | wifiunits | journal) echo "-systemd" ;;
 	l4s) echo "-virtual-time" ;; # it looks at delays
 	nics) echo "-cpus 4 -nic virtio-net-pci -nic e1000e -nic vmxnet3" \
 		"-append isolcpus=domain,managed_irq,2-3 -append nohz_full=2-3 -append rcu_nocbs=2-3" ;;
