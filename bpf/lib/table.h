@@ -69,11 +69,15 @@ static __always_inline __u64 table_entry(__u64 link)
 	return link & 1 ? 0 : link;
 }
 
-/* The first entry of a bucket, or 0. */
+/*
+ * The first entry of a bucket, or 0. Modules have types of that name, too, bcache for
+ * one: the loader takes the one that has this member.
+ */
 static __always_inline __u64 table_first(const struct table *t, __u32 bucket)
 {
 	return table_entry(t->buckets +
-			   (__u64)bucket * kernel_sizeof(struct bucket));
+			   (__u64)bucket * kernel_sizeof(struct bucket) +
+			   kernel_offset(struct bucket, head));
 }
 
 /* Whole words of the kernel's memory. */
