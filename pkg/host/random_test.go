@@ -77,6 +77,10 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	nicHost(t)
 	run(t, "ip", "link", "set", "lo", "up")
+	for _, link := range []string{"veth0", "tap0"} { // what has been up keeps a qdisc
+		run(t, "ip", "link", "set", link, "up")
+		run(t, "ip", "link", "set", link, "down")
+	}
 	run(t, "ip", "route", "add", "10.77.0.0/16", "dev", "lo", "mtu", "1400")
 	root := tree(t, nicTree())
 	kinds := Kinds()

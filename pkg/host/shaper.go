@@ -65,15 +65,19 @@ func makeShaper(name, is string) (netlink.Link, error) {
 	if err := netlink.LinkAdd(pair); err != nil {
 		return nil, fmt.Errorf("make it: %w", err)
 	}
-	for _, end := range []string{name, pair.PeerName} {
-		if err := silence(end); err != nil {
-			return nil, err
-		}
-	}
-	if err := netlink.LinkSetAlias(pair, is); err != nil {
-		return nil, fmt.Errorf("alias: %w", err)
+	if err := markShaper(pair, is); err != nil {
+		// Without its alias nobody would know whose it is.
+		return nil, errors.Join(err, netlink.LinkDel(pair))
 	}
 	return link(name)
+}
+
+// markShaper has both ends be silent, and the first one known for what it is.
+func markShaper(pair *netlink.Veth, is string) error {
+	if err := netlink.LinkSetAlias(pair, is); err != nil {
+		return fmt.Errorf("alias: %w", err)
+	}
+	return errors.Join(silence(pair.Name), silence(pair.PeerName))
 }
 
 // silence has the kernel send nothing of its own by a link, and take nothing for itself.
