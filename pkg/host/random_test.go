@@ -122,7 +122,7 @@ func (r *rig) state(t *testing.T) map[string]string {
 	for _, args := range []string{"-o -d link", "-o -4 address", "-o -4 route"} {
 		b, err := exec.Command("ip", strings.Fields(args)...).Output()
 		lines := strings.Split(numbers.ReplaceAllString(string(b), ""), "\n")
-		slices.Sort(lines) // of addresses of one network, the first to come is the first
+		slices.Sort(lines) // a link that was made again is the last; so is an address of its network
 		out["ip "+args] = fmt.Sprint(strings.Join(lines, "\n"), err)
 	}
 	if l, err := link(config.Shaper("veth0")); err == nil {
@@ -139,7 +139,7 @@ func (r *rig) state(t *testing.T) map[string]string {
 }
 
 // numbers are those that count up or down, or are made by chance.
-var numbers = regexp.MustCompile(`^[0-9]+:|\n[0-9]+:|[a-z_]*timer +[0-9.]+|(valid|preferred)_lft [0-9a-z]+|(id|root_id|designated_root) [0-9a-f.:]+|@if[0-9]+`)
+var numbers = regexp.MustCompile(`(?m)^[0-9]+:|[a-z_]*timer +[0-9.]+|(valid|preferred)_lft [0-9a-z]+|(id|root_id|designated_root) [0-9a-f.:]+|@if[0-9]+`)
 
 // randomWants are resources of all kinds, each of them or not.
 func randomWants(r *rand.Rand) (out []reconcile.Resource) {

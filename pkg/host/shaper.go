@@ -3,6 +3,7 @@
 package host
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -34,23 +35,57 @@ const shaperEndMTU = 65535
 // none.
 func shaperOf(l netlink.Link) (string, netlink.Link) {
 	a := l.Attrs()
-	name := config.ShapedBy(a.Name, a.Alias)
-	if name == "" || l.Type() != "veth" || a.NetNsID >= 0 {
+	if l.Type() != "veth" || a.NetNsID >= 0 {
 		return "", nil
 	}
 	end, err := netlink.LinkByIndex(a.ParentIndex)
-	if err != nil || end.Attrs().Name != config.ShaperEnd(name) {
+	if err != nil {
+		return "", nil
+	}
+	name := config.ShapedBy(a.Name, a.Alias)
+	if a.Alias == "" {
+		name = begunFor(a, end.Attrs())
+	}
+	if name == "" || end.Attrs().Name != config.ShaperEnd(name) {
 		return "", nil
 	}
 	return name, end
 }
 
+// begunFor is the interface that a pair without an alias was to be the shaper of when the
+// process that made it was killed; empty if it is no such pair. Its addresses tell, which it
+// is made with.
+func begunFor(a, end *netlink.LinkAttrs) string {
+	if !bytes.Equal(a.HardwareAddr, madeAddress(a.Name)) || !bytes.Equal(end.HardwareAddr, madeAddress(end.Name)) {
+		return ""
+	}
+	links, _ := netlink.LinkList()
+	for _, l := range links {
+		if name := l.Attrs().Name; config.Shaper(name) == a.Name && config.ShaperEnd(name) == end.Name {
+			return name
+		}
+	}
+	return ""
+}
+
 // isShaper tells whether a link is to be the shaper of another one.
 func isShaper(is string) bool { return strings.HasPrefix(is, config.ShaperAlias("")) }
 
-// makeShaper makes both ends. The first one has the MTU of the interface: qdiscs compute
-// with it.
+// makeShaper makes both ends, and has them known for what they are.
 func makeShaper(name, is string) (netlink.Link, error) {
+	pair, err := beginShaper(name, is)
+	if err != nil {
+		return nil, err
+	}
+	if err := markShaper(pair, is); err != nil {
+		return nil, errors.Join(err, netlink.LinkDel(pair))
+	}
+	return link(name)
+}
+
+// beginShaper makes both ends. The first one has the MTU of the interface: qdiscs compute
+// with it.
+func beginShaper(name, is string) (*netlink.Veth, error) {
 	shaped := strings.TrimPrefix(is, config.ShaperAlias(""))
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.HardwareAddr = name, madeAddress(name)
@@ -65,11 +100,7 @@ func makeShaper(name, is string) (netlink.Link, error) {
 	if err := netlink.LinkAdd(pair); err != nil {
 		return nil, fmt.Errorf("make it: %w", err)
 	}
-	if err := markShaper(pair, is); err != nil {
-		// Without its alias nobody would know whose it is.
-		return nil, errors.Join(err, netlink.LinkDel(pair))
-	}
-	return link(name)
+	return pair, nil
 }
 
 // markShaper has both ends be silent, and the first one known for what it is.

@@ -25,6 +25,29 @@ func shaping(t *testing.T, qdiscs string) []reconcile.Resource {
 	return list
 }
 
+// TestShaperBegun: a process that was killed between the two steps of making a shaper leaves
+// one that is known, and undone.
+func TestShaperBegun(t *testing.T) {
+	ns(t)
+	run(t, "ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1")
+	if _, err := beginShaper(config.Shaper("veth0"), config.ShaperAlias("veth0")); err != nil {
+		t.Fatal(err)
+	}
+	e := engine(t, t.TempDir(), Kinds()...)
+	plan, err := e.Plan(t.Context(), shaping(t, "    veth0: noqueue\n"))
+	if err == nil {
+		_, err = e.Apply(t.Context(), plan, reconcile.Options{})
+	}
+	if out := output(t, "ip", "link"); err != nil || strings.Contains(out, "in-veth0") {
+		t.Errorf("%v: %s", err, out)
+	}
+	// One with other addresses is somebody else's.
+	run(t, "ip", "link", "add", "in-veth0", "type", "veth", "peer", "name", "re-veth0")
+	if l, err := link("in-veth0"); err != nil || linkIs(l) != isDevice {
+		t.Errorf("%v, %v", l, err)
+	}
+}
+
 // TestShapers: the pair is made with its qdisc in one plan, goes when that is undone, and
 // goes when the file does not declare it any more; undoing that brings all of it back.
 func TestShapers(t *testing.T) {
