@@ -274,11 +274,15 @@ func (r *router) provoke(t *testing.T, p probe) icmpReport {
 		t.Fatal(err)
 	}
 	fds := []unix.PollFd{{Fd: int32(fd)}}
-	if n, err := unix.Poll(fds, 2000); n != 1 || err != nil {
+	n, err := 0, error(unix.EINTR)
+	for err == unix.EINTR {
+		n, err = unix.Poll(fds, 2000)
+	}
+	if n != 1 || err != nil {
 		t.Fatalf("no ICMP error for %+v: %v", p, err)
 	}
 	oob := make([]byte, 512)
-	_, n, _, _, err := unix.Recvmsg(fd, make([]byte, 65536), oob, unix.MSG_ERRQUEUE)
+	_, n, _, _, err = unix.Recvmsg(fd, make([]byte, 65536), oob, unix.MSG_ERRQUEUE)
 	if err != nil {
 		t.Fatalf("no ICMP error for %+v: %v", p, err)
 	}
