@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
 )
 
@@ -141,7 +142,10 @@ func TestNoWrites(t *testing.T) {
 	h.start()
 	h.expect("READY=1")
 	c := h.client()
-	h.settles("attached", func() bool { return slices.Contains(h.attached(), "br7") })
+	// In force, and not only attached: what was before is gone then.
+	h.settles("in force at br7", func() bool {
+		return slices.ContainsFunc(h.status().Dataplane.Interfaces, func(i loader.InterfaceStatus) bool { return i.Name == "br7" })
+	})
 	daemon := h.status().PID
 	apply := func(want int) func() {
 		return func() {
