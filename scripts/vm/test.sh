@@ -69,7 +69,7 @@ for name; do grep -q "^$name " <<<"$SUITES" || usage; done
 kernels=$(kernels "$only") || usage
 
 tree=$(mktemp -d)
-trap 'rm -rf "$tree"' 125
+trap 'rm -rf "$tree"' EXIT
 # What tests read is beside their sources.
 git ls-files -z -co --exclude-standard | tar -c --null --ignore-failed-read -T - | tar -x -C "$tree"
 
