@@ -106,17 +106,12 @@ func (t *trial) addressIn(ctx context.Context, prefix netip.Prefix) (addr netip.
 			if err != nil || len(routes) == 0 {
 				return fmt.Errorf("no route to %v; addresses %v", AddrServer.V6, addrs)
 			}
-			for _, a := range addrs {
-				n, ok := a.(*net.IPNet)
-				if !ok {
-					continue
-				}
-				if ip, _ := netip.AddrFromSlice(n.IP); prefix.Contains(ip) {
-					addr = ip
-					return nil
-				}
+			// One that may still be another host's is no source.
+			if ip, _ := netip.AddrFromSlice(routes[0].Src); prefix.Contains(ip) {
+				addr = ip
+				return nil
 			}
-			return fmt.Errorf("no address of %v: %v", prefix, addrs)
+			return fmt.Errorf("no address of %v to send from: %v", prefix, addrs)
 		})
 	})
 	return addr, err
