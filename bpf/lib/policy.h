@@ -59,23 +59,19 @@ volatile const __u32 policy_rejects = 0;
 /* Rules write to packets. */
 volatile const __u32 policy_writes = 0;
 
-static __always_inline void counter_add(__u32 index, __u32 len)
-{
-	struct counter *c = bpf_map_lookup_elem(&l2_counters, &index);
-
-	if (!c)
-		return;
-	c->packets++;
-	c->bytes += len;
-}
-
 /* Counts the packet at a rule or a base chain's policy and remembers which. */
 __noinline int nft_count(struct pkt *p, __u32 index)
 {
+	struct counter *c;
+
 	if (!p)
 		return 0;
 	p->rule = index;
-	counter_add(index, p->len);
+	c = bpf_map_lookup_elem(&l2_counters, &index);
+	if (c) {
+		c->packets++;
+		c->bytes += p->len;
+	}
 	return 0;
 }
 

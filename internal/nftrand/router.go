@@ -67,18 +67,22 @@ func (r *Generator) Router(wan string) string {
 		}
 	}
 	if r.copies {
-		return withoutOwnZones(b.String())
+		return fitForCopies(b.String())
 	}
 	return b.String()
 }
 
 var (
+	asksLink    = regexp.MustCompile(`@ll,\d+,\d+ (?:!= )?0x[0-9a-f]+ ?`)
 	outputChain = regexp.MustCompile(`(?s)\tchain output\d+ \{.*?\n\t\}\n`)
 	zoneSet     = regexp.MustCompile(`ct (?:original |reply )?zone set \d+`)
 )
 
-// withoutOwnZones has output chains choose no zones: l2d refuses that for copies.
-func withoutOwnZones(ruleset string) string {
+// fitForCopies leaves out what nothing can be said of where packets are copied: conditions about
+// the link-layer header, of which the kernel's copies have whatever was in their memory, and
+// zones that output chains choose, which l2d refuses.
+func fitForCopies(ruleset string) string {
+	ruleset = asksLink.ReplaceAllString(ruleset, "")
 	return outputChain.ReplaceAllStringFunc(ruleset, func(chain string) string {
 		return zoneSet.ReplaceAllString(chain, "counter")
 	})

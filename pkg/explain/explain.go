@@ -20,10 +20,10 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/policy"
 )
 
-// Target is the dataplane that a packet is to meet.
 // MostBefore is more fragments than a datagram may have.
 const MostBefore = 256
 
+// Target is the dataplane that a packet is to meet.
 type Target struct {
 	// Config and Program say what it is; Running has the flows and the sets, and is
 	// nil if there are none.

@@ -99,5 +99,6 @@ func (p *Program) linkNames() []string {
 // VLAN tag may be that the interface has taken off.
 func (o *opFind) readsTag() bool {
 	const addresses = 12 // bytes
-	return o.function == "nft_payload" && o.what == int(nft.PayloadLink) && o.at>>8&0xff+o.at&0xff > addresses
+	offset, length := o.place()
+	return o.function == "nft_payload" && o.what == int(nft.PayloadLink) && offset+length > addresses
 }

@@ -104,6 +104,10 @@ func (l *lowerer) find(reg nft.Register, function string, what int, offset, n ui
 	return l.store(reg, fieldBytes(fieldRegs, regSlot*slot, int(n)))
 }
 
+// place is where in its header the value is, in bytes: VALUE_OFFSET and VALUE_LEN of
+// bpf/lib/payload.h.
+func (o *opFind) place() (offset, length int) { return o.at >> 8 & 0xff, o.at & 0xff }
+
 // findValue calls the function, or takes what struct pkt has.
 func (g *gen) findValue(o *opFind, fail label) {
 	found := g.newLabel()
@@ -123,7 +127,8 @@ func (g *gen) findValue(o *opFind, fail label) {
 // takeCopied takes bytes of a network header, and goes on at found, if the frame has a
 // valid one, which is copied: a call is some hundred times as long.
 func (g *gen) takeCopied(o *opFind, found label) {
-	end := o.at>>8&0xff + o.at&0xff
+	offset, length := o.place()
+	end := offset + length
 	if o.function != "nft_payload" || o.what != int(nft.PayloadNetwork) || end > ipv6HeaderLen {
 		return
 	}
@@ -134,7 +139,7 @@ func (g *gen) takeCopied(o *opFind, found label) {
 	} else {
 		g.jump(asm.JNE.Imm32(regHigh, int32(nft.FamilyIPv6), ""), look)
 	}
-	g.spill(fieldBytes(fieldNH, o.at>>8&0xff, o.at&0xff), int(g.slot(o.slot)))
+	g.spill(fieldBytes(fieldNH, offset, length), int(g.slot(o.slot)))
 	g.goTo(found)
 	g.bind(look)
 }

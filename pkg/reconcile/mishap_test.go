@@ -124,18 +124,25 @@ func (h *fileHost) engine(dir string) *Engine {
 // begin makes a host, and a plan for it. Both are of a seed.
 func begin(t *testing.T, seed uint64, path string) (*fileHost, []Resource) {
 	t.Helper()
-	r := rand.New(rand.NewPCG(seed, 1))
 	h := newFileHost(path)
-	var list, more []Resource
-	h.tables.rows, list = randomPlan(r, "table")
-	h.tables.shadow.rows, more = randomPlan(r, "shadow")
-	for i := range more { // behind what it can be lost by
-		more[i].Rank += 3
-	}
+	var list []Resource
+	h.tables.rows, h.tables.shadow.rows, list = randomTables(seed)
 	if err := h.write(); err != nil {
 		t.Fatal(err)
 	}
-	return h, append(list, more...)
+	return h, list
+}
+
+// randomTables are the rows of both tables, and a plan for them.
+func randomTables(seed uint64) (rows, shadow map[string]State, list []Resource) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	var more []Resource
+	rows, list = randomPlan(r, "table")
+	shadow, more = randomPlan(r, "shadow")
+	for i := range more { // behind what it can be lost by
+		more[i].Rank += 3
+	}
+	return rows, shadow, append(list, more...)
 }
 
 // contents are the rows of both tables.
@@ -278,13 +285,8 @@ func (v *victim) run() error {
 	e := h.engine(v.Dir)
 	var p *Plan
 	if v.Scenario < len(scenarios) {
-		r := rand.New(rand.NewPCG(v.Seed, 1))
-		_, list := randomPlan(r, "table")
-		_, more := randomPlan(r, "shadow")
-		for i := range more {
-			more[i].Rank += 3
-		}
-		if p, err = e.Plan(context.Background(), append(list, more...)); err != nil {
+		_, _, list := randomTables(v.Seed)
+		if p, err = e.Plan(context.Background(), list); err != nil {
 			return err
 		}
 	}

@@ -208,10 +208,13 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 			})
 			continue
 		}
-		before := len(errs)
-		if good := len(r.Want)+len(r.Before) == 0 || len(r.Want) > 0 && check(ctx, k, r, p, &errs); !good && len(r.Before) == 0 || len(errs) > before {
-			failed[r.ID()] = len(errs) > before
-			continue
+		if len(r.Want) > 0 {
+			before := len(errs)
+			left := check(ctx, k, r, p, &errs)
+			if wrong := len(errs) > before; wrong || !left && len(r.Before) == 0 {
+				failed[r.ID()] = wrong
+				continue
+			}
 		}
 		r.Want = r.all()
 		c, err := e.change(ctx, k, r, touched[r.ID()])

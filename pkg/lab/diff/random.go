@@ -5,7 +5,6 @@ package diff
 import (
 	"fmt"
 	"math/rand/v2"
-	"regexp"
 
 	"github.com/randomizedcoder/l2d/internal/nftrand"
 )
@@ -40,17 +39,5 @@ func (r *Rig) RandomRuleset(seed uint64, only ...string) string {
 	g.Port = func() int { return int(nftrand.Pick(rnd, append(commonPorts, clientPorts...))) }
 	g.Interface = func() string { return r.ports[rnd.IntN(len(r.ports))].name }
 	// Ready to be used as it is: not all that nft lists can it read again.
-	return counted(withoutLinks(g.Router(r.ports[1].name)))
-}
-
-// asksLink finds conditions about the link-layer header.
-var asksLink = regexp.MustCompile(`@ll,\d+,\d+ (?:!= )?0x[0-9a-f]+ ?`)
-
-// withoutLinks leaves conditions about the link-layer header out of a ruleset that copies
-// packets: see [Differences].
-func withoutLinks(ruleset string) string {
-	if !copiesTo.MatchString(ruleset) {
-		return ruleset
-	}
-	return asksLink.ReplaceAllString(ruleset, "")
+	return counted(g.Router(r.ports[1].name))
 }
