@@ -3,6 +3,7 @@
 package fakenic
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/mdlayher/genetlink"
@@ -19,8 +20,16 @@ const (
 	eeeEnabled = unix.ETHTOOL_A_EEE_ENABLED
 	eeeLPI     = unix.ETHTOOL_A_EEE_TX_LPI_ENABLED
 	eeeTimer   = unix.ETHTOOL_A_EEE_TX_LPI_TIMER
+	ringsRXMax = unix.ETHTOOL_A_RINGS_RX_MAX
+	ringsTXMax = unix.ETHTOOL_A_RINGS_TX_MAX
+	ringsRX    = unix.ETHTOOL_A_RINGS_RX
+	ringsTX    = unix.ETHTOOL_A_RINGS_TX
 	fecModes   = 2
 	fecAuto    = 3
+
+	pauseAutoneg = unix.ETHTOOL_A_PAUSE_AUTONEG
+	pauseRX      = unix.ETHTOOL_A_PAUSE_RX
+	pauseTX      = unix.ETHTOOL_A_PAUSE_TX
 )
 
 // Client talks to the interface as to the kernel.
@@ -50,6 +59,9 @@ func (n *NIC) serve(m genetlink.Message, _ netlink.Message) ([]genetlink.Message
 		answer, err = s.serve(m.Header.Command, attrs)
 		return err
 	})
+	if errors.Is(err, unix.EIO) { // of the file that it is in
+		return nil, errno(unix.EIO)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -113,19 +125,48 @@ func (s *State) serve(command uint8, attrs map[uint16][]byte) ([]byte, error) {
 	case unix.ETHTOOL_MSG_FEC_SET:
 		return nil, s.setFEC(attrs)
 	case unix.ETHTOOL_MSG_EEE_SET:
-		for _, a := range []uint16{eeeEnabled, eeeLPI, eeeTimer} {
-			if v, ok := attrs[a]; ok {
-				s.EEE[a] = uint32(v[0])
-				if a == eeeTimer {
-					s.EEE[a] = order.Uint32(v)
-				}
+		setNumbers(s.EEE, attrs)
+	case unix.ETHTOOL_MSG_RINGS_GET:
+		ae.Uint32(ringsRXMax, mostSlots)
+		ae.Uint32(ringsTXMax, mostSlots)
+		for a, v := range s.Rings {
+			ae.Uint32(a, v)
+		}
+	case unix.ETHTOOL_MSG_RINGS_SET:
+		for _, a := range []uint16{ringsRX, ringsTX} {
+			if v, ok := attrs[a]; ok && order.Uint32(v) > mostSlots {
+				return nil, errno(unix.EINVAL)
 			}
 		}
-		return nil, nil
+		setNumbers(s.Rings, attrs)
+	case unix.ETHTOOL_MSG_PAUSE_GET:
+		for a, v := range s.Pause {
+			ae.Uint8(a, uint8(v))
+		}
+	case unix.ETHTOOL_MSG_PAUSE_SET:
+		setNumbers(s.Pause, attrs)
 	default:
 		return nil, errno(unix.EOPNOTSUPP)
 	}
+	if isSet(command) {
+		return nil, nil
+	}
 	return ae.Encode()
+}
+
+// mostSlots is how long a ring of the 82599 can be: IXGBE_MAX_RXD.
+const mostSlots = 8192
+
+// setNumbers has those that a request names, of one byte or four.
+func setNumbers(numbers map[uint16]uint32, attrs map[uint16][]byte) {
+	for a := range numbers {
+		switch v := attrs[a]; len(v) {
+		case 1:
+			numbers[a] = uint32(v[0])
+		case 4:
+			numbers[a] = order.Uint32(v)
+		}
+	}
 }
 
 func number(on bool) uint8 {
@@ -271,7 +312,8 @@ func (s *State) inTurn() {
 // isSet tells the requests that change something.
 func isSet(command uint8) bool {
 	switch command {
-	case unix.ETHTOOL_MSG_CHANNELS_SET, unix.ETHTOOL_MSG_PRIVFLAGS_SET, unix.ETHTOOL_MSG_WOL_SET, unix.ETHTOOL_MSG_FEC_SET, unix.ETHTOOL_MSG_EEE_SET:
+	case unix.ETHTOOL_MSG_CHANNELS_SET, unix.ETHTOOL_MSG_PRIVFLAGS_SET, unix.ETHTOOL_MSG_WOL_SET, unix.ETHTOOL_MSG_FEC_SET, unix.ETHTOOL_MSG_EEE_SET,
+		unix.ETHTOOL_MSG_RINGS_SET, unix.ETHTOOL_MSG_PAUSE_SET:
 		return true
 	}
 	return false

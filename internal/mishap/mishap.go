@@ -6,7 +6,8 @@
 // The system calls themselves are stopped, by a seccomp filter that asks a supervisor
 // (seccomp_unotify(2)): what runs is the code as it is, down to the kernel. A step is a call that can
 // change something: an open file to write to, a request of netlink other than for what there is, an ioctl of
-// ethtool, a name that is made, moved or removed, or has to be on disk.
+// ethtool, an entry of a map of BPF, a link or a pin of it, a name that is made, moved or removed, or has to be
+// on disk.
 package mishap
 
 import (
@@ -236,6 +237,8 @@ func describe(n *notification) (step string, writes bool) {
 		return "chmod " + file(n.args[0]), true
 	case unix.SYS_IOCTL:
 		return "ethtool", true
+	case unix.SYS_BPF:
+		return fmt.Sprint("bpf ", n.args[0]), true
 	case unix.SYS_SENDTO:
 		return message(n.args[1], n.args[2])
 	case unix.SYS_SENDMSG:
@@ -288,24 +291,41 @@ func file(descriptor uint64) string {
 	return s
 }
 
+// bpfWrites are the commands of bpf(2) that change what others see. A map or a program that is made is nobody
+// else's until then.
+var bpfWrites = []uint32{
+	unix.BPF_MAP_UPDATE_ELEM, unix.BPF_MAP_DELETE_ELEM, unix.BPF_MAP_UPDATE_BATCH, unix.BPF_OBJ_PIN,
+	unix.BPF_PROG_ATTACH, unix.BPF_PROG_DETACH, unix.BPF_LINK_CREATE, unix.BPF_LINK_UPDATE, unix.BPF_LINK_DETACH,
+}
+
 // filter asks about the calls that [describe] knows.
 func filter() []bpf.Instruction {
-	const number, argument = 0, 16 + 8 // of struct seccomp_data
+	const number = 0 // of struct seccomp_data
+	allow, ask := bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}, bpf.RetConstant{Val: unix.SECCOMP_RET_USER_NOTIF}
 	calls := []uint32{
 		unix.SYS_OPENAT, unix.SYS_UNLINKAT, unix.SYS_MKDIRAT, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_FSYNC, unix.SYS_FCHMOD,
 		unix.SYS_SENDTO, unix.SYS_SENDMSG,
 	}
+	program := []bpf.Instruction{bpf.LoadAbsolute{Off: number, Size: 4}}
+	for _, call := range calls {
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: call, SkipTrue: 1}, ask)
+	}
+	program = append(program, ofArgument(unix.SYS_IOCTL, 1, unix.SIOCETHTOOL)...)
+	program = append(program, ofArgument(unix.SYS_BPF, 0, bpfWrites...)...)
+	return append(program, allow)
+}
+
+// ofArgument asks about a call if an argument has one of some values. The number of the call is loaded.
+func ofArgument(call uint32, argument int, values ...uint32) []bpf.Instruction {
+	const arguments = 16 // of struct seccomp_data, 8 bytes each; the lower half is first
 	program := []bpf.Instruction{
-		bpf.LoadAbsolute{Off: number, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_IOCTL, SkipTrue: 3},
-		bpf.LoadAbsolute{Off: argument, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SIOCETHTOOL, SkipTrue: uint8(len(calls)) + 2},
-		bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: call, SkipTrue: uint8(2*len(values) + 2)},
+		bpf.LoadAbsolute{Off: uint32(arguments + 8*argument), Size: 4},
 	}
-	for i, call := range calls {
-		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipTrue: uint8(len(calls) - i)})
+	for _, v := range values {
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: v, SkipTrue: 1}, bpf.RetConstant{Val: unix.SECCOMP_RET_USER_NOTIF})
 	}
-	return append(program, bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}, bpf.RetConstant{Val: unix.SECCOMP_RET_USER_NOTIF})
+	return append(program, bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW})
 }
 
 // install sets a filter for the calling thread, and returns what is told of its calls. Once one is told,

@@ -4,18 +4,47 @@ package host
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
+	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/randomizedcoder/l2d/internal/fakenic"
 	"github.com/randomizedcoder/l2d/internal/mishap"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
-// thereAndBack makes a plan's changes, which wait for a confirmation, and undoes them.
+var (
+	stepPlans = flag.Int("host.plans", 6, "TestEachStep: of how many random plans to stop each step, in all of the ways")
+	stepSeed  = flag.Uint64("host.seed", 0, "TestEachStep: the seed of the first one")
+	stepRigs  = flag.Int("host.rigs", 2, "TestEachStep: how many namespaces share the plans, at the same time if -test.parallel lets them")
+)
+
+// errClosed is a closed gate's.
+var errClosed = errors.New("for a test")
+
+// thereAndBack makes a plan's changes, which wait for a confirmation, and undoes them. Those of which not all can
+// be undone do not wait: they are undone for a gate's sake.
 func thereAndBack(ctx context.Context, e *reconcile.Engine, p *reconcile.Plan) error {
+	if p.Worst() == reconcile.NotRevertable {
+		closed := reconcile.Gate{Name: "closed", Check: func(context.Context) error { return errClosed }}
+		if _, err := e.Apply(ctx, p, reconcile.Options{Gates: []reconcile.Gate{closed}}); !errors.Is(err, errClosed) {
+			return err
+		}
+		return nil
+	}
 	pending, err := e.Apply(ctx, p, reconcile.Options{Confirm: time.Hour})
 	if err != nil || pending == nil {
 		return err
@@ -23,79 +52,245 @@ func thereAndBack(ctx context.Context, e *reconcile.Engine, p *reconcile.Plan) e
 	return e.Rollback(ctx, pending.ID)
 }
 
-// comeBack is what an operator does about what is left pending, with the daemon's next engine.
+// comeBack is what an operator does about what is left pending, with the daemon's next engine. What cannot be undone
+// stays pending.
 func comeBack(ctx context.Context, e *reconcile.Engine) error {
-	if err := e.Recover(ctx); err != nil {
-		return err
-	}
+	err := e.Recover(ctx)
 	p := e.Pending()
-	if p == nil {
+	if err == nil && p != nil && p.Phase == reconcile.Waiting {
+		return e.Rollback(ctx, p.ID)
+	}
+	if p != nil && (&reconcile.Plan{Changes: p.Changes}).Worst() == reconcile.NotRevertable {
 		return nil
 	}
-	if p.Phase != reconcile.Waiting {
+	if err == nil && p != nil {
 		return fmt.Errorf("recovered, and still %s", p.Phase)
 	}
-	return e.Rollback(ctx, p.ID)
+	return err
 }
 
-// TestEachStep: whichever system call that can change the kernel's state fails, or the one behind it, of
-// plans of all kinds, on their way there or back: the host is as it was, to the byte. What happens to
-// the engine's own file is pkg/reconcile's to test.
-func TestEachStep(t *testing.T) {
-	h := newRig(t)
-	w, err := mishap.New()
+// victim is a process that is killed while its engine is at work, or the next one, which comes back.
+type victim struct {
+	Seed                 uint64
+	Base, Dir, Algorithm string
+	At                   int
+	Next                 bool
+}
+
+// victimOf is the environment variable that makes this process one.
+const victimOf = "L2D_TEST_VICTIM"
+
+// TestMain is that process, or the tests.
+func TestMain(m *testing.M) {
+	text := os.Getenv(victimOf)
+	if text == "" {
+		os.Exit(m.Run())
+	}
+	var v victim
+	if err := errors.Join(json.Unmarshal([]byte(text), &v), v.run()); err != nil {
+		os.Stderr.WriteString(err.Error())
+		os.Exit(1)
+	}
+}
+
+// ofPlan is a random number generator for the plan with a seed.
+func ofPlan(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 9)) }
+
+func (v *victim) run() error {
+	h, err := openRig(v.Base, v.Algorithm)
+	if err != nil {
+		return err
+	}
+	e, ctx := reconcile.New(v.Dir, slog.New(slog.DiscardHandler), h.kinds...), context.Background()
+	var p *reconcile.Plan
+	if !v.Next {
+		if p, err = e.Plan(ctx, randomWants(ofPlan(v.Seed), h)); err != nil {
+			return err
+		}
+	}
+	w, err := mishap.Watch()
+	if err != nil {
+		return err
+	}
+	w.Skip(noStep(v.Dir))
+	w.Arm(v.At, mishap.Kills)
+	if v.Next {
+		return comeBack(ctx, e)
+	}
+	return thereAndBack(ctx, e, p)
+}
+
+// noStep tells what is no step: of the engine's own file, which is pkg/reconcile's to test, and of a file that does
+// not count.
+func noStep(dir string) func(string) bool {
+	return func(step string) bool { return strings.Contains(step, dir) || strings.HasSuffix(step, fakenic.Draft) }
+}
+
+// die runs the process, and tells whether it was killed.
+func (v victim) die(t *testing.T) bool {
+	t.Helper()
+	text, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(w.Close)
-	total, kinds := 0, map[string]bool{}
-	for seed := range uint64(8) {
-		list, dir := randomWants(rand.New(rand.NewPCG(seed, 9))), t.TempDir()
-		w.Skip(func(step string) bool { return strings.Contains(step, dir) })
-		before, way := h.state(t), []mishap.Way{mishap.Fails, mishap.FailsBehind}[seed%2]
-		for at := 0; ; at++ {
-			e := engine(t, dir, h.kinds...)
-			plan, err := e.Plan(t.Context(), list)
-			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-			for _, c := range plan.Changes {
-				kinds[c.Kind] = true
-			}
-			w.Arm(at, way)
-			w.Do(func() { err = thereAndBack(t.Context(), e, plan) })
-			steps, hit := w.Disarm()
-			what := fmt.Sprintf("seed %d, %s %d: %s: %v", seed, way, at, hit, err)
-			if hit == "" && err != nil {
-				t.Fatal(what)
-			}
-			if err := comeBack(t.Context(), engine(t, dir, h.kinds...)); err != nil {
-				t.Fatalf("%s: %v", what, err)
-			}
-			d := differences(before, h.state(t))
-			for end := time.Now().Add(5 * time.Second); d != nil && time.Now().Before(end); d = differences(before, h.state(t)) {
-				time.Sleep(50 * time.Millisecond) // the kernel's own look at carriers is a second late at most
-			}
-			if d != nil {
-				t.Fatalf("%s: not undone: %v; of %+v", what, d, plan.Changes)
-			}
-			if hit == "" {
-				total += len(steps)
-				break
-			}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), victimOf+"="+string(text))
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("%+v: %v: %s", v, err, out)
+	}
+	return err != nil
+}
+
+// stepped are plans that are stopped at each of their steps, one after the other, in one rig.
+type stepped struct {
+	*rig
+	w *mishap.Thread
+
+	plans, fails, kills, lost int
+	seen                      map[string]bool // kinds
+}
+
+// TestEachStep: whichever system call that can change the kernel's state fails, or the one behind it, or is the one
+// that the process gets SIGKILL at, of random plans of all kinds, on their way there or back: the host is as it was, to
+// the byte, or as soon as the next process has begun; but for what a plan has said cannot be put back.
+func TestEachStep(t *testing.T) {
+	t.Logf("-host.seed %d -host.plans %d", *stepSeed, *stepPlans)
+	var mu sync.Mutex
+	all := stepped{seen: map[string]bool{}}
+	t.Run("rigs", func(t *testing.T) {
+		for n := range *stepRigs {
+			t.Run(fmt.Sprint(n), func(t *testing.T) {
+				t.Parallel()
+				h := newRig(t, n)
+				w, err := mishap.New()
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(w.Close)
+				s := stepped{rig: h, w: w, seen: map[string]bool{}}
+				for i := n; i < *stepPlans; i += *stepRigs {
+					s.step(t, *stepSeed+uint64(i), memory(t))
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				all.plans, all.fails, all.kills, all.lost = all.plans+s.plans, all.fails+s.fails, all.kills+s.kills, all.lost+s.lost
+				maps.Copy(all.seen, s.seen)
+			})
 		}
-		// The next one begins with what this one is about.
-		e := engine(t, dir, h.kinds...)
-		plan, err := e.Plan(t.Context(), list)
-		if err == nil {
-			_, err = e.Apply(t.Context(), plan, reconcile.Options{})
-		}
-		if err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
+	})
+	if os.Geteuid() != 0 || t.Failed() {
+		return
+	}
+	t.Logf("%d plans, %d calls failed, %d processes were killed; %d times something was not as before, as the plan had said", all.plans, all.fails, all.kills, all.lost)
+	if all.plans != *stepPlans || all.fails < 20*all.plans || all.kills < 20*all.plans || all.lost == 0 {
+		t.Error("these are too few")
+	}
+	for _, k := range Kinds() {
+		if !all.seen[k.Name()] && steppedElsewhere[k.Name()] == "" {
+			t.Errorf("%s: no plan has any", k.Name())
 		}
 	}
-	t.Logf("%d calls, of %v", total, kinds)
-	if total < 200 || len(kinds) < 10 {
-		t.Errorf("only %d calls, of %v", total, kinds)
+}
+
+// step stops a plan at each of its steps, and makes its changes for good then: the next plan begins with them.
+func (s *stepped) step(t *testing.T, seed uint64, dir string) {
+	t.Helper()
+	for _, way := range []mishap.Way{mishap.Kills, []mishap.Way{mishap.Fails, mishap.FailsBehind}[seed%2]} {
+		at := 0
+		for s.stop(t, seed, way, at, filepath.Join(dir, fmt.Sprint(way, at))) {
+			at++
+		}
+		if way == mishap.Kills {
+			s.kills += at
+		} else {
+			s.fails += at
+		}
 	}
+	s.plans++
+	e := engine(t, filepath.Join(dir, "made"), s.kinds...)
+	plan, err := e.Plan(t.Context(), randomWants(ofPlan(seed), s.rig))
+	if err == nil {
+		_, err = e.Apply(t.Context(), plan, reconcile.Options{})
+	}
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+}
+
+// stop stops a plan at a step, and tells whether it has that one.
+func (s *stepped) stop(t *testing.T, seed uint64, way mishap.Way, at int, dir string) bool {
+	t.Helper()
+	s.mend(t)
+	before := s.state(t)
+	h, err := openRig(s.base, s.algorithm.name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := engine(t, dir, h.kinds...)
+	plan, err := e.Plan(t.Context(), randomWants(ofPlan(seed), h))
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	for _, c := range plan.Changes {
+		s.seen[c.Kind] = true
+	}
+	what := fmt.Sprintf("seed %d, %s %d", seed, way, at)
+	v := victim{seed, s.base, dir, s.algorithm.name(), at, false}
+	var stopped bool
+	if way == mishap.Kills {
+		stopped = v.die(t)
+	} else {
+		s.w.Skip(noStep(dir))
+		s.w.Arm(at, way)
+		s.w.Do(func() { err = thereAndBack(t.Context(), e, plan) })
+		_, hit := s.w.Disarm()
+		if stopped = hit != ""; !stopped && err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		what = fmt.Sprintf("%s: %s: %v", what, hit, err)
+	}
+	v.Next = true
+	for r := rand.New(rand.NewPCG(seed, uint64(at))); r.IntN(4) == 0; {
+		v.At = r.IntN(20)
+		v.die(t)
+	}
+	if v.At = mishap.Never; v.die(t) {
+		t.Fatalf("%s: killed by another", what)
+	}
+	s.wasUndone(t, what, plan, before)
+	return stopped
+}
+
+// wasUndone compares the state with that before.
+func (s *stepped) wasUndone(t *testing.T, what string, p *reconcile.Plan, before map[string]string) {
+	t.Helper()
+	d := differences(before, s.state(t))
+	for end := time.Now().Add(5 * time.Second); d != nil && time.Now().Before(end) && mayDiffer(p) == nil; d = differences(before, s.state(t)) {
+		time.Sleep(50 * time.Millisecond) // the kernel's own look at carriers is a second late at most
+	}
+	d = slices.DeleteFunc(d, func(line string) bool {
+		said := slices.ContainsFunc(mayDiffer(p), func(key string) bool { return strings.HasPrefix(line, key+": ") })
+		if said {
+			s.lost++
+		}
+		return said
+	})
+	if len(d) > 0 {
+		t.Fatalf("%s: not undone: %v; of %+v", what, d, p.Changes)
+	}
+}
+
+// steppedElsewhere are kinds of which a rig has no resource, with the test that stops each of their steps.
+var steppedElsewhere = map[string]string{RegdomKind: "TestRegdomSteps"}
+
+// memory is a directory whose files need no disk: what is tested is not the file system.
+func memory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "l2d-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }

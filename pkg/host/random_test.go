@@ -18,8 +18,14 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/internal/fakenic"
+	"github.com/randomizedcoder/l2d/pkg/bbr3"
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/ethnl"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/tcnl"
 )
 
 var errInjected = errors.New("injected")
@@ -67,13 +73,17 @@ func spoil(kinds []reconcile.Kind, n int, after, crash bool) []reconcile.Kind {
 	return out
 }
 
-// rig is a namespace and a recorded tree, and what can be set of them.
+// rig is a namespace, and what of a host is no namespace's own in files, a directory of BPF and an interface that is
+// none; and what can be set of all that.
 type rig struct {
-	kinds []reconcile.Kind
-	root  string
+	kinds     []reconcile.Kind
+	base      string
+	nic       *fakenic.NIC
+	algorithm *Algorithm
 }
 
-func newRig(t *testing.T) *rig {
+// newRig makes one. Those of a process at the same time have numbers.
+func newRig(t *testing.T, number int) *rig {
 	t.Helper()
 	nicHost(t)
 	run(t, "ip", "link", "set", "lo", "up")
@@ -82,23 +92,93 @@ func newRig(t *testing.T) *rig {
 		run(t, "ip", "link", "set", link, "down")
 	}
 	run(t, "ip", "route", "add", "10.77.0.0/16", "dev", "lo", "mtu", "1400")
-	root := tree(t, nicTree())
-	kinds := Kinds()
-	for i, k := range kinds {
-		switch k.(type) { // what no virtual device has
-		case *IRQ:
-			kinds[i] = &IRQ{root}
-		case *Governor:
-			kinds[i] = &Governor{root}
+	base := tree(t, rigTree())
+	bpf := filepath.Join(base, rigBPF)
+	if err := os.Mkdir(bpf, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("bpf", bpf, "bpf", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(bpf, unix.MNT_DETACH) })
+	r, err := openRig(base, fmt.Sprintf("b3r%d_%d", os.Getpid(), number))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.algorithm.registration.Unregister(true) })
+	return r
+}
+
+// rigTree is that of NICs, with a radio.
+func rigTree() map[string]string {
+	files := nicTree()
+	files["sys/class/net/"+rigRadio+"/phy80211/name"] = "phy3\n"
+	files["sys/kernel/debug/ieee80211/phy3/"+aqlThresholdKey] = "24000\n"
+	return files
+}
+
+// rigRadio is an interface of which mac80211 has queues.
+const rigRadio = "wlan0"
+
+// Names in the directory of a rig.
+const (
+	rigNIC = "fake0"
+	rigBPF = "bpf"
+)
+
+// openRig is what [newRig] has made, for a process of the same namespaces.
+func openRig(base, algorithm string) (*rig, error) {
+	n, err := fakenic.Open(rigNIC, filepath.Join(base, rigNIC))
+	if err != nil {
+		return nil, err
+	}
+	own := &trials{takes: map[string]bool{}, provided: map[string]bool{}}
+	r := &rig{Kinds(), base, n, &Algorithm{bbr3.Registration{Dir: filepath.Join(base, rigBPF, "bbr3"), Name: algorithm}, own}}
+	for i, k := range r.kinds {
+		if own := r.own(k); own != nil {
+			r.kinds[i] = own
 		}
 	}
-	return &rig{kinds, root}
+	return r, nil
+}
+
+// own is the kind in the place of one of which no virtual device has anything, or which is not of a namespace.
+func (r *rig) own(k reconcile.Kind) reconcile.Kind {
+	switch k := k.(type) {
+	case *IRQ:
+		return &IRQ{r.base}
+	case *Governor:
+		return &Governor{r.base}
+	case *AQM:
+		return &AQM{r.base}
+	case *Algorithm:
+		return r.algorithm
+	case *RSS:
+		return &RSS{r.nic}
+	case *NTuple:
+		return &NTuple{r.nic}
+	case *PrivateFlags:
+		return &PrivateFlags{r.nic.Client}
+	case *Modes:
+		if k.Name() == FECKind {
+			return newFEC(r.nic.Client)
+		}
+		return newWoL(r.nic.Client)
+	case *Settings:
+		if slices.Contains([]*ethnl.Group{ethnl.Rings, ethnl.Pause, ethnl.EEE}, k.group) {
+			return &Settings{k.group, r.nic.Client}
+		}
+	}
+	return nil
 }
 
 // state is all that the resources of a random plan can change, and what goes with it.
 func (r *rig) state(t *testing.T) map[string]string {
 	t.Helper()
-	out := contents(t, r.root)
+	out := contents(t, filepath.Join(r.base, "proc"))
+	maps.Copy(out, contents(t, filepath.Join(r.base, "sys")))
+	maps.Copy(out, allSysctls(t))
+	maps.DeleteFunc(out, func(path, _ string) bool { return strings.HasSuffix(path, "_congestion_control") && !strings.HasSuffix(path, "tcp_congestion_control") }) // the machine's
 	for _, pattern := range []string{"veth[02]/threaded", "*/mtu", "*/queues/*/[rx]ps_*"} {
 		files, _ := filepath.Glob("/sys/class/net/" + pattern)
 		for _, path := range files {
@@ -119,11 +199,20 @@ func (r *rig) state(t *testing.T) map[string]string {
 			out[g.Name+" "+link] = fmt.Sprint(s, err)
 		}
 	}
-	for _, args := range []string{"-o -d link", "-o -4 address", "-o -4 route"} {
+	for _, args := range []string{"-o -d link", "-o -4 address", "-o -4 route", "-o -6 address show scope global"} {
 		b, err := exec.Command("ip", strings.Fields(args)...).Output()
 		lines := strings.Split(numbers.ReplaceAllString(string(b), ""), "\n")
 		slices.Sort(lines) // a link that was made again is the last; so is an address of its network
+		for _, line := range lines {
+			if strings.Contains(line, lostAddress) {
+				out[lostKey] += line
+			}
+		}
+		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.Contains(line, lostAddress) })
 		out["ip "+args] = fmt.Sprint(strings.Join(lines, "\n"), err)
+	}
+	for _, name := range []string{"veth2", strangeLink} {
+		out["qdisc "+name] = qdiscHandles.ReplaceAllString(rawQdiscs(t, name), "")
 	}
 	if l, err := link(config.Shaper("veth0")); err == nil {
 		out["shaper qdisc"] = qdiscHandles.ReplaceAllString(rawQdiscs(t, l.Attrs().Name), "")
@@ -131,18 +220,56 @@ func (r *rig) state(t *testing.T) map[string]string {
 		out["shaper end"] = fmt.Sprintf("%s %v", b, err)
 	}
 	out["route"] = output(t, "ip", "-d", "route", "show", "10.77.0.0/16")
-	for _, name := range []string{"net.ipv4.ip_forward", "net.ipv4.conf.veth0.forwarding", "net.ipv4.tcp_ecn"} {
-		s, err := NewSysctl().Observe(t.Context(), name, []string{valueKey})
-		out[name] = fmt.Sprint(s, err)
+	nic, err := fakenic.Open(rigNIC, filepath.Join(r.base, rigNIC))
+	if err != nil {
+		t.Fatal(err)
 	}
+	out[rigNIC] = visible(nic)
+	source, status, err := r.algorithm.source()
+	out["algorithm"] = fmt.Sprint(source, status.Settings, err)
 	return out
 }
 
+// What of a rig cannot be put back once it is gone: an address that goes with IPv6, and a qdisc of a kind that is not
+// known.
+const (
+	lostAddress = "2001:db8:2::1/64"
+	lostKey     = "address " + lostAddress
+	lostLink    = "veth2"
+	strangeLink = "veth3"
+)
+
+// mend has it there.
+func (r *rig) mend(t *testing.T) {
+	t.Helper()
+	if err := write("/proc/sys/net/ipv6/conf/"+lostLink+"/disable_ipv6", "0"); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "ip", "address", "replace", lostAddress, "dev", lostLink, "nodad")
+	if !strings.Contains(rawQdiscs(t, strangeLink), "tbf") {
+		run(t, "tc", "qdisc", "replace", "dev", strangeLink, "root", "handle", "7:", "tbf", "rate", "1mbit", "burst", "10k", "latency", "50ms")
+	}
+}
+
+// mayDiffer are the keys of a state that is not as it was when a plan has been undone, as the plan has said.
+func mayDiffer(p *reconcile.Plan) (keys []string) {
+	for _, c := range p.Changes {
+		switch {
+		case c.Effect.Impact != reconcile.NotRevertable:
+		case c.Kind == QdiscKind:
+			keys = append(keys, "qdisc "+c.Name)
+		case c.Kind == SysctlKind:
+			keys = append(keys, lostKey)
+		}
+	}
+	return keys
+}
+
 // numbers are those that count up or down, or are made by chance.
-var numbers = regexp.MustCompile(`(?m)^[0-9]+:|[a-z_]*timer +[0-9.]+|(valid|preferred)_lft [0-9a-z]+|(id|root_id|designated_root) [0-9a-f.:]+|@if[0-9]+`)
+var numbers = regexp.MustCompile(`(?m)^[0-9]+:|[a-z_]*timer +[0-9.]+|(valid|preferred)_lft [0-9a-z]+|(id|root_id|designated_root) [0-9a-f.:]+|@if[0-9]+| tentative| dadfailed`)
 
 // randomWants are resources of all kinds, each of them or not.
-func randomWants(r *rand.Rand) (out []reconcile.Resource) {
+func randomWants(r *rand.Rand, h *rig) (out []reconcile.Resource) {
 	pick := func(values ...string) string { return values[r.IntN(len(values))] }
 	add := func(kind, name string, rank int, want reconcile.State) {
 		for key := range maps.Clone(want) {
@@ -170,13 +297,65 @@ func randomWants(r *rand.Rand) (out []reconcile.Resource) {
 	for _, cpu := range []string{"cpu0", "cpu1", "cpu7"} {
 		add(GovernorKind, cpu, governorRank, reconcile.State{valueKey: pick("performance", "powersave", "schedutil")})
 	}
+	for _, fake := range randomFake(r) {
+		if fake.Kind != "channels" && r.IntN(2) == 0 { // of which there are real ones
+			out = append(out, fake)
+		}
+	}
+	add("rings", rigNIC, nicRank+1, reconcile.State{"rx": pick("512", "8192"), "tx": pick("256", "512")})
+	add("pause", rigNIC, nicRank+3, reconcile.State{"autoneg": pick("0", "1"), "rx": pick("0", "1"), "tx": pick("0", "1")})
+	add(AQMKind, rigRadio, nicRank+6, reconcile.State{aqlThresholdKey: pick("24000", "20000", "8000")})
+	out = append(out, randomAlgorithm(r, h)...)
 	out = append(out, randomLinks(r)...)
 	out = append(out, randomShaper(r)...)
+	if r.IntN(2) == 0 {
+		out = append(out, wantQdisc("veth2", randomQdisc(r, h.qdiscs(), "")))
+	}
+	if r.IntN(8) == 0 { // for good
+		out = append(out, wantQdisc(strangeLink, map[string]string{kindKey: "pfifo"}))
+	}
+	if r.IntN(8) == 0 {
+		add(SysctlKind, "net.ipv6.conf."+lostLink+".disable_ipv6", 1, reconcile.State{valueKey: "1"})
+	}
 	add(RouteKind, "10.77.0.0/16", routeRank, reconcile.State{algorithmKey: pick("reno", "bbr", noAlgorithm)})
 	add(SysctlKind, "net.ipv4.ip_forward", 0, reconcile.State{valueKey: pick("0", "1")})
 	add(SysctlKind, "net.ipv4.conf.veth0.forwarding", 1, reconcile.State{valueKey: pick("0", "1")})
 	add(SysctlKind, "net.ipv4.tcp_ecn", 1, reconcile.State{valueKey: pick("0", "1", "2")})
+	add(SysctlKind, "net.ipv6.conf.all.forwarding", 0, reconcile.State{valueKey: pick("0", "1")})
+	add(SysctlKind, "net.ipv6.conf.veth1/7.forwarding", 1, reconcile.State{valueKey: pick("0", "1")})
 	return out
+}
+
+// randomAlgorithm is bbr3 by the rig's name for it, and the default congestion control.
+func randomAlgorithm(r *rand.Rand, h *rig) (out []reconcile.Resource) {
+	if r.IntN(3) == 0 && bbr3.Supported() == nil {
+		want := reconcile.State{sourceKey: config.BBR3Drain}
+		if r.IntN(3) > 0 {
+			s := bbr3.DefaultSettings
+			s.LossThreshold, s.ECN = 10+r.IntN(3), r.IntN(2) == 0
+			want = stateOf(s)
+		}
+		out = append(out, reconcile.Resource{Kind: AlgorithmKind, Name: h.algorithm.name(), Want: want, Rank: algorithmRank})
+	}
+	// Others are for the first namespace alone.
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_allowed_congestion_control"); err == nil && r.IntN(2) == 0 {
+		allowed := strings.Fields(string(b))
+		value := []string{"reno", "bbr", "cubic"}[r.IntN(3)]
+		if slices.Contains(allowed, value) {
+			out = append(out, reconcile.Resource{Kind: SysctlKind, Name: congestionControl, Want: reconcile.State{valueKey: value}})
+		}
+	}
+	return out
+}
+
+// qdiscs are the kinds of them that the kernel has.
+func (h *rig) qdiscs() []string {
+	kinds := []string{AnyDefault}
+	for i := range tcnl.Kinds {
+		kinds = append(kinds, tcnl.Kinds[i].Name)
+	}
+	lacks := LacksQdiscs(kinds[1:]...)
+	return slices.DeleteFunc(kinds, func(kind string) bool { return slices.Contains(lacks, kind) })
 }
 
 // randomLinks are links that are there or have to be made, and what is of them.
@@ -232,12 +411,12 @@ func randomShaper(r *rand.Rand) []reconcile.Resource {
 // TestRandomPlans: whichever write of whichever plan fails, or is the process's last, before or
 // after it has had its effect: the host is as it was, to the byte.
 func TestRandomPlans(t *testing.T) {
-	h := newRig(t)
+	h := newRig(t, 0)
 	changes, kinds := 0, map[string]int{}
 	const plans = 200
 	for seed := range uint64(plans) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		list, way := randomWants(r), int(seed%4)
+		list, way := randomWants(r, h), int(seed%4)
 		// Half of the plans fail at one write of theirs, the others are made and are what
 		// the next one begins with.
 		failAt := 0
@@ -245,6 +424,7 @@ func TestRandomPlans(t *testing.T) {
 			failAt = 1 + r.IntN(6)
 			way = r.IntN(4)
 		}
+		h.mend(t)
 		before, dir := h.state(t), t.TempDir()
 		e := engine(t, dir, spoil(h.kinds, failAt, way&1 != 0, way&2 != 0)...)
 		plan, err := e.Plan(t.Context(), list)

@@ -3,17 +3,14 @@
 package host
 
 import (
-	"context"
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
@@ -57,6 +54,11 @@ func differences(a, b map[string]string) (out []string) {
 	for path, v := range a {
 		if b[path] != v {
 			out = append(out, path+": "+strconv.Quote(v)+", "+strconv.Quote(b[path]))
+		}
+	}
+	for path, v := range b {
+		if _, there := a[path]; !there {
+			out = append(out, path+": nothing, "+strconv.Quote(v))
 		}
 	}
 	return out
@@ -105,85 +107,6 @@ func TestSysctls(t *testing.T) {
 	}
 	if d := differences(before, allSysctls(t)); d != nil {
 		t.Errorf("not undone: %s", strings.Join(d, "; "))
-	}
-}
-
-// killer kills its process before one of its writes.
-type killer struct {
-	reconcile.Kind
-	left *int
-}
-
-func (k killer) Set(ctx context.Context, name string, to reconcile.State) error {
-	if *k.left == 0 {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	}
-	*k.left--
-	return k.Kind.Set(ctx, name, to)
-}
-
-// killAt is the environment variable that makes this a process that applies
-// resources of all kinds and does not survive; its value is the number of changes and the
-// engine's directory.
-const killAt = "L2D_TEST_KILL_AT"
-
-// TestMain is that process, or the tests.
-func TestMain(m *testing.M) {
-	v := os.Getenv(killAt)
-	if v == "" {
-		os.Exit(m.Run())
-	}
-	at, dir, _ := strings.Cut(v, " ")
-	n, _ := strconv.Atoi(at)
-	kinds := Kinds()
-	for i := range kinds {
-		kinds[i] = killer{kinds[i], &n}
-	}
-	e := reconcile.New(dir, slog.New(slog.DiscardHandler), kinds...)
-	p, err := e.Plan(context.Background(), append(routerSysctls(), nicWants()...))
-	if err == nil {
-		_, err = e.Apply(context.Background(), p, reconcile.Options{})
-	}
-	if err != nil {
-		os.Stderr.WriteString(err.Error())
-		os.Exit(1)
-	}
-}
-
-// TestKilled: a process that is killed before any one of the changes leaves
-// what the next one undoes.
-func TestKilled(t *testing.T) {
-	nicHost(t)
-	state := func() map[string]string {
-		s := allSysctls(t)
-		s["ethtool"] = nicState(t)
-		return s
-	}
-	before := state()
-	for n := 0; ; n++ {
-		dir := t.TempDir()
-		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), killAt+"="+strconv.Itoa(n)+" "+dir)
-		out, err := cmd.CombinedOutput()
-		if err == nil {
-			if n < 9 {
-				t.Errorf("only %d changes", n)
-			}
-			return
-		}
-		if cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-			t.Fatalf("%v: %s", err, out)
-		}
-		if n > 0 && differences(before, state()) == nil {
-			t.Errorf("%d changes change nothing", n)
-		}
-		e := engine(t, dir, Kinds()...)
-		if err := e.Recover(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if d := differences(before, state()); d != nil {
-			t.Fatalf("killed after %d changes: not undone: %s", n, strings.Join(d, "; "))
-		}
 	}
 }
 
