@@ -59,8 +59,8 @@ func linkIs(l netlink.Link) string {
 		}
 		return vlanIs(l.VlanProtocol.String(), uint32(l.VlanId), parent.Attrs().Name)
 	case *netlink.Veth:
-		if name, end := shaperOf(l); end != nil {
-			return config.ShaperAlias(name)
+		if is := shaperIs(l); is != "" {
+			return is
 		}
 	}
 	return isDevice
@@ -106,7 +106,7 @@ func (k *Link) Check(_ context.Context, r *reconcile.Resource) []reconcile.Probl
 		return nil
 	case err != nil:
 		return []reconcile.Problem{linkProblem(r, LinkKind, err)}
-	case want != "" && linkIs(l) != want:
+	case want != "" && linkIs(l) != want && linkIs(l) != want+isBegun:
 		return []reconcile.Problem{{Resource: r, Key: isKey, Problem: "there is one of that name: " + linkIs(l), Want: "another name, or that it is removed: ip link delete " + r.Name}}
 	case r.Want[forceKey] != "":
 		return nil
@@ -237,7 +237,8 @@ func routeBy(l netlink.Link, addresses []netlink.Addr) string {
 
 // Before implements [reconcile.Kind].
 func (k *Link) Before(ctx context.Context, name string, to reconcile.State) (reconcile.State, error) {
-	if _, err := link(name); errors.Is(err, fs.ErrNotExist) {
+	l, err := link(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && strings.HasSuffix(linkIs(l), isBegun) {
 		return reconcile.State{isKey: isAbsent}, nil
 	}
 	if to[isKey] == isAbsent {
@@ -256,6 +257,8 @@ func (k *Link) Set(_ context.Context, name string, to reconcile.State) error {
 		return netlink.LinkDel(l)
 	case is != "" && errors.Is(err, fs.ErrNotExist):
 		l, err = makeLink(name, is)
+	case err == nil && linkIs(l) == is+isBegun:
+		err = markShaper(l, is)
 	}
 	if err != nil {
 		return err

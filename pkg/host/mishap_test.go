@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	stepPlans = flag.Int("host.plans", 6, "TestEachStep: of how many random plans to stop each step, in all of the ways")
+	stepPlans = flag.Int("host.plans", 8, "TestEachStep: of how many random plans to stop each step")
 	stepSeed  = flag.Uint64("host.seed", 0, "TestEachStep: the seed of the first one")
 	stepRigs  = flag.Int("host.rigs", 2, "TestEachStep: how many namespaces share the plans, at the same time if -test.parallel lets them")
 )
@@ -91,6 +91,11 @@ func TestMain(m *testing.M) {
 		os.Stderr.WriteString(err.Error())
 		os.Exit(1)
 	}
+}
+
+// wayOf is what happens to the steps of the plan with a seed.
+func wayOf(seed uint64) mishap.Way {
+	return []mishap.Way{mishap.Kills, mishap.Fails, mishap.Kills, mishap.FailsBehind}[seed%4]
 }
 
 // ofPlan is a random number generator for the plan with a seed.
@@ -183,7 +188,7 @@ func TestEachStep(t *testing.T) {
 		return
 	}
 	t.Logf("%d plans, %d calls failed, %d processes were killed; %d times something was not as before, as the plan had said", all.plans, all.fails, all.kills, all.lost)
-	if all.plans != *stepPlans || all.fails < 20*all.plans || all.kills < 20*all.plans || all.lost == 0 {
+	if all.plans != *stepPlans || all.fails < 10*all.plans || all.kills < 10*all.plans || all.lost == 0 {
 		t.Error("these are too few")
 	}
 	for _, k := range Kinds() {
@@ -196,24 +201,23 @@ func TestEachStep(t *testing.T) {
 // step stops a plan at each of its steps, and makes its changes for good then: the next plan begins with them.
 func (s *stepped) step(t *testing.T, seed uint64, dir string) {
 	t.Helper()
+	s.mend(t)
 	p := s.plan(t, seed, dir)
 	for _, c := range p.Changes {
 		s.seen[c.Kind] = true
 	}
-	s.mend(t)
 	before := s.state(t)
-	for _, way := range []mishap.Way{mishap.Kills, []mishap.Way{mishap.Fails, mishap.FailsBehind}[seed%2]} {
-		at := 0
-		for s.stop(t, seed, way, at, filepath.Join(dir, fmt.Sprint(way, at))) {
-			s.wasUndone(t, fmt.Sprintf("seed %d, %s %d", seed, way, at), p, before)
-			at++
-		}
-		s.wasUndone(t, fmt.Sprintf("seed %d, there and back", seed), p, before)
-		if way == mishap.Kills {
-			s.kills += at
-		} else {
-			s.fails += at
-		}
+	way, at := wayOf(seed), 0
+	for s.stop(t, seed, way, at, filepath.Join(dir, fmt.Sprint(at))) {
+		s.wasUndone(t, fmt.Sprintf("seed %d, %s %d", seed, way, at), p, before)
+		at++
+	}
+	s.wasUndone(t, fmt.Sprintf("seed %d, there and back", seed), p, before)
+	t.Logf("seed %d: %s, %d steps of %d changes", seed, way, at, len(p.Changes))
+	if way == mishap.Kills {
+		s.kills += at
+	} else {
+		s.fails += at
 	}
 	s.plans++
 	if _, err := engine(t, dir, s.kinds...).Apply(t.Context(), p, reconcile.Options{}); err != nil {

@@ -201,15 +201,22 @@ func (r *rig) state(t *testing.T) map[string]string {
 	}
 	for _, args := range []string{"-o -d link", "-o address", "-d -4 route"} {
 		b, err := exec.Command("ip", strings.Fields(args)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
 		lines := strings.Split(numbers.ReplaceAllString(string(b), ""), "\n")
-		slices.Sort(lines) // a link that was made again is the last; so is an address of its network
-		lines = slices.DeleteFunc(lines, func(line string) bool {
-			if strings.Contains(line, lostAddress) {
-				out[lostKey] = line
+		slices.Sort(lines) // an address that was made again is the last of its network
+		for _, line := range lines {
+			about, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+			key := "ip " + args + " " + about
+			switch {
+			case strings.Contains(line, lostAddress):
+				key = lostKey
+			case strings.Contains(line, "inet6") && strings.Contains(line, "scope link"): // the kernel's
+				continue
 			}
-			return strings.Contains(line, lostAddress) || strings.Contains(line, "scope link") && strings.Contains(line, "inet6") // the kernel's
-		})
-		out["ip "+args] = fmt.Sprint(strings.Join(lines, "\n"), err)
+			out[key] += line
+		}
 	}
 	for _, name := range []string{"veth2", strangeLink} {
 		out["qdisc "+name] = qdiscHandles.ReplaceAllString(rawQdiscs(t, name), "")
@@ -256,7 +263,7 @@ func mayDiffer(p *reconcile.Plan) (keys []string) {
 		switch {
 		case c.Effect.Impact != reconcile.NotRevertable:
 		case c.Kind == QdiscKind:
-			keys = append(keys, "qdisc "+c.Name)
+			keys = append(keys, "qdisc "+c.Name, "ip -o -d link "+strangeLink+"@"+lostLink+":") // its peer
 		case c.Kind == SysctlKind:
 			keys = append(keys, lostKey)
 		}

@@ -68,6 +68,21 @@ func begunFor(a, end *netlink.LinkAttrs) string {
 	return ""
 }
 
+// isBegun is behind what a shaper is of which a killed process has made some only.
+const isBegun = ", begun"
+
+// shaperIs is what a link is that is a shaper; empty if it is none.
+func shaperIs(l netlink.Link) string {
+	name, end := shaperOf(l)
+	switch {
+	case end == nil:
+		return ""
+	case l.Attrs().Alias == "":
+		return config.ShaperAlias(name) + isBegun
+	}
+	return config.ShaperAlias(name)
+}
+
 // isShaper tells whether a link is to be the shaper of another one.
 func isShaper(is string) bool { return strings.HasPrefix(is, config.ShaperAlias("")) }
 
@@ -103,12 +118,16 @@ func beginShaper(name, is string) (*netlink.Veth, error) {
 	return pair, nil
 }
 
-// markShaper has both ends be silent, and the first one known for what it is.
-func markShaper(pair *netlink.Veth, is string) error {
-	if err := netlink.LinkSetAlias(pair, is); err != nil {
+// markShaper has both ends be silent, and then the first one known for what it is: one that is known is whole.
+func markShaper(l netlink.Link, is string) error {
+	shaped := strings.TrimPrefix(is, config.ShaperAlias(""))
+	if err := errors.Join(silence(l.Attrs().Name), silence(config.ShaperEnd(shaped))); err != nil {
+		return err
+	}
+	if err := netlink.LinkSetAlias(l, is); err != nil {
 		return fmt.Errorf("alias: %w", err)
 	}
-	return errors.Join(silence(pair.Name), silence(pair.PeerName))
+	return nil
 }
 
 // silence has the kernel send nothing of its own by a link, and take nothing for itself.

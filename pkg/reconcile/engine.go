@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -362,8 +363,14 @@ func (e *Engine) isAs(ctx context.Context, kind, name string, want State) bool {
 	return true
 }
 
-// putBack sets what was before a change, if it is still there.
+// putBack sets what was before a change, if it is still there. What is so already was not changed, or is
+// undone: to set it again could be more than nothing.
 func (e *Engine) putBack(ctx context.Context, c *Change, to State) error {
+	if k, ok := e.kinds[c.Kind]; ok {
+		if have, err := k.Observe(ctx, c.Name, to.Keys()); err == nil && maps.Equal(have, to) {
+			return nil
+		}
+	}
 	err := e.set(ctx, c, to)
 	if errors.Is(err, fs.ErrNotExist) {
 		e.log.Warn("nothing to undo: it is gone", "resource", c.ID(), "err", err)
