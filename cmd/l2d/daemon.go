@@ -87,6 +87,9 @@ func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services, d.services.Slices)...)
 	d.host.engine.Undone = d.host.undone
 	d.host.revisions = revisionsOf(c.Host.StateDir)
+	if err := d.host.revisions.Clean(); err != nil {
+		slog.Warn("what an earlier daemon has not written to its end is left", "err", err)
+	}
 	return d
 }
 

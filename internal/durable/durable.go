@@ -18,10 +18,14 @@ func WriteFile(path string, b []byte) error {
 }
 
 // WriteFileAs is [WriteFile] with a mode and an owner, which it has from the start; -1 is
-// the process's own.
+// the process's own. There is one writer of a path at a time: what one that was killed has left
+// beside it has the name that the next one takes.
 func WriteFileAs(path string, b []byte, mode fs.FileMode, uid, gid int) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*"+unfinished)
+	dir, draft := filepath.Dir(path), path+unfinished
+	if err := Clean(path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(draft, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -29,7 +33,7 @@ func WriteFileAs(path string, b []byte, mode fs.FileMode, uid, gid int) error {
 		err = f.Chown(uid, gid)
 	}
 	if err == nil {
-		err = f.Chmod(mode) // CreateTemp has made it for its owner alone
+		err = f.Chmod(mode) // it was made for its owner alone
 	}
 	if err == nil {
 		_, err = f.Write(b)
@@ -39,10 +43,10 @@ func WriteFileAs(path string, b []byte, mode fs.FileMode, uid, gid int) error {
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = os.Rename(draft, path)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return errors.Join(err, os.Remove(draft))
 	}
 	return SyncDir(dir)
 }
@@ -50,19 +54,32 @@ func WriteFileAs(path string, b []byte, mode fs.FileMode, uid, gid int) error {
 // unfinished ends the name of a file that is not written yet.
 const unfinished = ".new"
 
-// Clean removes what processes have left that were killed while they wrote a file. Nobody
-// may be writing it.
-func Clean(path string) error {
-	entries, err := os.ReadDir(filepath.Dir(path))
+// Clean removes what a process has left that was killed while it wrote a file. Nobody may be
+// writing it.
+func Clean(path string) error { return remove(path + unfinished) }
+
+// CleanDir is [Clean] of all files in a directory.
+func CleanDir(dir string) error {
+	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), filepath.Base(path)+".") && strings.HasSuffix(e.Name(), unfinished) {
-			err = errors.Join(err, os.Remove(filepath.Join(filepath.Dir(path), e.Name())))
+		if name, draft := strings.CutSuffix(e.Name(), unfinished); draft && !e.IsDir() {
+			err = errors.Join(err, Clean(filepath.Join(dir, name)))
 		}
 	}
 	return err
+}
+
+// Remove removes a file, and what was to be the next one. One that is not there is no error.
+func Remove(path string) error { return errors.Join(remove(path), Clean(path)) }
+
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // SyncDir has the names in a directory on disk when it returns.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/randomizedcoder/l2d/internal/durable"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/nft"
 )
@@ -108,7 +109,7 @@ func Wake(ctx context.Context, runDir string) ([]string, error) {
 		err = nft.SetDormant(asleep, false, rs.Generation)
 		switch {
 		case err == nil:
-			return names, os.Remove(filepath.Join(runDir, adoptedFile))
+			return names, durable.Remove(filepath.Join(runDir, adoptedFile))
 		case !errors.Is(err, nft.ErrChanged):
 			return nil, fmt.Errorf("wake tables: %w", err)
 		}
@@ -151,10 +152,7 @@ func (a adoptedTables) write(runDir string) error {
 		return err
 	}
 	path := filepath.Join(runDir, adoptedFile)
-	if err := os.WriteFile(path+".new", []byte(b.String()), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return durable.WriteFile(path, []byte(b.String()))
 }
 
 // readAdopted returns nil if nothing was noted.

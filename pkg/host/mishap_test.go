@@ -275,9 +275,6 @@ func (s *stepped) wasUndone(t *testing.T, what string, p *reconcile.Plan, before
 	}
 	all := differences(before, s.state(t))
 	d := slices.DeleteFunc(slices.Clone(all), said)
-	for end := time.Now().Add(5 * time.Second); len(d) > 0 && time.Now().Before(end); d = slices.DeleteFunc(differences(before, s.state(t)), said) {
-		time.Sleep(50 * time.Millisecond) // the kernel's own look at carriers is a second late at most
-	}
 	if len(d) > 0 {
 		t.Fatalf("%s: not undone: %v; of %+v", what, d, p.Changes)
 	}

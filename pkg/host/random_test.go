@@ -178,7 +178,9 @@ func (r *rig) state(t *testing.T) map[string]string {
 	out := contents(t, filepath.Join(r.base, "proc"))
 	maps.Copy(out, contents(t, filepath.Join(r.base, "sys")))
 	maps.Copy(out, allSysctls(t))
-	maps.DeleteFunc(out, func(path, _ string) bool { return strings.HasSuffix(path, "_congestion_control") && !strings.HasSuffix(path, "tcp_congestion_control") }) // the machine's
+	maps.DeleteFunc(out, func(path, _ string) bool {
+		return strings.HasSuffix(path, "_congestion_control") && !strings.HasSuffix(path, "tcp_congestion_control")
+	}) // the machine's
 	for _, pattern := range []string{"veth[02]/threaded", "*/mtu", "*/queues/*/[rx]ps_*"} {
 		files, _ := filepath.Glob("/sys/class/net/" + pattern)
 		for _, path := range files {
@@ -204,7 +206,7 @@ func (r *rig) state(t *testing.T) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines := strings.Split(numbers.ReplaceAllString(string(b), ""), "\n")
+		lines := strings.Split(carriers.ReplaceAllString(numbers.ReplaceAllString(string(b), ""), ""), "\n")
 		slices.Sort(lines) // an address that was made again is the last of its network
 		for _, line := range lines {
 			about, _, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -271,11 +273,16 @@ func mayDiffer(p *reconcile.Plan) (keys []string) {
 	return keys
 }
 
+// carriers are the peer's and the driver's: a veth that is up has one when it has got other channels, whether or
+// not its peer is up.
+var carriers = regexp.MustCompile(`NO-CARRIER,|,LOWER_UP|,M-DOWN|state [A-Z]+ | linkdown`)
+
 // numbers are those that count up or down, or are made by chance.
 var numbers = regexp.MustCompile(`(?m)^[0-9]+:|[a-z_]*timer +[0-9.]+|(valid|preferred)_lft [0-9a-z]+|(id|root_id|designated_root) [0-9a-f.:]+|@if[0-9]+| tentative| dadfailed`)
 
-// randomWants are resources of all kinds, each of them or not.
+// randomWants are resources of all kinds, each of them or not; many of them or few.
 func randomWants(r *rand.Rand, h *rig) (out []reconcile.Resource) {
+	oneIn := 2 + r.IntN(5)
 	pick := func(values ...string) string { return values[r.IntN(len(values))] }
 	add := func(kind, name string, rank int, want reconcile.State) {
 		for key := range maps.Clone(want) {
@@ -283,7 +290,7 @@ func randomWants(r *rand.Rand, h *rig) (out []reconcile.Resource) {
 				delete(want, key)
 			}
 		}
-		if r.IntN(2) == 0 {
+		if r.IntN(oneIn) == 0 {
 			out = append(out, reconcile.Resource{Kind: kind, Name: name, Want: want, Rank: rank})
 		}
 	}
@@ -304,7 +311,7 @@ func randomWants(r *rand.Rand, h *rig) (out []reconcile.Resource) {
 		add(GovernorKind, cpu, governorRank, reconcile.State{valueKey: pick("performance", "powersave", "schedutil")})
 	}
 	for _, fake := range randomFake(r) {
-		if fake.Kind != "channels" && r.IntN(2) == 0 { // of which there are real ones
+		if fake.Kind != "channels" && r.IntN(oneIn) == 0 { // of which there are real ones
 			out = append(out, fake)
 		}
 	}

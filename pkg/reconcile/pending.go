@@ -88,7 +88,7 @@ func save(dir string, p *Pending) error {
 }
 
 func forget(dir string) error {
-	if err := os.Remove(filepath.Join(dir, pendingFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := durable.Remove(filepath.Join(dir, pendingFile)); err != nil {
 		return fmt.Errorf("pending change: %w", err)
 	}
 	return durable.SyncDir(dir)

@@ -138,3 +138,21 @@ func TestStarts(t *testing.T) {
 		}
 	}
 }
+
+// TestClean: what a process that was killed has left of a revision goes with the next start.
+func TestClean(t *testing.T) {
+	dir := t.TempDir()
+	s := Open(dir)
+	if _, err := s.Add(Revision{Text: "text"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "2.json.new"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Clean(); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}

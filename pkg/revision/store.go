@@ -85,6 +85,14 @@ type Store struct {
 // Open returns the store in a directory, which is made with the first revision.
 func Open(dir string) *Store { return &Store{dir: dir} }
 
+// Clean removes what a process has left that was killed while it kept a revision. Nobody may be
+// keeping one.
+func (s *Store) Clean() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return durable.CleanDir(s.dir)
+}
+
 const suffix = ".json"
 
 // numbers of the revisions there are, in order.

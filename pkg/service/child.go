@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/internal/durable"
 )
 
 // children runs units as processes of its own. They outlive l2d, as the dataplane does:
@@ -188,11 +190,7 @@ func (c *children) Stop(ctx context.Context, name string) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	err := os.Remove(pidPath(c.dirs.Of(name)))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return err
+	return durable.Remove(pidPath(c.dirs.Of(name)))
 }
 
 // close leaves all children to the next daemon.

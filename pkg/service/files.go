@@ -77,7 +77,7 @@ func removeFiles(old, u *Unit) error {
 	}
 	for i := range old.Files {
 		if path := old.Files[i].Path; u.File(path) == nil {
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := durable.Remove(path); err != nil {
 				return err
 			}
 		}

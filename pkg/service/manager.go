@@ -681,10 +681,7 @@ func (m *Manager) note(name string, r *record) error {
 }
 
 func (m *Manager) forget(name string) error {
-	if err := os.Remove(m.recordPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return durable.Remove(m.recordPath(name))
 }
 
 // recorded are the names of the services that are noted, in order.

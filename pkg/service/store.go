@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,6 +36,11 @@ const (
 // openStore reads the key that the digests are made with, if there is one.
 func openStore(dir string) *store {
 	s := &store{dir: dir}
+	for _, d := range append(s.services(), dir) {
+		if err := durable.CleanDir(d); err != nil {
+			slog.Warn("what an earlier daemon has not written to its end is left", "err", err)
+		}
+	}
 	if key, err := os.ReadFile(filepath.Join(dir, keyFile)); err == nil && len(key) == keySize {
 		s.key = key
 	}
@@ -58,6 +64,17 @@ func (s *store) ensure() error {
 	}
 	s.key = key
 	return nil
+}
+
+// services are the directories of the services that units are kept of.
+func (s *store) services() (dirs []string) {
+	entries, _ := os.ReadDir(s.dir) // none
+	for _, e := range entries {
+		if e.IsDir() {
+			dirs = append(dirs, filepath.Join(s.dir, e.Name()))
+		}
+	}
+	return dirs
 }
 
 func (s *store) path(name, id string) string { return filepath.Join(s.dir, name, id+".json") }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -15,6 +14,8 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 	"github.com/coreos/go-systemd/v22/util"
 	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/internal/durable"
 )
 
 // units runs services as units of systemd. Their files are in the runtime directory: after a
@@ -98,7 +99,7 @@ func (s *units) Stop(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(unitPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := durable.Remove(unitPath(name)); err != nil {
 		return err
 	}
 	if err := dropRefreshed(name); err != nil {
