@@ -13,10 +13,12 @@ import (
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/daemons"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	"github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/policy"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 type checkCmd struct {
@@ -146,7 +148,8 @@ func (r *checkResult) checkHost(ctx context.Context, cfg *config.Config) error {
 			r.Warnings = append(r.Warnings, checkMessage{Message: w})
 		}
 	}
-	return errors.Join(err, err2)
+	_, err3 := service.Units(cfg, daemons.All(), service.DirsOf(cfg))
+	return errors.Join(err, err2, err3)
 }
 
 func printCheck(e *env, res *checkResult) error {

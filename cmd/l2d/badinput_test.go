@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/config"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -51,12 +53,12 @@ var badInput = []struct{ line, said string }{
 	{"log: {levle: info}", "log.levle: unknown key"},
 }
 
-// TestBadInput: all that is wrong with the files is told together, in their order, by the
-// daemon and by l2ctl, and nothing is touched.
+// TestBadInput: all that is wrong with the files is told together, in their order, by a daemon
+// that runs, one that has been detached, one that begins, and by l2ctl, and nothing is touched.
 func TestBadInput(t *testing.T) {
 	h := newHost(t)
 	h.sysfs, h.as82599 = true, "wan0"
-	h.start()
+	p := h.start()
 	h.expect("READY=1")
 	lacked := hostkinds.LacksQdiscs("dualpi2", "cake_mq", "cake")
 	if len(lacked) == 0 {
@@ -99,12 +101,66 @@ func TestBadInput(t *testing.T) {
 		t.Errorf("something was touched: %+v", s.Host)
 	}
 
+	if _, err := h.client().Detach(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.client().Reload(t.Context()); !saysAll(err, wants) {
+		t.Errorf("reload says\n%v\nnot\n%s", err, strings.Join(wants, "\n"))
+	}
+	if s := h.status(); s.Attached {
+		t.Error("a reload with bad files attaches the dataplane")
+	}
+	if err := p.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.Wait()
+	h.startRefuses(wants)
+
 	// What is possible, and not as it was meant, is no error.
 	h.write("firewall.nft", ruleset)
 	h.write("l2d.yaml", h.config()+"  nics: {wan0: {features: {rx-lro: true}}}\n  qdiscs: {br0: pfifo}\n")
 	out, err := h.command(l2ctl, "check", "--config", h.path("l2d.yaml")).CombinedOutput()
 	if err != nil || !regexp.MustCompile(`(?m)^note: left out: .*l2d.yaml:8:36: features wan0: rx-lro`).Match(out) || !regexp.MustCompile(`(?m)^warning: .*qdisc br0: .*never wait here`).Match(out) {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// startRefuses begins a daemon, which ends and says what is wrong with its files.
+func (h *host) startRefuses(wants []string) {
+	h.t.Helper()
+	if list, err := revisionsOf(config.DefaultStateDir).List(); err != nil || len(list) > 0 {
+		h.t.Logf("this machine has a state of its own, which a daemon would begin with: %d revisions, %v", len(list), err)
+		return
+	}
+	p := h.start()
+	code, said := p.wait(h.t), p.stderr.String()
+	if code != exitInput || !saysAll(errors.New(said), wants) {
+		h.t.Errorf("a start ends with %d and says\n%s\nnot\n%s", code, said, strings.Join(wants, "\n"))
+	}
+}
+
+// TestBadService: what is wrong with a service is told with the rest, whatever that is: how the file is written, or
+// what the ruleset or the host cannot have.
+func TestBadService(t *testing.T) {
+	h := newHost(t)
+	good := h.config() + "  sysctl: {net.ipv4.ip_froward: 1}\nservices: {llama: [{name: x, model: /m.gguf, api_key: /nosuch/key}]}\n"
+	lines := strings.Count(good, "\n")
+	wants := []string{fmt.Sprintf("l2d.yaml:%d: no such sysctl", lines-1), fmt.Sprintf("l2d.yaml:%d: /nosuch/key", lines)}
+	for _, c := range []struct {
+		ruleset, more  string
+		before, behind []string
+	}{
+		{ruleset, "log: {levle: info}\n", nil, []string{fmt.Sprintf("l2d.yaml:%d: log.levle: unknown key", lines+1)}},
+		{"table inet filter {\n\tchain input {\n\t\ttype filter hook input priority 0\n\t\tsocket transparent 1 accept\n\t}\n}\n", "", []string{"firewall.nft:4: not supported"}, nil},
+	} {
+		h.write("firewall.nft", c.ruleset)
+		h.write("l2d.yaml", good+c.more)
+		wants := slices.Concat(c.before, wants, c.behind)
+		h.startRefuses(wants)
+		out, err := h.command(h.l2ctl(), "check", "--config", h.path("l2d.yaml")).CombinedOutput()
+		if err == nil || !saysAll(errors.New(string(out)), wants) {
+			t.Errorf("l2ctl check says\n%s\nnot\n%s", out, strings.Join(wants, "\n"))
+		}
 	}
 }
 

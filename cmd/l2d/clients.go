@@ -16,6 +16,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/llama"
 	"github.com/randomizedcoder/l2d/pkg/names"
 	"github.com/randomizedcoder/l2d/pkg/recursor"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 // newNames is what hosts are called: by their leases, and by reservations before all. Stations and other
@@ -62,7 +63,7 @@ func (d *daemon) Leases(ctx context.Context) ([]kea.Lease, error) {
 	}
 	var all []kea.Lease
 	for _, k := range servers {
-		list, err := kea.Leases(ctx, k.Family, kea.New(k.Family).Socket(k, serviceDirs(c)), k.LeaseFile)
+		list, err := kea.Leases(ctx, k.Family, kea.New(k.Family).Socket(k, service.DirsOf(c)), k.LeaseFile)
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +108,7 @@ func (d *daemon) KeaStatistics(ctx context.Context) map[int]map[string]float64 {
 	c := d.config()
 	out := map[int]map[string]float64{}
 	for _, k := range keas(c) {
-		socket := kea.New(k.Family).Socket(k, serviceDirs(c))
+		socket := kea.New(k.Family).Socket(k, service.DirsOf(c))
 		if stats, err := (&kea.Control{Path: socket}).Statistics(ctx); socket != "" && err == nil {
 			out[k.Family] = stats // whether it is well is another metric
 		}
@@ -122,7 +123,7 @@ func (d *daemon) recursor() (*recursor.Control, error) {
 	if r == nil {
 		return nil, fmt.Errorf("services.recursor is not declared: %w", fs.ErrNotExist)
 	}
-	dir := recursor.New().SocketDir(r, serviceDirs(c))
+	dir := recursor.New().SocketDir(r, service.DirsOf(c))
 	if dir == "" {
 		return nil, errors.New("services.recursor has no control_dir: it cannot be asked")
 	}

@@ -233,7 +233,11 @@ func (d *daemon) Reload(ctx context.Context) (api.Reloaded, error) {
 func (d *daemon) reload(ctx context.Context) (changed bool, err error) {
 	if _, dp := d.state(); dp == nil {
 		changed = true
-		if err := d.attach(ctx); err != nil {
+		err := d.judge(ctx)
+		if err == nil {
+			err = d.attach(ctx)
+		}
+		if err != nil {
 			return false, err
 		}
 	}
@@ -241,14 +245,20 @@ func (d *daemon) reload(ctx context.Context) (changed bool, err error) {
 	return changed || a.Plan != nil && slices.ContainsFunc(a.Plan.Changes, func(c reconcile.Change) bool { return c.Kind == dataplaneName }), err
 }
 
+// judge says all that is wrong with the files, and what keeps them from being applied.
+func (d *daemon) judge(ctx context.Context) error {
+	if p := d.host.engine.Pending(); p != nil {
+		return hostError(fmt.Errorf("%w: %s", reconcile.ErrPending, p.ID))
+	}
+	_, err := d.HostPlan(ctx)
+	return err
+}
+
 // attach puts the files in force after a detach.
 func (d *daemon) attach(ctx context.Context) error {
 	d.change.Lock()
 	defer d.change.Unlock()
 	plan, err := d.prepareFile(ctx)
-	if err == nil {
-		err = fixed(d.plan.Config, plan.Config)
-	}
 	if err != nil {
 		return api.BadInput(err)
 	}

@@ -141,8 +141,8 @@ func (h *hostState) inForce(p *enforce.Plan) (*revision.Summary, error) {
 	if err != nil || last == nil {
 		return nil, err
 	}
-	same, err := h.revisions.Same(p.Config.Text, p.Text)
-	if !slices.Contains(same, last.Number) {
+	is, err := h.revisions.Is(last.Number, p.Config.Text, p.Text)
+	if !is {
 		return nil, err
 	}
 	return last, nil

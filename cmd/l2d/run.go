@@ -25,7 +25,7 @@ const shutdownTime = 3 * time.Second
 
 // run is the daemon's life: it returns when ctx ends, or when it cannot start.
 func run(ctx context.Context, opt options) error {
-	cfg, err := loadConfig(opt.Config)
+	cfg, err := loadConfig(ctx, opt.Config)
 	if err != nil {
 		return input(err)
 	}

@@ -18,18 +18,12 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
-// serviceDirs are those of the services' files, beside the run directory, which is for root
-// alone: not all of them are root.
-func serviceDirs(c *config.Config) service.Dirs {
-	return service.Dirs{Run: c.Control.RunDir() + "-services"}
-}
-
 // newServices returns the manager of the services.
 func newServices(c *config.Config) *service.Manager {
-	if err := hostapd.RemoveSockets(serviceDirs(c)); err != nil {
+	if err := hostapd.RemoveSockets(service.DirsOf(c)); err != nil {
 		slog.Warn("sockets of an earlier daemon are left", "err", err)
 	}
-	return service.New(daemons.All(), serviceDirs(c), c.Host.StateDir, slog.Default())
+	return service.New(daemons.All(), service.DirsOf(c), c.Host.StateDir, slog.Default())
 }
 
 // startServices brings the services into the declared state, each by itself: what is wrong with

@@ -4,15 +4,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/daemons"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
+	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/revision"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 // What a daemon starts with are its files, unless they are known to be wrong: a file
@@ -39,13 +43,27 @@ func latest(list []revision.Summary) *revision.Summary {
 	return nil
 }
 
+// allWrong is all that is wrong with the files, if anything is: how they are written, their ruleset,
+// what the host cannot have, and their services. Nothing is touched.
+func allWrong(ctx context.Context, path string) error {
+	_, err := config.Load(path, func(c *config.Config) error {
+		_, errRuleset := enforce.Prepare(ctx, c)
+		list, errHost := hostkinds.Resources(c)
+		_, errPlan := reconcile.New("", slog.New(slog.DiscardHandler), hostkinds.Kinds()...).Plan(ctx, list)
+		_, errServices := service.Units(c, daemons.All(), service.DirsOf(c))
+		return errors.Join(errRuleset, errHost, errPlan, errServices)
+	})
+	return err
+}
+
 // loadConfig reads the configuration file; if that cannot be, it is the one that the
-// daemon would start with in its place. An error is the file's.
-func loadConfig(path string) (*config.Config, error) {
+// daemon would start with in its place. An error is all that is wrong with the file.
+func loadConfig(ctx context.Context, path string) (*config.Config, error) {
 	c, err := config.Load(path)
 	if err == nil {
 		return c, nil
 	}
+	err = allWrong(ctx, path)
 	store := revisionsOf(config.DefaultStateDir)
 	list, listErr := store.List()
 	last := latest(list)
@@ -119,12 +137,17 @@ func (d *daemon) other(list []revision.Summary, file *enforce.Plan, fileErr erro
 	return last.Number, fmt.Sprintf("they are those of revision %d (%s)", same[0], list[i].Outcome())
 }
 
-func (d *daemon) prepareFile(ctx context.Context) (*enforce.Plan, error) {
-	c, err := config.Load(d.path)
+// prepareFile prepares the files for the dataplane. An error is all that is wrong with them; what is wrong
+// with the rest of the host alone is none.
+func (d *daemon) prepareFile(ctx context.Context) (p *enforce.Plan, err error) {
+	_, err = config.Load(d.path, func(c *config.Config) (err error) {
+		p, err = enforce.Prepare(ctx, c)
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return nil, allWrong(ctx, d.path)
 	}
-	return enforce.Prepare(ctx, c)
+	return p, nil
 }
 
 func (d *daemon) prepareRevision(ctx context.Context, n int) (*enforce.Plan, error) {

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/hostapd"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 // radios are where the hostapd of each radio is, as the configuration in force has it.
 func (d *daemon) radios() []hostapd.Endpoint {
 	c := d.config()
-	return hostapd.Endpoints(c, serviceDirs(c))
+	return hostapd.Endpoints(c, service.DirsOf(c))
 }
 
 // Stations implements api.Service.

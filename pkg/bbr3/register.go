@@ -225,7 +225,11 @@ func (r Registration) Unregister(drain bool) error {
 	if s.Connections > 0 && !drain {
 		return fmt.Errorf("congestion control %s: %w: %d", r.name(), ErrInUse, s.Connections)
 	}
-	return errors.Join(os.Remove(r.pin(linkPin)), os.Remove(r.pin(statsPin)), os.Remove(r.pin(socksPin)), os.Remove(r.Dir))
+	// As long as that pin is there, it is registered, and needs the others.
+	if err := os.Remove(r.pin(linkPin)); err != nil {
+		return err
+	}
+	return errors.Join(os.Remove(r.pin(statsPin)), os.Remove(r.pin(socksPin)), os.Remove(r.Dir))
 }
 
 // Status is what is registered.

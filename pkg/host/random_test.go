@@ -87,6 +87,8 @@ func newRig(t *testing.T, number int) *rig {
 	t.Helper()
 	nicHost(t)
 	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "link", "delete", "tap0") // of 256 queues, which take long to look at
+	run(t, "ip", "tuntap", "add", "tap0", "mode", "tap")
 	for _, link := range []string{"veth0", "tap0"} { // what has been up keeps a qdisc
 		run(t, "ip", "link", "set", link, "up")
 		run(t, "ip", "link", "set", link, "down")

@@ -285,15 +285,27 @@ func (s *Store) Same(text, ruleset string) (out []int, err error) {
 		return nil, err
 	}
 	for _, n := range slices.Backward(numbers) {
-		on, err := s.read(n)
+		is, err := s.is(n, text, ruleset)
 		if err != nil {
 			return nil, err
 		}
-		if on.Text == text && on.Ruleset == rulesetFile(ruleset) {
+		if is {
 			out = append(out, n)
 		}
 	}
 	return out, nil
+}
+
+// Is tells whether a revision is one of some files.
+func (s *Store) Is(n int, text, ruleset string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.is(n, text, ruleset)
+}
+
+func (s *Store) is(n int, text, ruleset string) (bool, error) {
+	on, err := s.read(n)
+	return err == nil && on.Text == text && on.Ruleset == rulesetFile(ruleset), err
 }
 
 // Since is what the host was before the revisions behind one that are, or were, in force: the

@@ -95,39 +95,59 @@ func (m *Manager) Close() {
 	m.runners[config.ModeChild].(*children).close()
 }
 
-// Declare renders what a configuration declares, and returns the resources: those, and the
-// services that run and are not declared any more, which end.
-func (m *Manager) Declare(c *config.Config) ([]reconcile.Resource, error) {
-	list := m.Slices.Resources(c)
-	if !c.Sound("services", "network", "host.links") {
-		return list, nil // what a daemon would be told is not known
+// inOrder are the daemons as they were given.
+func (m *Manager) inOrder() (out []Daemon) {
+	for _, name := range m.order {
+		out = append(out, m.daemons[name])
 	}
-	var watched []*Unit
+	return out
+}
+
+// Units are the services that a configuration declares of some daemons, rendered; nothing is
+// written. All that is wrong with them is in one error.
+func Units(c *config.Config, daemons []Daemon, dirs Dirs) (out []*Unit, err error) {
+	if !c.Sound("services", "network", "host.links") {
+		return nil, nil // what a daemon would be told is not known
+	}
 	var errs []error
 	seen := map[string]bool{}
-	for _, name := range m.order {
-		units, err := m.daemons[name].Units(c, m.dirs)
+	for _, d := range daemons {
+		units, err := d.Units(c, dirs)
 		errs = append(errs, err)
 		for _, u := range units {
-			at := u.Service.At(c.Path)
 			if seen[u.Name] {
+				at := u.Service.At(c.Path)
 				at.Problem, at.Want = "another service has the name "+u.Name, "each name once"
 				errs = append(errs, at)
 				continue
 			}
 			seen[u.Name] = true
-			if u.Mode == config.ModeWatch {
-				watched = append(watched, u)
-				continue
-			}
-			if err := m.store.ensure(); err != nil {
-				return nil, err
-			}
-			list = append(list, m.resource(u, at))
+			out = append(out, u)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	return out, errors.Join(errs...)
+}
+
+// Declare renders what a configuration declares, and returns the resources: those, and the
+// services that run and are not declared any more, which end.
+func (m *Manager) Declare(c *config.Config) ([]reconcile.Resource, error) {
+	list := m.Slices.Resources(c)
+	units, err := Units(c, m.inOrder(), m.dirs)
+	if err != nil {
 		return nil, err
+	}
+	var watched []*Unit
+	seen := map[string]bool{}
+	for _, u := range units {
+		seen[u.Name] = true
+		if u.Mode == config.ModeWatch {
+			watched = append(watched, u)
+			continue
+		}
+		if err := m.store.ensure(); err != nil {
+			return nil, err
+		}
+		list = append(list, m.resource(u, u.Service.At(c.Path)))
 	}
 	for _, name := range m.recorded() {
 		if !seen[name] {

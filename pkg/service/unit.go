@@ -45,6 +45,10 @@ type Dirs struct {
 	Run string
 }
 
+// DirsOf are those of a configuration: beside the run directory, which is for root alone, as not
+// all services are root.
+func DirsOf(c *config.Config) Dirs { return Dirs{Run: c.Control.RunDir() + "-services"} }
+
 // Of is the directory of a service.
 func (d Dirs) Of(name string) string { return filepath.Join(d.Run, name) }
 
