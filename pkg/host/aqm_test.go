@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/randomizedcoder/l2d/internal/mishap"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -236,4 +237,52 @@ func TestRadioCountry(t *testing.T) {
 		t.Error(err)
 	}
 	is("00")
+}
+
+// TestRadioSteps: whichever system call of a change of the country and of a radio's queues fails, or the one behind
+// it, on the way there or back: both are as they were.
+func TestRadioSteps(t *testing.T) {
+	ownRadio(t)
+	w, err := mishap.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	list := []reconcile.Resource{{Kind: RegdomKind, Name: regdomName, Want: reconcile.State{valueKey: "US"}}, aqmResource(t)}
+	state := func() string {
+		s, err := Regdom{}.Observe(t.Context(), regdomName, nil)
+		queues, _ := (&AQM{"/"}).Observe(t.Context(), "wlan0", aqmResource(t).Want.Keys()) // of a kernel that has them
+		return fmt.Sprint(s, err, queues)
+	}
+	before, total := state(), 0
+	for _, way := range []mishap.Way{mishap.Fails, mishap.FailsBehind} {
+		for at := 0; ; at++ {
+			dir := filepath.Join(memory(t), "state")
+			e := engine(t, dir, Kinds()...)
+			plan, err := e.Plan(t.Context(), list)
+			if err != nil || len(plan.Changes) == 0 {
+				t.Fatalf("%+v, %v", plan, err)
+			}
+			w.Skip(noStep(dir))
+			w.Arm(at, way)
+			w.Do(func() { err = thereAndBack(t.Context(), e, plan) })
+			_, hit := w.Disarm()
+			if hit == "" && err != nil {
+				t.Fatal(err)
+			}
+			if err := comeBack(t.Context(), engine(t, dir, Kinds()...)); err != nil {
+				t.Fatalf("%s %d: %s: %v", way, at, hit, err)
+			}
+			if now := state(); now != before {
+				t.Fatalf("%s %d: %s: %s, not %s", way, at, hit, now, before)
+			}
+			if hit == "" {
+				total += at
+				break
+			}
+		}
+	}
+	if t.Logf("%d calls", total); total < 4 {
+		t.Error("these are too few")
+	}
 }

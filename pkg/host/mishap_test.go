@@ -98,9 +98,6 @@ func wayOf(seed uint64) mishap.Way {
 	return []mishap.Way{mishap.Kills, mishap.Fails, mishap.Kills, mishap.FailsBehind}[seed%4]
 }
 
-// ofPlan is a random number generator for the plan with a seed.
-func ofPlan(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 9)) }
-
 func (v *victim) run() error {
 	h, err := openRig(v.Base, v.Algorithm)
 	if err != nil {
@@ -109,7 +106,7 @@ func (v *victim) run() error {
 	e, ctx := reconcile.New(v.Dir, slog.New(slog.DiscardHandler), h.kinds...), context.Background()
 	var p *reconcile.Plan
 	if !v.Next {
-		if p, err = e.Plan(ctx, randomWants(ofPlan(v.Seed), h)); err != nil {
+		if p, err = e.Plan(ctx, seedWants(v.Seed, h)); err != nil {
 			return err
 		}
 	}
@@ -228,7 +225,7 @@ func (s *stepped) step(t *testing.T, seed uint64, dir string) {
 // plan is the plan with a seed.
 func (s *stepped) plan(t *testing.T, seed uint64, dir string) *reconcile.Plan {
 	t.Helper()
-	p, err := engine(t, dir, s.kinds...).Plan(t.Context(), randomWants(ofPlan(seed), s.rig))
+	p, err := engine(t, dir, s.kinds...).Plan(t.Context(), seedWants(seed, s.rig))
 	if err != nil {
 		t.Fatalf("seed %d: %v", seed, err)
 	}
@@ -285,7 +282,7 @@ func (s *stepped) wasUndone(t *testing.T, what string, p *reconcile.Plan, before
 }
 
 // steppedElsewhere are kinds of which a rig has no resource, with the test that stops each of their steps.
-var steppedElsewhere = map[string]string{RegdomKind: "TestRegdomSteps"}
+var steppedElsewhere = map[string]string{RegdomKind: "TestRadioSteps"}
 
 // memory is a directory whose files need no disk: what is tested is not the file system.
 func memory(t *testing.T) string {

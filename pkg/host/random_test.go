@@ -282,6 +282,46 @@ var carriers = regexp.MustCompile(`NO-CARRIER,|,LOWER_UP|,M-DOWN|state [A-Z]+ | 
 // numbers are those that count up or down, or are made by chance.
 var numbers = regexp.MustCompile(`(?m)^[0-9]+:|[a-z_]*timer +[0-9.]+|(valid|preferred)_lft [0-9a-z]+|(id|root_id|designated_root) [0-9a-f.:]+|@if[0-9]+| tentative| dadfailed`)
 
+// seedWants are the resources of the plan with a seed. The first ones have all kinds.
+func seedWants(seed uint64, h *rig) []reconcile.Resource {
+	out := randomWants(rand.New(rand.NewPCG(seed, 9)), h)
+	if seed%50 > 1 {
+		return out
+	}
+	for _, r := range oneOfEach(h) {
+		same := func(o reconcile.Resource) bool { return o.Kind == r.Kind && (o.Name == r.Name || r.Kind != LinkKind) }
+		if !slices.ContainsFunc(out, same) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// oneOfEach are resources of all kinds, which the rig is not like at first.
+func oneOfEach(h *rig) []reconcile.Resource {
+	bridge := &config.Link{Name: "br7", Kind: config.LinkBridge}
+	out := []reconcile.Resource{
+		nic("channels", "veth0", 0, reconcile.State{"rx": "3"}), nic("rings", rigNIC, 1, reconcile.State{"rx": "4096"}),
+		nic("coalesce", "tap0", 2, reconcile.State{"rx-frames": "10"}), nic("pause", rigNIC, 3, reconcile.State{"rx": "1"}),
+		nic("eee", rigNIC, 4, reconcile.State{"enabled": "0"}), nic(FECKind, rigNIC, 5, reconcile.State{valueKey: "off"}),
+		nic(WoLKind, rigNIC, 6, reconcile.State{valueKey: "ucast"}), nic(PrivateFlagsKind, rigNIC, 7, reconcile.State{"legacy-rx": "on"}),
+		nic(RSSKind, rigNIC, 8, reconcile.State{rssQueues: "0 2"}), nic(NTupleKind, rigNIC, 9, reconcile.State{valueKey: "tcp4 dport 136 drop"}),
+		nic(FeaturesKind, "veth0", 10, reconcile.State{"tx-scatter-gather": "off"}), nic(MTUKind, "veth0", 11, reconcile.State{valueKey: "1300"}),
+		nic(AQMKind, rigRadio, 12, reconcile.State{aqlThresholdKey: "9000"}), nic(IRQKind, "enp1s0", 40, reconcile.State{cpusKey: "3"}),
+		nic(ThreadedKind, "veth2", 41, reconcile.State{valueKey: "on"}), nic(RPSKind, "veth2", 42, reconcile.State{cpusKey: "1"}),
+		nic(XPSKind, "veth2", 43, reconcile.State{cpusKey: "1"}), nic(GovernorKind, "cpu2", 44, reconcile.State{valueKey: "performance"}),
+		{Kind: RouteKind, Name: "10.77.0.0/16", Rank: routeRank, Want: reconcile.State{algorithmKey: "reno"}},
+		wantQdisc("veth2", map[string]string{kindKey: "pfifo", "limit": "5"}),
+		sysctl("net.ipv4.tcp_fin_timeout", "31"),
+		{Kind: LinkKind, Name: bridge.Name, Want: wantedLink(bridge), Rank: linkRank},
+		{Kind: PortKind, Name: "veth2", Want: reconcile.State{bridgeKey: bridge.Name, upKey: onOff(true)}, Rank: portRank},
+	}
+	if bbr3.Supported() == nil {
+		out = append(out, reconcile.Resource{Kind: AlgorithmKind, Name: h.algorithm.name(), Want: stateOf(bbr3.DefaultSettings), Rank: algorithmRank})
+	}
+	return out
+}
+
 // randomWants are resources of all kinds, each of them or not; many of them or few.
 func randomWants(r *rand.Rand, h *rig) (out []reconcile.Resource) {
 	oneIn := 2 + r.IntN(5)
