@@ -47,6 +47,10 @@ fuzz-diff: setup-test ## random rulesets and packets through nftables and l2d, u
 upgrade-test: setup-test ## 1,000 connections and 100,000 packets a second through an upgrade that changes the layout of flows
 	$(GO) test -count=1 -run TestUpgrade -v ./loader -upgrade.flows 1000 -upgrade.pps 100000
 
+.PHONY: test-steps
+test-steps: setup-test ## 200 random plans of the host that fail, or are killed, at each of their steps
+	$(GO) test -count=1 -timeout 0 -run TestEachStep -v ./pkg/host -host.plans 200 -host.rigs 16 -parallel 16
+
 .PHONY: vm
 vm: setup-vm ## the kit of virtual machines with other kernels, from Debian's packages, in ~/.cache/l2d/vm
 	scripts/vm/build.sh
