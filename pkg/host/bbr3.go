@@ -183,9 +183,9 @@ func (*Algorithm) Effect(_ string, to reconcile.State) reconcile.Effect {
 	return reconcile.Effect{Impact: reconcile.InPlace, Why: why}
 }
 
-// Before implements [reconcile.Kind].
-func (k *Algorithm) Before(ctx context.Context, name string, to reconcile.State) (reconcile.State, error) {
-	return k.Observe(ctx, name, to.Keys())
+// Before implements [reconcile.Kind]: settings go with the registration.
+func (k *Algorithm) Before(ctx context.Context, name string, _ reconcile.State) (reconcile.State, error) {
+	return k.Observe(ctx, name, []string{sourceKey, lossThresholdKey, probeRTTIntervalKey, marksKey, l4sMaxRTTKey})
 }
 
 // Set implements [reconcile.Kind]. What undoes a registration is no reason to take it from
