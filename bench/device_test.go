@@ -18,7 +18,7 @@ var wanted = flag.String("bench.devices", "", "devices that must not be missing 
 func TestDevices(t *testing.T) {
 	needRoot(t)
 	must := strings.Split(*wanted, ",")
-	for _, name := range append([]string{xdpForwardName, flowtableName, "forward+pfifo", "nftables+pfifo", "forward+fq_codel", "forward+cake"}, must...) {
+	for _, name := range append([]string{xdpForwardName, flowtableName, "forward+pfifo", "nftables+pfifo", "forward+fq_codel", "forward+cake", "forward+dualpi2"}, must...) {
 		if name == "" {
 			continue
 		}
