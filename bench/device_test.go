@@ -5,6 +5,7 @@ package bench
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,11 +18,10 @@ var wanted = flag.String("bench.devices", "", "devices that must not be missing 
 // there is here.
 func TestDevices(t *testing.T) {
 	needRoot(t)
-	must := strings.Split(*wanted, ",")
-	for _, name := range append([]string{xdpForwardName, flowtableName, "forward+pfifo", "nftables+pfifo", "forward+fq_codel", "forward+cake", "forward+dualpi2"}, must...) {
-		if name == "" {
-			continue
-		}
+	must := strings.FieldsFunc(*wanted, func(c rune) bool { return c == ',' })
+	all := append([]string{xdpForwardName, flowtableName, "forward+pfifo", "nftables+pfifo", "forward+fq_codel", "forward+cake", "forward+dualpi2"}, must...)
+	slices.Sort(all)
+	for _, name := range slices.Compact(all) {
 		t.Run(name, func(t *testing.T) {
 			d, err := NewDevice(name, DeviceOptions{Ruleset: "../examples/l2/firewall.nft"})
 			if err != nil {
@@ -29,10 +29,8 @@ func TestDevices(t *testing.T) {
 			}
 			if n, ok := d.(Needer); ok {
 				if err := n.Missing(t.Context()); err != nil {
-					for _, m := range must {
-						if m == name {
-							t.Fatal(err)
-						}
+					if slices.Contains(must, name) {
+						t.Fatal(err)
 					}
 					t.Skip(err)
 				}

@@ -48,10 +48,11 @@ func (o Options) pairs(cores int) ([]CPUPair, error) {
 	return all, nil
 }
 
-// shared says whether a CPU has to make packets and to forward them.
+// shared says whether a CPU has to make packets and to forward them, as where there are not
+// enough for more than one core.
 func (o Options) shared() bool {
 	all := append([]CPUPair{{o.GenCPU, o.RouterCPU}}, o.Further...)
-	return slices.ContainsFunc(all, func(p CPUPair) bool {
+	return len(o.Further) > 0 && slices.ContainsFunc(all, func(p CPUPair) bool {
 		return slices.ContainsFunc(all, func(q CPUPair) bool { return p.Gen == q.Router })
 	})
 }
