@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/internal/servicetest"
 	"github.com/randomizedcoder/l2d/internal/wifitest"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
@@ -106,7 +107,7 @@ ip addr add 192.0.2.1/24 dev wan0
 ip -n far link set lo up
 ip -n far link set eth0 up
 ip -n far addr add 192.0.2.2/24 dev eth0`, "\n") {
-		wifitest.Run(t, strings.Fields(line)...)
+		servicetest.Run(t, strings.Fields(line)...)
 	}
 	h.states = readStates(t, h.path("notify"))
 	h.write("firewall.nft", wifiRuleset)
@@ -128,10 +129,10 @@ func (a *accessPoint) radio(link string) *hostapd.Control {
 func (a *accessPoint) onAir(link string, channel int) {
 	a.t.Helper()
 	c := a.radio(link)
-	wifitest.Eventually(a.t, link, func() error {
+	servicetest.Eventually(a.t, func() error {
 		s, err := c.Status(a.t.Context())
 		if err == nil && (s.State != hostapd.StateEnabled || s.Channel != channel) {
-			err = fmt.Errorf("%+v", s)
+			err = fmt.Errorf("%s: %+v", link, s)
 		}
 		return err
 	})
@@ -143,7 +144,7 @@ func (a *accessPoint) associate() {
 	a.station.Associate("l2d", "correct horse", 2437, 5180)
 	a.station.Associated()
 	for _, line := range []string{"ip -n station addr add 192.168.1.50/24 dev wlan2", "ip -n station route add default via 192.168.1.1"} {
-		wifitest.Run(a.t, strings.Fields(line)...)
+		servicetest.Run(a.t, strings.Fields(line)...)
 	}
 }
 
@@ -211,13 +212,13 @@ func (a *accessPoint) download() (bytes func() (int64, error)) {
 func (a *accessPoint) goesOn(what string, bytes func() (int64, error)) {
 	a.t.Helper()
 	before, _ := bytes()
-	wifitest.Eventually(a.t, "the download "+what, func() error {
+	servicetest.Eventually(a.t, func() error {
 		now, err := bytes()
 		if errors.Is(err, io.EOF) || err != nil {
 			a.t.Fatalf("the download %s: %v", what, err)
 		}
 		if now < before+65536 {
-			return fmt.Errorf("%d bytes, and before %d", now, before)
+			return fmt.Errorf("the download %s: %d bytes, and before %d", what, now, before)
 		}
 		return nil
 	})
@@ -271,7 +272,7 @@ func TestWiFi(t *testing.T) {
 			t.Errorf("the log has no %s", want)
 		}
 	}
-	if out := wifitest.Run(t, "ps", "axww"); strings.Contains(out, "correct horse") || !strings.Contains(out, "hostapd") {
+	if out := servicetest.Run(t, "ps", "axww"); strings.Contains(out, "correct horse") || !strings.Contains(out, "hostapd") {
 		t.Errorf("processes:\n%s", out)
 	}
 	if err := p.Process.Signal(unix.SIGTERM); err != nil {

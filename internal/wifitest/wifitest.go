@@ -18,6 +18,7 @@ import (
 
 	"github.com/vishvananda/netns"
 
+	"github.com/randomizedcoder/l2d/internal/servicetest"
 	"github.com/randomizedcoder/l2d/pkg/hostapd"
 )
 
@@ -32,33 +33,6 @@ const (
 
 	supplicantDir = "/run/wpa_supplicant"
 )
-
-// limit is for what an emulated machine takes its time for: beside others, a handshake has taken two minutes.
-const limit = 5 * time.Minute
-
-// Run runs a command that must not fail, and returns what it prints.
-func Run(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-// Eventually waits for something to be so.
-func Eventually(t *testing.T, what string, is func() error) {
-	t.Helper()
-	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
-		err := is()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
-}
 
 // Station is a machine with a radio, in a network namespace.
 type Station struct {
@@ -84,7 +58,7 @@ ip link set wlan1 name `+Radio5+`
 ip netns add `+Namespace+`
 ip -n `+Namespace+` link set lo up
 iw phy phy2 set netns name `+Namespace, "\n") {
-		Run(t, strings.Fields(line)...)
+		servicetest.Run(t, strings.Fields(line)...)
 	}
 	return &Station{t: t, events: make(chan hostapd.Event, 1024)}
 }
@@ -140,7 +114,7 @@ func (s *Station) Associate(ssid, pass string, frequencies ...int) {
 // Associated waits until it has joined.
 func (s *Station) Associated() {
 	s.t.Helper()
-	Eventually(s.t, "the station", func() error { return s.Is("wpa_state=COMPLETED", "key_mgmt=SAE", "pmf=2") })
+	servicetest.Eventually(s.t, func() error { return s.Is("wpa_state=COMPLETED", "key_mgmt=SAE", "pmf=2") })
 }
 
 // listen connects to the supplicant.
@@ -202,7 +176,7 @@ func Address(t *testing.T, link string) string {
 func (s *Station) Roam(link string) {
 	s.t.Helper()
 	to := Address(s.t, link)
-	Eventually(s.t, "roam to "+link, func() error {
+	servicetest.Eventually(s.t, func() error {
 		if s.Is("wpa_state=COMPLETED", "bssid="+to) == nil {
 			return nil
 		}

@@ -76,7 +76,7 @@ func TestFaults(t *testing.T) {
 		"ip link add br0 type bridge", "ip link add keep0 type dummy", "ip link set keep0 master br0 up", "ip link set br0 up",
 		"sysctl -qw net.ipv6.conf.all.forwarding=1", "ip addr add fd00::1/64 dev br0 nodad",
 	} {
-		wifitest.Run(t, strings.Fields(line)...)
+		servicetest.Run(t, strings.Fields(line)...)
 	}
 	program, err := exec.LookPath("hostapd")
 	if err != nil {
@@ -104,7 +104,7 @@ func TestFaults(t *testing.T) {
 // comes wants the station to have come to an access point, whatever process that is now.
 func (a *air) comes() {
 	a.t.Helper()
-	wifitest.Eventually(a.t, "the station", func() error {
+	servicetest.Eventually(a.t, func() error {
 		if err := a.station.Is("wpa_state=COMPLETED"); err != nil {
 			return err
 		}
@@ -222,8 +222,8 @@ func (a *air) atStart() {
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
-	wifitest.Eventually(t, "another hostapd", func() error {
-		if out := wifitest.Run(t, "iw", "dev", wifitest.Radio5, "info"); !strings.Contains(out, "channel 44") {
+	servicetest.Eventually(t, func() error {
+		if out := servicetest.Run(t, "iw", "dev", wifitest.Radio5, "info"); !strings.Contains(out, "channel 44") {
 			return errors.New(out)
 		}
 		return nil
