@@ -30,9 +30,11 @@ host:
     br0: { kind: bridge, members: [keep0], addresses: [192.168.1.1/24] }
   nics:
     wlan_5g: { aqm: { aql: { be: { low: 4000, high: 8000 } }, airtime: [rx] } }
+network: { lan: { interface: br0 } }
 services:
   slices:
     network: { cpus: 0-1, memory_high: 256M, memory_max: 512M }
+  kea_dhcp4: { slice: network, user: nobody, pools: [192.168.1.50-192.168.1.50] }
   hostapd:
     slice: network
     cpus: "1"
@@ -141,14 +143,14 @@ func TestWiFiUnit(t *testing.T) {
 	a.goesOn("after its access point was killed", bytes)
 }
 
-// units are the services of the two radios, which are well.
+// units are the services of the two radios; the DHCP server is well.
 func (a *accessPoint) units() []service.Status {
 	a.t.Helper()
 	list, err := a.client().Services(a.t.Context())
-	if err != nil || len(list) != 2 || list[0].Name != "hostapd-wlan_2g" || list[1].Name != "hostapd-wlan_5g" || list[0].Mode != config.ModeSystemd {
+	if err != nil || len(list) != 3 || list[2].Name != "kea-dhcp4" || list[2].Error != "" || list[0].Name != "hostapd-wlan_2g" || list[1].Name != "hostapd-wlan_5g" || list[0].Mode != config.ModeSystemd {
 		a.t.Fatalf("%+v, %v", list, err)
 	}
-	return list
+	return list[:2]
 }
 
 func pids(list []service.Status) (out string) {
