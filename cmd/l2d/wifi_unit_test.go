@@ -138,8 +138,9 @@ func TestWiFiUnit(t *testing.T) {
 		if s := a.units()[1]; s.Error != "" || s.PID == units[1].PID || s.Restarts == 0 {
 			return fmt.Errorf("%+v", s)
 		}
-		return a.station.Is("wpa_state=COMPLETED")
+		return nil
 	})
+	a.station.Associated()
 	a.goesOn("after its access point was killed", bytes)
 }
 

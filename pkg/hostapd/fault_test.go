@@ -104,10 +104,8 @@ func TestFaults(t *testing.T) {
 // comes wants the station to have come to an access point, whatever process that is now.
 func (a *air) comes() {
 	a.t.Helper()
+	a.station.Associated()
 	servicetest.Eventually(a.t, func() error {
-		if err := a.station.Is("wpa_state=COMPLETED"); err != nil {
-			return err
-		}
 		for _, r := range hostapd.Survey(a.t.Context(), a.endpoints()) {
 			if slices.ContainsFunc(r.Stations, func(s hostapd.Client) bool { return s.MAC == wifitest.MAC && s.Authorized && s.Security == "SAE" }) {
 				return nil
