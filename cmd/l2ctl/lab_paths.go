@@ -144,7 +144,7 @@ func (g *pathRuns) fairAfter() string {
 	if len(list) == len(g.runs) {
 		return fmt.Sprintf("%.1f", middle)
 	}
-	return fmt.Sprintf("%.1f, in %d runs", middle, len(list))
+	return fmt.Sprintf("%.1f, in %d of %d runs", middle, len(list), len(g.runs))
 }
 
 // spread is the median, and the least and the most.
