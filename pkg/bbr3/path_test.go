@@ -207,10 +207,10 @@ func TestOracle(t *testing.T) {
 		// far more or less in flight than those around them.
 		far float64
 	}{
-		{"queue", nil, 97, 2, 1, 10},
-		{"random loss", func(s *path.Spec) { s.Loss = 0.01 }, 97, 3, 2, 10},
-		{"bursts", func(s *path.Spec) { s.Loss, s.LossRun = 0.02, 4 }, 95, 3, 2, 10},
-		{"reordering", func(s *path.Spec) { s.Reorder = 0.01 }, 95, 3, 2, 10},
+		{"queue", nil, 97, 2, 1, 25},
+		{"random loss", func(s *path.Spec) { s.Loss = 0.01 }, 97, 3, 2, 25},
+		{"bursts", func(s *path.Spec) { s.Loss, s.LossRun = 0.02, 4 }, 95, 3, 2, 25},
+		{"reordering", func(s *path.Spec) { s.Reorder = 0.01 }, 95, 3, 2, 25},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			name := fmt.Sprintf("b3o%d", os.Getpid())
