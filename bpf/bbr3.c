@@ -187,7 +187,8 @@ static __always_inline void read_sample(struct bbr3_sock *s,
 
 /*
  * The packets that have been marked lost since the last ACK, as one burst: the first of
- * them is where the kernel goes on to retransmit.
+ * them is where the kernel goes on to retransmit, unless that is before losses of earlier
+ * ACKs. Those of now were sent about when the sample's packet was, then.
  */
 static __always_inline void read_marked(struct bbr3_sock *s,
 					struct tcp_sock *tp,
@@ -206,7 +207,8 @@ static __always_inline void read_marked(struct bbr3_sock *s,
 		return;
 	cb = bpf_rdonly_cast(skb->cb,
 			     bpf_core_type_id_kernel(struct tcp_skb_cb));
-	if (!(cb->sacked & TCPCB_LOST))
+	/* One that is on its way again tells of that, and not of what was lost now. */
+	if ((cb->sacked & (TCPCB_LOST | TCPCB_SACKED_RETRANS)) != TCPCB_LOST)
 		return;
 	delivered = cb->tx.delivered;
 	m->is_app_limited = BPF_CORE_READ_BITFIELD(cb, tx.is_app_limited);
@@ -222,7 +224,7 @@ static __always_inline void read_marked(struct bbr3_sock *s,
 
 /* Where a test compares with the truth: bbr3_oracle.c. */
 #ifndef bbr3_compare
-#define bbr3_compare(s, rs) \
+#define bbr3_compare(b, rs) \
 	do {                \
 	} while (0)
 #endif
@@ -239,10 +241,10 @@ static __always_inline void on_ack(struct tcp_sock *tp, __u32 ack, int flag,
 	read_conn(&s->b.c, tp);
 	s->b.c.now = tp->tcp_mstamp;
 	read_sample(s, tp, rs);
-	bbr3_compare(s, rs);
 	s->b.rs.is_ece = (flag & FLAG_ECE) != 0;
 	if (s->b.rs.newly_lost)
 		read_marked(s, tp, rs);
+	bbr3_compare(&s->b, rs);
 	note_lost(&s->past, s->b.c.delivered, s->b.c.lost);
 	bbr3_ack(&s->b);
 	write_conn(tp, &s->b.c);

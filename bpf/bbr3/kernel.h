@@ -21,6 +21,7 @@
 /* Of ecn_flags; the second since there is AccECN. */
 #define TCP_ECN_OK 0x01
 #define TCP_ECN_MODE_ACCECN 0x10
+#define TCPCB_SACKED_RETRANS 0x02
 #define TCPCB_LOST 0x04
 #define GSO_MAX 65536 /* bytes of a burst that an ACK can have a part of */
 #define SMALLEST_SKB \
