@@ -53,7 +53,8 @@ static __always_inline int is_same_mac(const void *a, const void *b)
 }
 
 /* Handshakes and ends of connections change state, which is the TC program's work,
- * as all of SCTP is.
+ * as all of SCTP is. The compiler leaves out of XDP's chains what other packets
+ * would come to (specialise.go).
  */
 static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 {

@@ -56,13 +56,15 @@ func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
 	if p.turnsZones {
 		variables[zonesVariable] = 1
 	}
+	rejects := p.rejects
 	if spec.Variables[earlyVariable] != nil { // in the XDP object
 		variables[earlyVariable] = p.early
+		rejects = p.rejectsAtXDP
 	}
 	if len(p.TCOnly) > 0 {
 		variables[xdpVariable] = 0
 	}
-	if p.rejects {
+	if rejects {
 		variables[rejectsVariable] = 1
 	}
 	if p.sends {
