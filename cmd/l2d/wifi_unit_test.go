@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,8 +110,9 @@ func TestWiFiUnit(t *testing.T) {
 	a.onAir("wlan_5g", 36)
 	servicetest.Eventually(t, func() error { // services start one after another
 		list, err := a.client().Services(t.Context())
-		if err == nil && len(list) < 3 {
-			err = fmt.Errorf("not all run: %+v", list)
+		notWell := func(s service.Status) bool { return s.Error != "" }
+		if err == nil && (len(list) < 3 || slices.ContainsFunc(list, notWell)) {
+			err = fmt.Errorf("not all are well: %+v", list)
 		}
 		return err
 	})
