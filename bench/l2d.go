@@ -98,6 +98,11 @@ const (
 	L2dTCName = "l2d-tc"
 )
 
+func init() {
+	register(L2dName, func(o DeviceOptions) Device { return &L2d{Binary: o.L2d, Ruleset: o.Ruleset} })
+	register(L2dTCName, func(o DeviceOptions) Device { return &L2d{Binary: o.L2d, Ruleset: o.Ruleset, TC: true} })
+}
+
 // Stateful implements [Device].
 func (*L2d) Stateful() bool { return true }
 

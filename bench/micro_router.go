@@ -39,7 +39,7 @@ func (m *microRouter) setup(ctx context.Context, p microPath, binary string) (er
 		return fmt.Errorf("topology: %w", err)
 	}
 	t := m.topology
-	if m.traffic, err = newTraffic(t, 1, false); err != nil {
+	if m.traffic, err = newTraffic(t, Case{Flows: 1}); err != nil {
 		return err
 	}
 	if p.limit != nil {

@@ -107,6 +107,9 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 	if err := cfg.Policy.Splice(spec); err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
+	for _, program := range spec.Programs {
+		program.Instructions = Reached(program.Instructions)
+	}
 	if cfg.trial {
 		makeTrial(spec, cfg.trialKeeps)
 	}

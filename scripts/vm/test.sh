@@ -38,6 +38,7 @@ monitor loader 10m -test.run=TestMonitor(Passed|XDP) -loader.trace
 hostapd pkg/hostapd 25m -test.run=TestFaults -hostapd.machine
 wifi cmd/l2d 15m -test.run=TestWiFi$ -l2d.wifi
 wifiunits cmd/l2d 15m -test.run=TestWiFiUnit -l2d.wifi
+devices bench 15m -test.run=TestDevices|TestQdisc -bench.devices=flowtable,forward+fq_codel,forward+cake
 journal cmd/l2d 10m -test.run=TestJournal -l2d.systemd
 '
 
