@@ -107,6 +107,13 @@ func TestWiFiUnit(t *testing.T) {
 	servicetest.Run(t, "systemctl", "start", "l2d.service")
 	a.onAir("wlan_2g", 6)
 	a.onAir("wlan_5g", 36)
+	servicetest.Eventually(t, func() error { // services start one after another
+		list, err := a.client().Services(t.Context())
+		if err == nil && len(list) < 3 {
+			err = fmt.Errorf("not all run: %+v", list)
+		}
+		return err
+	})
 	a.country()
 	units := a.units()
 	for _, s := range units {
