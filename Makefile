@@ -56,7 +56,7 @@ test-vm: vm ## the tests that another kernel can break, in virtual machines (VM=
 	scripts/vm/test.sh $(VM)
 
 .PHONY: bench-l4s
-bench-l4s: vm ## congestion controls over emulated paths, in virtual time, which a busy host makes slow (L4S="RUNS SECONDS")
+bench-l4s: vm ## congestion controls over emulated paths, in virtual time, which a busy host makes slow (L4S="-n RUNS 'loss-*'")
 	scripts/vm/l4s.sh $(L4S)
 
 .PHONY: build

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,6 +108,14 @@ func TestWiFiUnit(t *testing.T) {
 	servicetest.Run(t, "systemctl", "start", "l2d.service")
 	a.onAir("wlan_2g", 6)
 	a.onAir("wlan_5g", 36)
+	servicetest.Eventually(t, func() error { // services start one after another
+		list, err := a.client().Services(t.Context())
+		notWell := func(s service.Status) bool { return s.Error != "" }
+		if err == nil && (len(list) < 3 || slices.ContainsFunc(list, notWell)) {
+			err = fmt.Errorf("not all are well: %+v", list)
+		}
+		return err
+	})
 	a.country()
 	units := a.units()
 	for _, s := range units {
