@@ -60,7 +60,7 @@ test-vm: vm ## the tests that another kernel can break, in virtual machines (VM=
 	scripts/vm/test.sh $(VM)
 
 .PHONY: bench-l4s
-bench-l4s: vm ## congestion controls over emulated paths, in virtual time, which a busy host makes slow (L4S="RUNS SECONDS")
+bench-l4s: vm ## congestion controls over emulated paths, in virtual time, which a busy host makes slow (L4S="-n RUNS 'loss-*'")
 	scripts/vm/l4s.sh $(L4S)
 
 .PHONY: build
@@ -123,14 +123,19 @@ RESULTS ?= bench-results
 .PHONY: bench
 bench: setup-bench build ## all of the following, in less than half an hour, and a page with what was found: RESULTS
 	mkdir -p $(RESULTS)
-	for b in quick flows rules drops load micro; do $(GO) run ./bench/cmd/l2bench $$b --json $(RESULTS)/$$b.json || exit; done
+	for b in quick flows rules drops load micro cores; do $(GO) run ./bench/cmd/l2bench $$b --json $(RESULTS)/$$b.json || exit; done
+	$(GO) run ./bench/cmd/l2bench quick --frames imix --devices redirect,xdp-forward,l2d,l2d-tc,nftables,flowtable --json $(RESULTS)/imix.json
 	$(GO) run ./bench/cmd/l2bench tools --repetitions 2 --duration 4s --raw $(RESULTS)/raw --json $(RESULTS)/tools.json
-	$(GO) run ./bench/cmd/l2bench report $(RESULTS)/quick.json $(RESULTS)/flows.json $(RESULTS)/rules.json \
+	$(GO) run ./bench/cmd/l2bench report $(RESULTS)/quick.json $(RESULTS)/imix.json $(RESULTS)/cores.json $(RESULTS)/flows.json $(RESULTS)/rules.json \
 		$(RESULTS)/drops.json $(RESULTS)/load.json $(RESULTS)/micro.json $(RESULTS)/tools.json -o $(RESULTS)/report.html --svg $(RESULTS)/svg
 
 .PHONY: bench-quick
 bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 64-byte packets
 	$(GO) run ./bench/cmd/l2bench quick $(ARGS)
+
+.PHONY: bench-cores
+bench-cores: setup-run build ## what two packet cores forward, beside one, l2d and nftables
+	$(GO) run ./bench/cmd/l2bench cores $(ARGS)
 
 .PHONY: bench-flows
 bench-flows: setup-run build ## how fast flows begin, and what many of them cost, l2d and nftables

@@ -212,6 +212,86 @@ func TestManyFlows(t *testing.T) {
 	}
 }
 
+// TestCores has packets come by two queues: each generator's are handled by its own core,
+// and the flows of one are not the other's.
+func TestCores(t *testing.T) {
+	needRoot(t)
+	o := testOptions()
+	o.GenCPU, o.RouterCPU, o.Further = 0, 0, []CPUPair{{1, 1}}
+	l, err := newLane(t.Context(), Case{Device: &Redirect{}, Flows: 16, Cores: 2}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := l.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for i, g := range l.traffic.makers {
+		if err := g.pace(10_000); err != nil {
+			t.Fatal(err)
+		}
+		before := []time.Duration{ran(t, l.threads[0]), ran(t, l.threads[1])}
+		ctx, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		done := g.run(ctx, o.Further[0].Gen*i)
+		<-done
+		stop()
+		mine, other := ran(t, l.threads[i])-before[i], ran(t, l.threads[1-i])-before[1-i]
+		if mine <= other {
+			t.Errorf("packets from CPU %d: its core's thread ran %s, the other's %s", i, mine, other)
+		}
+		samples, err := l.traffic.takeSamples()
+		if err != nil || len(samples) == 0 {
+			t.Fatalf("%d samples, %v", len(samples), err)
+		}
+		for _, s := range samples {
+			source, _, err := udpEnds(s)
+			if err != nil || int(source.Port()-firstPort)%2 != i {
+				t.Errorf("a packet from %s by generator %d, %v", source, i, err)
+			}
+		}
+		// The first packet of each receiver's CPU is kept: none so far of the next one's.
+	}
+	for _, bad := range [][]CPUPair{{{2, 1}}, {{1, 2}}, nil} {
+		o.Further = bad
+		if got, err := o.pairs(2); err == nil {
+			t.Errorf("%v: two queues, and all come to one: %v", bad, got)
+		}
+	}
+}
+
+func ran(t *testing.T, tid int) time.Duration {
+	t.Helper()
+	d, err := threadTime(tid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestCoresCPUs: the single core is the same as the first of more, and generators have CPUs of
+// their own where there are as many.
+func TestCoresCPUs(t *testing.T) {
+	for cpus, want := range map[int][]CPUPair{2: {{0, 0}, {1, 1}}, 4: {{0, 2}, {1, 3}}, 8: {{0, 2}, {1, 3}}} {
+		c := CoresCmd{Cores: 2}
+		got, err := c.pairs(cpus)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%d CPUs: got %v, %v", cpus, got, err)
+		}
+		if shared := (Options{GenCPU: want[0].Gen, RouterCPU: want[0].Router, Further: want[1:]}).shared(); shared != (cpus == 2) {
+			t.Errorf("%d CPUs: shared %t", cpus, shared)
+		}
+	}
+	for _, bad := range []CoresCmd{
+		{Cores: 1}, {Cores: 3}, {Cores: 8}, {Cores: 2, Pairs: []string{"0:1"}}, {Cores: 2, Pairs: []string{"0:1", "2:3"}},
+		{Cores: 2, Pairs: []string{"0:2", "1:9"}}, {Cores: 2, Pairs: []string{"0:2", "1"}}, {Cores: 2, Pairs: []string{"0:2", "1:3x"}},
+	} {
+		if got, err := bad.pairs(4); err == nil {
+			t.Errorf("%+v: got %v", bad, got)
+		}
+	}
+}
+
 func writeRuleset(t *testing.T) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "masquerade.nft")

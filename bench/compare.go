@@ -93,6 +93,9 @@ func compare(o, n series, tolerance float64) Comparison {
 	if o.flows != n.flows {
 		c.Doubts = append(c.Doubts, fmt.Sprintf("%d flows, then %d", o.flows, n.flows))
 	}
+	if o.mix != n.mix {
+		c.Doubts = append(c.Doubts, fmt.Sprintf("mix %q, then %q", o.mix, n.mix))
+	}
 	if o.unit != n.unit || o.higher != n.higher {
 		c.Doubts = append(c.Doubts, fmt.Sprintf("%s, then %s", o.unit, n.unit))
 	}

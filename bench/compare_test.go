@@ -87,6 +87,14 @@ func TestCompareKeepsApart(t *testing.T) {
 	if err != nil || all[0].Verdict != Inconclusive {
 		t.Errorf("other numbers of flows: %+v, %v", all, err)
 	}
+	mixed := rounds("d", 10, 10, 10, 10)
+	for i := range mixed {
+		mixed[i].Mix = Mix{Lengths: imix, Zipf: 1.1}.String()
+	}
+	all, err = Compare(&Report{Samples: few}, &Report{Samples: mixed}, 0.02, "")
+	if err != nil || all[0].Verdict != Inconclusive {
+		t.Errorf("another mix: %+v, %v", all, err)
+	}
 	if _, err := Compare(&Report{Samples: few}, &Report{Samples: few}, 0.02, "limit"); err == nil {
 		t.Error("relative to a device that is in no run")
 	}

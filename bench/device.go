@@ -2,10 +2,16 @@
 
 package bench
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Device is a device under test: what turns the middle of a topology into a
-// router. A new one is a file with its type and a line in [Devices].
+// router. A new one is a file with its type, which calls register.
 type Device interface {
 	// Name is a word for the table and the command line.
 	Name() string
@@ -19,9 +25,55 @@ type Device interface {
 	Stateful() bool
 }
 
+// DeviceOptions are what devices of the command line are made with.
+type DeviceOptions struct {
+	L2d     string // the daemon's binary
+	Ruleset string // file
+}
+
+var devices = map[string]func(DeviceOptions) Device{}
+
+// register gives the command line a device, by its name.
+func register(name string, make func(DeviceOptions) Device) { devices[name] = make }
+
+// NewDevice makes the device of a name, which may end in "+" and the queue discipline
+// that it sends by.
+func NewDevice(name string, o DeviceOptions) (Device, error) {
+	name, qdisc, queued := strings.Cut(name, "+")
+	newDevice, ok := devices[name]
+	if !ok {
+		return nil, fmt.Errorf("no device %q: there are %s, each also with + and a queue discipline behind it", name,
+			strings.Join(slices.Sorted(maps.Keys(devices)), ", "))
+	}
+	d := newDevice(o)
+	if queued {
+		d = &Qdisc{Device: d, Kind: qdisc}
+	}
+	return d, nil
+}
+
+// Needer is a Device that not every machine can have.
+type Needer interface {
+	// Missing says what it needs and this machine lacks; nil: nothing.
+	Missing(ctx context.Context) error
+}
+
+// Versioned is a Device of somebody else's program.
+type Versioned interface {
+	// Version is the program's name, and its version in its own words.
+	Version(ctx context.Context) (program, version string)
+}
+
 // Case is a device and what it is measured with.
 type Case struct {
 	Device Device
+	// Label is behind the device's name; may be empty.
+	Label string
+	// Mix is what the packets differ in besides.
+	Mix Mix
+	// Cores of the router's that packets come to, by queues of its interfaces, each
+	// from a generator of its own; 0: one.
+	Cores int
 	// Flows is how many there are: a power of two up to [MaxFlows], or up to
 	// freshFlows if they are fresh.
 	Flows int
@@ -38,6 +90,11 @@ type Case struct {
 	// establishRate.
 	Rate float64
 }
+
+// Name is what the results go by.
+func (c Case) Name() string { return c.Device.Name() + c.Label }
+
+func (c Case) cores() int { return max(1, c.Cores) }
 
 // Forgetter is a Device that can forget its flows.
 type Forgetter interface {

@@ -30,6 +30,10 @@
 // brings ratios a little nearer to one. A thread on the generator's CPU instead
 // takes turns with the generator there, and neither keeps up with the router.
 //
+// With more than one packet core, interfaces have a queue for each, with a generator and
+// a thread of its own. The kernel chooses the queue of a veth by the sending CPU, so that a
+// generator's packets, and the flows that are its share, stay on one core.
+//
 // # Method
 //
 // All devices are set up first, and flows established where the device keeps

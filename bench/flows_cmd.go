@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -22,6 +23,7 @@ type FlowsCmd struct {
 	Floods      int           `help:"Times that each device is flooded, in turns; 0: never." default:"5"`
 	Duration    time.Duration `help:"Length of each repetition." default:"250ms"`
 	Flows       []int         `help:"Numbers of established flows, powers of two." default:"1024,131072,1048576"`
+	Zipf        float64       `help:"Exponent of the zipf distribution that the most flows are also drawn from; 0: none." default:"1.1"`
 	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
 	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
 }
@@ -36,8 +38,11 @@ const (
 	conntrackMax = 262144
 )
 
-// freshLabel is behind the names of devices that are measured with new flows.
-const freshLabel = " new"
+// Behind the names of devices that are measured with new flows, and with drawn ones.
+const (
+	freshLabel = " new"
+	zipfLabel  = " zipf"
+)
 
 func flowsLabel(n int) string { return fmt.Sprintf(" %d", n) }
 
@@ -51,6 +56,9 @@ func (c *FlowsCmd) Run() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if err := (Mix{Zipf: c.Zipf}).check(); err != nil {
+		return err
+	}
 	ruleset := filepath.Join(dir, "masquerade.nft")
 	if err := os.WriteFile(ruleset, []byte(ruleLoad{}.ruleset()), 0o600); err != nil {
 		return err
@@ -86,25 +94,36 @@ func (c *FlowsCmd) Run() error {
 }
 
 func (c *FlowsCmd) cases(ruleset string) (cases []Case) {
-	add := func(label string, flows int, fresh bool) {
-		limit := MaxFlows
+	add := func(label string, flows int, fresh bool, m Mix) {
+		limit := 2 * flows
 		if fresh || flows <= conntrackMax {
 			limit = conntrackMax // tables as large: a larger one is less in the cache
 		}
 		for _, tc := range []bool{false, true} {
 			d := &L2d{Binary: c.L2d, Ruleset: ruleset, Label: label, TC: tc, MaxFlows: limit}
-			cases = append(cases, Case{Device: d, Flows: flows, Fresh: fresh, Rate: flowRate})
+			cases = append(cases, Case{Device: d, Flows: flows, Fresh: fresh, Rate: flowRate, Mix: m})
 		}
 		if fresh || flows <= conntrackMax {
 			d := &NFTables{Ruleset: ruleset, Label: label}
-			cases = append(cases, Case{Device: d, Flows: flows, Fresh: fresh, Rate: flowRate})
+			cases = append(cases, Case{Device: d, Flows: flows, Fresh: fresh, Rate: flowRate, Mix: m})
 		}
 	}
-	add(freshLabel, freshFlows, true)
+	add(freshLabel, freshFlows, true, Mix{})
 	for _, n := range c.Flows {
-		add(flowsLabel(n), n, false)
+		add(flowsLabel(n), n, false, Mix{})
+	}
+	if n := c.drawn(); n > 0 {
+		add(flowsLabel(n)+zipfLabel, n, false, Mix{Zipf: c.Zipf})
 	}
 	return cases
+}
+
+// drawn is how many flows are drawn from a zipf distribution; 0: none.
+func (c *FlowsCmd) drawn() int {
+	if c.Zipf == 0 || len(c.Flows) == 0 {
+		return 0
+	}
+	return slices.Max(c.Flows)
 }
 
 // flood measures how much of a flood devices drop.
@@ -169,6 +188,11 @@ func (c *FlowsCmd) writeRatios(w io.Writer, r *Report) error {
 	for _, n := range c.Flows[min(1, len(c.Flows)):] {
 		for _, d := range ruleDevices {
 			row(fmt.Sprintf("%d flows", n), d+flowsLabel(n), d+flowsLabel(c.Flows[0]))
+		}
+	}
+	if n := c.drawn(); n > 0 {
+		for _, d := range ruleDevices {
+			row(fmt.Sprintf("%d flows, zipf %g", n, c.Zipf), d+flowsLabel(n)+zipfLabel, d+flowsLabel(c.Flows[0]))
 		}
 	}
 	return t.Flush()

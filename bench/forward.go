@@ -7,8 +7,13 @@ import "context"
 // Forward is the kernel's forwarding without a firewall.
 type Forward struct{}
 
+// ForwardName is its name.
+const ForwardName = "forward"
+
+func init() { register(ForwardName, func(DeviceOptions) Device { return Forward{} }) }
+
 // Name implements [Device].
-func (Forward) Name() string { return "forward" }
+func (Forward) Name() string { return ForwardName }
 
 // Stateful implements [Device].
 func (Forward) Stateful() bool { return false }

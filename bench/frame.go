@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // Lengths of a frame without its check sequence: of IPv4, 64 bytes on the wire, and
@@ -87,11 +88,15 @@ func firstFrame(from, to net.HardwareAddr, ipv6 bool) []byte {
 	return b
 }
 
-// check says in what the frame differs from what the device promises.
-func (s sample) check(to net.HardwareAddr, p Promise) error {
+// check says in what the frame differs from what the device promises to make of one of the mix.
+func (s sample) check(to net.HardwareAddr, p Promise, m Mix) error {
 	ipv6 := len(s) > ipOff && s[ipOff]>>4 == 6
-	if len(s) != frameLen(ipv6) {
-		return fmt.Errorf("%d bytes long instead of %d", len(s), frameLen(ipv6))
+	lengths := m.frames(ipv6)
+	if len(lengths) == 0 {
+		lengths = []int{frameLen(ipv6)}
+	}
+	if !slices.Contains(lengths, len(s)) {
+		return fmt.Errorf("%d bytes long instead of %v", len(s), lengths)
 	}
 	var errs []error
 	complain := func(format string, a ...any) {
@@ -103,6 +108,9 @@ func (s sample) check(to net.HardwareAddr, p Promise) error {
 	ip, udp, ttl, sink := s[ipOff:udpOff], s[udpOff:], s[ipOff+8], SinkAddr.Addr()
 	if ipv6 {
 		ip, udp, ttl, sink = s[ipOff:ipOff+40], s[ipOff+40:], s[ipOff+7], sinkAddr6.Addr()
+	}
+	if n := int(binary.BigEndian.Uint16(udp[4:])); n != len(udp) {
+		complain("%d bytes of UDP in a datagram that says %d", len(udp), n)
 	}
 	source, target, err := udpEnds(s)
 	if err != nil {
@@ -149,11 +157,13 @@ func pseudo(ip []byte, udpLen int) uint32 {
 	return uint32(sum(0, addresses)) + protoUDP + uint32(udpLen)
 }
 
-// sum is the Internet checksum (RFC 1071) before its inversion, of b with an
-// even number of bytes.
+// sum is the Internet checksum (RFC 1071) before its inversion.
 func sum(s uint32, b []byte) uint16 {
-	for i := 0; i < len(b); i += 2 {
+	for i := 0; i+1 < len(b); i += 2 {
 		s += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	if len(b)%2 != 0 {
+		s += uint32(b[len(b)-1]) << 8
 	}
 	for s > 0xffff {
 		s = s&0xffff + s>>16

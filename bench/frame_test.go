@@ -16,7 +16,7 @@ var (
 func TestSampleCheck(t *testing.T) {
 	promise := Promise{TTL: startTTL}
 	good := sample(firstFrame(macA, macB, false))
-	if err := good.check(macB, promise); err != nil {
+	if err := good.check(macB, promise, Mix{}); err != nil {
 		t.Fatalf("the generator's own frame: %v", err)
 	}
 	for _, c := range []struct {
@@ -35,16 +35,16 @@ func TestSampleCheck(t *testing.T) {
 	} {
 		bad := append(sample{}, good...)
 		bad[c.at] ^= 1
-		err := bad.check(macB, promise)
+		err := bad.check(macB, promise, Mix{})
 		if err == nil || !strings.Contains(err.Error(), c.complaint) {
 			t.Errorf("%s: got %v, want a complaint about %q", c.name, err, c.complaint)
 		}
 	}
-	if err := append(good, 0).check(macB, promise); err == nil {
+	if err := append(good, 0).check(macB, promise, Mix{}); err == nil {
 		t.Error("a longer frame passes")
 	}
 	six := sample(firstFrame(macA, macB, true))
-	if err := six.check(macB, promise); err != nil {
+	if err := six.check(macB, promise, Mix{}); err != nil {
 		t.Fatalf("the generator's own frame of IPv6: %v", err)
 	}
 	for at, complaint := range map[int]string{
@@ -53,7 +53,7 @@ func TestSampleCheck(t *testing.T) {
 	} {
 		bad := append(sample{}, six...)
 		bad[at] ^= 0x10
-		if err := bad.check(macB, promise); err == nil || !strings.Contains(err.Error(), complaint) {
+		if err := bad.check(macB, promise, Mix{}); err == nil || !strings.Contains(err.Error(), complaint) {
 			t.Errorf("IPv6, byte %d: got %v, want a complaint about %q", at, err, complaint)
 		}
 	}

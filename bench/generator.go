@@ -61,22 +61,181 @@ func runLive(p *ebpf.Program, length int, frames uint32) error {
 	return nil
 }
 
+// generator makes packets on one CPU at a time.
+type generator struct {
+	generatorObjects
+	topology *Topology
+	length   int // of the frames that it begins with
+}
+
+// generatorObjects are those of the traffic programs that a generator has for itself.
+type generatorObjects struct {
+	Generate *ebpf.Program  `ebpf:"generate"`
+	Draws    *ebpf.Map      `ebpf:"draws"`
+	Sent     *ebpf.Variable `ebpf:"sent"`
+	Limit    *ebpf.Variable `ebpf:"limit"`
+	Gap      *ebpf.Variable `ebpf:"gap"`
+}
+
+// newMakers are the generators that a case is measured with, one for each core. Where that
+// is the one that establishes flows, it has it.
+func newMakers(t *Topology, c Case, establisher *generator) (makers []*generator, err error) {
+	if c.cores() == 1 && c.Mix.String() == "" {
+		return []*generator{establisher}, nil
+	}
+	for i := range c.cores() {
+		g, err := newMaker(t, c, i)
+		if err != nil {
+			for _, m := range makers {
+				err = errors.Join(err, m.close())
+			}
+			return nil, fmt.Errorf("generator %d: %w", i, err)
+		}
+		makers = append(makers, g)
+	}
+	return makers, nil
+}
+
+// newMaker is the generator for one of the cores, which has its share of the flows.
+func newMaker(t *Topology, c Case, core int) (*generator, error) {
+	spec, err := trafficSpec(t, c)
+	if err != nil {
+		return nil, err
+	}
+	var lengths [maxCycle]uint16
+	frames := c.Mix.frames(c.IPv6)
+	for i, n := range frames {
+		lengths[i] = uint16(n)
+	}
+	stride, first, drawMask := uint32(c.cores()), uint32(core), uint32(0)
+	var draws []uint32
+	if c.Mix.Zipf != 0 {
+		draws = c.Mix.draw(c.Flows / c.cores())
+		for i := range draws {
+			draws[i] = draws[i]*stride + first
+		}
+		stride, first, drawMask = 1, 0, uint32(len(draws)-1)
+		spec.Maps[trafficMapDraws].MaxEntries = uint32(len(draws))
+	}
+	for name, value := range map[string]any{
+		trafficVarStride: stride, trafficVarFirstFlow: first,
+		trafficVarLengths: lengths, trafficVarN_lengths: uint32(len(frames)), trafficVarDrawMask: drawMask,
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	g := &generator{topology: t, length: c.Mix.longest(c.IPv6)}
+	if err := spec.LoadAndAssign(&g.generatorObjects, nil); err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	if len(draws) > 0 {
+		keys := make([]uint32, len(draws))
+		for i := range keys {
+			keys[i] = uint32(i)
+		}
+		if _, err := g.Draws.BatchUpdate(keys, draws, nil); err != nil {
+			return nil, errors.Join(fmt.Errorf("fill in draws: %w", err), g.close())
+		}
+	}
+	return g, nil
+}
+
+func (g *generator) close() error { return errors.Join(g.Generate.Close(), g.Draws.Close()) }
+
+// assign sets a variable of the program.
+func assign[T any](v *ebpf.Variable, what string, value T) error {
+	if err := v.Set(value); err != nil {
+		return fmt.Errorf("set the generator's %s: %w", what, err)
+	}
+	return nil
+}
+
+// pace has it make so many packets a second; 0: as many as it can.
+func (g *generator) pace(rate float64) error {
+	var gap uint64
+	if rate > 0 {
+		gap = uint64(float64(time.Second) / rate)
+	}
+	return assign(g.Gap, "pace", gap)
+}
+
+// stopAt has it make no packet after so many; 0: no limit.
+func (g *generator) stopAt(packets uint64) error { return assign(g.Limit, "limit", packets) }
+
+// sent is how many packets it has made, and flows passed over.
+func (g *generator) sent() (n uint64, err error) {
+	if err := g.Sent.Get(&n); err != nil {
+		return 0, fmt.Errorf("read the generator's counter: %w", err)
+	}
+	return n, nil
+}
+
+// restart has the generators begin with flow 0.
+func (tr *traffic) restart() error {
+	for _, g := range tr.makers {
+		if err := assign(g.Sent, "counter", uint64(0)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sent is how many packets the generators have made.
+func (tr *traffic) sent() (all uint64, err error) {
+	for _, g := range tr.makers {
+		n, err := g.sent()
+		if err != nil {
+			return 0, err
+		}
+		all += n
+	}
+	return all, nil
+}
+
+// pace has the generators make so many packets a second together; 0: as many as they can.
+func (tr *traffic) pace(rate float64) error {
+	for _, g := range tr.makers {
+		if err := g.pace(rate / float64(len(tr.makers))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // nudgeEvery is how often a generator is told to stop until it does.
 const nudgeEvery = time.Millisecond
 
-// flood generates packets on the given CPU, as fast as it goes, until ctx is
+// flood has a generator on each of some CPUs make packets until ctx is done.
+func (tr *traffic) flood(ctx context.Context, cpus ...int) <-chan error {
+	var running []<-chan error
+	for i, g := range tr.makers {
+		running = append(running, g.run(ctx, cpus[i]))
+	}
+	done := make(chan error, 1)
+	go func() {
+		var errs []error
+		for _, r := range running {
+			errs = append(errs, <-r)
+		}
+		done <- errors.Join(errs...)
+	}()
+	return done
+}
+
+// run generates packets on the given CPU, as fast as it goes, until ctx is
 // done.
-func (tr *traffic) flood(ctx context.Context, cpu int) <-chan error {
+func (g *generator) run(ctx context.Context, cpu int) <-chan error {
 	started := make(chan int, 1)
 	finished := make(chan struct{})
-	done := tr.topology.gen.run(func() error {
+	done := g.topology.gen.run(func() error {
 		defer close(finished)
 		started <- unix.Gettid()
 		if err := pin(0, cpu); err != nil {
 			return err
 		}
 		for ctx.Err() == nil {
-			err := runLive(tr.objects.Generate, frameLen(tr.ipv6), math.MaxUint32)
+			err := runLive(g.Generate, g.length, math.MaxUint32)
 			if err != nil && !errors.Is(err, unix.EINTR) {
 				return fmt.Errorf("generate packets: %w", err)
 			}
@@ -129,23 +288,24 @@ const (
 
 // trickle generates one packet of each flow, so many a second.
 func (tr *traffic) trickle(ctx context.Context, cpu int, rate float64) error {
-	sent, err := tr.sent()
+	g := tr.establisher
+	sent, err := g.sent()
 	if err != nil {
 		return err
 	}
 	limit := sent + uint64(tr.flows)
-	if err := errors.Join(tr.pace(rate), tr.stopAt(limit)); err != nil {
+	if err := errors.Join(g.pace(rate), g.stopAt(limit)); err != nil {
 		return err
 	}
 	took := time.Duration(float64(tr.flows) / rate * float64(time.Second))
 	ctx, stop := context.WithTimeout(ctx, 10*took+establishSlack)
 	defer stop()
-	done := tr.flood(ctx, cpu)
+	done := g.run(ctx, cpu)
 	for err == nil && sent < limit {
 		if err = wait(ctx, establishPoll); err == nil {
-			sent, err = tr.sent()
+			sent, err = g.sent()
 		}
 	}
 	stop()
-	return errors.Join(err, <-done, tr.pace(0), tr.stopAt(0))
+	return errors.Join(err, <-done, g.pace(0), g.stopAt(0))
 }

@@ -33,6 +33,9 @@ type L2d struct {
 	Ruleset string
 	// TC turns XDP off.
 	TC bool
+	// OutTC turns XDP off at the interface that packets leave by: XDP of the other one
+	// leaves them to TC.
+	OutTC bool
 	// Label is behind the name; may be empty.
 	Label string
 	// MaxFlows is conntrack.max_flows; 0: the default.
@@ -66,7 +69,7 @@ var l2dConfig = template.Must(template.New("l2d.yaml").Parse(`dataplane:
   pin_path: /sys/fs/bpf/l2d
   interfaces:
     - { name: ` + IngressName + `, xdp: "{{.XDP}}" }
-    - { name: ` + EgressName + `, xdp: "{{.XDP}}" }
+    - { name: ` + EgressName + `, xdp: "{{.Out}}" }
     - { name: ` + LANName + `, xdp: "off" }
 conntrack:
 {{- with .MaxFlows}}
@@ -97,6 +100,11 @@ const (
 	L2dName   = "l2d"
 	L2dTCName = "l2d-tc"
 )
+
+func init() {
+	register(L2dName, func(o DeviceOptions) Device { return &L2d{Binary: o.L2d, Ruleset: o.Ruleset} })
+	register(L2dTCName, func(o DeviceOptions) Device { return &L2d{Binary: o.L2d, Ruleset: o.Ruleset, TC: true} })
+}
 
 // Stateful implements [Device].
 func (*L2d) Stateful() bool { return true }
@@ -151,11 +159,15 @@ func (d *L2d) configure() (string, error) {
 	if d.TC {
 		xdp = loader.XDPOff
 	}
+	out := xdp
+	if d.OutTC {
+		out = loader.XDPOff
+	}
 	socket := filepath.Join(d.dir, "l2d.sock")
 	d.client = api.NewClient(socket)
 	name := filepath.Join(d.dir, "l2d.yaml")
 	return name, writeFile(name, func(w io.Writer) error {
-		return l2dConfig.Execute(w, map[string]any{"Ruleset": ruleset, "XDP": xdp, "Socket": socket, "StateDir": filepath.Dir(socket), "MaxFlows": d.MaxFlows, "Metrics": d.Metrics})
+		return l2dConfig.Execute(w, map[string]any{"Ruleset": ruleset, "XDP": xdp, "Out": out, "Socket": socket, "StateDir": filepath.Dir(socket), "MaxFlows": d.MaxFlows, "Metrics": d.Metrics})
 	})
 }
 
@@ -199,7 +211,8 @@ func (d *L2d) ready(ctx context.Context) (err error) {
 func (d *L2d) checkPath() error {
 	for _, i := range d.status.Dataplane.Interfaces {
 		native := i.XDP == loader.XDPNative && i.XDPRedirect
-		if (i.Name == IngressName || i.Name == EgressName) && native == d.TC {
+		off := d.TC || d.OutTC && i.Name == EgressName
+		if (i.Name == IngressName || i.Name == EgressName) && native == off {
 			return fmt.Errorf("%s: XDP is %s: %s", i.Name, i.XDP, i.Note)
 		}
 	}

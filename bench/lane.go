@@ -17,6 +17,7 @@ type lane struct {
 	topology *Topology
 	traffic  *traffic
 	options  Options
+	pairs    []CPUPair
 	threads  []int // of the router's NAPI
 }
 
@@ -24,17 +25,20 @@ type lane struct {
 func newLane(ctx context.Context, c Case, o Options) (*lane, error) {
 	l := &lane{Case: c, options: o}
 	if err := l.setup(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", c.Device.Name(), err), l.close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", c.Name(), err), l.close())
 	}
 	return l, nil
 }
 
 func (l *lane) setup(ctx context.Context) (err error) {
-	if l.topology, err = NewTopology(); err != nil {
+	if l.pairs, err = l.options.pairs(l.cores()); err != nil {
+		return err
+	}
+	if l.topology, err = newTopology(l.cores()); err != nil {
 		return fmt.Errorf("topology: %w", err)
 	}
 	t := l.topology
-	if l.traffic, err = newTraffic(t, l.Flows, l.IPv6); err != nil {
+	if l.traffic, err = newTraffic(t, l.Case); err != nil {
 		return err
 	}
 	if l.IPv6 {
@@ -83,11 +87,15 @@ func (l *lane) establish(ctx context.Context, rate float64) error {
 	return t.establish(ctx, l.options.GenCPU, max(rate, flowRate))
 }
 
-// threadNAPI has a thread on the packet core do what a NIC of the router gives it
-// to do.
+// threadNAPI has a thread on each packet core do what a NIC of the router gives it
+// to do, by the queue that the core's generator sends to.
 func (l *lane) threadNAPI(name string, ifindex int) error {
-	tid, err := threadNAPI(l.topology.dut, name, ifindex, l.options.RouterCPU)
-	l.threads = append(l.threads, tid)
+	cpus := make([]int, len(l.pairs))
+	for _, p := range l.pairs {
+		cpus[p.Gen%len(cpus)] = p.Router
+	}
+	tids, err := threadNAPI(l.topology.dut, name, ifindex, cpus...)
+	l.threads = append(l.threads, tids...)
 	return err
 }
 
@@ -158,13 +166,17 @@ func (l *lane) measure(ctx context.Context) (Sample, error) {
 	flooding, stop := context.WithCancel(ctx)
 	defer stop()
 	if err := l.prepare(ctx); err != nil {
-		return Sample{}, fmt.Errorf("%s: %w", l.Device.Name(), err)
+		return Sample{}, fmt.Errorf("%s: %w", l.Name(), err)
 	}
 	sent, err := l.traffic.sent()
 	if err != nil {
 		return Sample{}, err
 	}
-	flood := l.traffic.flood(flooding, l.options.GenCPU)
+	var cpus []int
+	for _, p := range l.pairs {
+		cpus = append(cpus, p.Gen)
+	}
+	flood := l.traffic.flood(flooding, cpus...)
 	var before, after reading
 	if err = l.traffic.begun(ctx, sent); err == nil {
 		err = wait(ctx, l.options.Warmup)
@@ -180,7 +192,7 @@ func (l *lane) measure(ctx context.Context) (Sample, error) {
 	}
 	stop()
 	if err := errors.Join(err, <-flood); err != nil {
-		return Sample{}, fmt.Errorf("%s: %w", l.Device.Name(), err)
+		return Sample{}, fmt.Errorf("%s: %w", l.Name(), err)
 	}
 	switch {
 	case l.Fresh:
@@ -194,7 +206,7 @@ func (l *lane) measure(ctx context.Context) (Sample, error) {
 		err = errors.Join(err, v.Verify(ctx, l.Case))
 	}
 	if err != nil {
-		return Sample{}, fmt.Errorf("%s: %w", l.Device.Name(), err)
+		return Sample{}, fmt.Errorf("%s: %w", l.Name(), err)
 	}
 	return newSample(l.Case, before, after), nil
 }
@@ -244,7 +256,7 @@ func (l *lane) checkSamples() error {
 	}
 	var wrong []error
 	for _, s := range samples {
-		if err := s.check(l.topology.Sink.MAC, l.Device.Promise()); err != nil {
+		if err := s.check(l.topology.Sink.MAC, l.Device.Promise(), l.Mix); err != nil {
 			wrong = append(wrong, fmt.Errorf("%w\n% x", err, []byte(s)))
 		}
 	}

@@ -153,12 +153,12 @@ func (l *looker) during(ctx context.Context, w way) (stop func() error) {
 // the router's own stack sends would take it to that CPU, where others are. A real-time
 // thread takes what has come at once, as the softirq that it is elsewhere.
 func (l *lane) keepReceiver() error {
-	tid, err := threadNAPI(l.topology.sink, sinkName, l.topology.Sink.Index, l.options.RouterCPU)
+	tids, err := threadNAPI(l.topology.sink, sinkName, l.topology.Sink.Index, l.options.RouterCPU)
 	if err != nil {
 		return err
 	}
-	l.threads = append(l.threads, tid)
-	return preferAlways(tid)
+	l.threads = append(l.threads, tids...)
+	return preferAlways(tids[0])
 }
 
 // keepTo has all threads of a process, and those that they begin, on a CPU: packet cores

@@ -48,6 +48,7 @@ type microPath struct {
 	ipv6    bool
 	fresh   bool // each packet is the first of its flow
 	crowded bool // another CPU runs the program for another flow all the time
+	outTC   bool // to an interface that XDP does not send by
 	verdict uint32
 }
 
@@ -67,6 +68,7 @@ func microPaths() []microPath {
 			paths = append(paths,
 				microPath{name: "XDP" + what + " established", ruleset: rules.text, xdp: true, ipv6: ipv6, verdict: xdpRedirect},
 				microPath{name: "XDP" + what + " established, on two CPUs", ruleset: rules.text, xdp: true, ipv6: ipv6, crowded: true, verdict: xdpRedirect},
+				microPath{name: "XDP" + what + " established, left to TC", ruleset: rules.text, xdp: true, ipv6: ipv6, outTC: true, verdict: xdpPass},
 				microPath{name: "TC" + what + " established", ruleset: rules.text, ipv6: ipv6, verdict: tcxRedirect},
 				microPath{name: "TC" + what + " new", ruleset: rules.text, ipv6: ipv6, fresh: true, verdict: tcxRedirect})
 		}
@@ -241,7 +243,7 @@ func microRun(ctx context.Context, paths []microPath, binary string, o Options, 
 	var lanes []*microLane
 	for _, p := range paths {
 		progress("set up " + p.name)
-		key := p.ruleset
+		key := fmt.Sprint(p.outTC, p.ruleset)
 		if p.limit != nil {
 			key = p.limit.Name()
 		}
@@ -263,7 +265,7 @@ func microRun(ctx context.Context, paths []microPath, binary string, o Options, 
 	}
 	for _, l := range lanes {
 		for _, frame := range l.established() {
-			if err := l.router.settle(ctx, frame, l.began); err != nil {
+			if err := l.router.settle(ctx, frame, l.began, l.outTC); err != nil {
 				return r, fmt.Errorf("%s: %w", l.name, err)
 			}
 		}

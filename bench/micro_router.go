@@ -39,7 +39,7 @@ func (m *microRouter) setup(ctx context.Context, p microPath, binary string) (er
 		return fmt.Errorf("topology: %w", err)
 	}
 	t := m.topology
-	if m.traffic, err = newTraffic(t, 1, false); err != nil {
+	if m.traffic, err = newTraffic(t, Case{Flows: 1}); err != nil {
 		return err
 	}
 	if p.limit != nil {
@@ -60,7 +60,7 @@ func (m *microRouter) setup(ctx context.Context, p microPath, binary string) (er
 	if err := os.WriteFile(file, []byte(p.ruleset), 0o600); err != nil {
 		return err
 	}
-	d := &L2d{Binary: binary, Ruleset: file}
+	d := &L2d{Binary: binary, Ruleset: file, OutTC: p.outTC}
 	m.device = d
 	if err := d.Setup(ctx, t); err != nil {
 		return err
@@ -125,8 +125,12 @@ const streamAfter = 2500 * time.Millisecond
 // settleTime is how long that may take.
 const settleTime = 20 * time.Second
 
-// settle waits until XDP forwards the flow of a frame.
-func (m *microRouter) settle(ctx context.Context, frame []byte, began time.Time) error {
+// settle waits until XDP forwards the flow of a frame, or leaves it to TC for where it goes.
+func (m *microRouter) settle(ctx context.Context, frame []byte, began time.Time, outTC bool) error {
+	want := uint32(xdpRedirect)
+	if outTC {
+		want = xdpPass
+	}
 	ctx, stop := context.WithTimeout(ctx, settleTime)
 	defer stop()
 	for {
@@ -141,7 +145,7 @@ func (m *microRouter) settle(ctx context.Context, frame []byte, began time.Time)
 		if err != nil {
 			return err
 		}
-		if verdict == xdpRedirect && time.Since(began) > streamAfter {
+		if verdict == want && time.Since(began) > streamAfter {
 			return nil
 		}
 		if err := wait(ctx, 50*time.Millisecond); err != nil {

@@ -3,15 +3,16 @@
 package bench
 
 import (
-	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
+	"github.com/mdlayher/genetlink"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/cpus"
@@ -22,28 +23,37 @@ const (
 	netdevFamily      = "netdev"
 	netdevCmdNAPIGet  = 11
 	netdevNAPIIfindex = 1
+	netdevNAPIID      = 2
 	netdevNAPIPID     = 4
 )
 
 // A busy machine must not take the packet core away: see setpriority(2).
 const niceness = -20
 
-// threadNAPI moves the NAPI of an interface of the namespace into a kernel
-// thread on one CPU, and returns the thread's id. Attaching XDP may replace
-// the NAPI instance, so this comes after.
-func threadNAPI(ns *namespace, name string, ifindex, cpu int) (pid int, err error) {
+// threadNAPI moves the NAPI of an interface of the namespace into kernel
+// threads, that of each queue on a CPU, and returns the threads' ids. Attaching XDP may
+// replace the NAPI instances, so this comes after.
+func threadNAPI(ns *namespace, name string, ifindex int, cpus ...int) (pids []int, err error) {
 	err = ns.do(func() error {
 		err := os.WriteFile("/sys/class/net/"+name+"/threaded", []byte("1"), 0o644)
 		if err != nil {
 			return fmt.Errorf("threaded NAPI: %w", err)
 		}
-		pid, err = napiThread(ifindex)
+		pids, err = napiThreads(ifindex)
+		if err == nil && len(pids) != len(cpus) {
+			err = fmt.Errorf("%d queues for %d CPUs", len(pids), len(cpus))
+		}
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return pid, pin(pid, cpu)
+	for i, pid := range pids {
+		if err := pin(pid, cpus[i]); err != nil {
+			return nil, err
+		}
+	}
+	return pids, nil
 }
 
 // pin binds a thread to one CPU and prefers it there. pid 0: the caller.
@@ -69,34 +79,61 @@ func preferAlways(pid int) error {
 	return nil
 }
 
-// napiThread asks the kernel (6.10 or newer) which thread polls the only queue
-// of an interface in the calling thread's network namespace.
-func napiThread(ifindex int) (int, error) {
-	family, err := netlink.GenlFamilyGet(netdevFamily)
+// napiThreads asks the kernel (6.10 or newer) which threads poll the queues of an
+// interface in the calling thread's network namespace, in the order of the queues.
+func napiThreads(ifindex int) ([]int, error) {
+	conn, err := genetlink.Dial(nil)
 	if err != nil {
-		return 0, fmt.Errorf("netlink family %s: %w", netdevFamily, err)
+		return nil, fmt.Errorf("generic netlink: %w", err)
 	}
-	req := nl.NewNetlinkRequest(int(family.ID), unix.NLM_F_DUMP)
-	// Not nl.Genlmsg: it leaves the header's reserved bytes to chance.
-	header := []byte{netdevCmdNAPIGet, uint8(family.Version), 0, 0}
-	attr := nl.NewRtAttr(netdevNAPIIfindex, nl.Uint32Attr(uint32(ifindex)))
-	req.AddRawData(append(header, attr.Serialize()...))
-	msgs, err := req.Execute(unix.NETLINK_GENERIC, 0)
+	defer conn.Close()
+	family, err := conn.GetFamily(netdevFamily)
 	if err != nil {
-		return 0, fmt.Errorf("list NAPI instances: %w", err)
+		return nil, fmt.Errorf("netlink family %s: %w", netdevFamily, err)
 	}
+	which := netlink.NewAttributeEncoder()
+	which.Uint32(netdevNAPIIfindex, uint32(ifindex))
+	data, err := which.Encode()
+	if err != nil {
+		return nil, err
+	}
+	msgs, err := conn.Execute(genetlink.Message{
+		Header: genetlink.Header{Command: netdevCmdNAPIGet, Version: family.Version}, Data: data,
+	}, family.ID, netlink.Request|netlink.Dump)
+	if err != nil {
+		return nil, fmt.Errorf("list NAPI instances: %w", err)
+	}
+	threads := map[uint32]int{}
 	for _, m := range msgs {
-		attrs, err := nl.ParseRouteAttr(m[nl.SizeofGenlmsg:])
+		attrs, err := netlink.NewAttributeDecoder(m.Data)
 		if err != nil {
-			return 0, fmt.Errorf("list NAPI instances: %w", err)
+			return nil, fmt.Errorf("list NAPI instances: %w", err)
 		}
-		for _, a := range attrs {
-			if a.Attr.Type == netdevNAPIPID && len(a.Value) == 4 {
-				return int(binary.NativeEndian.Uint32(a.Value)), nil
+		var id, pid uint32
+		for attrs.Next() {
+			switch attrs.Type() {
+			case netdevNAPIID:
+				id = attrs.Uint32()
+			case netdevNAPIPID:
+				pid = attrs.Uint32()
 			}
 		}
+		if err := attrs.Err(); err != nil {
+			return nil, fmt.Errorf("list NAPI instances: %w", err)
+		}
+		if pid != 0 {
+			threads[id] = int(pid)
+		}
 	}
-	return 0, fmt.Errorf("%d NAPI instances, none with a thread", len(msgs))
+	if len(threads) == 0 {
+		return nil, fmt.Errorf("%d NAPI instances, none with a thread", len(msgs))
+	}
+	// Instances are numbered as they are made, queue by queue.
+	var pids []int
+	for _, id := range slices.Sorted(maps.Keys(threads)) {
+		pids = append(pids, threads[id])
+	}
+	return pids, nil
 }
 
 // threadTime is how long a thread has been running on a CPU.

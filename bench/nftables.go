@@ -25,6 +25,10 @@ type NFTables struct {
 	router *Topology
 }
 
+func init() {
+	register(NFTablesName, func(o DeviceOptions) Device { return &NFTables{Ruleset: o.Ruleset} })
+}
+
 // Name implements [Device].
 func (n *NFTables) Name() string { return NFTablesName + n.Label }
 

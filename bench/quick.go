@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -18,10 +19,12 @@ const warmup = 300 * time.Millisecond
 // QuickCmd is the command that compares all devices in less than two minutes.
 // Its tags are kong's.
 type QuickCmd struct {
-	Devices     []string      `help:"Devices under test: ${enum}." enum:"redirect,l2d,l2d-tc,forward,nftables,l2d-ipv6,nftables-ipv6" default:"redirect,l2d,l2d-tc,forward,nftables,l2d-ipv6,nftables-ipv6"`
+	Devices     []string      `help:"Devices under test. With -ipv6 behind its name a device is measured with IPv6; with + and a queue discipline, such as l2d-tc+fq_codel, it sends by that." default:"redirect,xdp-forward,l2d,l2d-tc,forward,nftables,flowtable,l2d-ipv6,nftables-ipv6"`
 	Repetitions int           `help:"Repetitions of each device, in turns." default:"5"`
-	Duration    time.Duration `help:"Length of each repetition." default:"2s"`
+	Duration    time.Duration `help:"Length of each repetition." default:"1500ms"`
 	Flows       int           `help:"UDP flows, a power of two." default:"1024"`
+	Frames      []string      `help:"Lengths of frames on the wire, a cycle of up to 16, or imix: 7 of 64, 4 of 594 and 1 of 1518 bytes. The shortest if there are none." placeholder:"BYTES"`
+	Zipf        float64       `help:"Draw each packet's flow from a zipf distribution with this exponent, more than 1. Otherwise flows come in turn." placeholder:"EXPONENT"`
 	Ruleset     string        `help:"nftables ruleset of l2d and nftables." default:"examples/l2/firewall.nft" type:"existingfile"`
 	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
 	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
@@ -39,18 +42,9 @@ func (c *QuickCmd) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	cases := make([]Case, 0, len(c.Devices))
-	for _, name := range c.Devices {
-		base, ipv6 := strings.CutSuffix(name, ipv6Label)
-		label := ""
-		if ipv6 {
-			label = ipv6Label
-		}
-		d, err := c.device(base, label)
-		if err != nil {
-			return err
-		}
-		cases = append(cases, Case{Device: d, Flows: c.Flows, IPv6: ipv6})
+	cases, err := c.cases(ctx, func(why string) { fmt.Fprintln(os.Stderr, "left out: "+why) })
+	if err != nil {
+		return err
 	}
 	r, err := Run(ctx, cases, Options{
 		Command:     "quick",
@@ -70,18 +64,36 @@ func (c *QuickCmd) Run() error {
 	return WriteTable(os.Stdout, r, summaries, references...)
 }
 
-func (c *QuickCmd) device(name, label string) (Device, error) {
-	switch name {
-	case RedirectName:
-		return &Redirect{}, nil
-	case L2dName:
-		return &L2d{Binary: c.L2d, Ruleset: c.Ruleset, Label: label}, nil
-	case L2dTCName:
-		return &L2d{Binary: c.L2d, Ruleset: c.Ruleset, TC: true}, nil
-	case "forward":
-		return Forward{}, nil
-	case NFTablesName:
-		return &NFTables{Ruleset: c.Ruleset, Label: label}, nil
+// cases are those of the command line that this machine can have; leftOut is told of
+// each other one.
+func (c *QuickCmd) cases(ctx context.Context, leftOut func(string)) ([]Case, error) {
+	lengths, err := parseLengths(c.Frames)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("no device %q", name)
+	mix := Mix{Lengths: lengths, Zipf: c.Zipf}
+	if err := mix.check(); err != nil {
+		return nil, err
+	}
+	cases := make([]Case, 0, len(c.Devices))
+	for _, name := range c.Devices {
+		one := Case{Flows: c.Flows, Mix: mix}
+		if name, one.IPv6 = strings.CutSuffix(name, ipv6Label); one.IPv6 {
+			one.Label = ipv6Label
+		}
+		if one.Device, err = NewDevice(name, DeviceOptions{L2d: c.L2d, Ruleset: c.Ruleset}); err != nil {
+			return nil, err
+		}
+		if n, ok := one.Device.(Needer); ok {
+			if err := n.Missing(ctx); err != nil {
+				leftOut(fmt.Sprintf("%s: %v", one.Name(), err))
+				continue
+			}
+		}
+		cases = append(cases, one)
+	}
+	if len(cases) == 0 {
+		return nil, errors.New("none of the devices can be had here")
+	}
+	return cases, nil
 }

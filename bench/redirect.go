@@ -19,6 +19,8 @@ type Redirect struct {
 // RedirectName is the name of the device that the others are compared with.
 const RedirectName = "redirect"
 
+func init() { register(RedirectName, func(DeviceOptions) Device { return &Redirect{} }) }
+
 // Name implements [Device].
 func (*Redirect) Name() string { return RedirectName }
 

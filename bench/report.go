@@ -42,7 +42,7 @@ type Summary struct {
 	// included.
 	Nanoseconds float64 `json:"ns_per_packet"`
 	// Medians of packets per second on the clock, of the router's part of
-	// the packet core and of the part of packets that it lost.
+	// a packet core and of the part of packets that it lost.
 	Wall float64 `json:"packets_per_second"`
 	Busy float64 `json:"busy"`
 	Lost float64 `json:"lost"`
@@ -68,6 +68,9 @@ func (r *Report) Summarize(references ...string) []Summary {
 	summaries := make([]Summary, 0, len(names))
 	for _, name := range names {
 		s := summarize(by[name])
+		if r.Environment.Options.shared() {
+			s.Doubts = append(s.Doubts, "generators have CPUs of the router")
+		}
 		for _, to := range references {
 			if to != name && len(by[to]) > 0 {
 				s.Ratios = append(s.Ratios, ratio(to,
@@ -86,7 +89,7 @@ func summarize(samples []Sample) Summary {
 		Rate:   median(rates),
 		Spread: spread(rates),
 		Wall:   median(each(samples, Sample.Wall)),
-		Busy:   median(each(samples, func(s Sample) float64 { return s.Busy })),
+		Busy:   median(each(samples, func(s Sample) float64 { return s.Busy / float64(max(1, s.Cores)) })),
 		Lost:   median(each(samples, Sample.Lost)),
 	}
 	if s.Rate > 0 {

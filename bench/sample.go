@@ -12,6 +12,8 @@ type Sample struct {
 	Device  string  `json:"device"`
 	Round   int     `json:"round"`
 	Flows   int     `json:"flows"`
+	Mix     string  `json:"mix,omitempty"`   // of frames and flows; the shortest, in turn: empty
+	Cores   int     `json:"cores,omitempty"` // of the router's, if more than one
 	Seconds float64 `json:"seconds"`
 	// Packets: made by the generator, taken by the router's NIC (the rest
 	// found its ring full), arrived at the receiver, or back at the generator if
@@ -19,7 +21,7 @@ type Sample struct {
 	Offered  uint64 `json:"offered"`
 	Accepted uint64 `json:"accepted"`
 	Received uint64 `json:"received"`
-	// Busy is the part of the time that the router's NAPI threads ran.
+	// Busy is the part of the time that the router's NAPI threads ran, all of them together.
 	Busy float64 `json:"busy"`
 }
 
@@ -29,9 +31,15 @@ func newSample(c Case, a, b reading) Sample {
 	if c.Dropped {
 		received = b.accepted - a.accepted
 	}
+	cores := c.Cores
+	if cores == 1 {
+		cores = 0
+	}
 	return Sample{
-		Device:   c.Device.Name(),
+		Device:   c.Name(),
 		Flows:    c.Flows,
+		Mix:      c.Mix.String(),
+		Cores:    cores,
 		Seconds:  d.Seconds(),
 		Offered:  b.sent - a.sent,
 		Accepted: b.accepted - a.accepted,
@@ -46,8 +54,10 @@ func (s Sample) check() error {
 		return err
 	}
 	switch {
-	case s.Round < 0 || s.Flows < 0:
+	case s.Round < 0 || s.Flows < 0 || s.Cores < 0:
 		return errors.New("a negative number")
+	case !printable(s.Mix) || len(s.Mix) > maxName:
+		return fmt.Errorf("%.40q is no mix", s.Mix)
 	case s.Seconds < 1e-6 || s.Seconds > 1e6:
 		return fmt.Errorf("%g seconds", s.Seconds)
 	case s.Busy != 0 && (s.Busy < 1e-6 || s.Busy > 1e3):

@@ -14,6 +14,7 @@ type series struct {
 	unit   string
 	higher bool // is better
 	flows  int
+	mix    string // of frames and flows
 	values []float64
 	doubts []string // why it says nothing
 }
@@ -51,7 +52,7 @@ func (r *Report) rateSeries() (out []series) {
 	for _, s := range r.Summarize() {
 		samples := r.of(s.Device)
 		out = append(out, series{
-			name: s.Device, unit: unitRate, higher: true, flows: samples[0].Flows,
+			name: s.Device, unit: unitRate, higher: true, flows: samples[0].Flows, mix: samples[0].Mix,
 			values: each(samples, Sample.Rate), doubts: s.Doubts,
 		})
 	}

@@ -13,8 +13,8 @@ import (
 func WriteTable(w io.Writer, r *Report, summaries []Summary, references ...string) error {
 	e := r.Environment
 	fmt.Fprintf(w, "Linux %s, %s, %d CPUs, BPF JIT %s, commit %s\n", e.Kernel, e.CPU, e.CPUs, e.JIT, e.Commit)
-	fmt.Fprintf(w, "UDP, %d bytes on the wire, %sone packet core, %d × %s each, in turns\n\n",
-		e.FrameLen+4, r.flows(), e.Options.Repetitions, e.Options.Duration)
+	fmt.Fprintf(w, "UDP, %s%s%s, %d × %s each, in turns\n\n",
+		r.frames(), r.flows(), r.cores(), e.Options.Repetitions, e.Options.Duration)
 
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(t, "device\tMpps/core\tspread\tns/packet\tMpps\tbusy\tlost\t")
@@ -56,6 +56,33 @@ func (r *Report) flows() string {
 		}
 	}
 	return fmt.Sprintf("%d flows, ", r.Samples[0].Flows)
+}
+
+// frames are the mix for the table's head, if it is the same for all.
+func (r *Report) frames() string {
+	if len(r.Samples) == 0 {
+		return ""
+	}
+	mix := r.Samples[0].Mix
+	for _, s := range r.Samples {
+		if s.Mix != mix {
+			return ""
+		}
+	}
+	if mix == "" {
+		return fmt.Sprintf("%d bytes on the wire, ", r.Environment.FrameLen+fcsLen)
+	}
+	return mix + ", "
+}
+
+// cores are the router's, for the table's head.
+func (r *Report) cores() string {
+	for _, s := range r.Samples {
+		if s.Cores > 1 {
+			return "one packet core and more"
+		}
+	}
+	return "one packet core"
 }
 
 func (s Summary) ratio(to string) string {

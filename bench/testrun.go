@@ -13,10 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What programs return: XDP_DROP, XDP_REDIRECT, TCX_DROP and TCX_REDIRECT of
+// What programs return: XDP_DROP, XDP_PASS, XDP_REDIRECT, TCX_DROP and TCX_REDIRECT of
 // include/uapi/linux/bpf.h.
 const (
 	xdpDrop     = 1
+	xdpPass     = 2
 	xdpRedirect = 4
 	tcxDrop     = 2
 	tcxRedirect = 7

@@ -76,8 +76,11 @@ func (t *Tool) missing() string {
 }
 
 // version is the first line that a tool prints when it is asked for it.
-func (t *Tool) version(ctx context.Context) string {
-	out, _ := exec.CommandContext(ctx, t.Program, t.Version...).CombinedOutput() // some exit with an error
+func (t *Tool) version(ctx context.Context) string { return firstLine(ctx, t.Program, t.Version...) }
+
+// firstLine is that of what a program prints, however it ends.
+func firstLine(ctx context.Context, program string, args ...string) string {
+	out, _ := exec.CommandContext(ctx, program, args...).CombinedOutput() // some exit with an error
 	first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	return strings.TrimSpace(first)
 }

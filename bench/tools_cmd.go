@@ -53,9 +53,8 @@ func (c *ToolsCmd) Run() error {
 		return errors.New("none of the tools is there")
 	}
 	var devices []Device
-	quick := QuickCmd{Ruleset: c.Ruleset, L2d: c.L2d}
 	for _, name := range c.Devices {
-		d, err := quick.device(name, "")
+		d, err := NewDevice(name, DeviceOptions{L2d: c.L2d, Ruleset: c.Ruleset})
 		if err != nil {
 			return err
 		}

@@ -51,13 +51,17 @@ type Port struct {
 // addresses, neighbours and forwarding on, and no firewall.
 type Topology struct {
 	gen, dut, sink *namespace
+	queues         int // of each interface, each way
 
 	Gen, Ingress, Egress, Sink Port
 }
 
-// NewTopology builds one.
-func NewTopology() (*Topology, error) {
-	t := &Topology{}
+// NewTopology builds one with interfaces of one queue: one flow of work for one core.
+func NewTopology() (*Topology, error) { return newTopology(1) }
+
+// newTopology builds one whose interfaces have so many queues.
+func newTopology(queues int) (*Topology, error) {
+	t := &Topology{queues: queues}
 	for _, ns := range []**namespace{&t.gen, &t.dut, &t.sink} {
 		n, err := newNamespace()
 		if err != nil {
@@ -128,14 +132,13 @@ func (t *Topology) buildRouter() error {
 	}{{IngressName, genName, t.gen}, {EgressName, sinkName, t.sink}} {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = w.name
-		// One queue each: one flow of work for one core.
-		attrs.NumTxQueues, attrs.NumRxQueues = 1, 1
+		attrs.NumTxQueues, attrs.NumRxQueues = t.queues, t.queues
 		err := netlink.LinkAdd(&netlink.Veth{
 			LinkAttrs:       attrs,
 			PeerName:        w.peer,
 			PeerNamespace:   netlink.NsFd(int(w.ns.file.Fd())),
-			PeerNumTxQueues: 1,
-			PeerNumRxQueues: 1,
+			PeerNumTxQueues: uint32(t.queues),
+			PeerNumRxQueues: uint32(t.queues),
 		})
 		if err != nil {
 			return fmt.Errorf("add %s: %w", w.name, err)

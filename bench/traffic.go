@@ -8,14 +8,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 )
 
 // MaxFlows is how many flows can be established: MAX_FLOWS of bpf/traffic.c.
-const MaxFlows = 1 << 21
+const MaxFlows = 1 << 22
 
 // freshFlows is how many flows can begin in a turn, each with another tuple: no
 // generator makes so many packets in that time. Those behind MaxFlows have other
@@ -25,7 +24,7 @@ const freshFlows = MaxFlows << 5
 // flowsAtAddr is how many flows go to one address: FLOWS_AT_ADDR there.
 const flowsAtAddr = 1 << 14
 
-// traffic is the generator and the receiver of a topology.
+// traffic is the generators and the receiver of a topology.
 type traffic struct {
 	topology *Topology
 	objects  trafficObjects
@@ -33,17 +32,54 @@ type traffic struct {
 	sink     link.Link
 	flows    int
 	ipv6     bool
+	// establisher makes packets of all flows in turn; makers are what is measured with,
+	// one for each of the router's cores.
+	establisher *generator
+	makers      []*generator
 }
 
-// newTraffic loads the programs. flows must be a power of two.
-func newTraffic(t *Topology, flows int, ipv6 bool) (*traffic, error) {
-	if flows < 1 || flows > freshFlows || flows&(flows-1) != 0 {
-		return nil, fmt.Errorf("%d flows: want a power of two up to %d", flows, freshFlows)
+// newTraffic loads the programs for a case.
+func newTraffic(t *Topology, c Case) (*traffic, error) {
+	if c.Flows < 1 || c.Flows > freshFlows || c.Flows&(c.Flows-1) != 0 {
+		return nil, fmt.Errorf("%d flows: want a power of two up to %d", c.Flows, freshFlows)
 	}
+	if n := c.cores(); n&(n-1) != 0 || n > c.Flows {
+		return nil, fmt.Errorf("%d cores for %d flows: want a power of two, so that each has as many", n, c.Flows)
+	}
+	if err := c.Mix.check(); err != nil {
+		return nil, err
+	}
+	spec, err := trafficSpec(t, c)
+	if err != nil {
+		return nil, err
+	}
+	tr := &traffic{topology: t, flows: c.Flows, ipv6: c.IPv6}
+	if err := spec.LoadAndAssign(&tr.objects, nil); err != nil {
+		return nil, fmt.Errorf("load traffic programs: %w", err)
+	}
+	tr.establisher = &generator{generatorObjects: generatorObjects{
+		Generate: tr.objects.Generate, Sent: tr.objects.Sent, Limit: tr.objects.Limit, Gap: tr.objects.Gap,
+	}, topology: t, length: frameLen(c.IPv6)}
+	if tr.makers, err = newMakers(t, c, tr.establisher); err != nil {
+		return nil, errors.Join(err, tr.close())
+	}
+	tr.hear, err = attachXDP(t.gen, tr.objects.Hear, t.Gen.Index)
+	if err == nil {
+		tr.sink, err = attachXDP(t.sink, tr.objects.Receive, t.Sink.Index)
+	}
+	if err != nil {
+		return nil, errors.Join(err, tr.close())
+	}
+	return tr, nil
+}
+
+// trafficSpec are the programs for the shortest frames of all flows in turn.
+func trafficSpec(t *Topology, c Case) (*ebpf.CollectionSpec, error) {
 	spec, err := loadTraffic()
 	if err != nil {
 		return nil, err
 	}
+	ipv6 := c.IPv6
 	var template [72]byte
 	copy(template[:], firstFrame(t.Gen.MAC, t.Ingress.MAC, ipv6))
 	sink, isIPv6 := SinkAddr.Addr().AsSlice(), uint32(0)
@@ -57,24 +93,13 @@ func newTraffic(t *Topology, flows int, ipv6 bool) (*traffic, error) {
 		trafficVarTargetPort: binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, targetPort)),
 		trafficVarGenIfindex: uint32(t.Gen.Index),
 		trafficVarFirstPort:  uint16(firstPort),
-		trafficVarFlowMask:   uint32(flows - 1),
+		trafficVarFlowMask:   uint32(c.Flows - 1),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	tr := &traffic{topology: t, flows: flows, ipv6: ipv6}
-	if err := spec.LoadAndAssign(&tr.objects, nil); err != nil {
-		return nil, fmt.Errorf("load traffic programs: %w", err)
-	}
-	tr.hear, err = attachXDP(t.gen, tr.objects.Hear, t.Gen.Index)
-	if err == nil {
-		tr.sink, err = attachXDP(t.sink, tr.objects.Receive, t.Sink.Index)
-	}
-	if err != nil {
-		return nil, errors.Join(err, tr.close())
-	}
-	return tr, nil
+	return spec, nil
 }
 
 func attachXDP(ns *namespace, p *ebpf.Program, ifindex int) (l link.Link, err error) {
@@ -97,6 +122,11 @@ func (tr *traffic) close() error {
 	for _, l := range []link.Link{tr.hear, tr.sink} {
 		if l != nil {
 			errs = append(errs, l.Close())
+		}
+	}
+	for _, m := range tr.makers {
+		if m != tr.establisher {
+			errs = append(errs, m.close())
 		}
 	}
 	return errors.Join(append(errs, tr.objects.Close())...)
@@ -173,43 +203,6 @@ func (tr *traffic) replies() (uint64, error) {
 	var n uint64
 	if err := tr.objects.Replies.Get(&n); err != nil {
 		return 0, fmt.Errorf("read the counter of replies: %w", err)
-	}
-	return n, nil
-}
-
-// restart has the generator begin with flow 0.
-func (tr *traffic) restart() error {
-	if err := tr.objects.Sent.Set(uint64(0)); err != nil {
-		return fmt.Errorf("set the generator's counter: %w", err)
-	}
-	return nil
-}
-
-// pace has the generator make so many packets a second; 0: as many as it can.
-func (tr *traffic) pace(rate float64) error {
-	var gap uint64
-	if rate > 0 {
-		gap = uint64(float64(time.Second) / rate)
-	}
-	if err := tr.objects.Gap.Set(gap); err != nil {
-		return fmt.Errorf("set the generator's pace: %w", err)
-	}
-	return nil
-}
-
-// stopAt has the generator make no packet after so many; 0: no limit.
-func (tr *traffic) stopAt(packets uint64) error {
-	if err := tr.objects.Limit.Set(packets); err != nil {
-		return fmt.Errorf("set the generator's limit: %w", err)
-	}
-	return nil
-}
-
-// sent is how many packets the generator has made, and flows passed over.
-func (tr *traffic) sent() (uint64, error) {
-	var n uint64
-	if err := tr.objects.Sent.Get(&n); err != nil {
-		return 0, fmt.Errorf("read the generator's counter: %w", err)
 	}
 	return n, nil
 }

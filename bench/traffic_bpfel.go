@@ -17,12 +17,14 @@ type trafficCount struct {
 	_       structs.HostLayout
 	Packets uint64
 	Strays  uint64
+	Sample  uint64
+	Kept    uint64
 }
 
 type trafficSample struct {
 	_    structs.HostLayout
 	Len  uint32
-	Data [66]uint8
+	Data [1514]uint8
 	_    [2]byte
 }
 
@@ -30,26 +32,33 @@ type trafficSample struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	trafficMapDraws          = "draws"
 	trafficMapReceived       = "received"
 	trafficMapSamples        = "samples"
 	trafficProgGenerate      = "generate"
 	trafficProgHear          = "hear"
 	trafficProgReceive       = "receive"
 	trafficProgReflect       = "reflect"
+	trafficVarDrawMask       = "draw_mask"
 	trafficVarDue            = "due"
 	trafficVarFirstDaddr     = "first_daddr"
+	trafficVarFirstFlow      = "first_flow"
 	trafficVarFirstPort      = "first_port"
 	trafficVarFlowMask       = "flow_mask"
 	trafficVarGap            = "gap"
 	trafficVarGenIfindex     = "gen_ifindex"
 	trafficVarIpv6           = "ipv6"
+	trafficVarLengths        = "lengths"
 	trafficVarLimit          = "limit"
+	trafficVarN_lengths      = "n_lengths"
 	trafficVarOnlyUnanswered = "only_unanswered"
 	trafficVarReplied        = "replied"
 	trafficVarReplies        = "replies"
 	trafficVarSent           = "sent"
+	trafficVarStride         = "stride"
 	trafficVarTargetPort     = "target_port"
 	trafficVarTemplate       = "template"
+	trafficVarTurn           = "turn"
 )
 
 // loadTraffic returns the embedded CollectionSpec for traffic.
@@ -104,6 +113,7 @@ type trafficProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trafficMapSpecs struct {
+	Draws    *ebpf.MapSpec `ebpf:"draws"`
 	Received *ebpf.MapSpec `ebpf:"received"`
 	Samples  *ebpf.MapSpec `ebpf:"samples"`
 }
@@ -112,20 +122,26 @@ type trafficMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type trafficVariableSpecs struct {
+	DrawMask       *ebpf.VariableSpec `ebpf:"draw_mask"`
 	Due            *ebpf.VariableSpec `ebpf:"due"`
 	FirstDaddr     *ebpf.VariableSpec `ebpf:"first_daddr"`
+	FirstFlow      *ebpf.VariableSpec `ebpf:"first_flow"`
 	FirstPort      *ebpf.VariableSpec `ebpf:"first_port"`
 	FlowMask       *ebpf.VariableSpec `ebpf:"flow_mask"`
 	Gap            *ebpf.VariableSpec `ebpf:"gap"`
 	GenIfindex     *ebpf.VariableSpec `ebpf:"gen_ifindex"`
 	Ipv6           *ebpf.VariableSpec `ebpf:"ipv6"`
+	Lengths        *ebpf.VariableSpec `ebpf:"lengths"`
 	Limit          *ebpf.VariableSpec `ebpf:"limit"`
+	N_lengths      *ebpf.VariableSpec `ebpf:"n_lengths"`
 	OnlyUnanswered *ebpf.VariableSpec `ebpf:"only_unanswered"`
 	Replied        *ebpf.VariableSpec `ebpf:"replied"`
 	Replies        *ebpf.VariableSpec `ebpf:"replies"`
 	Sent           *ebpf.VariableSpec `ebpf:"sent"`
+	Stride         *ebpf.VariableSpec `ebpf:"stride"`
 	TargetPort     *ebpf.VariableSpec `ebpf:"target_port"`
 	Template       *ebpf.VariableSpec `ebpf:"template"`
+	Turn           *ebpf.VariableSpec `ebpf:"turn"`
 }
 
 // trafficObjects contains all objects after they have been loaded into the kernel.
@@ -148,12 +164,14 @@ func (o *trafficObjects) Close() error {
 //
 // It can be passed to loadTrafficObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trafficMaps struct {
+	Draws    *ebpf.Map `ebpf:"draws"`
 	Received *ebpf.Map `ebpf:"received"`
 	Samples  *ebpf.Map `ebpf:"samples"`
 }
 
 func (m *trafficMaps) Close() error {
 	return _TrafficClose(
+		m.Draws,
 		m.Received,
 		m.Samples,
 	)
@@ -163,20 +181,26 @@ func (m *trafficMaps) Close() error {
 //
 // It can be passed to loadTrafficObjects or ebpf.CollectionSpec.LoadAndAssign.
 type trafficVariables struct {
+	DrawMask       *ebpf.Variable `ebpf:"draw_mask"`
 	Due            *ebpf.Variable `ebpf:"due"`
 	FirstDaddr     *ebpf.Variable `ebpf:"first_daddr"`
+	FirstFlow      *ebpf.Variable `ebpf:"first_flow"`
 	FirstPort      *ebpf.Variable `ebpf:"first_port"`
 	FlowMask       *ebpf.Variable `ebpf:"flow_mask"`
 	Gap            *ebpf.Variable `ebpf:"gap"`
 	GenIfindex     *ebpf.Variable `ebpf:"gen_ifindex"`
 	Ipv6           *ebpf.Variable `ebpf:"ipv6"`
+	Lengths        *ebpf.Variable `ebpf:"lengths"`
 	Limit          *ebpf.Variable `ebpf:"limit"`
+	N_lengths      *ebpf.Variable `ebpf:"n_lengths"`
 	OnlyUnanswered *ebpf.Variable `ebpf:"only_unanswered"`
 	Replied        *ebpf.Variable `ebpf:"replied"`
 	Replies        *ebpf.Variable `ebpf:"replies"`
 	Sent           *ebpf.Variable `ebpf:"sent"`
+	Stride         *ebpf.Variable `ebpf:"stride"`
 	TargetPort     *ebpf.Variable `ebpf:"target_port"`
 	Template       *ebpf.Variable `ebpf:"template"`
+	Turn           *ebpf.Variable `ebpf:"turn"`
 }
 
 // trafficPrograms contains all programs after they have been loaded into the kernel.

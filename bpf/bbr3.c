@@ -154,13 +154,32 @@ static __always_inline void note_timers(struct bbr3_sock *s,
 		  s->b.c.lost - rs->losses);
 }
 
+static __always_inline struct tcp_skb_cb *cb_of(struct sk_buff *skb)
+{
+	return bpf_rdonly_cast(skb->cb,
+			       bpf_core_type_id_kernel(struct tcp_skb_cb));
+}
+
+/* Where the last that has arrived ends, acknowledged selectively or not. The kernel keeps
+ * what is behind it: a burst of which a part has arrived is split there.
+ */
+static __always_inline __u32 arrived_to(struct tcp_sock *tp)
+{
+	struct sk_buff *behind = tp->highest_sack;
+
+	if (!tp->sacked_out)
+		return tp->snd_una;
+	return behind ? cb_of(behind)->seq : tp->snd_nxt;
+}
+
 /* The sample of an ACK, and what the kernel's lacks. */
 static __always_inline void read_sample(struct bbr3_sock *s,
 					struct tcp_sock *tp,
 					const struct rate_sample *rs)
 {
 	struct bbr3_sample *to = &s->b.rs;
-	__u32 end = rs->last_end_seq, una = tp->snd_una, mss = tp->mss_cache;
+	__u32 end = rs->last_end_seq, mss = tp->mss_cache;
+	__u32 arrived = arrived_to(tp);
 
 	to->interval = rs->interval_us;
 	to->rtt = rs->rtt_us;
@@ -178,23 +197,21 @@ static __always_inline void read_sample(struct bbr3_sock *s,
 		return;
 	to->lost = s->b.c.lost - lost_at(&s->past, to->prior_delivered);
 	to->tx_in_flight = to->delivered + to->lost;
-	/* The rest of a burst of which a part was acknowledged; what is acknowledged
-	 * selectively is behind a hole.
-	 */
-	if (mss && !tp->sacked_out && before(una, end) && end - una < GSO_MAX)
-		to->tx_in_flight += (end - una) / mss;
+	/* The rest of a burst of which a part has arrived */
+	if (mss && before(arrived, end) && end - arrived < GSO_MAX)
+		to->tx_in_flight += (end - arrived) / mss;
 }
 
 /*
  * The packets that have been marked lost since the last ACK, as one burst: the first of
- * them is where the kernel goes on to retransmit.
+ * them is where the kernel goes on to retransmit, unless that is before losses of earlier
+ * ACKs. Those of now were sent about when the sample's packet was, then.
  */
 static __always_inline void read_marked(struct bbr3_sock *s,
-					struct tcp_sock *tp,
-					const struct rate_sample *rs)
+					struct tcp_sock *tp)
 {
 	struct sk_buff *skb = tp->retransmit_skb_hint;
-	__u32 sent, delivered, mss = tp->mss_cache;
+	__u32 sent, delivered, mss = tp->mss_cache, arrived = arrived_to(tp);
 	struct bbr3_lost *m = &s->b.marked;
 	struct tcp_skb_cb *cb;
 
@@ -204,25 +221,25 @@ static __always_inline void read_marked(struct bbr3_sock *s,
 	m->is_app_limited = s->b.rs.is_app_limited;
 	if (!skb || !mss)
 		return;
-	cb = bpf_rdonly_cast(skb->cb,
-			     bpf_core_type_id_kernel(struct tcp_skb_cb));
-	if (!(cb->sacked & TCPCB_LOST))
+	cb = cb_of(skb);
+	/* One that was sent again tells of that, and not of what was sent before it. */
+	if ((cb->sacked & (TCPCB_LOST | TCPCB_EVER_RETRANS)) != TCPCB_LOST)
 		return;
 	delivered = cb->tx.delivered;
 	m->is_app_limited = BPF_CORE_READ_BITFIELD(cb, tx.is_app_limited);
 	m->lost = s->b.c.lost - lost_at(&s->past, delivered);
 	m->tx_in_flight = s->b.c.delivered - delivered + m->lost;
-	/* Of these, what was sent after the burst has arrived up to the sample's packet. */
-	if (!before(cb->seq, rs->last_end_seq))
+	/* Of these, what was sent after the burst has arrived. */
+	if (!before(cb->seq, arrived))
 		return;
-	sent = (rs->last_end_seq - cb->seq) / mss;
+	sent = (arrived - cb->seq) / mss;
 	if (sent > m->size && sent - m->size < m->tx_in_flight)
 		m->tx_in_flight -= sent - m->size;
 }
 
 /* Where a test compares with the truth: bbr3_oracle.c. */
 #ifndef bbr3_compare
-#define bbr3_compare(s, rs) \
+#define bbr3_compare(b, rs) \
 	do {                \
 	} while (0)
 #endif
@@ -239,10 +256,10 @@ static __always_inline void on_ack(struct tcp_sock *tp, __u32 ack, int flag,
 	read_conn(&s->b.c, tp);
 	s->b.c.now = tp->tcp_mstamp;
 	read_sample(s, tp, rs);
-	bbr3_compare(s, rs);
 	s->b.rs.is_ece = (flag & FLAG_ECE) != 0;
 	if (s->b.rs.newly_lost)
-		read_marked(s, tp, rs);
+		read_marked(s, tp);
+	bbr3_compare(&s->b, rs);
 	note_lost(&s->past, s->b.c.delivered, s->b.c.lost);
 	bbr3_ack(&s->b);
 	write_conn(tp, &s->b.c);

@@ -31,6 +31,8 @@ enum {
 	ORACLE_INFLIGHT_ERROR, /* packets, all together */
 	ORACLE_INFLIGHT_SUM, /* of the truth */
 	ORACLE_DECISIONS, /* "too many are lost" that would be another */
+	ORACLE_MARKED, /* ACKs that have marked packets lost */
+	ORACLE_MARKED_FAR, /* with another in flight than the sample's packet, by far */
 	ORACLE_COUNTS,
 };
 
@@ -55,21 +57,36 @@ static __always_inline bool oracle_high(__u32 lost, __u32 in_flight)
 	       (__u64)in_flight * bbr3_tuning.loss_threshold;
 }
 
-/* A rate sample with what BBR has made of it. */
-static __noinline int oracle_judge(const struct bbr3_sample *rs, __u32 end,
-				   __u32 lost_now)
+/* Packets that were marked lost were sent just before the sample's packet, or a burst
+ * before: by a quarter, what was in flight has not changed.
+ */
+static __always_inline void oracle_judge_marked(const struct bbr3_lost *m,
+						__u32 in_flight)
 {
+	oracle_add(ORACLE_MARKED, 1);
+	oracle_add(ORACLE_MARKED_FAR,
+		   m->tx_in_flight * 4 < in_flight * 3 ||
+			   m->tx_in_flight * 4 > in_flight * 5);
+}
+
+/* A rate sample with what BBR has made of it. */
+static __noinline int oracle_judge(const struct bbr3 *b, __u32 end)
+{
+	const struct bbr3_sample *rs;
 	struct truth *t;
 	__u32 lost;
 
-	if (!rs || rs->delivered < 0 || !rs->newly_acked)
+	if (!b || b->rs.delivered < 0 || !b->rs.newly_acked)
 		return 0;
+	rs = &b->rs;
 	t = bpf_map_lookup_elem(&oracle_sent, &end);
 	if (!t) {
 		oracle_add(ORACLE_UNKNOWN, 1);
 		return 0;
 	}
-	lost = lost_now - t->lost;
+	lost = b->c.lost - t->lost;
+	if (rs->newly_lost)
+		oracle_judge_marked(&b->marked, t->in_flight);
 	oracle_add(ORACLE_SAMPLES, 1);
 	oracle_add(ORACLE_LOST_EXACT, rs->lost == lost);
 	oracle_add(ORACLE_LOST_ERROR,
@@ -85,8 +102,7 @@ static __noinline int oracle_judge(const struct bbr3_sample *rs, __u32 end,
 	return 0;
 }
 
-#define bbr3_compare(s, rs) \
-	oracle_judge(&(s)->b.rs, (rs)->last_end_seq, (s)->b.c.lost)
+#define bbr3_compare(b, rs) oracle_judge(b, (rs)->last_end_seq)
 
 #include "bbr3.c"
 

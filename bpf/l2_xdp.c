@@ -53,7 +53,8 @@ static __always_inline int is_same_mac(const void *a, const void *b)
 }
 
 /* Handshakes and ends of connections change state, which is the TC program's work,
- * as all of SCTP is.
+ * as all of SCTP is. The compiler leaves out of XDP's chains what other packets
+ * would come to (specialise.go).
  */
 static __always_inline int is_steady(const struct pkt *p, const struct flow *f)
 {
@@ -156,23 +157,32 @@ static __always_inline int policy_passes(struct ctx_buff *ctx, struct pkt *p,
 	return policy_accepts(POSTROUTING_LATE, postrouting_late, ctx, p);
 }
 
+/* The interface, if XDP may send by it, or 0. */
+static __always_inline __u32 xdp_port(__u32 ifindex)
+{
+	struct iface *iface = bpf_map_lookup_elem(&l2_ifaces, &ifindex);
+
+	return iface && iface->flags & IFACE_XDP_PORT ? ifindex : 0;
+}
+
 /*
  * Where the flow goes. The routing table is asked once a tick (134 ms) for each
- * flow: what changes there takes effect within that time. Only an interface
- * that XDP may send by is remembered.
+ * flow: what changes there takes effect within that time. That there is no interface
+ * which XDP may send by is remembered, too: its packets are all the TC program's,
+ * which asks by itself.
  */
 static __always_inline int find_hop(struct xdp_md *ctx, struct pkt *p,
 				    struct flow *f, struct hop *hop, int tagged)
 {
 	__u32 now = ns_to_ticks(p->now);
 	struct bpf_fib_lookup fib;
-	struct iface *iface;
+	int ret;
 
 	*hop = f->hop;
 	barrier();
 	/* Another CPU may be writing: it takes checked away first. */
 	if (likely(hop->checked == now && READ_ONCE(f->hop.checked) == now))
-		return 0;
+		return hop->oif ? 0 : -1;
 
 	if (tagged && !vlan_is_up(ctx, p->iif))
 		return -1;
@@ -184,25 +194,23 @@ static __always_inline int find_hop(struct xdp_md *ctx, struct pkt *p,
 		__builtin_memcpy(fib.ipv6_dst, f->out.daddr, 16);
 	if (p->l4proto == IPPROTO_TCP || p->l4proto == IPPROTO_UDP)
 		fib.dport = f->out.dport;
-	if (bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) !=
-	    BPF_FIB_LKUP_RET_SUCCESS)
-		return -1;
-	iface = bpf_map_lookup_elem(&l2_ifaces, &fib.ifindex);
-	if (!iface || !(iface->flags & IFACE_XDP_PORT))
-		return -1;
-
-	hop->oif = fib.ifindex;
-	hop->mtu = fib.mtu_result;
-	hop->via = fib.ifindex;
-	__builtin_memcpy(hop->smac, fib.smac, ETH_ALEN);
-	__builtin_memcpy(hop->dmac, fib.dmac, ETH_ALEN);
+	ret = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
+	if (ret < 0 || ret == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return -1; /* this packet, and not the next one maybe */
+	hop->oif = ret ? 0 : xdp_port(fib.ifindex);
+	if (!ret) {
+		hop->mtu = fib.mtu_result;
+		hop->via = fib.ifindex;
+		__builtin_memcpy(hop->smac, fib.smac, ETH_ALEN);
+		__builtin_memcpy(hop->dmac, fib.dmac, ETH_ALEN);
+	}
 	hop->checked = 0;
 	WRITE_ONCE(f->hop.checked, 0);
 	barrier();
 	f->hop = *hop;
 	barrier();
 	WRITE_ONCE(f->hop.checked, now);
-	return 0;
+	return hop->oif ? 0 : -1;
 }
 
 /*

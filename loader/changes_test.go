@@ -3,8 +3,10 @@
 package loader
 
 import (
+	"bytes"
 	"maps"
 	"net/netip"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -111,14 +113,45 @@ func TestRoaming(t *testing.T) {
 					t.Error(err)
 				}
 			}, func(ok func(packet) bool) packet { return next(t, tun, ok) })
+			if m.xdp != XDPOff {
+				if checked, oif := r.hopTo(t, f.lanless); checked == 0 || oif != 0 {
+					t.Errorf("XDP remembers interface %d of tick %d: want none, and when", oif, checked)
+				}
+			}
 			r.batch("r", "route del "+host+" dev tun0")
 			moved()
 			exchange("at home again", lan.send, atLAN)
+			if m.xdp != XDPOff {
+				if _, oif := r.hopTo(t, f.lanless); int(oif) != r.index("lan0") {
+					t.Errorf("XDP remembers interface %d, not that of the LAN", oif)
+				}
+			}
 			if n := stat(t, d, "flow_new") - begun; n != 0 {
 				t.Errorf("%d flows begun anew", n)
 			}
 		})
 	})
+}
+
+// hopTo is what XDP remembers of the way of a confirmed flow to an address: when it asked, and
+// the interface.
+func (r *router) hopTo(t *testing.T, to netip.Addr) (checked, oif uint32) {
+	t.Helper()
+	m, err := ebpf.LoadPinnedMap(filepath.Join(r.pin, dirState, "l2_flows"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var key l2TCTuple
+	var value l2TCFlow
+	it := m.Iterate()
+	for it.Next(&key, &value) {
+		if bytes.HasPrefix(value.Out.Daddr[:], to.AsSlice()) {
+			return value.Hop.Checked, value.Hop.Oif
+		}
+	}
+	t.Fatalf("no flow to %s: %v", to, it.Err())
+	return 0, 0
 }
 
 // TestRefusedRoutes: the kernel tells the client.

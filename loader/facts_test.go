@@ -26,7 +26,6 @@ const (
 )
 
 func (p factsPolicy) Splice(spec *ebpf.CollectionSpec) error {
-	p.countStates = true // keeps nft_count
 	if err := p.testPolicy.Splice(spec); err != nil {
 		return err
 	}
@@ -59,11 +58,6 @@ func (p factsPolicy) Splice(spec *ebpf.CollectionSpec) error {
 		prog.Instructions = out
 	}
 	return spec.Variables["policy_facts"].Set(uint32(1))
-}
-
-func (p factsPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructions, error) {
-	p.countStates = false
-	return p.testPolicy.phase(spec, name)
 }
 
 func countFacts(offsets map[string]int16) asm.Instructions {

@@ -220,9 +220,7 @@ type l2TCGc struct {
 	Goes      uint64
 	Walk      struct {
 		_        structs.HostLayout
-		Table    uint32
-		Id       uint32
-		Bucket   uint32
+		At       l2TCWalk
 		Now      uint32
 		Sources  uint32
 		HalfOpen uint32
@@ -230,7 +228,6 @@ type l2TCGc struct {
 		Mappings uint32
 		Senders  uint32
 		Dead     uint32
-		Goes     uint32
 	}
 	_ [4]byte
 }
@@ -578,6 +575,9 @@ type l2TCSetGc struct {
 		_      structs.HostLayout
 		Opaque [2]uint64
 	}
+	Runs uint64
+	Goes uint64
+	Walk l2TCWalk
 }
 
 type l2TCSettings struct {
@@ -682,6 +682,14 @@ type l2TCVlanKey struct {
 	Parent uint32
 	Proto  uint16
 	Id     uint16
+}
+
+type l2TCWalk struct {
+	_      structs.HostLayout
+	Table  uint32
+	Id     uint32
+	Bucket uint32
+	Goes   uint32
 }
 
 // Names of all BPF objects in the ELF.

@@ -107,6 +107,9 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 	if err := cfg.Policy.Splice(spec); err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
+	for _, program := range spec.Programs {
+		program.Instructions = Reached(program.Instructions)
+	}
 	if cfg.trial {
 		makeTrial(spec, cfg.trialKeeps)
 	}
@@ -161,9 +164,19 @@ func (l *loaded) makeMaps(spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, erro
 	}
 	without := *spec
 	without.Programs = nil
+	contents := takeContents(without.Maps)
 	coll, err := ebpf.NewCollectionWithOptions(&without, ebpf.CollectionOptions{MapReplacements: shared, Cache: kernelTypes})
 	if err != nil {
 		return nil, err
+	}
+	for name, m := range coll.Maps {
+		if shared[name] != nil {
+			continue
+		}
+		if err := fill(m, contents[name]); err != nil {
+			closeMaps(coll.Maps)
+			return nil, fmt.Errorf("map %s: %w", name, err)
+		}
 	}
 	for name, m := range coll.Maps {
 		if l.maps[name] != nil || isPrivateMap(name) {

@@ -447,11 +447,22 @@ func (r *replacement) reevaluate() error {
 		return nil
 	}
 	for range 2 { // a packet may have undone a mark
-		if _, err := r.loaded.programs["l2_reevaluate"].Run(&ebpf.RunOptions{}); err != nil {
+		if err := r.markFlows(); err != nil {
 			return fmt.Errorf("mark the flows: %w", err)
 		}
 	}
 	return nil
+}
+
+// markFlows walks through all flows, so many at a time: others have the CPU in between.
+func (r *replacement) markFlows() error {
+	var walk l2TCWalk
+	for {
+		more, err := r.loaded.programs["l2_reevaluate"].Run(&ebpf.RunOptions{Context: walk, ContextOut: &walk})
+		if err != nil || more == 0 {
+			return err
+		}
+	}
 }
 
 // forgetOthers lets go of interfaces that are not configured any more.

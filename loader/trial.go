@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -281,10 +280,7 @@ func flowsOf(maps map[string]*ebpf.Map, addresses []netip.Addr) (map[string]entr
 func selected(m *ebpf.Map, wants func(key, value []byte) bool) (entries, error) {
 	const batch = 4096
 	var out entries
-	some := func(size uint32) reflect.Value {
-		return reflect.MakeSlice(reflect.SliceOf(reflect.ArrayOf(int(size), reflect.TypeFor[byte]())), batch, batch)
-	}
-	keys, values := some(m.KeySize()), some(m.ValueSize())
+	keys, values := byteArrays(batch, m.KeySize()), byteArrays(batch, m.ValueSize())
 	var cursor ebpf.MapBatchCursor
 	for {
 		n, err := m.BatchLookup(&cursor, keys.Interface(), values.Interface(), nil)

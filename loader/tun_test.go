@@ -143,15 +143,10 @@ func TestClampMSS(t *testing.T) {
 			inFamilies(t, func(t *testing.T, f family) {
 				want := pick(f, c.want[0], c.want[1])
 				client, server := at(f.lanless, 5401), at(pick(f, netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("2001:db8:71::2")), 80)
-				syn := func(src, dst netip.AddrPort, flags byte) []byte {
-					seg := tcpSegment(src, dst, flags)
-					seg[12] = 6 << 4
-					seg = binary.BigEndian.AppendUint16(append(seg, 2, 4), pick[uint16](f, 1460, 1440))
-					return ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_TCP, 64, withChecksum(src.Addr(), dst.Addr(), unix.IPPROTO_TCP, seg))
-				}
-				lan.send(syn(client, server, flagSYN))
+				mss := pick[uint16](f, 1460, 1440)
+				lan.send(synWith(client, server, flagSYN, mss))
 				out := next(t, tun, func(p packet) bool { return p.dst == server })
-				if _, err := tun.Write(syn(server, client, flagSYN|flagACK)); err != nil {
+				if _, err := tun.Write(synWith(server, client, flagSYN|flagACK, mss)); err != nil {
 					t.Fatal(err)
 				}
 				in := lan.receive("answer", func(p packet) bool { return p.dst == client })

@@ -16,6 +16,7 @@
  */
 #define FRAME_LEN 60
 #define FRAME6_LEN 66
+#define MAX_FRAME_LEN 1514
 
 /* First payload bytes of each packet of the bench; "l2b!" */
 #define MAGIC bpf_htonl(0x6c326221)

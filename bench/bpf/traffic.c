@@ -8,11 +8,12 @@
 
 char __license[] SEC("license") = "GPL";
 
-#define MAX_FLOWS (1 << 21)
+#define MAX_FLOWS (1 << 22)
 #define FLOWS_AT_ADDR 14 /* bits: so many flows go to one address */
-#define FLOWS_AT_PORT 21 /* and so many to one port of all addresses */
+#define FLOWS_AT_PORT 22 /* and so many to one port of all addresses */
+#define LENGTHS 16
 #define SAMPLES 16
-#define SAMPLE_EVERY 0x1000
+#define SAMPLE_EVERY 4093 /* a prime: no cycle of frames hides from it */
 
 /* Set before the load. */
 volatile const __u8 template[72]; /* frame of flow 0, UDP checksum for port 0 */
@@ -23,8 +24,22 @@ volatile const __be16 target_port; /* and its port */
 volatile const __u32 gen_ifindex;
 volatile const __u16 first_port; /* source port of flow 0, host byte order */
 volatile const __u32 flow_mask; /* number of flows less one */
+volatile const __u32 stride = 1; /* of generators at once: each has flows of its own */
+volatile const __u32 first_flow; /* which of them this is */
+volatile const __u32 draw_mask; /* number of draws less one; 0: flows in turn */
+volatile const __u16 lengths[LENGTHS]; /* of a cycle of frames */
+volatile const __u32 n_lengths; /* 0: all are as long as flow 0's */
 
-__u64 sent; /* one generator at a time */
+/* Which flow each packet is of, drawn before. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} draws SEC(".maps");
+
+__u64 sent; /* one run at a time */
+__u32 turn; /* of the cycle of lengths */
 __u64 limit; /* of packets sent and flows passed over; 0: none */
 __u32 only_unanswered; /* 1: flows with a reply are passed over */
 __u64 gap; /* ns between two packets; 0: as fast as it goes */
@@ -35,6 +50,8 @@ __u8 replied[MAX_FLOWS];
 struct count {
 	__u64 packets;
 	__u64 strays;
+	__u64 sample; /* the next packet to keep */
+	__u64 kept;
 };
 
 struct {
@@ -46,7 +63,7 @@ struct {
 
 struct sample {
 	__u32 len;
-	__u8 data[FRAME6_LEN];
+	__u8 data[MAX_FRAME_LEN];
 };
 
 struct {
@@ -109,6 +126,63 @@ static __always_inline struct view write_first(struct xdp_md *ctx)
 	return bench_view(ctx, 1);
 }
 
+static __always_inline __u32 next_flow(void)
+{
+	__u32 n = sent++ * stride + first_flow;
+	__u32 *drawn;
+
+	if (!draw_mask)
+		return n & flow_mask;
+	n &= draw_mask;
+	drawn = bpf_map_lookup_elem(&draws, &n);
+	return drawn ? *drawn : 0;
+}
+
+/* In 64 bits: to the verifier, half a pointer is no number. */
+static __always_inline __s64 frame_len(const struct xdp_md *ctx)
+{
+	__s64 len = (__u64)ctx->data_end - (__u64)ctx->data;
+
+	barrier_var(len);
+	return len;
+}
+
+/* The frame gets the length whose turn it is. Returns by how much that is more than
+ * flow 0's, or a negative number.
+ */
+static __always_inline int set_length(struct xdp_md *ctx)
+{
+	__u32 at = turn & (LENGTHS - 1);
+	__s64 len;
+
+	if (!n_lengths)
+		return 0;
+	turn = at + 1 < n_lengths ? at + 1 : 0;
+	len = lengths[at];
+	if (bpf_xdp_adjust_tail(ctx, len - frame_len(ctx)))
+		return -1;
+	return len - (ipv6 ? FRAME6_LEN : FRAME_LEN);
+}
+
+/* The headers say that there is so much more payload, of zeros. */
+static __always_inline void lengthen(struct view v, __u16 more)
+{
+	struct frame6 *f6 = (void *)v.eth;
+	struct frame *f = (void *)v.eth;
+	__be16 grown = bpf_htons(more);
+
+	if (ipv6) {
+		f6->ip.payload_len =
+			bpf_htons(bpf_ntohs(f6->ip.payload_len) + more);
+	} else {
+		f->ip.tot_len = bpf_htons(bpf_ntohs(f->ip.tot_len) + more);
+		f->ip.check = csum_add(f->ip.check, grown);
+	}
+	v.udp->len = bpf_htons(bpf_ntohs(v.udp->len) + more);
+	/* It is in the pseudo header, too. */
+	v.udp->check = csum_add(csum_add(v.udp->check, grown), grown);
+}
+
 /* Makes one packet and sends it. */
 SEC("xdp")
 int generate(struct xdp_md *ctx)
@@ -116,6 +190,7 @@ int generate(struct xdp_md *ctx)
 	__be16 port, addr, target;
 	struct view v;
 	__u32 flow;
+	int more;
 
 	if (limit && sent >= limit)
 		return XDP_DROP;
@@ -125,16 +200,21 @@ int generate(struct xdp_md *ctx)
 	}
 	if (!is_due())
 		return XDP_DROP;
+	more = set_length(ctx);
+	if (more < 0)
+		return XDP_ABORTED;
 	v = write_first(ctx);
 	if (!v.eth)
 		return XDP_ABORTED;
+	if (n_lengths)
+		lengthen(v, more);
 
-	flow = sent++ & flow_mask;
+	flow = next_flow();
 	port = bpf_htons(first_port + (flow & ((1 << FLOWS_AT_ADDR) - 1)));
-	/* No carry into the rest of the address: MAX_FLOWS. */
+	/* No carry out of this half of the address: MAX_FLOWS. */
 	addr = bpf_htons((flow & (MAX_FLOWS - 1)) >> FLOWS_AT_ADDR);
 	target = bpf_htons(bpf_ntohs(target_port) + (flow >> FLOWS_AT_PORT));
-	*v.daddr += (__u32)addr << 16;
+	*v.daddr = bpf_htonl(bpf_ntohl(*v.daddr) + bpf_ntohs(addr));
 	if (!ipv6) {
 		struct frame *f = (void *)v.eth;
 
@@ -206,6 +286,7 @@ int receive(struct xdp_md *ctx)
 	struct sample *s;
 	struct count *c;
 	__u32 key = 0;
+	__s64 len;
 
 	c = bpf_map_lookup_elem(&received, &key);
 	if (!c)
@@ -214,16 +295,18 @@ int receive(struct xdp_md *ctx)
 		c->strays++;
 		return XDP_PASS;
 	}
-	if (!(c->packets++ & (SAMPLE_EVERY - 1))) {
-		key = (c->packets / SAMPLE_EVERY) % SAMPLES;
+	if (c->packets++ == c->sample) {
+		c->sample += SAMPLE_EVERY;
+		key = c->kept++ % SAMPLES;
 		s = bpf_map_lookup_elem(&samples, &key);
 		if (!s)
 			return XDP_DROP;
-		if (ipv6)
-			__builtin_memcpy(s->data, v.eth, FRAME6_LEN);
-		else
-			__builtin_memcpy(s->data, v.eth, FRAME_LEN);
-		s->len = ctx->data_end - ctx->data;
+		len = frame_len(ctx);
+		s->len = len;
+		if (len < FRAME_LEN || len > MAX_FRAME_LEN)
+			return XDP_DROP; /* its length tells */
+		if (bpf_xdp_load_bytes(ctx, 0, s->data, len))
+			return XDP_ABORTED;
 	}
 	return XDP_DROP;
 }

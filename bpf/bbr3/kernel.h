@@ -22,6 +22,7 @@
 #define TCP_ECN_OK 0x01
 #define TCP_ECN_MODE_ACCECN 0x10
 #define TCPCB_LOST 0x04
+#define TCPCB_EVER_RETRANS 0x80
 #define GSO_MAX 65536 /* bytes of a burst that an ACK can have a part of */
 #define SMALLEST_SKB \
 	768 /* about SKB_TRUESIZE(1), and the one that the count begins with */
@@ -110,6 +111,7 @@ struct tcp_sock {
 	__u8 ecn_flags;
 	struct tcp_options_received rx_opt;
 	struct sk_buff *retransmit_skb_hint;
+	struct sk_buff *highest_sack;
 };
 
 struct rate_sample {

@@ -5,6 +5,7 @@
 #include "facts.h"
 #include "maps.h"
 #include "scratch.h"
+#include "table.h"
 #include "types.h"
 
 /*
@@ -359,48 +360,104 @@ __noinline int nft_ct_count(struct pkt *p, __u64 id, __u32 limit)
 	return READ_ONCE(c->members) <= limit ? CONN_WITHIN : CONN_OVER;
 }
 
-static long conn_gc_member(struct bpf_map *map,
-			   const struct conn_member_key *key,
-			   struct conn_member *m, __u64 *now)
-{
-	__u64 id = key->id;
-	__u64 idle = id < CONN_ELEMENT ? CONN_IDLE_NS : CONN_IDLE_ELEMENT_NS;
+/* What the collector walks through, in this order. */
+enum conn_table {
+	CONN_TABLE_MEMBERS,
+	CONN_TABLE_SLOTS,
+	CONN_TABLE_COUNTS,
+	CONN_TABLES,
+};
 
-	if (*now - m->seen > idle && !conn_lives(&key->tuple, *now))
-		conn_forget(bpf_map_lookup_elem(&l2_conn_counts, &id), key);
-	return 0;
+/* One go through one of them. */
+struct conn_go {
+	struct walk walk;
+	struct table table;
+	__u64 now;
+};
+
+static __always_inline void conn_gc_member(__u64 entry, __u64 now)
+{
+	struct conn_member_key key;
+	__u64 seen, idle;
+
+	table_key(&key, sizeof(key), entry);
+	seen = kernel_u64(table_value(entry, sizeof(key)));
+	idle = key.id < CONN_ELEMENT ? CONN_IDLE_NS : CONN_IDLE_ELEMENT_NS;
+	if (now - seen > idle && !conn_lives(&key.tuple, now))
+		conn_forget(bpf_map_lookup_elem(&l2_conn_counts, &key.id),
+			    &key);
 }
 
-static long conn_gc_slot(struct bpf_map *map, const struct conn_slot_key *at,
-			 const struct tuple *t, __u64 *now)
+static __always_inline void conn_gc_slot(__u64 entry)
 {
-	struct conn_member_key member = { .id = at->id, .tuple = *t };
+	struct conn_member_key member;
+	struct conn_slot_key at;
 
+	table_key(&at, sizeof(at), entry);
+	member.id = at.id;
+	table_copy(&member.tuple, sizeof(member.tuple),
+		   table_value(entry, sizeof(at)));
 	if (!bpf_map_lookup_elem(&l2_conn_members, &member))
-		bpf_map_delete_elem(map, at);
-	return 0;
+		bpf_map_delete_elem(&l2_conn_slots, &at);
 }
 
 /* Of an element that has gone, or for which nobody has come for long. Who comes
  * at this very moment is a member that nothing counts: one too few, until it
  * ends.
  */
-static long conn_gc_count(struct bpf_map *map, const __u64 *id,
-			  struct conn_count *c, __u64 *now)
+static __always_inline void conn_gc_count(__u64 entry, __u64 now)
 {
-	if (!READ_ONCE(c->members) && *now - c->used > CONN_IDLE_NS)
-		bpf_map_delete_elem(map, id);
+	struct conn_count *c;
+	__u64 id;
+
+	table_key(&id, sizeof(id), entry);
+	c = bpf_map_lookup_elem(&l2_conn_counts, &id);
+	if (c && !READ_ONCE(c->members) && now - c->used > CONN_IDLE_NS)
+		bpf_map_delete_elem(&l2_conn_counts, &id);
+}
+
+static long conn_bucket(__u32 i, struct conn_go *go)
+{
+	if (go->walk.bucket >= go->table.size)
+		return 1;
+	table_for_each(entry, &go->table, go->walk.bucket)
+	{
+		switch (go->walk.table) {
+		case CONN_TABLE_MEMBERS:
+			conn_gc_member(entry, go->now);
+			break;
+		case CONN_TABLE_SLOTS:
+			conn_gc_slot(entry);
+			break;
+		default:
+			conn_gc_count(entry, go->now);
+		}
+	}
+	go->walk.bucket++;
 	return 0;
 }
 
-/* Frees what dead connections take. In process context, without locks. */
-static __always_inline void conn_gc(void)
+static __always_inline int conn_open(struct conn_go *go)
 {
-	__u64 now = bpf_ktime_get_ns();
+	switch (go->walk.table) {
+	case CONN_TABLE_MEMBERS:
+		return walk_open(&go->walk, &go->table, &l2_conn_members);
+	case CONN_TABLE_SLOTS:
+		return walk_open(&go->walk, &go->table, &l2_conn_slots);
+	}
+	return walk_open(&go->walk, &go->table, &l2_conn_counts);
+}
 
-	bpf_for_each_map_elem(&l2_conn_members, conn_gc_member, &now, 0);
-	bpf_for_each_map_elem(&l2_conn_slots, conn_gc_slot, &now, 0);
-	bpf_for_each_map_elem(&l2_conn_counts, conn_gc_count, &now, 0);
+/* Frees what dead connections take, a go at a time. Without locks. */
+static __always_inline void conn_gc(struct walk *w)
+{
+	struct conn_go go = { .walk = *w, .now = bpf_ktime_get_ns() };
+
+	if (!conn_open(&go))
+		go.walk.bucket = 0;
+	bpf_loop(WALK_BUCKETS, conn_bucket, &go, 0);
+	walk_close(&go.walk, &go.table);
+	*w = go.walk;
 }
 
 /* Elements of sets go with their last connection. */

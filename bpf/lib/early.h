@@ -91,19 +91,17 @@ static __always_inline int early_frame(struct xdp_md *ctx, struct pkt *p)
 /* Counts what has been noted. Global: verified once. */
 __noinline int early_count(struct xdp_md *ctx, struct pkt *p)
 {
-	__u32 i, len, frame;
+	__u32 i, frame;
 
 	if (!p)
 		return 0;
-	len = p->len;
 	frame = ctx_len(ctx) - p->l3_off;
 	for (i = 0; i < NOTES_MAX; i++) {
 		if (i >= p->notes)
 			break;
-		p->len = i < p->notes_frame ? frame : len;
-		nft_count(p, p->noted[i]);
+		p->rule = p->noted[i];
+		counter_add(p->rule, i < p->notes_frame ? frame : p->len);
 	}
-	p->len = len;
 	return 0;
 }
 

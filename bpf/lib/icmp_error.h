@@ -243,13 +243,24 @@ static __always_inline int icmp_error_dst(struct pkt *p,
 	return 0;
 }
 
+/* Whether the flow's only translation is another identifier of its queries: the kernel
+ * gives it with the destination's, as the two have no place of their own.
+ */
+static __always_inline int icmp_error_by_id(const struct icmp_error *e)
+{
+	return (e->quoted.l4proto == IPPROTO_ICMP ||
+		e->quoted.l4proto == IPPROTO_ICMPV6) &&
+	       e->now.sport != e->quoted.sport &&
+	       !__builtin_memcmp(e->now.saddr, e->quoted.saddr, 16);
+}
+
 static __always_inline int icmp_error_src(struct pkt *p,
 					  const struct icmp_error *e)
 {
 	struct endpoints out = {};
 
 	if (!__builtin_memcmp(e->now.daddr, e->quoted.daddr, 16) &&
-	    e->now.dport == e->quoted.dport)
+	    e->now.dport == e->quoted.dport && !icmp_error_by_id(e))
 		return 0;
 	if (e->is_short)
 		return STAT_DROP_MALFORMED;

@@ -59,19 +59,23 @@ volatile const __u32 policy_rejects = 0;
 /* Rules write to packets. */
 volatile const __u32 policy_writes = 0;
 
+static __always_inline void counter_add(__u32 index, __u32 bytes)
+{
+	struct counter *c = bpf_map_lookup_elem(&l2_counters, &index);
+
+	if (c) {
+		c->packets++;
+		c->bytes += bytes;
+	}
+}
+
 /* Counts the packet at a rule or a base chain's policy and remembers which. */
 __noinline int nft_count(struct pkt *p, __u32 index)
 {
-	struct counter *c;
-
 	if (!p)
 		return 0;
 	p->rule = index;
-	c = bpf_map_lookup_elem(&l2_counters, &index);
-	if (c) {
-		c->packets++;
-		c->bytes += p->len;
-	}
+	counter_add(index, p->len);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "conntrack.h"
 #include "maps.h"
 #include "scratch.h"
+#include "table.h"
 #include "tcp.h"
 #include "types.h"
 
@@ -77,19 +78,67 @@ static __always_inline void reevaluate_drop(const struct ct *ct,
 		flow_delete(key, f, FLOW_END_REFUSED);
 }
 
-static long stale_visit(struct bpf_map *map, const struct tuple *key,
-			struct flow *f, void *unused)
+/* What is walked through, in this order: a flow on its way from one tier to the other
+ * is seen in at least one.
+ */
+enum stale_table {
+	STALE_HALF_OPEN,
+	STALE_FLOWS,
+	STALE_TABLES,
+};
+
+/* One go through one of them. */
+struct stale_go {
+	struct walk walk;
+	struct table table;
+};
+
+static __always_inline void stale_visit(__u64 entry, __u32 table)
 {
-	if (!(f->flags & FLOW_REPLY))
+	struct tuple key;
+	struct flow *f;
+
+	table_key(&key, sizeof(key), entry);
+	if (table == STALE_HALF_OPEN)
+		f = bpf_map_lookup_elem(&l2_half_open, &key);
+	else
+		f = bpf_map_lookup_elem(&l2_flows, &key);
+	if (f && !(f->flags & FLOW_REPLY))
 		__sync_fetch_and_or(FLOW_WORD(f), FLOW_WORD_STALE);
+}
+
+static long stale_bucket(__u32 i, struct stale_go *go)
+{
+	if (go->walk.bucket >= go->table.size)
+		return 1;
+	table_for_each(entry, &go->table, go->walk.bucket)
+		stale_visit(entry, go->walk.table);
+	go->walk.bucket++;
 	return 0;
 }
 
-/* Run by the loader when a ruleset has taken the place of another. */
+/* Run by the loader when a ruleset has taken the place of another, for one go at a
+ * time. Returns whether there is more.
+ */
 SEC("syscall")
-int l2_reevaluate(void *ctx)
+int l2_reevaluate(struct walk *w)
 {
-	bpf_for_each_map_elem(&l2_flows, stale_visit, NULL, 0);
-	bpf_for_each_map_elem(&l2_half_open, stale_visit, NULL, 0);
-	return 0;
+	struct stale_go go = {};
+
+	go.walk.table = w->table;
+	go.walk.id = w->id;
+	go.walk.bucket = w->bucket;
+	go.walk.goes = w->goes;
+	if (!walk_open(&go.walk, &go.table,
+		       go.walk.table == STALE_HALF_OPEN ?
+			       (void *)&l2_half_open :
+			       (void *)&l2_flows))
+		go.walk.bucket = 0;
+	bpf_loop(WALK_BUCKETS, stale_bucket, &go, 0);
+	walk_close(&go.walk, &go.table);
+	w->table = go.walk.table;
+	w->id = go.walk.id;
+	w->bucket = go.walk.bucket;
+	w->goes = go.walk.goes;
+	return go.walk.table < STALE_TABLES;
 }

@@ -4,6 +4,7 @@
 #include "common.h"
 #include "fib.h"
 #include "kernel.h"
+#include "scratch.h"
 #include "types.h"
 
 /*
@@ -212,14 +213,33 @@ __noinline __u32 nft_rt_mtu(struct ctx_buff *ctx, struct pkt *p)
 	return q->metric ? q->metric : of_device;
 }
 
-/* What arrives may have a route of a tunnel, which is none of its own. */
+/*
+ * The route that the kernel has given the packet and that is still its own; 0: it is to
+ * be looked up. What arrives may have one of a tunnel, and what is sent may have got
+ * another destination or mark since.
+ */
 static __always_inline __u64 rt_dst(struct ctx_buff *ctx, const struct pkt *p)
 {
-	return p->hook == NF_INET_LOCAL_IN ? 0 : ctx_route(ctx);
+	const struct scratch *s = scratch();
+
+	if (!s || p->hook == NF_INET_LOCAL_IN || p->send_by ||
+	    __builtin_memcmp(s->key.daddr, p->tuple.daddr, 16))
+		return 0;
+	return ctx_route(ctx);
 }
 
-static __always_inline void rt_forth(struct pkt *p)
+/* The mark that the packet is routed with: chains behind that may change it. */
+static __always_inline __u32 rt_mark(struct ctx_buff *ctx, const struct pkt *p)
 {
+	__u32 mark = ctx_mark(ctx);
+
+	barrier_var(mark); /* and not one address of both */
+	return p->iif ? mark : p->mark;
+}
+
+static __always_inline void rt_forth(struct ctx_buff *ctx, struct pkt *p)
+{
+	__u32 mark = rt_mark(ctx, p);
 	struct route_query *q;
 
 	barrier_var(p); /* see fib_ask() */
@@ -227,7 +247,7 @@ static __always_inline void rt_forth(struct pkt *p)
 	route_fill(&q->fib, p, 1);
 	if (!p->iif) /* an answer of the router's own */
 		q->fib.ifindex = LOOPBACK_IFINDEX;
-	__builtin_memcpy(q->fib.smac, &p->mark, sizeof(p->mark));
+	__builtin_memcpy(q->fib.smac, &mark, sizeof(mark));
 	q->tos = p->nh[offsetof(struct iphdr, tos)];
 	q->v6 = p->nfproto == NFPROTO_IPV6;
 	if (q->v6)
@@ -278,7 +298,7 @@ __noinline int nft_tcpmss(struct ctx_buff *ctx, struct pkt *p, __u32 question)
 		if (back)
 			rt_back(p);
 		else
-			rt_forth(p);
+			rt_forth(ctx, p);
 		way = !back && dst ? route_mtu(dst, v6) : nft_rt_mtu(ctx, p);
 		if (!back || (way && way < mtu))
 			mtu = way;
@@ -324,7 +344,7 @@ static __always_inline int rt_nexthop(struct ctx_buff *ctx, struct pkt *p,
 	/* To the host itself. */
 	if (p->hook == NF_INET_LOCAL_IN)
 		return 1;
-	rt_forth(p);
+	rt_forth(ctx, p);
 	if (bpf_fib_lookup(ctx, fib, sizeof(*fib),
 			   FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK) !=
 	    BPF_FIB_LKUP_RET_SUCCESS)

@@ -5,10 +5,11 @@
 #include "kernel.h"
 
 /*
- * A hash table's buckets, read from the kernel's own data, so that a walk can stop
- * and go on. bpf_for_each_map_elem() goes through all at once, and a kernel without
- * preemption lets no thread run on that CPU meanwhile: the most of a second with a
- * million flows.
+ * Walks through hash tables, of flows, of sets, of whatever else there can be many of:
+ * so many buckets at a time, which are read from the kernel's own data. Between two
+ * goes others have the CPU. bpf_for_each_map_elem() goes through all at once, and a
+ * kernel without preemption lets no thread run on that CPU meanwhile: the most of a
+ * second with a million flows.
  *
  * Nothing is locked. An entry that is deleted or made meanwhile may be missed, as one
  * that is made behind the walk always is; if its memory is another's already, the
@@ -97,8 +98,59 @@ static __always_inline void table_key(void *key, __u32 size, __u64 entry)
 	table_copy(key, size, entry + kernel_offset(struct htab_elem, key));
 }
 
-/* The address of its value. */
+/* The address of its value, which the kernel aligns. */
 static __always_inline __u64 table_value(__u64 entry, __u32 key_size)
 {
-	return entry + kernel_offset(struct htab_elem, key) + key_size;
+	return entry + kernel_offset(struct htab_elem, key) +
+	       ((key_size + 7) & ~7U);
+}
+
+/* Goes on to the next entry of a bucket. */
+static __always_inline int table_next(__u64 *entry, __u64 *following)
+{
+	*entry = *following;
+	if (!*entry)
+		return 0;
+	*following = table_entry(*entry);
+	return 1;
+}
+
+/* Does something for each entry of a bucket, which it may delete. */
+#define table_for_each(entry, table, bucket)                                  \
+	for (__u64 following = table_first(table, bucket), entry = following; \
+	     entry; entry = 0)                                                \
+		repeat(TABLE_DEPTH) if (!table_next(&entry,                   \
+						    &following)) break;       \
+	else
+
+/* Buckets that are looked at in one go: a millisecond or two. */
+#define WALK_BUCKETS 4096
+
+/* A walk through tables, one after the other, from one go to the next. */
+struct walk {
+	__u32 table; /* its number in the order of the walk */
+	__u32 id; /* of the table: another one has come in its place, perhaps */
+	__u32 bucket; /* the next one */
+	__u32 goes; /* until now */
+};
+
+/* Begins a go. Returns whether the table is the one that the last go was in. */
+static __always_inline int walk_open(struct walk *w, struct table *t,
+				     const void *map)
+{
+	table_open(t, map);
+	if (w->bucket && w->id != t->id)
+		return 0;
+	w->id = t->id;
+	return 1;
+}
+
+/* Ends a go, which has left w->bucket behind those that it has looked at. */
+static __always_inline void walk_close(struct walk *w, const struct table *t)
+{
+	w->goes++;
+	if (w->bucket >= t->size) {
+		w->bucket = 0;
+		w->table++;
+	}
 }

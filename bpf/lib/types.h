@@ -234,7 +234,7 @@ struct endpoints {
 /* Where the last route lookup sent a flow; XDP's memory of it. */
 struct hop {
 	__u32 checked; /* ticks; 0: never, or just being written */
-	__u32 oif;
+	__u32 oif; /* 0: none that XDP may send by */
 	__u8 dmac[6]; /* the two as in a frame */
 	__u8 smac[6];
 	__u16 mtu;

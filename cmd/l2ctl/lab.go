@@ -22,11 +22,12 @@ import (
 
 // LabCmd is "l2ctl lab": a router and its surroundings as network namespaces.
 type LabCmd struct {
-	Up   labUpCmd   `cmd:"" help:"Build a lab, start the router in it and leave it running."`
-	Run  labRunCmd  `cmd:"" help:"Build a lab, check the router in it with real traffic, and remove it."`
-	Down labDownCmd `cmd:"" help:"Remove labs."`
-	Diff labDiffCmd `cmd:"" help:"Send the same packets through nftables and l2d with a ruleset, and compare what they do."`
-	Path labPathCmd `cmd:"" help:"Send over an emulated path with congestion controls, and measure rates, queues, loss and fairness."`
+	Up    labUpCmd    `cmd:"" help:"Build a lab, start the router in it and leave it running."`
+	Run   labRunCmd   `cmd:"" help:"Build a lab, check the router in it with real traffic, and remove it."`
+	Down  labDownCmd  `cmd:"" help:"Remove labs."`
+	Diff  labDiffCmd  `cmd:"" help:"Send the same packets through nftables and l2d with a ruleset, and compare what they do."`
+	Path  labPathCmd  `cmd:"" help:"Send over an emulated path with congestion controls, and measure rates, queues, loss and fairness."`
+	Paths labPathsCmd `cmd:"" help:"Print what many runs of \"lab path --json\" have come to, as a table in Markdown."`
 	// The lab starts its servers with it.
 	Serve labServeCmd `cmd:"" hidden:"" help:"Run one of the lab's servers."`
 }

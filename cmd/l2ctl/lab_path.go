@@ -162,9 +162,8 @@ func printSpread(w io.Writer, all []path.Result) error {
 		for i, r := range all {
 			list[i] = of(r)
 		}
-		slices.Sort(list)
-		middle := (list[(len(list)-1)/2] + list[len(list)/2]) / 2
-		return fmt.Sprintf("%.1f", middle), fmt.Sprintf("%.1f to %.1f", list[0], list[len(list)-1])
+		middle, least, most := medianOf(list)
+		return fmt.Sprintf("%.1f", middle), fmt.Sprintf("%.1f to %.1f", least, most)
 	}
 	t := newTable(w)
 	t.row(fmt.Sprintf("%d runs", len(all)), "median", "spread")

@@ -65,7 +65,7 @@ func TestLabPath(t *testing.T) {
 func TestSpread(t *testing.T) {
 	var all []path.Result
 	for _, rate := range []float64{30e6, 10e6, 20e6, 50e6} {
-		all = append(all, path.Result{Flows: []path.FlowResult{{CongestionControl: "reno", Rate: rate}}, Loss: rate / 1e9})
+		all = append(all, path.Result{Flows: []path.FlowResult{{Flow: path.Flow{CongestionControl: "reno"}, Rate: rate}}, Loss: rate / 1e9})
 	}
 	var out bytes.Buffer
 	if err := printSpread(&out, all); err != nil {

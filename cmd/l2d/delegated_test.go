@@ -5,13 +5,16 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/randomizedcoder/l2d/internal/servicetest"
+	"github.com/randomizedcoder/l2d/internal/wifitest"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/flow"
 )
@@ -35,11 +38,11 @@ type delegatedLAN struct {
 	client, server string // their namespaces
 }
 
-const delegatedServer = "2001:db8:ffff::2"
+const delegatedServer = "3fff:ffff::2"
 
 func newDelegatedLAN(t *testing.T) *delegatedLAN {
 	t.Helper()
-	servicetest.Need(t, "radvd", "ping")
+	servicetest.Need(t, "radvd")
 	l := &delegatedLAN{newHost(t), fmt.Sprintf("l2d-client-%d", os.Getpid()), fmt.Sprintf("l2d-server-%d", os.Getpid())}
 	l.dir = servicetest.Dir(t)
 	l.states = readStates(t, l.path("notify"))
@@ -56,11 +59,11 @@ func newDelegatedLAN(t *testing.T) *delegatedLAN {
 	l.ip("link", "set", "lan0", "master", "br0", "up")
 	l.ip("link", "set", "br0", "up")
 	l.ip("addr", "add", "fd00::1/64", "dev", "br0", "nodad")
-	l.ip("addr", "add", "2001:db8:ffff::1/64", "dev", "wan0", "nodad")
+	l.ip("addr", "add", "3fff:ffff::1/64", "dev", "wan0", "nodad")
 	for _, args := range [][]string{
 		{"addr", "add", delegatedServer + "/64", "dev", "far0", "nodad"},
 		{"link", "set", "far0", "up"},
-		{"route", "add", "2001:db8::/32", "via", "2001:db8:ffff::1"},
+		{"route", "add", "3fff::/20", "via", "3fff:ffff::1"},
 	} {
 		servicetest.Run(t, append([]string{"ip", "-n", l.server}, args...)...)
 	}
@@ -96,14 +99,29 @@ func (l *delegatedLAN) address(network string, preferred bool) (netip.Addr, erro
 	return netip.Addr{}, fmt.Errorf("the client has no address of %s/64: %s", network, servicetest.Run(l.t, "ip", "-n", l.client, "-6", "addr", "show", "dev", "eth0"))
 }
 
-// ping tells whether the server answers the client, which has the source that it chooses, or a certain one.
-func (l *delegatedLAN) ping(options ...string) error {
-	argv := l.in(l.client, append(append([]string{"ping", "-6", "-n", "-c", "1", "-W", "1"}, options...), delegatedServer)...)
-	out, err := exec.CommandContext(l.t.Context(), argv[0], argv[1:]...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	return nil
+// reach tells whether the server answers the client, which has the source that it chooses, or a certain one. Nobody
+// listens there, which the answer says.
+func (l *delegatedLAN) reach(from netip.Addr) error {
+	return wifitest.Within(l.client, func() error {
+		var d net.Dialer
+		if from.IsValid() {
+			d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+		}
+		c, err := d.Dial("udp6", netip.AddrPortFrom(netip.MustParseAddr(delegatedServer), 9).String())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = c.Write([]byte{0})
+		err = errors.Join(err, c.SetReadDeadline(time.Now().Add(time.Second)))
+		if err != nil {
+			return err
+		}
+		if _, err = c.Read(make([]byte, 1)); errors.Is(err, syscall.ECONNREFUSED) {
+			return nil
+		}
+		return err
+	})
 }
 
 // goesBy waits until the client's traffic has addresses of a network.
@@ -114,7 +132,7 @@ func (l *delegatedLAN) goesBy(network string) netip.Addr {
 		if addr, err = l.address(network, true); err != nil {
 			return err
 		}
-		if err := l.ping(); err != nil {
+		if err := l.reach(netip.Addr{}); err != nil {
 			return err
 		}
 		seen := errors.New("no flow from " + addr.String())
@@ -129,11 +147,22 @@ func (l *delegatedLAN) goesBy(network string) netip.Addr {
 }
 
 // TestDelegatedPrefix: a network that the provider delegates reaches clients by the real radvd, and the firewall, without
-// an apply; when it changes, their traffic has the new one, and the old one is nobody's.
+// an apply; when it changes, their traffic has the new one, and the old one is nobody's. So it is with the example.
 func TestDelegatedPrefix(t *testing.T) {
+	example, err := os.ReadFile("../../examples/l2/firewall.nft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := strings.Replace(string(example), `define wan = "enp1s0"`, `define wan = "wan0"`, 1)
+	for _, test := range []struct{ name, ruleset, set string }{{"own", delegatedRuleset, "lan6"}, {"example", here, "internal6"}} {
+		t.Run(test.name, func(t *testing.T) { followDelegated(t, test.ruleset, test.set) })
+	}
+}
+
+func followDelegated(t *testing.T, ruleset, set string) {
 	l := newDelegatedLAN(t)
-	l.write("firewall.nft", delegatedRuleset)
-	config := l.withSets("  sets: [{set: inet filter lan6, interface: br0}]\n")
+	l.write("firewall.nft", ruleset)
+	config := l.withSets("  sets: [{set: inet filter " + set + ", interface: br0}]\n")
 	l.write("l2d.yaml", config+fmt.Sprintf(`network: {lan: {interface: br0, addresses: ["fd00::1/64"]}}
 services: {radvd: {mode: child, user: nobody, delegated: true, binary: %q}}
 `, servicetest.Program(t, "radvd")))
@@ -145,7 +174,7 @@ services: {radvd: {mode: child, user: nobody, delegated: true, binary: %q}}
 			t.Error(err)
 		}
 	}()
-	const first, second = "2001:db8:1::", "2001:db8:2::"
+	const first, second = "3fff:1::", "3fff:2::"
 	l.delegated(first, "")
 	old := l.goesBy(first)
 	l.delegated(second, first)
@@ -155,7 +184,7 @@ services: {radvd: {mode: child, user: nobody, delegated: true, binary: %q}}
 		t.Error("the client still prefers an address of the network before")
 	}
 	before := l.status().Dataplane.Stats["drop_policy"]
-	if err := l.ping("-I", old.String()); err == nil {
+	if err := l.reach(old); err == nil {
 		t.Error("packets from the network before are answered")
 	}
 	if l.status().Dataplane.Stats["drop_policy"] == before {

@@ -133,7 +133,7 @@ func TestFollowedSetsRefused(t *testing.T) {
 	h.write("firewall.nft", followedRuleset)
 	for _, c := range []struct{ sets, want string }{
 		{"[{set: inet filter none, interface: br0}]", "l2d.yaml:5:16: dataplane.sets: \"inet filter none\": no set inet filter none"},
-		{"[{set: inet filter fixed, interface: br0}]", "is constant"},
+		{"[{set: inet filter fixed, interface: br0}]", "is constant: change it in the ruleset and reload: want a set of the ruleset without the flag \"constant\""},
 		{"[{set: inet filter bans, interface: br0}]", "is a set whose elements expire"},
 	} {
 		h.write("l2d.yaml", h.withSets("  sets: "+c.sets+"\n"))

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/internal/servicetest"
 	"github.com/randomizedcoder/l2d/internal/wifitest"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
@@ -62,7 +63,9 @@ host:
   links:
     keep0: { kind: dummy }
     br0: { kind: bridge, members: [keep0], addresses: [192.168.1.1/24] }
+network: { lan: { interface: br0 } }
 services:
+  kea_dhcp4: { mode: child, user: nobody, pools: [192.168.1.50-192.168.1.50], lease_file: %s }
   hostapd:
     mode: child
     country: US
@@ -74,7 +77,7 @@ services:
     radios:
       wlan_2g: { channel: 6 }
       wlan_5g: { channel: 36%s }
-`, a.pins, a.path("run/l2d.sock"), a.path("state"), ssid, a.path("passphrase"), more)
+`, a.pins, a.path("run/l2d.sock"), a.path("state"), a.path("kea/leases4.csv"), ssid, a.path("passphrase"), more)
 }
 
 func newAccessPoint(t *testing.T) *accessPoint {
@@ -85,7 +88,7 @@ func newAccessPoint(t *testing.T) *accessPoint {
 	if err := enforce.EnsureBPFFS("/sys/fs/bpf/l2d"); err != nil {
 		t.Fatal(err)
 	}
-	h := &host{t: t, dir: t.TempDir(), pins: "/sys/fs/bpf/l2d-test-wifi"}
+	h := &host{t: t, dir: servicetest.Dir(t), pins: "/sys/fs/bpf/l2d-test-wifi"}
 	h.holder = exec.Command("sleep", "1000")
 	if err := h.holder.Start(); err != nil {
 		t.Fatal(err)
@@ -106,7 +109,7 @@ ip addr add 192.0.2.1/24 dev wan0
 ip -n far link set lo up
 ip -n far link set eth0 up
 ip -n far addr add 192.0.2.2/24 dev eth0`, "\n") {
-		wifitest.Run(t, strings.Fields(line)...)
+		servicetest.Run(t, strings.Fields(line)...)
 	}
 	h.states = readStates(t, h.path("notify"))
 	h.write("firewall.nft", wifiRuleset)
@@ -128,22 +131,22 @@ func (a *accessPoint) radio(link string) *hostapd.Control {
 func (a *accessPoint) onAir(link string, channel int) {
 	a.t.Helper()
 	c := a.radio(link)
-	wifitest.Eventually(a.t, link, func() error {
+	servicetest.Eventually(a.t, func() error {
 		s, err := c.Status(a.t.Context())
 		if err == nil && (s.State != hostapd.StateEnabled || s.Channel != channel) {
-			err = fmt.Errorf("%+v", s)
+			err = fmt.Errorf("%s: %+v", link, s)
 		}
 		return err
 	})
 }
 
-// associate has the station join, with an address of its own.
+// associate has the station join, and ask for an address.
 func (a *accessPoint) associate() {
 	a.t.Helper()
 	a.station.Associate("l2d", "correct horse", 2437, 5180)
 	a.station.Associated()
-	for _, line := range []string{"ip -n station addr add 192.168.1.50/24 dev wlan2", "ip -n station route add default via 192.168.1.1"} {
-		wifitest.Run(a.t, strings.Fields(line)...)
+	if got := a.station.Lease("laptop"); got != "192.168.1.50" {
+		a.t.Fatalf("the station has a lease of %s", got)
 	}
 }
 
@@ -166,10 +169,10 @@ func (a *accessPoint) download() (bytes func() (int64, error)) {
 			return
 		}
 		from <- c.RemoteAddr()
-		chunk := make([]byte, 4096)
+		chunk := make([]byte, 1400)
 		for err == nil {
 			_, err = c.Write(chunk)
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // an emulated machine has to do other things
 		}
 	}()
 	var c net.Conn
@@ -211,19 +214,19 @@ func (a *accessPoint) download() (bytes func() (int64, error)) {
 func (a *accessPoint) goesOn(what string, bytes func() (int64, error)) {
 	a.t.Helper()
 	before, _ := bytes()
-	wifitest.Eventually(a.t, "the download "+what, func() error {
+	servicetest.Eventually(a.t, func() error {
 		now, err := bytes()
 		if errors.Is(err, io.EOF) || err != nil {
 			a.t.Fatalf("the download %s: %v", what, err)
 		}
 		if now < before+65536 {
-			return fmt.Errorf("%d bytes, and before %d", now, before)
+			return fmt.Errorf("the download %s: %d bytes, and before %d", what, now, before)
 		}
 		return nil
 	})
 }
 
-// TestWiFi: two radios with WPA3 are the way to the Internet. A station's download survives that it
+// TestWiFi: two radios with WPA3 are the way to the Internet. A station gets a lease, and its download survives that it
 // roams between them and that one changes its channel; what drops stations is said before.
 func TestWiFi(t *testing.T) {
 	a := newAccessPoint(t)
@@ -271,7 +274,7 @@ func TestWiFi(t *testing.T) {
 			t.Errorf("the log has no %s", want)
 		}
 	}
-	if out := wifitest.Run(t, "ps", "axww"); strings.Contains(out, "correct horse") || !strings.Contains(out, "hostapd") {
+	if out := servicetest.Run(t, "ps", "axww"); strings.Contains(out, "correct horse") || !strings.Contains(out, "hostapd") {
 		t.Errorf("processes:\n%s", out)
 	}
 	if err := p.Process.Signal(unix.SIGTERM); err != nil {
@@ -315,7 +318,7 @@ func (a *accessPoint) looked() {
 		a.t.Fatalf("radios %+v, stations %+v", sample.Radios, sample.Stations)
 	}
 	s := sample.Stations[0]
-	if s.Name != "192.168.1.50" || s.Signal >= 0 || s.Sent == 0 {
+	if s.Name != "laptop" || s.Signal >= 0 || s.Sent == 0 {
 		a.t.Errorf("%+v", s)
 	}
 	i := slices.IndexFunc(sample.Queues, func(q observe.Queue) bool { return q.Kind == "mac80211" && q.Interface == s.Radio })

@@ -9,12 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/coreos/go-systemd/v22/util"
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/internal/servicetest"
 	"github.com/randomizedcoder/l2d/internal/wifitest"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/service"
@@ -29,9 +31,11 @@ host:
     br0: { kind: bridge, members: [keep0], addresses: [192.168.1.1/24] }
   nics:
     wlan_5g: { aqm: { aql: { be: { low: 4000, high: 8000 } }, airtime: [rx] } }
+network: { lan: { interface: br0 } }
 services:
   slices:
     network: { cpus: 0-1, memory_high: 256M, memory_max: 512M }
+  kea_dhcp4: { slice: network, user: nobody, pools: [192.168.1.50-192.168.1.50] }
   hostapd:
     slice: network
     cpus: "1"
@@ -57,7 +61,7 @@ func (a *accessPoint) installUnit() {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	wifitest.Run(a.t, "cp", self, "/usr/sbin/l2d")
+	servicetest.Run(a.t, "cp", self, "/usr/sbin/l2d")
 	text, err := os.ReadFile("../../scripts/l2d.service")
 	if err != nil {
 		a.t.Fatal(err)
@@ -99,11 +103,19 @@ func TestWiFiUnit(t *testing.T) {
 	t.Setenv("TMPDIR", "/run") // units have a /tmp of their own, without this test's sockets
 	a := newAccessPoint(t)
 	a.installUnit()
-	wifitest.Run(t, "systemctl", "daemon-reload")
-	wifitest.Run(t, "systemctl", "start", "systemd-journald.service") // nothing else wants it in this machine
-	wifitest.Run(t, "systemctl", "start", "l2d.service")
+	servicetest.Run(t, "systemctl", "daemon-reload")
+	servicetest.Run(t, "systemctl", "start", "systemd-journald.service") // nothing else wants it in this machine
+	servicetest.Run(t, "systemctl", "start", "l2d.service")
 	a.onAir("wlan_2g", 6)
 	a.onAir("wlan_5g", 36)
+	servicetest.Eventually(t, func() error { // services start one after another
+		list, err := a.client().Services(t.Context())
+		notWell := func(s service.Status) bool { return s.Error != "" }
+		if err == nil && (len(list) < 3 || slices.ContainsFunc(list, notWell)) {
+			err = fmt.Errorf("not all are well: %+v", list)
+		}
+		return err
+	})
 	a.country()
 	units := a.units()
 	for _, s := range units {
@@ -123,7 +135,7 @@ func TestWiFiUnit(t *testing.T) {
 		a.station.Roam(link)
 		a.goesOn("after the station has roamed to "+link, bytes)
 	}
-	wifitest.Run(t, "systemctl", "restart", "l2d.service")
+	servicetest.Run(t, "systemctl", "restart", "l2d.service")
 	a.goesOn("after l2d was started anew", bytes)
 	if now := a.units(); pids(now) != pids(units) {
 		t.Errorf("access points are processes %s, and were %s", pids(now), pids(units))
@@ -131,23 +143,24 @@ func TestWiFiUnit(t *testing.T) {
 	if err := unix.Kill(a.units()[1].PID, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	wifitest.Eventually(t, "the access point that was killed", func() error {
+	servicetest.Eventually(t, func() error {
 		if s := a.units()[1]; s.Error != "" || s.PID == units[1].PID || s.Restarts == 0 {
 			return fmt.Errorf("%+v", s)
 		}
-		return a.station.Is("wpa_state=COMPLETED")
+		return nil
 	})
+	a.station.Associated()
 	a.goesOn("after its access point was killed", bytes)
 }
 
-// units are the services of the two radios, which are well.
+// units are the services of the two radios; the DHCP server is well.
 func (a *accessPoint) units() []service.Status {
 	a.t.Helper()
 	list, err := a.client().Services(a.t.Context())
-	if err != nil || len(list) != 2 || list[0].Name != "hostapd-wlan_2g" || list[1].Name != "hostapd-wlan_5g" || list[0].Mode != config.ModeSystemd {
+	if err != nil || len(list) != 3 || list[2].Name != "kea-dhcp4" || list[2].Error != "" || list[0].Name != "hostapd-wlan_2g" || list[1].Name != "hostapd-wlan_5g" || list[0].Mode != config.ModeSystemd {
 		a.t.Fatalf("%+v, %v", list, err)
 	}
-	return list
+	return list[:2]
 }
 
 func pids(list []service.Status) (out string) {
@@ -160,10 +173,10 @@ func pids(list []service.Status) (out string) {
 // country wants the kernel in the country of the file since before there was an access point.
 func (a *accessPoint) country() {
 	a.t.Helper()
-	if out := wifitest.Run(a.t, "iw", "reg", "get"); !strings.Contains(out, "country US") {
+	if out := servicetest.Run(a.t, "iw", "reg", "get"); !strings.Contains(out, "country US") {
 		a.t.Errorf("the country is\n%s", out)
 	}
-	log := wifitest.Run(a.t, "journalctl", "--no-pager", "--unit", "l2d.service", "--output", "cat")
+	log := servicetest.Run(a.t, "journalctl", "--no-pager", "--unit", "l2d.service", "--output", "cat")
 	set, started := strings.Index(log, `"regdom country"`), strings.Index(log, `"service hostapd-`)
 	if set < 0 || started < set {
 		a.t.Errorf("the country was not set before access points started:\n%s", log)
@@ -206,7 +219,7 @@ func (a *accessPoint) limited(s service.Status) {
 	if err != nil || 20-nice != -10 { // as the system call has it
 		a.t.Errorf("%s: nice %d, %v", s.Name, 20-nice, err)
 	}
-	if out := wifitest.Run(a.t, "ionice", "-p", fmt.Sprint(s.PID)); !strings.HasPrefix(out, "realtime: prio 4") {
+	if out := servicetest.Run(a.t, "ionice", "-p", fmt.Sprint(s.PID)); !strings.HasPrefix(out, "realtime: prio 4") {
 		a.t.Errorf("%s: I/O class %s", s.Name, out)
 	}
 }
@@ -230,8 +243,8 @@ func (a *accessPoint) closedOff(s service.Status) {
 func (a *accessPoint) concealed() {
 	a.t.Helper()
 	shown := []string{
-		wifitest.Run(a.t, "ps", "axwwe"), wifitest.Run(a.t, "journalctl", "--no-pager"),
-		wifitest.Run(a.t, "systemctl", "show", "l2d-hostapd-wlan_5g.service"), wifitest.Run(a.t, "systemctl", "cat", "l2d-hostapd-wlan_5g.service"),
+		servicetest.Run(a.t, "ps", "axwwe"), servicetest.Run(a.t, "journalctl", "--no-pager"),
+		servicetest.Run(a.t, "systemctl", "show", "l2d-hostapd-wlan_5g.service"), servicetest.Run(a.t, "systemctl", "cat", "l2d-hostapd-wlan_5g.service"),
 	}
 	config, err := a.client().ServiceConfig(a.t.Context(), "hostapd-wlan_5g")
 	if err != nil {

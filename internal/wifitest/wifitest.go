@@ -18,6 +18,7 @@ import (
 
 	"github.com/vishvananda/netns"
 
+	"github.com/randomizedcoder/l2d/internal/servicetest"
 	"github.com/randomizedcoder/l2d/pkg/hostapd"
 )
 
@@ -33,33 +34,6 @@ const (
 	supplicantDir = "/run/wpa_supplicant"
 )
 
-// limit is for what an emulated machine takes its time for: beside others, a handshake has taken two minutes.
-const limit = 5 * time.Minute
-
-// Run runs a command that must not fail, and returns what it prints.
-func Run(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-// Eventually waits for something to be so.
-func Eventually(t *testing.T, what string, is func() error) {
-	t.Helper()
-	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
-		err := is()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
-}
-
 // Station is a machine with a radio, in a network namespace.
 type Station struct {
 	t *testing.T
@@ -73,7 +47,8 @@ func New(t *testing.T) *Station {
 	t.Helper()
 	// Linux 7.3's hwsim encrypts itself, in room behind the frame that mac80211's short way to a driver does not
 	// make: a frame from XDP, with none, is lost with a warning. A threshold for fragments has all go the long way.
-	for _, line := range strings.Split(`modprobe mac80211_hwsim radios=3
+	// Radios of two channels listen to others without being away from their own, as devices that scan by themselves.
+	for _, line := range strings.Split(`modprobe mac80211_hwsim radios=3 channels=2
 iw phy phy0 set frag 2346
 iw phy phy1 set frag 2346
 iw phy phy2 set frag 2346
@@ -84,7 +59,7 @@ ip link set wlan1 name `+Radio5+`
 ip netns add `+Namespace+`
 ip -n `+Namespace+` link set lo up
 iw phy phy2 set netns name `+Namespace, "\n") {
-		Run(t, strings.Fields(line)...)
+		servicetest.Run(t, strings.Fields(line)...)
 	}
 	return &Station{t: t, events: make(chan hostapd.Event, 1024)}
 }
@@ -121,7 +96,7 @@ func (s *Station) Associate(ssid, pass string, frequencies ...int) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	argv := []string{"ip", "netns", "exec", Namespace, "wpa_supplicant", "-i" + Link, "-c", conf}
+	argv := []string{"ip", "netns", "exec", Namespace, "wpa_supplicant", "-t", "-i" + Link, "-c", conf}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -137,10 +112,82 @@ func (s *Station) Associate(ssid, pass string, frequencies ...int) {
 	s.listen()
 }
 
-// Associated waits until it has joined.
+// Associated waits until it has joined one of the radios.
 func (s *Station) Associated() {
 	s.t.Helper()
-	Eventually(s.t, "the station", func() error { return s.Is("wpa_state=COMPLETED", "key_mgmt=SAE", "pmf=2") })
+	servicetest.Eventually(s.t, func() error {
+		var err error
+		for end := time.Now().Add(eventTime); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			if err = s.stays(Radio2, Radio5); err == nil {
+				return nil
+			}
+		}
+		return errors.Join(err, s.does("REASSOCIATE", "CTRL-EVENT-CONNECTED", ""))
+	})
+}
+
+// handshake is for as long as hostapd repeats one that nobody answers, until it drops the station.
+const handshake = 6 * time.Second
+
+// stays wants the station to be one of some radios', as both see it, and to remain so. In an emulated machine hostapd
+// may find the station's second request to associate behind the handshake that the first one began: it begins another
+// one then, and loses the station, who does not know.
+func (s *Station) stays(links ...string) error {
+	if err := s.joined(links); err != nil {
+		return err
+	}
+	time.Sleep(handshake)
+	return s.joined(links)
+}
+
+func (s *Station) joined(links []string) error {
+	if err := s.Is("wpa_state=COMPLETED", "key_mgmt=SAE", "pmf=2"); err != nil {
+		return err
+	}
+	for _, link := range links {
+		out, err := exec.CommandContext(s.t.Context(), "iw", "dev", link, "station", "get", MAC).Output()
+		if err == nil && strings.Contains(string(out), "authorized:\tyes") && s.Is("bssid="+Address(s.t, link)) == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("none of %v knows the station", links)
+}
+
+// leaseScript gives the station what it was told.
+const leaseScript = `#!/bin/bash
+case $1 in
+bound | renew)
+	ip addr replace "$ip/$mask" dev "$interface" && ip route replace default via "$router"
+	echo "$ip $router" >%s
+	;;
+esac
+`
+
+// Lease has the station ask for an address as a host of some name, and returns it once it has it, and a way to the
+// Internet.
+func (s *Station) Lease(name string) string {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	script, got := filepath.Join(dir, "script"), filepath.Join(dir, "lease")
+	if err := os.WriteFile(script, fmt.Appendf(nil, leaseScript, got), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command("ip", "netns", "exec", Namespace, "udhcpc", "-f", "-i", Link, "-s", script, "-x", "hostname:"+name, "-t", "100")
+	cmd.Stdout, cmd.Stderr = s.t.Output(), s.t.Output()
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	var address string
+	servicetest.Eventually(s.t, func() error {
+		text, err := os.ReadFile(got)
+		address, _, _ = strings.Cut(string(text), " ")
+		return err
+	})
+	return address
 }
 
 // listen connects to the supplicant.
@@ -202,15 +249,15 @@ func Address(t *testing.T, link string) string {
 func (s *Station) Roam(link string) {
 	s.t.Helper()
 	to := Address(s.t, link)
-	Eventually(s.t, "roam to "+link, func() error {
-		if s.Is("wpa_state=COMPLETED", "bssid="+to) == nil {
+	servicetest.Eventually(s.t, func() error {
+		if s.stays(link) == nil {
 			return nil
 		}
-		// What it has heard before may be gone.
-		if err := s.does("SCAN", "CTRL-EVENT-SCAN-RESULTS", ""); err != nil {
-			return err
+		scanned := s.does("SCAN", "CTRL-EVENT-SCAN-RESULTS", "") // what it has heard before may be gone
+		if err := s.does("ROAM "+to, "CTRL-EVENT-CONNECTED", to); err != nil {
+			return errors.Join(scanned, err)
 		}
-		return s.does("ROAM "+to, "CTRL-EVENT-CONNECTED", to)
+		return s.stays(link)
 	})
 }
 

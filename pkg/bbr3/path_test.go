@@ -155,6 +155,9 @@ const (
 	oracleInflightError
 	oracleInflightSum
 	oracleDecisions
+	oracleMarked
+	oracleMarkedFar
+	oracleCounts
 )
 
 // oracle registers what compares its calculations with what was true of each packet, until
@@ -200,11 +203,16 @@ func TestOracle(t *testing.T) {
 		// at least so many samples of a hundred have the true losses; the error of
 		// what is in flight and the other decisions are at most so many.
 		lost, inflight, decisions float64
+		// at least so many have the true number of packets in flight.
+		exact float64
+		// of the packets that were marked lost, so many may seem to have been sent with
+		// far more or less in flight than those around them.
+		far float64
 	}{
-		{"queue", nil, 97, 2, 1},
-		{"random loss", func(s *path.Spec) { s.Loss = 0.01 }, 97, 3, 2},
-		{"bursts", func(s *path.Spec) { s.Loss, s.LossRun = 0.02, 4 }, 95, 3, 2},
-		{"reordering", func(s *path.Spec) { s.Reorder = 0.01 }, 95, 3, 2},
+		{"queue", nil, 97, 2, 1, 90, 25},
+		{"random loss", func(s *path.Spec) { s.Loss = 0.01 }, 97, 3, 2, 90, 25},
+		{"bursts", func(s *path.Spec) { s.Loss, s.LossRun = 0.02, 4 }, 95, 3, 2, 90, 25},
+		{"reordering", func(s *path.Spec) { s.Reorder = 0.01 }, 95, 3, 2, 80, 25},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			name := fmt.Sprintf("b3o%d", os.Getpid())
@@ -224,7 +232,7 @@ func TestOracle(t *testing.T) {
 			}
 			defer egress.Close()
 			transfer(t, e, path.Flow{CongestionControl: name})
-			var n [oracleDecisions + 1]float64
+			var n [oracleCounts]float64
 			within(t, "1,500 samples", func() bool {
 				for key := range n {
 					var v uint64
@@ -238,11 +246,18 @@ func TestOracle(t *testing.T) {
 			all := n[oracleSamples]
 			lost, decisions := 100*n[oracleLostExact]/all, 100*n[oracleDecisions]/all
 			inflight := 100 * n[oracleInflightError] / n[oracleInflightSum]
-			t.Logf("%.0f samples, %.0f unknown: losses exact in %.1f %%, mean error %.3f; in flight exact in %.1f %%, mean error %.2f of %.1f; decisions other in %.2f %%",
-				all, n[oracleUnknown], lost, n[oracleLostError]/all, 100*n[oracleInflightExact]/all, n[oracleInflightError]/all, n[oracleInflightSum]/all, decisions)
+			far := 100 * n[oracleMarkedFar] / max(n[oracleMarked], 1)
+			t.Logf("%.0f samples, %.0f unknown: losses exact in %.1f %%, mean error %.3f; in flight exact in %.1f %%, mean error %.2f of %.1f; decisions other in %.2f %%; of %.0f with losses, in flight by far another in %.1f %%",
+				all, n[oracleUnknown], lost, n[oracleLostError]/all, 100*n[oracleInflightExact]/all, n[oracleInflightError]/all, n[oracleInflightSum]/all, decisions, n[oracleMarked], far)
 			if lost < c.lost || inflight > c.inflight || decisions > c.decisions {
 				t.Errorf("losses exact in %.1f %%, want %.0f; error in flight %.1f %%, want up to %.0f; decisions other in %.2f %%, want up to %.0f",
 					lost, c.lost, inflight, c.inflight, decisions, c.decisions)
+			}
+			if exact := 100 * n[oracleInflightExact] / all; exact < c.exact {
+				t.Errorf("in flight exact in %.1f %%, want %.0f", exact, c.exact)
+			}
+			if far > c.far {
+				t.Errorf("packets marked lost: in flight by far another in %.1f %%, want up to %.0f", far, c.far)
 			}
 			if n[oracleUnknown] > all/10 {
 				t.Errorf("%.0f packets were not seen", n[oracleUnknown])

@@ -161,9 +161,6 @@ func (r Registration) open() (link.Link, *ebpf.Map, error) {
 // attach registers ops and pins what keeps it, the link last: without that pin it is
 // not registered, whatever a crash has left.
 func (r Registration) attach(ops, stats, socks *ebpf.Map) (err error) {
-	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
-		return err
-	}
 	l, err := link.AttachStructOps(link.StructOpsOptions{Map: ops})
 	if errors.Is(err, unix.EEXIST) {
 		return ErrTaken
@@ -172,6 +169,14 @@ func (r Registration) attach(ops, stats, socks *ebpf.Map) (err error) {
 		return err
 	}
 	defer l.Close()
+	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil { // what is there of it; the directory if nothing else is in it
+			_, _, _ = os.Remove(r.pin(statsPin)), os.Remove(r.pin(socksPin)), os.Remove(r.Dir)
+		}
+	}()
 	if err := errors.Join(r.repin(statsPin, stats), r.repin(socksPin, socks)); err != nil {
 		return err
 	}

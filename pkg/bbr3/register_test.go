@@ -206,15 +206,30 @@ func TestTaken(t *testing.T) {
 	if _, err := other.Register(Settings{}); !errors.Is(err, ErrTaken) {
 		t.Fatalf("reno: %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(other.Dir, linkPin)); err == nil {
-		t.Error("it is pinned")
+	if _, err := os.Stat(other.Dir); err == nil {
+		t.Error("its directory is left")
 	}
-	os.Remove(other.Dir)
 	if _, err := (Registration{Dir: r.Dir, Name: "far-too-long-a-name"}).Register(Settings{}); err == nil {
 		t.Error("a long name is taken")
 	}
 	if _, err := r.Register(Settings{LossThreshold: 900, ProbeRTTInterval: time.Second}); err == nil {
 		t.Error("a loss threshold of 90 % is taken")
+	}
+}
+
+// A registration that fails on the way leaves nothing.
+func TestRegisterFails(t *testing.T) {
+	r := registration(t)
+	inTheWay := filepath.Join(r.pin(socksPin), "x") // no map is pinned in its place
+	if err := os.MkdirAll(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(r.Dir)
+	if _, err := r.Register(Settings{}); err == nil || !strings.Contains(err.Error(), r.pin(socksPin)) {
+		t.Fatalf("%v", err)
+	}
+	if left, err := os.ReadDir(r.Dir); err != nil || len(left) != 1 || available(t, r.Name) {
+		t.Errorf("left: %v, %v, registered %v", left, err, available(t, r.Name))
 	}
 }
 

@@ -4,7 +4,6 @@ package capture
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
+	"github.com/randomizedcoder/l2d/internal/testframe"
 	"github.com/randomizedcoder/l2d/pkg/explain"
 )
 
@@ -66,7 +66,7 @@ func TestRead(t *testing.T) {
 // TestFragments: the fragments of a datagram that came before are there, too.
 func TestFragments(t *testing.T) {
 	frames := [][]byte{
-		fragment(7, 0, true), fragment(8, 0, true), fragment(7, 8, true), {0x60}, fragment(7, 16, false),
+		testframe.Fragment(7, 0, true), testframe.Fragment(8, 0, true), testframe.Fragment(7, 8, true), {0x60}, testframe.Fragment(7, 16, false),
 	}
 	var b bytes.Buffer
 	w := pcapgo.NewWriter(&b)
@@ -84,24 +84,11 @@ func TestFragments(t *testing.T) {
 	}
 }
 
-// fragment is one of IPv4 and UDP with 24 bytes of data, from the IP header on.
-func fragment(id, offset uint16, more bool) []byte {
-	f := make([]byte, 44)
-	copy(f, []byte{0x45, 0, 0, 44, 0, 0, 0, 0, 64, 17, 0, 0, 192, 168, 7, 2, 198, 51, 7, 9})
-	binary.BigEndian.PutUint16(f[4:], id)
-	binary.BigEndian.PutUint16(f[6:], offset/8)
-	if more {
-		f[6] |= 0x20
-	}
-	copy(f[20:], []byte{0, 1, 0, 2, 0, 56})
-	return f
-}
-
 // FuzzRead: no file makes the reader fail otherwise than by an error, nor keep more than it may.
 func FuzzRead(f *testing.F) {
 	for _, ng := range []bool{false, true} {
 		var b bytes.Buffer
-		p := fragment(7, 0, true)
+		p := testframe.Fragment(7, 0, true)
 		info := gopacket.CaptureInfo{Timestamp: time.Unix(1, 0), CaptureLength: len(p), Length: len(p)}
 		if ng {
 			w, err := pcapgo.NewNgWriter(&b, layers.LinkTypeRaw)

@@ -53,7 +53,7 @@ func (p *Plan) Followed() ([]Followed, error) {
 func (p *Plan) find(f *Followed) (problem, want string) {
 	set, err := p.Program.Set(familyOf(f.Family), f.Table, f.FollowedSet.Set)
 	if err != nil {
-		return err.Error(), "a set of the ruleset that can change"
+		return err.Error(), `a set of the ruleset without the flag "constant"`
 	}
 	f.Set, f.src, f.family = set, p.setOf(set), keyFamilies[set.KeyType]
 	switch {

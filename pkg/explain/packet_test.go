@@ -3,7 +3,6 @@
 package explain
 
 import (
-	"encoding/binary"
 	"encoding/hex"
 	"net"
 	"strings"
@@ -99,20 +98,6 @@ func TestSyntaxErrors(t *testing.T) {
 			t.Errorf("%q: %v: want column %d and %q", c.text, err, c.column, c.want)
 		}
 	}
-}
-
-// fragment is one of IPv4 and UDP with 24 bytes of data, from the IP header on.
-func fragment(id, offset uint16, more bool) []byte {
-	f := make([]byte, 44)
-	copy(f, []byte{0x45, 0, 0, 44, 0, 0, 0, 0, 64, 17, 0, 0, 192, 168, 7, 2, 198, 51, 7, 9})
-	binary.BigEndian.PutUint16(f[4:], id)
-	binary.BigEndian.PutUint16(f[6:], offset/8)
-	if more {
-		f[6] |= 0x20
-	}
-	copy(f[20:], []byte{0, 1, 0, 2, 0, 56})
-	binary.BigEndian.PutUint16(f[10:], checksum(f[:20], 0))
-	return f
 }
 
 // FuzzFrame: no frame makes what tells of it fail.

@@ -18,6 +18,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/internal/testframe"
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/ntuple"
 )
@@ -67,8 +68,8 @@ var reasonCases = []struct{ reason, packet, frame string }{
 	{"drop_fragment_malformed", "", "45000018000120014011" + "0000c0a80702c6330709" + "00010002"},
 	{"drop_fragment_limit", "", "4500002c00011ffe4011" + "0000c0a80702c6330709" + "000000000000000000000000000000000000000000000000"},
 	{"drop_fragment", "", "4500001c000100b94011" + "0000c6330701c6330702" + "0001000200080000"},
-	{"drop_fragment_overlap", "", hex.EncodeToString(fragment(1, 16, false))},
-	{"drop_fragment_duplicate", "", hex.EncodeToString(fragment(1, 0, true))},
+	{"drop_fragment_overlap", "", hex.EncodeToString(testframe.Fragment(1, 16, false))},
+	{"drop_fragment_duplicate", "", hex.EncodeToString(testframe.Fragment(1, 0, true))},
 	{"drop_malformed", "", "4f00001c000100004011" + "0000c0a80702c6330709" + "0001000c00080000"},
 	// Of a router that has flows: 192.168.7.2 has the port, and the protocol.
 	{"drop_nat_exhausted", "iif lan0 udp 192.168.7.3:2 > 1.1.1.1:10", ""},
@@ -81,7 +82,7 @@ var reasonCases = []struct{ reason, packet, frame string }{
 }
 
 // firstFragment is what comes before the others of its datagram.
-var firstFragment = fragment(1, 0, true)
+var firstFragment = testframe.Fragment(1, 0, true)
 
 // unexplained are the reasons that no packet has at the moment that it is explained: they are told
 // by their names alone.

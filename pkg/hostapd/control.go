@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -49,7 +50,11 @@ func (c *Control) connect() error {
 	if c.conn != nil {
 		return nil
 	}
-	if err := os.MkdirAll(c.own, 0o700); err != nil {
+	// What it is in may have the files of others, too, who run as somebody else.
+	if err := os.MkdirAll(filepath.Dir(c.own), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(c.own, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	local := filepath.Join(c.own, fmt.Sprintf("hostapd-%d-%d", os.Getpid(), clients.Add(1)))

@@ -73,6 +73,21 @@ func file(t *testing.T, dir, name, text string) string {
 	return path
 }
 
+// TestOwnDirectory: the client's directory is its own, and what that is in, where other services have files, is not.
+func TestOwnDirectory(t *testing.T) {
+	all := filepath.Join(t.TempDir(), "services")
+	own := filepath.Join(all, "clients")
+	c := Dial(filepath.Join(all, "control"), "wlan0", own)
+	if err := c.Ping(t.Context()); err == nil {
+		t.Error("nobody answers")
+	}
+	for dir, want := range map[string]os.FileMode{all: 0o755, own: 0o700} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, not %v", dir, info.Mode(), err, want)
+		}
+	}
+}
+
 // await tries until there is no error.
 func await(t *testing.T, what string, try func() error) {
 	t.Helper()

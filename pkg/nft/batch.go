@@ -15,6 +15,10 @@ import (
 // attrBatchGenid is NFNL_BATCH_GENID.
 const attrBatchGenid = 1
 
+// smallBatch is what every socket can send at once: a part of the default of
+// net.core.wmem_default.
+const smallBatch = 64 << 10
+
 // SetDormant puts tables to sleep or wakes them, all in one transaction, if the
 // ruleset is still the one of a generation, which must have the tables: the
 // kernel would make others. Else nothing changes and the error is [ErrChanged].
@@ -62,6 +66,16 @@ func batch(msgs []netlink.Message, generation uint32) error {
 		Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: netlink.Request}, Data: begin,
 	}}, msgs...)
 	all = append(all, netlink.Message{Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_END, Flags: netlink.Request}, Data: head})
+	size := 0
+	for _, m := range all {
+		size += unix.NLMSG_HDRLEN + len(m.Data)
+	}
+	if size > smallBatch {
+		// The kernel counts its own structures, too.
+		if err := conn.SetWriteBuffer(2 * size); err != nil {
+			return fmt.Errorf("netlink: %w", err)
+		}
+	}
 	if _, err := conn.SendMessages(all); err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}

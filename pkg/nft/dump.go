@@ -27,9 +27,21 @@ const dumpBuffer = 64 << 10
 
 // dump asks for every object of a kind; family 0 is all of them.
 func dump(conn *netlink.Conn, msg int, family Family, attrs []netlink.Attribute) ([]message, error) {
+	var msgs []message
+	_, err := dumpUntil(conn, msg, family, attrs, func(m message) (bool, error) {
+		msgs = append(msgs, m)
+		return false, nil
+	})
+	return msgs, err
+}
+
+// dumpUntil is [dump] with each object given to visit, which tells whether that was
+// enough. Then it returns false, and the connection is of no use any more: the kernel
+// has more to say.
+func dumpUntil(conn *netlink.Conn, msg int, family Family, attrs []netlink.Attribute, visit func(message) (enough bool, err error)) (complete bool, err error) {
 	data, err := netlink.MarshalAttributes(attrs)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	request, err := conn.Send(netlink.Message{
 		Header: netlink.Header{
@@ -39,29 +51,31 @@ func dump(conn *netlink.Conn, msg int, family Family, attrs []netlink.Attribute)
 		Data: append([]byte{byte(family), unix.NFNETLINK_V0, 0, 0}, data...),
 	})
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	var msgs []message
 	buf := make([]byte, dumpBuffer)
 	for {
 		n, err := receive(conn, buf)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
 		// What is decoded points into it.
 		replies, err := syscall.ParseNetlinkMessage(bytes.Clone(buf[:n]))
 		if err != nil {
-			return nil, fmt.Errorf("reply of %d bytes: %w", n, err)
+			return false, fmt.Errorf("reply of %d bytes: %w", n, err)
 		}
 		for _, r := range replies {
 			switch {
 			case r.Header.Seq != request.Header.Sequence:
 			case r.Header.Type == unix.NLMSG_DONE || r.Header.Type == unix.NLMSG_ERROR:
-				return msgs, result(r.Data)
+				return true, result(r.Data)
 			case len(r.Data) < nfgenmsgLen:
-				return nil, fmt.Errorf("reply of %d bytes", len(r.Data))
+				return false, fmt.Errorf("reply of %d bytes", len(r.Data))
 			default:
-				msgs = append(msgs, message{Family(r.Data[0]), r.Data[nfgenmsgLen:]})
+				enough, err := visit(message{Family(r.Data[0]), r.Data[nfgenmsgLen:]})
+				if enough || err != nil {
+					return false, err
+				}
 			}
 		}
 	}

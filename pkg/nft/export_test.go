@@ -92,7 +92,7 @@ func Messages(ctx context.Context, path string, links []Link) (msgs []Message, e
 			return nil, err
 		}
 		defer conn.Close()
-		rs, err := readKernel(ctx, conn)
+		rs, err := readKernel(ctx, conn, readElements)
 		if err != nil {
 			return nil, err
 		}

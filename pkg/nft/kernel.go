@@ -28,7 +28,7 @@ var ErrChanged = errors.New("the ruleset changed while it was read")
 // namespace, as it was at one generation. The texts leave out elements of sets.
 // While others change it all the time, the error is [ErrChanged].
 func ReadKernel(ctx context.Context) (*Ruleset, error) {
-	return readAtOnce(ctx, func(conn *netlink.Conn) (*Ruleset, error) { return readKernel(ctx, conn, "-t") })
+	return readAtOnce(ctx, func(conn *netlink.Conn) (*Ruleset, error) { return readKernel(ctx, conn, readElements, "-t") })
 }
 
 // ReadSets is [ReadKernel] for the sets of some tables alone.
@@ -40,7 +40,7 @@ func ReadSets(ctx context.Context, of func(*Table) bool) (*Ruleset, error) {
 		}
 		rs.Tables = slices.DeleteFunc(rs.Tables, func(t *Table) bool { return !of(t) })
 		for _, t := range rs.Tables {
-			if err := readSets(conn, rs, t); err != nil {
+			if err := readSets(conn, rs, t, readElements); err != nil {
 				return nil, err
 			}
 		}
@@ -100,8 +100,8 @@ func ListChains(ctx context.Context) (*Ruleset, error) {
 }
 
 // readKernel reads the ruleset of conn's network namespace, which is the calling
-// thread's. The options are those of nft for its texts.
-func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ruleset, error) {
+// thread's. Elements are read by a function; the options are those of nft for its texts.
+func readKernel(ctx context.Context, conn *netlink.Conn, elements elementReader, options ...string) (*Ruleset, error) {
 	rs := new(Ruleset)
 	if err := readTables(conn, rs); err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func readKernel(ctx context.Context, conn *netlink.Conn, options ...string) (*Ru
 	if err := readObjects(conn, rs); err != nil {
 		return nil, err
 	}
-	if err := readSets(conn, rs, nil); err != nil {
+	if err := readSets(conn, rs, nil, elements); err != nil {
 		return nil, err
 	}
 	if rs.elements() > maxListed {
@@ -271,7 +271,7 @@ func readObjects(conn *netlink.Conn, rs *Ruleset) error {
 }
 
 // readSets reads the sets of a table, or of all.
-func readSets(conn *netlink.Conn, rs *Ruleset, of *Table) error {
+func readSets(conn *netlink.Conn, rs *Ruleset, of *Table, elements elementReader) error {
 	var family Family
 	var attrs []netlink.Attribute
 	if of != nil {
@@ -291,27 +291,9 @@ func readSets(conn *netlink.Conn, rs *Ruleset, of *Table) error {
 			return ErrChanged
 		}
 		s.Table.Sets = append(s.Table.Sets, s)
-		if err := readElements(conn, s); err != nil {
+		if err := elements(conn, s); err != nil {
 			return fmt.Errorf("table %v set %s: %w", s.Table, s.Name, err)
 		}
-	}
-	return nil
-}
-
-func readElements(conn *netlink.Conn, s *Set) error {
-	msgs, err := dump(conn, unix.NFT_MSG_GETSETELEM, s.Table.Family, []netlink.Attribute{
-		{Type: unix.NFTA_SET_ELEM_LIST_TABLE, Data: cstring(s.Table.Name)},
-		{Type: unix.NFTA_SET_ELEM_LIST_SET, Data: cstring(s.Name)},
-	})
-	if err != nil {
-		return fmt.Errorf("list elements: %w", err)
-	}
-	for _, m := range msgs {
-		elems, err := decodeElements(m.attrs)
-		if err != nil {
-			return err
-		}
-		s.Elements = append(s.Elements, elems...)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (s *Set) Ranges() []Range {
 		return concatRanges(elems)
 	}
 	// An interval that ends where the next begins: the end sorts first.
-	slices.SortStableFunc(elems, func(a, b *Element) int {
+	slices.SortFunc(elems, func(a, b *Element) int {
 		c := bytes.Compare(a.Key, b.Key)
 		switch {
 		case c != 0 || a.IntervalEnd == b.IntervalEnd:

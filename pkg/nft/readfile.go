@@ -34,7 +34,7 @@ func ReadFile(ctx context.Context, path string, links []Link) (*Ruleset, error) 
 			return nil, fmt.Errorf("netlink: %w", err)
 		}
 		defer func() { _ = conn.Close() }()
-		return readKernel(ctx, conn)
+		return readKernel(ctx, conn, takeElements)
 	})
 	if err != nil {
 		return nil, err

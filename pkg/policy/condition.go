@@ -48,7 +48,9 @@ func isPlain(key []sym) bool {
 
 // Values that ct_state can have: always one bit (NF_CT_STATE_BIT and
 // NF_CT_STATE_UNTRACKED_BIT of the kernel).
-var ctStates = []uint32{1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 6}
+var ctStates = []uint32{1 << 0, ctEstablished, 1 << 2, 1 << 3, 1 << 6}
+
+const ctEstablished = 1 << 1
 
 // onCtState tells whether the condition is about ct_state alone.
 func (c condition) onCtState() bool {

@@ -77,18 +77,23 @@ func (g *gen) callChain(function string, next label, sc *scope) {
 	sc.drop()
 }
 
-// rules generates rules; what follows is reached behind the last.
+// rules generates rules; what follows is reached behind the last, if that does
+// not end the chain.
 func (g *gen) rules(rules []*rule, sc *scope) {
-	for _, r := range rules {
-		g.rule(r, sc)
+	for r, ops := range g.known.reach(rules, g.p) {
+		g.rule(r, ops, sc)
 	}
 }
 
-func (g *gen) rule(r *rule, sc *scope) {
+// rule generates what is left of a rule.
+func (g *gen) rule(r *rule, ops []op, sc *scope) {
 	next := g.newLabel()
 	g.source = r.src.Text
 	g.scope = sc
-	for i, o := range g.known.reduce(r.ops, g.p) {
+	if g.p.traced {
+		ops = g.known.upTo(r.ops)
+	}
+	for i, o := range ops {
 		g.trace(r.index, i)
 		switch o := o.(type) {
 		case *opMatch:

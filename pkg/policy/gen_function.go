@@ -126,9 +126,10 @@ func (m *module) phase(ph *phase) error {
 	if m.p.hooks {
 		g.emit(asm.StoreImm(regPkt, int16(m.layout.offsets[fieldHook]), int64(ph.hook), asm.Byte))
 	}
-	dims, known := m.dimensions(ph), ph.facts()
-	if m.general {
-		dims, known = nil, new(special)
+	known := ph.facts(m.layout.xdp && !m.early, m.general)
+	var dims []dimension
+	if !m.general {
+		dims = m.dimensions(ph, known)
 	}
 	err := m.divided(g, dims, known, func(s *special) error {
 		from := len(g.insns)
@@ -259,10 +260,10 @@ func (m *module) divide(rules []*rule, known *special) [][]*rule {
 	var parts [][]*rule
 	var part []*rule
 	size := 0
-	for _, r := range rules {
+	for r, ops := range known.reach(rules, m.p) {
 		g := m.gen()
 		g.known = known
-		g.rule(r, g.inFunction())
+		g.rule(r, ops, g.inFunction())
 		if size+g.size > maxFunction && len(part) > 0 {
 			parts, part, size = append(parts, part), nil, 0
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
@@ -88,14 +89,23 @@ func newHarness(t testing.TB, p *Program) *harness {
 	}
 	h := &harness{t: t, p: p}
 	h.types(spec)
-	if err := p.Splice(spec); err != nil {
-		t.Fatal(err)
-	}
+	splice(t, p, spec)
 	if h.coll, err = ebpf.NewCollection(spec); err != nil {
 		t.Fatalf("%+v", err)
 	}
 	t.Cleanup(h.coll.Close)
 	return h
+}
+
+// splice makes an object one with a policy, as the loader does.
+func splice(t testing.TB, p *Program, spec *ebpf.CollectionSpec) {
+	t.Helper()
+	if err := p.Splice(spec); err != nil {
+		t.Fatal(err)
+	}
+	for _, prog := range spec.Programs {
+		prog.Instructions = loader.Reached(prog.Instructions)
+	}
 }
 
 // types finds where the members of the input are.

@@ -89,18 +89,23 @@ type rule struct {
 	src   *nft.Rule
 	index uint32 // counter
 	ops   []op
+	// size is how many instructions it has, without those of the chains that it
+	// jumps to.
+	size int
 }
 
 // targets returns the chains that the rule jumps or goes to, as often as it
 // does.
-func (r *rule) targets() []*nft.Chain {
+func (r *rule) targets() []*nft.Chain { return targetsOf(r.ops) }
+
+func targetsOf(ops []op) []*nft.Chain {
 	var out []*nft.Chain
 	add := func(v opVerdict) {
 		if v.chain != nil {
 			out = append(out, v.chain)
 		}
 	}
-	for _, o := range r.ops {
+	for _, o := range ops {
 		switch o := o.(type) {
 		case opVerdict:
 			add(o)

@@ -38,7 +38,12 @@ func (c *compiler) plan() error {
 		ch.number = i
 		g := m.gen()
 		g.outline = true
-		g.rules(ch.rules, g.inFunction())
+		sc := g.inFunction()
+		for r, ops := range g.known.reach(ch.rules, c.p) {
+			r.size = -g.size
+			g.rule(r, ops, sc)
+			r.size += g.size
+		}
 		ch.size = g.size
 	}
 	for _, ch := range c.p.chains {

@@ -91,9 +91,7 @@ func loadObjects(t *testing.T, p *Program) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Splice(spec); err != nil {
-			t.Fatal(err)
-		}
+		splice(t, p, spec)
 		replace := map[string]*ebpf.Map{}
 		for name := range spec.Maps {
 			if shared[name] != nil {

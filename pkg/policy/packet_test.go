@@ -31,11 +31,10 @@ type packet struct {
 
 // Values of ct_state.
 const (
-	ctInvalid     = 1 << 0
-	ctEstablished = 1 << 1
-	ctRelated     = 1 << 2
-	ctNew         = 1 << 3
-	ctUntracked   = 1 << 6
+	ctInvalid   = 1 << 0
+	ctRelated   = 1 << 2
+	ctNew       = 1 << 3
+	ctUntracked = 1 << 6
 )
 
 // tcp returns a TCP header.

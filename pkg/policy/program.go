@@ -98,17 +98,18 @@ type Program struct {
 	// Notes say what of the ruleset has no effect, and why that is right.
 	Notes []string
 
-	numgens    int      // numbers that count up
-	facts      uint32   // value of policy_facts
-	writes     bool     // rules write to packets
-	quotas     []uint64 // bytes consumed
-	rejects    bool     // rules reject packets
-	sends      bool     // rules send frames
-	nat        uint32   // value of policy_nat
-	early      uint32   // value of policy_early
-	turnsZones bool     // rules choose zones of one direction
-	hooks      bool     // rules ask what depends on the hook
-	traced     bool     // notes its steps: Traced
+	numgens      int      // numbers that count up
+	facts        uint32   // value of policy_facts
+	writes       bool     // rules write to packets
+	quotas       []uint64 // bytes consumed
+	rejects      bool     // rules reject packets
+	rejectsAtXDP bool     // and some of those that XDP has do
+	sends        bool     // rules send frames
+	nat          uint32   // value of policy_nat
+	early        uint32   // value of policy_early
+	turnsZones   bool     // rules choose zones of one direction
+	hooks        bool     // rules ask what depends on the hook
+	traced       bool     // notes its steps: Traced
 
 	connlimits int // ct count statements of rules
 

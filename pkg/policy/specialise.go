@@ -4,10 +4,13 @@ package policy
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/nft"
 )
@@ -21,6 +24,8 @@ type special struct {
 	facts []condition
 	// suffix tells functions of one kind of packets from those of others.
 	suffix string
+	// steady tells that they are those that XDP does not leave to TC.
+	steady bool
 }
 
 // maxSpecial is up to how many instructions a hook may have in all its copies.
@@ -28,7 +33,12 @@ const maxSpecial = 16000
 
 // and adds a fact.
 func (s *special) and(c condition, name string) *special {
-	return &special{append(slices.Clip(s.facts), c), s.suffix + "_" + name}
+	out := *s
+	out.facts, out.suffix = append(slices.Clip(s.facts), c), s.suffix+"_"+name
+	if s.steady && c.implies(isTCP) {
+		out.facts = append(out.facts, steadySegment)
+	}
+	return &out
 }
 
 // isOneOf is the fact that a field has one of some values.
@@ -78,6 +88,7 @@ func (s *special) reduce(ops []op, p *Program) []op {
 			switch {
 			case !known:
 				out = append(out, o)
+				s = s.within(o)
 			case !holds && !slices.ContainsFunc(out, p.hasEffect):
 				return nil
 			case !holds:
@@ -85,7 +96,14 @@ func (s *special) reduce(ops []op, p *Program) []op {
 			}
 			continue
 		case *opVerdictMap:
-			out = append(out, s.reduceMap(o))
+			m := s.reduceMap(o)
+			if v, ok := s.verdictOf(m); ok {
+				if m.count >= 0 {
+					out = append(out, opCount{m.count})
+				}
+				return append(out, v) // what stands behind is of no verdict
+			}
+			out = append(out, m)
 			continue
 		}
 		out = append(out, o)
@@ -93,7 +111,81 @@ func (s *special) reduce(ops []op, p *Program) []op {
 	return out
 }
 
-// reduceMap leaves out the cases that never hold.
+// upTo returns a rule up to the first condition that never holds, with all others,
+// for those who want to see them.
+func (s *special) upTo(ops []op) []op {
+	out := slices.Clone(ops)
+	for i, o := range ops {
+		switch o := o.(type) {
+		case *opMatch:
+			if holds, known := s.decide(o); known && !holds {
+				return out[:i+1]
+			} else if !known {
+				s = s.within(o)
+			}
+		case *opVerdictMap:
+			out[i] = s.reduceMap(o)
+		}
+	}
+	return out
+}
+
+// within returns what is known behind a condition of a rule.
+func (s *special) within(m *opMatch) *special {
+	if !s.steady || len(m.keys) != 1 || len(m.elems) == 0 || m.keys[0][0].field != fieldL4proto {
+		return s
+	}
+	return s.and(newCondition(m), "")
+}
+
+// reach goes through the rules of a chain, with what is left of each, up to the
+// first that always ends the chain.
+func (s *special) reach(rules []*rule, p *Program) iter.Seq2[*rule, []op] {
+	return func(yield func(*rule, []op) bool) {
+		for _, r := range rules {
+			ops := s.reduce(r.ops, p)
+			if !yield(r, ops) || ends(ops) {
+				return
+			}
+		}
+	}
+}
+
+// ends tells whether a rule has no conditions, and a verdict that its chain does not
+// go on behind.
+func ends(ops []op) bool {
+	for _, o := range ops {
+		switch o := o.(type) {
+		case opCount, opNamedCount:
+		case opVerdict:
+			return slices.Contains([]nft.VerdictCode{nft.VerdictAccept, nft.VerdictDrop, nft.VerdictReturn, nft.VerdictGoto}, o.code)
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// verdictOf returns the verdict of a map that has no other left.
+func (s *special) verdictOf(o *opVerdictMap) (v opVerdict, only bool) {
+	switch {
+	case o.set >= 0:
+		return v, false
+	case len(o.cases) == 0 && o.otherwise >= 0:
+		v = o.verdicts[o.otherwise]
+	case len(o.cases) == 1:
+		holds, known := s.decide(o.cases[0].match)
+		if !holds || !known {
+			return v, false
+		}
+		v = o.verdicts[o.cases[0].verdict]
+	default:
+		return v, false
+	}
+	return v, v.object == nil && v.code != nft.VerdictContinue
+}
+
+// reduceMap leaves out the cases that never hold, and the verdicts of no other.
 func (s *special) reduceMap(o *opVerdictMap) *opVerdictMap {
 	if o.set >= 0 {
 		return o
@@ -103,6 +195,20 @@ func (s *special) reduceMap(o *opVerdictMap) *opVerdictMap {
 		holds, known := s.decide(c.match)
 		return known && !holds
 	})
+	m.verdicts = nil
+	use := func(i *int) {
+		v := o.verdicts[*i]
+		if *i = slices.Index(m.verdicts, v); *i < 0 {
+			*i = len(m.verdicts)
+			m.verdicts = append(m.verdicts, v)
+		}
+	}
+	for i := range m.cases {
+		use(&m.cases[i].verdict)
+	}
+	if m.otherwise >= 0 {
+		use(&m.otherwise)
+	}
 	return &m
 }
 
@@ -127,22 +233,60 @@ type dimension struct {
 	values [][]byte
 }
 
-// facts are what is known at a hook, whatever the packet.
-func (p *phaseInfo) facts() *special {
-	none := ifindexBytes(0)
-	switch p.hook {
-	case nft.HookPrerouting, nft.HookInput, nft.HookIngress:
-		return new(special).and(isOneOf(fieldOif, none), "in")
-	case nft.HookOutput, nft.HookEgress:
-		return new(special).and(isOneOf(fieldIif, none), "out")
+// What XDP leaves to TC: is_steady() of bpf/l2_xdp.c. Its rules see packets of
+// established flows, and of TCP only segments that begin and end nothing.
+var (
+	isSteady      = isOneOf(fieldCtState, binary.NativeEndian.AppendUint32(nil, ctEstablished))
+	isTCP         = isOneOf(fieldL4proto, []byte{unix.IPPROTO_TCP})
+	steadySegment = segmentsWith(tcpACK, tcpPSH|tcpURG|tcpECE|tcpCWR)
+)
+
+// Flags of TCP, RFC 9293.
+const (
+	tcpPSH, tcpACK, tcpURG, tcpECE, tcpCWR = 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7
+	tcpFlagsOffset                         = 13
+)
+
+// segmentsWith is the fact that a segment has some flags, perhaps some others, and
+// no more.
+func segmentsWith(all, some byte) condition {
+	m := &opMatch{keys: [][]sym{fieldBytes(fieldTH, tcpFlagsOffset, 1)}}
+	for flags := range 256 {
+		if f := byte(flags); f&^some == all {
+			m.elems = append(m.elems, []span{{[]byte{f}, []byte{f}}})
+		}
 	}
-	return new(special)
+	return newCondition(m)
+}
+
+// facts are what is known at a hook, whatever the packet; all that code for XDP needs
+// to know even if it is to be general.
+func (p *phaseInfo) facts(xdp, general bool) *special {
+	s := new(special)
+	if xdp && p.seesFlows() {
+		s.steady = true
+		s = s.and(isSteady, "steady")
+	}
+	none := ifindexBytes(0)
+	switch {
+	case general:
+	case p.hook == nft.HookPrerouting, p.hook == nft.HookInput, p.hook == nft.HookIngress:
+		return s.and(isOneOf(fieldOif, none), "in")
+	case p.hook == nft.HookOutput, p.hook == nft.HookEgress:
+		return s.and(isOneOf(fieldIif, none), "out")
+	}
+	return s
+}
+
+// seesFlows tells whether XDP runs the function, behind conntrack.
+func (p *phaseInfo) seesFlows() bool {
+	return slices.Contains(xdpPhases, p.function) && p.function != "policy_prerouting_raw"
 }
 
 // dimensions returns how the code of a hook is divided: as long as all copies
 // together are small.
-func (m *module) dimensions(ph *phase) []dimension {
-	size, values := m.measure(ph)
+func (m *module) dimensions(ph *phase, known *special) []dimension {
+	size, values := m.measure(ph, known)
 	// Frames there are of more than two families.
 	if size == 0 || isDeviceHook(ph.hook) {
 		return nil
@@ -168,7 +312,7 @@ func (m *module) dimensions(ph *phase) []dimension {
 
 // measure returns how many instructions a hook has, with the functions that it
 // calls, and the values of fields that its rules tell apart.
-func (m *module) measure(ph *phase) (size int, values map[pktField][][]byte) {
+func (m *module) measure(ph *phase, known *special) (size int, values map[pktField][][]byte) {
 	values = make(map[pktField][][]byte)
 	seen := make(map[*chain]bool)
 	var visit func(ch *chain)
@@ -177,9 +321,9 @@ func (m *module) measure(ph *phase) (size int, values map[pktField][][]byte) {
 			return
 		}
 		seen[ch] = true
-		size += ch.size
-		for _, r := range ch.rules {
-			for _, o := range r.ops {
+		for r, ops := range known.reach(ch.rules, m.p) {
+			size += r.size
+			for _, o := range ops {
 				switch o := o.(type) {
 				case *opMatch:
 					o.tellApart(values)
@@ -189,7 +333,7 @@ func (m *module) measure(ph *phase) (size int, values map[pktField][][]byte) {
 					}
 				}
 			}
-			for _, t := range r.targets() {
+			for _, t := range targetsOf(ops) {
 				visit(m.p.chains[t])
 			}
 		}

@@ -37,7 +37,8 @@ const (
 // Splice puts the ruleset into an object: it replaces the policy functions in
 // every program, sets the sizes of the maps of counters and limits, fills the
 // latter, adds a map for each set and tells the object which phases are used.
-// It may be used for several objects, which can then share the maps by name.
+// It may be used for several objects, which can then share the maps by name. Functions
+// of the object that the ruleset's code does not call stay; the kernel refuses them.
 func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
 	variables := map[string]uint32{phasesVariable: p.Phases, factsVariable: p.facts, xdpVariable: 1, rejectsVariable: 0, writesVariable: 0, sendsVariable: 0}
 	conns := p.countsConns()
@@ -56,13 +57,15 @@ func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
 	if p.turnsZones {
 		variables[zonesVariable] = 1
 	}
+	rejects := p.rejects
 	if spec.Variables[earlyVariable] != nil { // in the XDP object
 		variables[earlyVariable] = p.early
+		rejects = p.rejectsAtXDP
 	}
 	if len(p.TCOnly) > 0 {
 		variables[xdpVariable] = 0
 	}
-	if p.rejects {
+	if rejects {
 		variables[rejectsVariable] = 1
 	}
 	if p.sends {
@@ -149,7 +152,7 @@ func (p *Program) maps(spec *ebpf.CollectionSpec) error {
 }
 
 // program replaces the policy functions in the instructions of a program. They
-// are flat: the entry, then each function that it reaches.
+// are flat: the entry, then the other functions.
 func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 	functions, err := split(insns)
 	if err != nil {
@@ -165,7 +168,7 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 		}
 	}
 	if stub == nil {
-		return join(functions) // does not decide about packets
+		return join(functions), nil // does not decide about packets
 	}
 	l, err := layoutOf(stub)
 	if err != nil {
@@ -197,7 +200,7 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 			functions = append(functions, f)
 		}
 	}
-	return join(functions)
+	return join(functions), nil
 }
 
 // split divides a program into its functions.
@@ -216,30 +219,13 @@ func split(insns asm.Instructions) ([]function, error) {
 	return out, nil
 }
 
-// join puts the functions together that the first one reaches.
-func join(functions []function) (asm.Instructions, error) {
-	reached := map[string]bool{}
-	todo := []string{functions[0].name}
-	for len(todo) > 0 {
-		name := todo[0]
-		todo = todo[1:]
-		if reached[name] {
-			continue
-		}
-		i := slices.IndexFunc(functions, func(f function) bool { return f.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("no function %s", name)
-		}
-		reached[name] = true
-		todo = append(todo, functions[i].insns.FunctionReferences()...)
-	}
+// join puts functions together: also those that nothing calls.
+func join(functions []function) asm.Instructions {
 	var out asm.Instructions
 	for _, f := range functions {
-		if reached[f.name] {
-			out = append(out, f.insns...)
-		}
+		out = append(out, f.insns...)
 	}
-	return out, nil
+	return out
 }
 
 // Hash identifies what the program does: two programs with the same hash have

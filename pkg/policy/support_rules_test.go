@@ -17,7 +17,7 @@ var supportGroups = []supportGroup{
 			"ct count over 20", "last", "meta mark set 0x1", "meta mark set ct mark", "meta priority set 1:2", "meta nftrace set 1",
 			"ct mark set 0x1", "ct mark set meta mark", "ct event set new",
 			"ip dscp set cs1", "ip ecn set ect0", "ip ttl set 64", "ip6 dscp set ef", "ip6 hoplimit set 64", "ip saddr set 192.0.2.1", "tcp dport set 8080", "sctp dport set 9899",
-			"ether saddr set 00:11:22:33:44:55", "@th,16,16 set 443", "tcp option maxseg size set 1400", "tcp option maxseg size set rt mtu", "reset tcp option sack-perm",
+			"ether saddr set 00:11:22:33:44:55", "@th,16,16 set 443", "tcp option maxseg size set 1400", "tcp option maxseg size set rt mtu", "tcp flags syn tcp option maxseg size set rt mtu", "reset tcp option sack-perm",
 			"synproxy mss 1460 wscale 7",
 		}},
 	{title: "Copies", family: "ip", rules: []string{"dup to 192.0.2.1", `dup to 192.0.2.1 device "br0"`, `dup to ip saddr map { 10.0.0.1 : 192.0.2.1 }`}},

@@ -4,6 +4,7 @@ package policy
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 )
 
@@ -35,22 +36,27 @@ var xdpPhases = []string{
 	"policy_forward", "policy_postrouting", "policy_postrouting_late",
 }
 
-// findTCOnly notes the rules that keep XDP from running the ruleset.
+// findTCOnly notes the rules that keep XDP from running the ruleset, and whether there
+// it can come to one that rejects.
 func (c *compiler) findTCOnly() {
-	seen := make(map[*chain]bool)
+	c.visitXDP(xdpPhases, func(r *rule, o op) {
+		switch o := o.(type) {
+		case tcOnly:
+			if t := (TCOnly{c.p.Rules[r.index], o.why()}); !slices.Contains(c.p.TCOnly, t) {
+				c.p.TCOnly = append(c.p.TCOnly, t)
+			}
+		case opReject:
+			c.p.rejectsAtXDP = true
+		}
+	})
 	for _, ph := range c.p.phases {
 		// What is rejected behind them at XDP would meet them again at TC.
-		early := c.p.early&earlyBits[ph.function] != 0 && !c.p.rejects
-		if isDeviceHook(ph.hook) && !early {
-			for _, ch := range ph.chains {
-				c.p.TCOnly = append(c.p.TCOnly, TCOnly{c.p.Rules[ch.policy], fmt.Sprintf("the hook %v is TC's", ph.hook)})
-			}
-		}
-		if !slices.Contains(xdpPhases, ph.function) {
+		early := c.p.early&earlyBits[ph.function] != 0 && !c.p.rejectsAtXDP
+		if !isDeviceHook(ph.hook) || early {
 			continue
 		}
 		for _, ch := range ph.chains {
-			c.tcOnlyIn(ch, seen)
+			c.p.TCOnly = append(c.p.TCOnly, TCOnly{c.p.Rules[ch.policy], fmt.Sprintf("the hook %v is TC's", ph.hook)})
 		}
 	}
 	c.findTCOnlyBeforeRoute()
@@ -62,7 +68,7 @@ var beforeRoute = []string{"policy_prerouting_raw", "policy_prerouting_early", "
 
 // findTCOnlyBeforeRoute notes the rules that may change the route.
 func (c *compiler) findTCOnlyBeforeRoute() {
-	c.visit(beforeRoute, func(r *rule, o op) {
+	c.visitXDP(beforeRoute, func(r *rule, o op) {
 		if s, ok := o.(*opSet); ok && s.field == fieldMark {
 			c.p.TCOnly = append(c.p.TCOnly, TCOnly{c.p.Rules[r.index], "XDP asks the routing table, which may go by the mark, before its chains"})
 		}
@@ -72,44 +78,50 @@ func (c *compiler) findTCOnlyBeforeRoute() {
 // visit calls fn with each operation in the chains that some phases reach, once.
 func (c *compiler) visit(functions []string, fn func(*rule, op)) {
 	seen := make(map[*chain]bool)
-	var in func(ch *chain)
-	in = func(ch *chain) {
-		if seen[ch] {
-			return
-		}
-		seen[ch] = true
-		for _, r := range ch.rules {
-			for _, o := range r.ops {
-				fn(r, o)
-			}
-			for _, t := range r.targets() {
-				in(c.p.chains[t])
-			}
-		}
-	}
 	for _, ph := range c.p.phases {
-		if !slices.Contains(functions, ph.function) {
-			continue
-		}
-		for _, ch := range ph.chains {
-			in(ch)
+		if slices.Contains(functions, ph.function) {
+			c.visitChains(ph.chains, whole, seen, fn)
 		}
 	}
 }
 
-func (c *compiler) tcOnlyIn(ch *chain, seen map[*chain]bool) {
-	if seen[ch] {
-		return
+// visitXDP calls fn with what is left of them at XDP. A chain of which more is left
+// before conntrack than behind it is visited twice.
+func (c *compiler) visitXDP(functions []string, fn func(*rule, op)) {
+	seen := map[bool]map[*chain]bool{false: make(map[*chain]bool), true: make(map[*chain]bool)}
+	for _, ph := range c.p.phases {
+		if slices.Contains(functions, ph.function) {
+			known := ph.facts(true, true)
+			reach := func(rules []*rule) iter.Seq2[*rule, []op] { return known.reach(rules, c.p) }
+			c.visitChains(ph.chains, reach, seen[known.steady], fn)
+		}
 	}
-	seen[ch] = true
-	for _, r := range ch.rules {
-		for _, o := range r.ops {
-			if t, ok := o.(tcOnly); ok {
-				c.p.TCOnly = append(c.p.TCOnly, TCOnly{c.p.Rules[r.index], t.why()})
+}
+
+// whole goes through rules with all that they do.
+func whole(rules []*rule) iter.Seq2[*rule, []op] {
+	return func(yield func(*rule, []op) bool) {
+		for _, r := range rules {
+			if !yield(r, r.ops) {
+				return
 			}
 		}
-		for _, t := range r.targets() {
-			c.tcOnlyIn(c.p.chains[t], seen)
+	}
+}
+
+func (c *compiler) visitChains(chains []*chain, reach func([]*rule) iter.Seq2[*rule, []op], seen map[*chain]bool, fn func(*rule, op)) {
+	for _, ch := range chains {
+		if seen[ch] {
+			continue
+		}
+		seen[ch] = true
+		for r, ops := range reach(ch.rules) {
+			for _, o := range ops {
+				fn(r, o)
+			}
+			for _, t := range targetsOf(ops) {
+				c.visitChains([]*chain{c.p.chains[t]}, reach, seen, fn)
+			}
 		}
 	}
 }

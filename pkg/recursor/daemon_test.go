@@ -173,6 +173,7 @@ func TestResolves(t *testing.T) {
 	if s.Error != "" || s.Version == "" {
 		t.Errorf("status: %+v", s)
 	}
+	l.quiet()
 	c := recursor.NewControl(&config.Service{}, filepath.Join(l.Run, "recursor", "run"))
 	top, err := c.Top(t.Context(), "queries")
 	if err != nil || len(top) == 0 || top[0].Name == "" || top[0].Type != "A" {
@@ -210,6 +211,16 @@ func TestResolves(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// quiet wants a log that has what the recursor does, and not who has asked it how it is.
+func (l *lan) quiet() {
+	l.t.Helper()
+	lines, err := l.Manager.Logs(l.t.Context(), "recursor", 1000)
+	text := strings.Join(lines, "\n")
+	if err != nil || !strings.Contains(text, "Launching worker threads") || strings.Contains(text, "rec_control") {
+		l.t.Errorf("the log: %v\n%s", err, text)
+	}
 }
 
 // TestDelegated: clients are answered from addresses that the provider has delegated, without an apply.

@@ -22,13 +22,16 @@ type paths struct {
 	lua string // the file with trust anchors, for version 4
 }
 
+// logLevel is that of notices: each command that it is asked by is one of information, and l2d asks it all the time.
+const logLevel = 5
+
 // keyed is a setting of version 4.
 type keyed struct{ key, value string }
 
 // keys are the settings of version 4.
 func keys(r *config.Recursor, p paths, apiKey string) []keyed {
 	list := []keyed{
-		{"daemon", "no"}, {"disable-syslog", "yes"}, {"log-timestamp", "no"}, {"quiet", "yes"}, {"write-pid", "no"},
+		{"daemon", "no"}, {"disable-syslog", "yes"}, {"log-timestamp", "no"}, {"quiet", "yes"}, {"loglevel", fmt.Sprint(logLevel)}, {"write-pid", "no"},
 		{"socket-dir", p.run}, {"lua-config-file", p.lua},
 		{"local-address", join(r.Listen)}, {"local-port", "53"}, {"non-local-bind", "yes"},
 		{"allow-from", join(r.Allow)},
@@ -171,6 +174,7 @@ type logging struct {
 	DisableSyslog bool `yaml:"disable_syslog"`
 	Timestamp     bool `yaml:"timestamp"`
 	Quiet         bool `yaml:"quiet"`
+	Level         int  `yaml:"loglevel"`
 }
 
 type webservice struct {
@@ -189,7 +193,7 @@ func renderYAML(r *config.Recursor, p paths, apiKey string) []byte {
 		DNSSEC:   dnssec{Validation: r.DNSSEC},
 		Recursor: recursor{SocketDir: p.run, ServeRFC1918: r.ServeRFC1918},
 		Cache:    recordcache{r.CacheEntries},
-		Logging:  logging{DisableSyslog: true, Quiet: true},
+		Logging:  logging{DisableSyslog: true, Quiet: true, Level: logLevel},
 	}
 	for _, t := range r.TrustAnchors {
 		s.DNSSEC.Anchors = append(s.DNSSEC.Anchors, anchor{t.Zone, t.DS})

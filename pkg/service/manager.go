@@ -644,7 +644,7 @@ func (m *Manager) await(ctx context.Context, u *Unit) error {
 		patience = defaultPatience
 	}
 	const moment = 300 * time.Millisecond
-	pid, restarts, ended := 0, m.look(ctx, u).Restarts, Process{}
+	pid, restarts, ended := 0, m.look(ctx, u).Restarts, Process{Exit: "exit status not seen"}
 	for end := time.Now().Add(patience); ; {
 		s := m.look(ctx, u)
 		if s.Exit != "" { // systemd does not know it any more of a process that it has started anew

@@ -32,7 +32,7 @@ SUITES='trixie trixie-backports'
 # What is in the root file system, with what these packages depend on.
 PACKAGES='base-files bash coreutils findutils grep sed mawk util-linux procps kmod netbase libc-bin
 iproute2 ppp pppoe nftables iputils-ping ethtool tcpdump traceroute curl ca-certificates iperf3 conntrack
-hostapd wpasupplicant iw wireless-regdb systemd radvd'
+hostapd wpasupplicant iw wireless-regdb systemd radvd kea-dhcp4-server udhcpc'
 
 # What modules are built with.
 BUILD_PACKAGES='base-files bash dash coreutils findutils grep sed mawk make binutils perl-base'

@@ -131,6 +131,9 @@ func enterRoot(tree bool) error {
 			return err
 		}
 	}
+	if _, err := os.Stat("/dev/net/tun"); err == nil {
+		return nil // the kernel has it built in
+	}
 	// Where udev is, this is there before its module is.
 	const tun = 10<<8 | 200
 	return errors.Join(os.Mkdir("/dev/net", 0o755), unix.Mknod("/dev/net/tun", unix.S_IFCHR|0o666, tun))

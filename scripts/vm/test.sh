@@ -35,9 +35,10 @@ units pkg/service 10m -test.run=TestUnits|TestBits
 radvd pkg/radvd 5m -test.run=TestSLAAC
 capture pkg/nlmon 5m -nlmon.radio
 monitor loader 10m -test.run=TestMonitor(Passed|XDP) -loader.trace
-hostapd pkg/hostapd 15m -test.run=TestFaults -hostapd.machine
+hostapd pkg/hostapd 25m -test.run=TestFaults -hostapd.machine
 wifi cmd/l2d 15m -test.run=TestWiFi$ -l2d.wifi
 wifiunits cmd/l2d 15m -test.run=TestWiFiUnit -l2d.wifi
+devices bench 15m -test.run=TestDevices|TestQdisc -bench.devices=flowtable,forward+fq_codel,forward+cake
 journal cmd/l2d 10m -test.run=TestJournal -l2d.systemd
 '
 

@@ -12,6 +12,7 @@ import (
 func main() {
 	var cli struct {
 		Quick    bench.QuickCmd    `cmd:"" help:"Compare all devices under test in less than two minutes."`
+		Cores    bench.CoresCmd    `cmd:"" help:"What two packet cores forward, beside one."`
 		Flows    bench.FlowsCmd    `cmd:"" help:"How fast flows begin, and what many of them cost, beside nftables."`
 		Rules    bench.RulesCmd    `cmd:"" help:"What rules, sets and maps cost, beside nftables."`
 		Drops    bench.DropsCmd    `cmd:"" help:"How fast what a blocklist has is dropped, beside nftables."`

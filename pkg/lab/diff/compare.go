@@ -130,17 +130,33 @@ func hasOtherID(proto, typ byte) bool {
 	return typ == echoReply6
 }
 
+// isAnswerTo tells what the router has made itself of a packet that was sent, wherever it
+// goes: a translation may send it to another host.
+func (p parsed) isAnswerTo(sent parsed) bool {
+	switch {
+	case p.dst == sent.src:
+		return true
+	case p.isError():
+		return !sent.isError()
+	case p.proto != sent.proto || len(p.th) == 0 || len(sent.th) == 0:
+		return false
+	case p.proto == unix.IPPROTO_TCP && len(p.th) > 13 && len(sent.th) > 13:
+		return p.th[13]&rst != 0 && sent.th[13]&rst == 0
+	}
+	return hasOtherID(p.proto, p.th[0]) && hasOwnID(sent.proto, sent.th[0])
+}
+
 // neutral replaces a packet's free choices in place: the names of translated
-// ports, checksums, and the identification of what goes back to the sender. That
-// is the router's own answer: any number, perhaps even the one that was sent.
-func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) {
+// ports, checksums, and the identification of an answer. That
+// is the router's own: any number, perhaps even the one that was sent.
+func (n *choices) neutral(b []byte, answer bool) {
 	p, ok := parse(b)
 	if !ok {
 		return
 	}
 	if p.src.Is4() {
 		binary.BigEndian.PutUint16(b[10:], 0)
-		if !quoted && p.dst == sender {
+		if answer {
 			binary.BigEndian.PutUint16(b[4:], 0)
 		}
 	}
@@ -153,7 +169,8 @@ func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) {
 	if name, ok := n.name[from]; ok && isFrom {
 		binary.BigEndian.PutUint16(p.th[src:], name)
 	}
-	if name, ok := n.name[to]; ok && isTo {
+	// Of what goes to the very socket that it seems to come from, the source was chosen.
+	if name, ok := n.name[to]; ok && isTo && (!isFrom || to != from) {
 		binary.BigEndian.PutUint16(p.th[dst:], name)
 	}
 	if at := checksumAt(p.proto); at >= 0 && len(p.th) >= at+2 {
@@ -162,8 +179,8 @@ func (n *choices) neutral(b []byte, sender netip.Addr, quoted bool) {
 	if p.proto == unix.IPPROTO_SCTP && len(p.th) >= sctpHeader {
 		copy(p.th[8:sctpHeader], make([]byte, 4))
 	}
-	if p.isError() && !quoted {
-		n.neutral(p.th[8:], sender, true)
+	if p.isError() {
+		n.neutral(p.th[8:], false)
 	}
 }
 
@@ -180,9 +197,10 @@ func verify(b []byte) error {
 // be right, unless the packet came with a wrong one.
 func (n *choices) image(r *router, s seen, sent []byte) ([]string, error) {
 	var list []string
-	var sender netip.Addr
-	if p, ok := parse(sent); ok {
-		sender = p.src
+	from, _ := parse(sent)
+	neutral := func(b []byte) {
+		p, ok := parse(b)
+		n.neutral(b, ok && p.isAnswerTo(from))
 	}
 	broken := verify(sent) != nil
 	for _, f := range assemble(s.frames) {
@@ -193,7 +211,7 @@ func (n *choices) image(r *router, s seen, sent []byte) ([]string, error) {
 		if err := verify(b[etherHeader:]); err != nil && !broken {
 			return nil, fmt.Errorf("out by %s: %w", r.ports[f.port].name, err)
 		}
-		n.neutral(b[etherHeader:], sender, false)
+		neutral(b[etherHeader:])
 		list = append(list, "out "+string(rune('0'+f.port))+string(b))
 	}
 	for _, d := range s.local {
@@ -201,7 +219,7 @@ func (n *choices) image(r *router, s seen, sent []byte) ([]string, error) {
 		if err := verify(b); err != nil && !broken {
 			return nil, fmt.Errorf("delivered: %w", err)
 		}
-		n.neutral(b, sender, false)
+		neutral(b)
 		list = append(list, "in "+string(rune('0'+d.ifindex))+string(b))
 	}
 	slices.Sort(list) // by interface; all is of one moment

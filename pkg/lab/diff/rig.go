@@ -561,7 +561,7 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 // images are what the routers did, with names for what they chose.
 func (t *trial) images(s shot, saw [2]seen, names [2]*choices) (images [2][]string, errs [2]error) {
 	for i, r := range t.routers {
-		images[i], errs[i] = names[i].image(r, saw[i], s.ip[i][0])
+		images[i], errs[i] = names[i].image(r, saw[i], firstOf(s.ip[i]))
 	}
 	return images, errs
 }

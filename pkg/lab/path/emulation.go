@@ -97,11 +97,11 @@ func (e *Emulation) Packets() []Packet {
 
 // Flow is one that sends as much as it can.
 type Flow struct {
-	CongestionControl string
+	CongestionControl string `json:"congestion_control"`
 	// After is when it begins.
-	After time.Duration
+	After time.Duration `json:"after_ns,omitempty"`
 	// IPv6 has it use that.
-	IPv6 bool
+	IPv6 bool `json:"ipv6,omitempty"`
 }
 
 // Dial makes a connection over the path whose other end reads all.

@@ -34,7 +34,7 @@ type Result struct {
 
 // FlowResult is a flow's part.
 type FlowResult struct {
-	CongestionControl string `json:"congestion_control"`
+	Flow
 	// Rate is of IP packets that went through, in bits a second.
 	Rate float64 `json:"rate"`
 	Loss float64 `json:"loss"`
@@ -113,7 +113,7 @@ func summarize(s Spec, flows []Flow, ports []uint16, packets []Packet, begin tim
 	last := time.Duration(0)
 	for i, port := range ports {
 		index[port] = i
-		r.Flows[i].CongestionControl = flows[i].CongestionControl
+		r.Flows[i].Flow = flows[i]
 		last = max(last, flows[i].After)
 	}
 	from := max(duration/5, last)

@@ -96,7 +96,11 @@ func (r *relay) read() {
 		r.mu.Lock()
 		r.waiting.number++
 		heap.Push(&r.waiting, scheduled{out, r.waiting.number, data})
+		first := r.waiting.list[0].number == r.waiting.number
 		r.mu.Unlock()
+		if !first {
+			continue // the writer waits for an earlier one
+		}
 		select {
 		case r.wake <- struct{}{}:
 		default:
