@@ -287,11 +287,16 @@ var carriers = regexp.MustCompile(`NO-CARRIER,|,LOWER_UP|,M-DOWN|state [A-Z]+ | 
 // numbers are those that count up or down, or are made by chance.
 var numbers = regexp.MustCompile(`(?m)^[0-9]+:|[a-z_]*timer +[0-9.]+|(valid|preferred)_lft [0-9a-z]+|(id|root_id|designated_root) [0-9a-f.:]+|@if[0-9]+| tentative| dadfailed`)
 
-// seedWants are the resources of the plan with a seed. The first ones have all kinds.
+// seedWants are the resources of the plan with a seed. The first ones have all kinds, and
+// the second of them what cannot be put back.
 func seedWants(seed uint64, h *rig) []reconcile.Resource {
 	out := randomWants(rand.New(rand.NewPCG(seed, 9)), h)
 	if seed%50 > 1 {
 		return out
+	}
+	named := func(o reconcile.Resource) bool { return o.Name == strangeLink }
+	if seed%50 == 1 && !slices.ContainsFunc(out, named) {
+		out = append(out, wantQdisc(strangeLink, map[string]string{kindKey: "pfifo"}))
 	}
 	for _, r := range oneOfEach(h) {
 		same := func(o reconcile.Resource) bool { return o.Kind == r.Kind && (o.Name == r.Name || r.Kind != LinkKind) }
