@@ -78,8 +78,6 @@ dctcp|--rate 10 --mark 5ms bbr3 dctcp
 
 tree=$(mktemp -d)
 trap 'rm -rf "$tree" "$tree.vm"' EXIT
-CGO_ENABLED=0 go build -o "$tree/l2ctl" ./cmd/l2ctl
-CGO_ENABLED=0 go build -o "$tree.vm" ./scripts/vm
 [ $# -gt 0 ] || set -- '*'
 while IFS='|' read -r name arguments; do
 	for row; do
@@ -87,10 +85,12 @@ while IFS='|' read -r name arguments; do
 		case "$name $arguments" in $row | $row\ *) echo "$arguments"; break ;; esac
 	done
 done <<<"$ROWS" >"$tree/rows"
-[ -s "$tree/rows" ] || { echo "vm: no row $*: there are $(cut -d '|' -f 1 <<<"$ROWS" | uniq | tr '\n' ' ')" >&2; exit 2; }
 if [ -n "$own" ]; then
 	sed -i "/ $own\b/d; /bbr3/!d; p; s/bbr3/$own/g" "$tree/rows"
 fi
+[ -s "$tree/rows" ] || { echo "vm: no row $*: there are $(cut -d '|' -f 1 <<<"$ROWS" | sort -u | tr '\n' ' ')" >&2; exit 2; }
+CGO_ENABLED=0 go build -o "$tree/l2ctl" ./cmd/l2ctl
+CGO_ENABLED=0 go build -o "$tree.vm" ./scripts/vm
 cat >"$tree/run.sh" <<'EOF'
 runs=$1 seed=$2 seconds=$3 own=${4:-none}
 mount -t bpf bpf /sys/fs/bpf 2>/dev/null
