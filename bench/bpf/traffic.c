@@ -24,7 +24,8 @@ volatile const __be16 target_port; /* and its port */
 volatile const __u32 gen_ifindex;
 volatile const __u16 first_port; /* source port of flow 0, host byte order */
 volatile const __u32 flow_mask; /* number of flows less one */
-volatile const __u32 stride = 1; /* of generators at once: each has flows of its own */
+volatile const __u32 stride =
+	1; /* of generators at once: each has flows of its own */
 volatile const __u32 first_flow; /* which of them this is */
 volatile const __u32 draw_mask; /* number of draws less one; 0: flows in turn */
 volatile const __u16 lengths[LENGTHS]; /* of a cycle of frames */
