@@ -30,6 +30,7 @@ func definition(t *testing.T) *kong.Application {
 var withoutJSON = map[string]string{
 	"man":       "roff, for packages",
 	"complete":  "words, for the shell",
+	"lab paths": "its input is JSON already, of which it makes a table",
 	"lab serve": "a server of the lab, which prints nothing",
 }
 
