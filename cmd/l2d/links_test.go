@@ -95,7 +95,13 @@ func TestRenamedInterfaces(t *testing.T) {
 // A name that only rules know, of an interface that l2d is not attached to.
 func TestNamesOfOthers(t *testing.T) {
 	h := newHost(t)
-	h.write("firewall.nft", strings.Replace(namesRuleset, `oifname "out*"`, `oifname "wan0" iifname != "dock*"`, 1))
+	h.write("firewall.nft", `table inet filter {
+	chain forward {
+		type filter hook forward priority 0; policy accept;
+		iifname != "dock*" udp dport 7002 drop
+	}
+}
+`)
 	h.start()
 	h.expect("READY=1")
 	before := h.status().Dataplane.Generation

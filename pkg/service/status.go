@@ -22,8 +22,9 @@ type Status struct {
 	Error string `json:"error,omitempty"`
 }
 
-// healthTime bounds a look at a service.
-const healthTime = 3 * time.Second
+// healthTime bounds a look at a service. One that has just advertised a router answers a
+// solicitation after up to 3.5 seconds: MIN_DELAY_BETWEEN_RAS and MAX_RA_DELAY_TIME of RFC 4861.
+const healthTime = 5 * time.Second
 
 // look asks a service how it is; nil is none.
 func (m *Manager) look(ctx context.Context, u *Unit) Status {
