@@ -56,14 +56,7 @@ func (c *CoresCmd) Run() error {
 		GenCPU: pairs[0].Gen, RouterCPU: pairs[0].Router, Further: pairs[1:],
 	}
 	r, err := Run(ctx, cases, o, func(s string) { fmt.Fprintln(os.Stderr, s) })
-	if err != nil {
-		return r.saveFailed(c.JSON, err)
-	}
-	summaries := r.Summarize()
-	if err := r.save(c.JSON, summaries); err != nil {
-		return err
-	}
-	if err := WriteTable(os.Stdout, r, summaries); err != nil {
+	if err := r.conclude(c.JSON, err); err != nil {
 		return err
 	}
 	return c.writeScaling(os.Stdout, r, single)

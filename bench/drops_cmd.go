@@ -55,14 +55,7 @@ func (c *DropsCmd) Run() error {
 	r, err := Run(ctx, cases, Options{
 		Command: "drops", Repetitions: c.Repetitions, Warmup: warmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
 	}, func(s string) { fmt.Fprintln(os.Stderr, s) })
-	if err != nil {
-		return r.saveFailed(c.JSON, err)
-	}
-	summaries := r.Summarize(DropName)
-	if err := r.save(c.JSON, summaries); err != nil {
-		return err
-	}
-	return WriteTable(os.Stdout, r, summaries, DropName)
+	return r.conclude(c.JSON, err, DropName)
 }
 
 func (c *DropsCmd) cases(dir string) ([]Case, error) {

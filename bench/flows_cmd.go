@@ -80,14 +80,7 @@ func (c *FlowsCmd) Run() error {
 	if r != nil {
 		r.Outcomes = floods
 	}
-	if err != nil {
-		return r.saveFailed(c.JSON, err)
-	}
-	summaries := r.Summarize()
-	if err := r.save(c.JSON, summaries); err != nil {
-		return err
-	}
-	if err := WriteTable(os.Stdout, r, summaries); err != nil {
+	if err := r.conclude(c.JSON, err); err != nil {
 		return err
 	}
 	return errors.Join(c.writeRatios(os.Stdout, r), writeFloods(os.Stdout, r))

@@ -239,6 +239,19 @@ func (r *Report) save(name string, summaries []Summary) error {
 	return writeFile(name, func(w io.Writer) error { return r.WriteJSON(w, summaries) })
 }
 
+// conclude keeps the results of a run, and prints their table to standard output; of one
+// that failed it keeps what there is, and returns the failure.
+func (r *Report) conclude(name string, failure error, references ...string) error {
+	if failure != nil {
+		return r.saveFailed(name, failure)
+	}
+	summaries := r.Summarize(references...)
+	if err := r.save(name, summaries); err != nil {
+		return err
+	}
+	return WriteTable(os.Stdout, r, summaries, references...)
+}
+
 // saveFailed keeps what was measured until a run failed, if anything was. It returns
 // the error that the run failed with.
 func (r *Report) saveFailed(name string, failure error) error {

@@ -57,14 +57,7 @@ func (c *LooksCmd) Run() (err error) {
 		return err
 	}
 	first := d.Name() + " " + nobody
-	if err := c.measure(ctx, r, lane, d); err != nil {
-		return r.saveFailed(c.JSON, err)
-	}
-	summaries := r.Summarize(first)
-	if err := r.save(c.JSON, summaries); err != nil {
-		return err
-	}
-	return WriteTable(os.Stdout, r, summaries, first)
+	return r.conclude(c.JSON, c.measure(ctx, r, lane, d), first)
 }
 
 // measure has each way its turn, behind one when nobody looks.

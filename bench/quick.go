@@ -54,14 +54,7 @@ func (c *QuickCmd) Run() error {
 		GenCPU:      0,
 		RouterCPU:   1,
 	}, func(s string) { fmt.Fprintln(os.Stderr, s) })
-	if err != nil {
-		return r.saveFailed(c.JSON, err)
-	}
-	summaries := r.Summarize(references...)
-	if err := r.save(c.JSON, summaries); err != nil {
-		return err
-	}
-	return WriteTable(os.Stdout, r, summaries, references...)
+	return r.conclude(c.JSON, err, references...)
 }
 
 // cases are those of the command line that this machine can have; leftOut is told of

@@ -59,14 +59,7 @@ func (c *RulesCmd) Run() error {
 	r, err := Run(ctx, cases, Options{
 		Command: "rules", Repetitions: c.Repetitions, Warmup: warmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
 	}, func(s string) { fmt.Fprintln(os.Stderr, s) })
-	if err != nil {
-		return r.saveFailed(c.JSON, err)
-	}
-	summaries := r.Summarize()
-	if err := r.save(c.JSON, summaries); err != nil {
-		return err
-	}
-	if err := WriteTable(os.Stdout, r, summaries); err != nil {
+	if err := r.conclude(c.JSON, err); err != nil {
 		return err
 	}
 	return writeCosts(os.Stdout, r, loads)
