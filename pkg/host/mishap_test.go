@@ -4,7 +4,6 @@ package host
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,12 +11,10 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -77,28 +74,16 @@ type victim struct {
 	Next                 bool
 }
 
-// victimOf is the environment variable that makes this process one.
-const victimOf = "L2D_TEST_VICTIM"
-
 // TestMain is that process, or the tests.
-func TestMain(m *testing.M) {
-	text := os.Getenv(victimOf)
-	if text == "" {
-		os.Exit(m.Run())
-	}
-	var v victim
-	if err := errors.Join(json.Unmarshal([]byte(text), &v), v.run()); err != nil {
-		os.Stderr.WriteString(err.Error())
-		os.Exit(1)
-	}
-}
+func TestMain(m *testing.M) { mishap.Main(m, new(victim)) }
 
 // wayOf is what happens to the steps of the plan with a seed.
 func wayOf(seed uint64) mishap.Way {
 	return []mishap.Way{mishap.Kills, mishap.Fails, mishap.Kills, mishap.FailsBehind}[seed%4]
 }
 
-func (v *victim) run() error {
+// Run implements mishap.Victim.
+func (v *victim) Run() error {
 	h, err := openRig(v.Base, v.Algorithm)
 	if err != nil {
 		return err
@@ -129,19 +114,13 @@ func noStep(dir string) func(string) bool {
 }
 
 // die runs the process, and tells whether it was killed.
-func (v victim) die(t *testing.T) bool {
+func (v *victim) die(t *testing.T) bool {
 	t.Helper()
-	text, err := json.Marshal(v)
+	killed, err := mishap.Die(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), victimOf+"="+string(text))
-	out, err := cmd.CombinedOutput()
-	if err != nil && cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Fatalf("%+v: %v: %s", v, err, out)
-	}
-	return err != nil
+	return killed
 }
 
 // stepped are plans that are stopped at each of their steps, one after the other, in one rig.

@@ -11,11 +11,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -263,21 +261,11 @@ type victim struct {
 	At        int // the step
 }
 
-const victimOf = "L2D_TEST_VICTIM"
+// TestMain is that process, or the tests.
+func TestMain(m *testing.M) { mishap.Main(m, new(victim)) }
 
-func TestMain(m *testing.M) {
-	text := os.Getenv(victimOf)
-	if text == "" {
-		os.Exit(m.Run())
-	}
-	var v victim
-	if err := errors.Join(json.Unmarshal([]byte(text), &v), v.run()); err != nil {
-		os.Stderr.WriteString(err.Error())
-		os.Exit(1)
-	}
-}
-
-func (v *victim) run() error {
+// Run implements mishap.Victim.
+func (v *victim) Run() error {
 	h, err := openHost(v.Path)
 	if err != nil {
 		return err
@@ -305,17 +293,11 @@ func (v *victim) run() error {
 // die runs the process, and tells whether it was killed.
 func (v *victim) die(t *testing.T) bool {
 	t.Helper()
-	text, err := json.Marshal(v)
+	killed, err := mishap.Die(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), victimOf+"="+string(text))
-	out, err := cmd.CombinedOutput()
-	if err != nil && cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Fatalf("%+v: %v: %s", v, err, out)
-	}
-	return err != nil
+	return killed
 }
 
 // TestKilled: a process gets SIGKILL at each system call that changes something, of whatever an engine does, and one that
