@@ -165,22 +165,12 @@ func TestAttacks(t *testing.T) {
 // entriesOf counts the entries of flows that an address has begun.
 func (r *router) entriesOf(t *testing.T, name string, client netip.Addr) (n int) {
 	t.Helper()
-	m, err := ebpf.LoadPinnedMap(filepath.Join(r.pin, dirState, name), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	var key l2TCTuple
-	var value l2TCFlow
-	it := m.Iterate()
-	for it.Next(&key, &value) {
+	r.eachFlow(t, name, func(key *l2TCTuple, value *l2TCFlow) bool {
 		if string(key.Saddr[:]) == string(padded(client)) || string(value.Out.Daddr[:]) == string(padded(client)) {
 			n++
 		}
-	}
-	if err := it.Err(); err != nil {
-		t.Fatal(err)
-	}
+		return true
+	})
 	return n
 }
 

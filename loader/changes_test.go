@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"maps"
 	"net/netip"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -137,21 +136,17 @@ func TestRoaming(t *testing.T) {
 // the interface.
 func (r *router) hopTo(t *testing.T, to netip.Addr) (checked, oif uint32) {
 	t.Helper()
-	m, err := ebpf.LoadPinnedMap(filepath.Join(r.pin, dirState, "l2_flows"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	var key l2TCTuple
-	var value l2TCFlow
-	it := m.Iterate()
-	for it.Next(&key, &value) {
-		if bytes.HasPrefix(value.Out.Daddr[:], to.AsSlice()) {
-			return value.Hop.Checked, value.Hop.Oif
+	found := false
+	r.eachFlow(t, "l2_flows", func(_ *l2TCTuple, value *l2TCFlow) bool {
+		if found = bytes.HasPrefix(value.Out.Daddr[:], to.AsSlice()); found {
+			checked, oif = value.Hop.Checked, value.Hop.Oif
 		}
+		return !found
+	})
+	if !found {
+		t.Fatalf("no flow to %s", to)
 	}
-	t.Fatalf("no flow to %s: %v", to, it.Err())
-	return 0, 0
+	return checked, oif
 }
 
 // TestRefusedRoutes: the kernel tells the client.

@@ -23,6 +23,27 @@ func (r *router) stateMap(t *testing.T, name string) *ebpf.Map {
 	return m
 }
 
+// eachFlow calls fn with the entries of a map of flows until it returns false.
+func (r *router) eachFlow(t *testing.T, name string, fn func(*l2TCTuple, *l2TCFlow) bool) {
+	t.Helper()
+	m, err := ebpf.LoadPinnedMap(filepath.Join(r.pin, dirState, name), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var key l2TCTuple
+	var value l2TCFlow
+	it := m.Iterate()
+	for it.Next(&key, &value) {
+		if !fn(&key, &value) {
+			return
+		}
+	}
+	if err := it.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestCollectorGoes: the collector gets through tables of many times the buckets that it
 // looks at in one go, and finds each entry once, whatever bucket it is in: what is dead
 // goes, with its mapping, and what lives stays, with its own.
