@@ -30,6 +30,7 @@
 #include "lib/way_nat.h"
 #include "lib/way_refuse.h"
 #include "lib/way_route.h"
+#include "lib/way_self.h"
 #include "lib/way_send.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -52,6 +53,8 @@ static __always_inline int deliver(struct __sk_buff *skb, struct pkt *p,
 {
 	int reason;
 
+	if (is_alien_answer(skb, p, w))
+		return drop(STAT_DROP_MARTIAN);
 	if (!policy_accepts(INPUT, input, skb, p)) {
 		if (!is_dhcp(p) || bpf_skb_change_type(skb, PACKET_OTHERHOST))
 			return refuse(skb, p, w, REJECT_INPUT);
@@ -358,11 +361,9 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	/* Forwarded by the kernel, from an interface that has no program. */
 	forwarded = skb->ingress_ifindex && !answer && !rerouted;
 	/* Has its flow from the start, also before conntrack. */
-	related = answer && answer != TC_INDEX_ANSWER;
-	if (related) {
-		track_answer(skb, p, w.key, answer);
+	related = answer && track_answer(skb, p, w.key, answer);
+	if (related)
 		w.error = NULL;
-	}
 	related |= rerouted;
 	if (forwarded)
 		p->iif = skb->ingress_ifindex;
@@ -428,6 +429,8 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 	count(STAT_LOCAL_OUT);
 	if (is_copy() && forget_group(skb, p))
 		return drop(STAT_DROP_INTERNAL);
+	if (policy_nat & NAT_OUTPUT && p->oif == LOOPBACK_IFINDEX)
+		return send_to_self(skb, p);
 	return rerouted ? send_another_way(skb, p, s) : pass(skb);
 }
 
@@ -451,4 +454,20 @@ int l2_egress(struct __sk_buff *skb)
 		return TCX_NEXT;
 	return s->pkt.send_by ? frame_send(skb, &s->pkt) :
 				drop(STAT_DROP_POLICY);
+}
+
+/* lo has programs where NAT sends the router's own packets to the router itself. What
+ * else goes by it they leave alone.
+ */
+SEC("tcx/ingress")
+int l2_lo_ingress(struct __sk_buff *skb)
+{
+	return mark_of(skb) == TC_INDEX_SELF ? self_route(skb) : pass(skb);
+}
+
+SEC("tcx/egress")
+int l2_lo_egress(struct __sk_buff *skb)
+{
+	return mark_of(skb) == TC_INDEX_SELF ? self_sent(skb) :
+					       self_answer(skb);
 }

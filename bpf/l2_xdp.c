@@ -197,6 +197,8 @@ static __always_inline int find_hop(struct xdp_md *ctx, struct pkt *p,
 	ret = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
 	if (ret < 0 || ret == BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		return -1; /* this packet, and not the next one maybe */
+	if (!ret && flow_is_bound(f) && hop->via != fib.ifindex)
+		return -1; /* ends it: ct_goes_by() */
 	hop->oif = ret ? 0 : xdp_port(fib.ifindex);
 	if (!ret) {
 		hop->mtu = fib.mtu_result;

@@ -116,41 +116,94 @@ func linkIndex(info *link.Info) int {
 	return 0
 }
 
-// detachOthers removes pinned links that are not among keep (base names).
-func detachOthers(pinPath string, keep map[string]bool) error {
+// detached is a link that was ended, and what it takes to have it again.
+type detached struct {
+	path    string
+	index   int
+	program *ebpf.Program
+}
+
+func closeDetached(list []detached) {
+	for _, d := range list {
+		d.program.Close()
+	}
+}
+
+// detachOthers removes pinned links that are not among keep (base names). Those that it did are returned also with an
+// error.
+func detachOthers(pinPath string, keep map[string]bool) (done []detached, err error) {
 	dir := filepath.Join(pinPath, dirLinks)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+			return nil, nil
 		}
-		return err
+		return nil, err
 	}
 	var errs []error
 	for _, e := range entries {
 		if keep[e.Name()] {
 			continue
 		}
-		if err := detach(filepath.Join(dir, e.Name())); err != nil {
+		d, err := detach(filepath.Join(dir, e.Name()))
+		if err != nil {
 			errs = append(errs, fmt.Errorf("detach %s: %w", strings.ReplaceAll(e.Name(), "_", " "), err))
 		}
+		if d != nil {
+			done = append(done, *d)
+		}
 	}
-	return errors.Join(errs...)
+	return done, errors.Join(errs...)
 }
 
 // detach ends a pinned link at once: without its pin alone it would go when the
-// kernel gets round to it, and when no process has it open.
-func detach(path string) error {
+// kernel gets round to it, and when no process has it open. A link of an interface that has gone is nothing to have again.
+func detach(path string) (*detached, error) {
 	l, err := link.LoadPinnedLink(path, nil)
 	if err != nil {
-		return errors.Join(err, os.Remove(path))
+		return nil, err
 	}
 	defer l.Close()
+	info, err := l.Info()
+	if err != nil {
+		return nil, err
+	}
+	index := linkIndex(info)
+	if index == 0 {
+		return nil, os.Remove(path)
+	}
+	program, err := ebpf.NewProgramFromID(info.Program)
+	if err != nil {
+		return nil, err
+	}
 	// ENOLINK: of an interface that has gone.
 	if err := l.Detach(); err != nil && !errors.Is(err, unix.ENOLINK) {
-		return err
+		program.Close()
+		return nil, err
 	}
-	return os.Remove(path)
+	return &detached{path, index, program}, os.Remove(path)
+}
+
+// attachAgain attaches the program again, unless the interface has gone.
+func (d detached) attachAgain() error {
+	for _, h := range []hook{hookXDP, hookIngress, hookEgress} {
+		if !strings.HasSuffix(d.path, "_"+h.name) {
+			continue
+		}
+		l, err := h.attach(d.index, d.program)
+		if errors.Is(err, unix.ENODEV) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("attach %s again: %w", filepath.Base(d.path), err)
+		}
+		defer l.Close()
+		if err := os.Remove(d.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return l.Pin(d.path)
+	}
+	return nil
 }
 
 func isFull(err error) bool { return errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOSPC) }

@@ -84,6 +84,12 @@ type Config struct {
 	Carry func(name string, to, from *ebpf.Map) error
 	// CarryAll does so for all maps at once, where there is no Carry.
 	CarryAll func(to, from map[string]*ebpf.Map) error
+	// Keep has the maps of the policy before pinned, with what its sets have been given,
+	// until [Forget].
+	Keep bool
+	// Restore takes the place of CarryAll where this policy was in force when the maps
+	// were kept: it has those, too.
+	Restore func(to, from, kept map[string]*ebpf.Map) error
 	// Counted has the counters of the policy that go on from those of the
 	// policy before: indexes of the latter by those of the former.
 	Counted map[uint32]uint32

@@ -158,10 +158,13 @@ func Detach(pinPath string) error {
 	if err := checkBPFFS(pinPath); err != nil {
 		return err
 	}
-	if err := errors.Join(stopShaping(pinPath), detachOthers(pinPath, nil)); err != nil {
+	err := stopShaping(pinPath)
+	done, errLinks := detachOthers(pinPath, nil)
+	closeDetached(done)
+	if err := errors.Join(err, errLinks); err != nil {
 		return err
 	}
-	for _, dir := range []string{dirLinks, dirPrograms, dirNextPrograms, dirPolicy, dirNext, dirState, dirNextState} {
+	for _, dir := range []string{dirLinks, dirPrograms, dirNextPrograms, dirPolicy, dirNext, dirKept, dirState, dirNextState} {
 		if err := os.RemoveAll(filepath.Join(pinPath, dir)); err != nil {
 			return err
 		}

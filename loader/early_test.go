@@ -89,12 +89,12 @@ func TestEarly(t *testing.T) {
 			}
 			send(7000)
 			eventually(t, patience, "the drop", func() bool { return stat(t, d, "drop_policy") == drops+1 })
-			if receives(t, in, 7000) {
+			if receives(t, in, 7000, false) {
 				t.Error("a packet socket sees what the chains drop")
 			}
 			dhcp := pick[uint16](f, 67, 546)
 			send(dhcp)
-			if !receives(t, in, dhcp) {
+			if !receives(t, in, dhcp, true) {
 				t.Error("a packet socket does not see DHCP")
 			}
 			if n := packetsAt(t, d, p, "udp dport { 67, 546, 7000 } drop") - dropped; n != 2 {
@@ -154,7 +154,7 @@ func TestEarlyPadding(t *testing.T) {
 		if n := counterAt(t, d, c.p, c.text).Bytes; n != c.bytes {
 			t.Errorf("%s: %d bytes, want %d", c.text, n, c.bytes)
 		}
-		if receives(t, in, 7000) {
+		if receives(t, in, 7000, false) {
 			t.Errorf("%s: not at XDP", c.text)
 		}
 	}

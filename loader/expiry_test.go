@@ -39,7 +39,7 @@ func (r *router) entries(t *testing.T, name string) int {
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	// Longer than a slow machine needs to make all flows.
-	const short = 5 * time.Second
+	const short = 10 * time.Second
 	r := newRouter(t)
 	cfg := r.config(testPolicy{countStates: true})
 	cfg.Timeouts = flow.Timeouts{
@@ -102,7 +102,7 @@ func TestExpiry(t *testing.T) {
 	}
 	// Nobody is there from now on.
 	d.Close()
-	eventually(t, 40*time.Second, "dead flows collected", func() bool {
+	eventually(t, 60*time.Second, "dead flows collected", func() bool {
 		return r.entries(t, "l2_half_open") == 0 && r.entries(t, "l2_flows") == 4
 	})
 	talkAll(t, conns)
@@ -110,7 +110,7 @@ func TestExpiry(t *testing.T) {
 	d = r.mustApply(cfg)
 	// The status has what the last run of the collector found: after the next
 	// run at the latest.
-	eventually(t, 12*time.Second, "collector's figures", func() bool {
+	eventually(t, 40*time.Second, "collector's figures", func() bool {
 		s, err := d.Status()
 		if err != nil {
 			t.Fatal(err)

@@ -29,10 +29,10 @@ func StackChains(cfg Config) (map[string]StackChain, error) {
 	l := &loaded{maps: map[string]*ebpf.Map{}}
 	defer l.close()
 	chains := map[string]StackChain{}
+	if err := prepareAll(specs, &cfg, 0); err != nil {
+		return nil, err
+	}
 	for _, spec := range specs {
-		if err := prepare(spec, &cfg, 0); err != nil {
-			return nil, err
-		}
 		maps, err := l.makeMaps(spec)
 		if err != nil {
 			return nil, err

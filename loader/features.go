@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/mdlayher/genetlink"
 	mdnl "github.com/mdlayher/netlink"
@@ -70,6 +71,24 @@ func takesXDPFrames(ifindex int) (bool, error) {
 var queueManagers = map[string]bool{
 	"dualpi2": true, "cake": true, "cake_mq": true, "fq_codel": true, "codel": true,
 	"fq_pie": true, "pie": true, "sfq": true, "red": true, "tbf": true, "htb": true, "hfsc": true,
+}
+
+// QueuesChanged tells whether a queue manager has come to one of the interfaces that the dataplane is attached to, and XDP
+// sends past it, or has gone.
+func (d *Dataplane) QueuesChanged(as []Interface) (bool, error) {
+	d.mu.RLock()
+	attached := slices.Clone(d.interfaces)
+	d.mu.RUnlock()
+	for _, s := range attached {
+		managed, err := hasQueueManager(s.Index)
+		if err != nil {
+			return false, err
+		}
+		if said := slices.ContainsFunc(as, func(i Interface) bool { return i.Index == s.Index && i.AQM }); s.AQM != (said || managed) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // hasQueueManager tells whether a queue manager is at the root of an interface.

@@ -153,7 +153,7 @@ func TestFlowEvents(t *testing.T) {
 			}
 			udp(2)
 			// The collector's: it comes every ten seconds.
-			eventually(t, 25*time.Second, "end of dead flows", func() bool { return len(w.of(base+1)) == 3 && len(w.of(base+2)) == 2 })
+			eventually(t, 60*time.Second, "end of dead flows", func() bool { return len(w.of(base+1)) == 3 && len(w.of(base+2)) == 2 })
 			w.expect(base+1, "new", "confirm", "destroy expired")
 			w.expect(base+2, "new", "destroy expired")
 			if e := w.last(base + 1); e.Flow.Original.Packets != 1 || e.Flow.Reply.Packets != 1 || e.Flow.Reply.Bytes == 0 {

@@ -46,7 +46,7 @@ func TestFrames(t *testing.T) {
 			if _, err := unix.Write(fd, append(append(append([]byte(nil), plain[:12]...), 0x81, 0, 0, 5), plain[12:]...)); err != nil {
 				t.Fatal(err)
 			}
-			if got := receives(t, in, 6000); got != c.tagged {
+			if got := receives(t, in, 6000, c.tagged); got != c.tagged {
 				t.Errorf("a frame of a VLAN arrives: %v", got)
 			}
 

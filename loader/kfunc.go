@@ -40,7 +40,7 @@ func resolveWorkCallback(spec *ebpf.CollectionSpec) error {
 
 // kernelFuncID is the type of the first of these functions that the kernel has.
 func kernelFuncID(names ...string) (btf.TypeID, error) {
-	kernel, err := kernelTypes.Kernel()
+	kernel, err := kernelTypes().Kernel()
 	if err != nil {
 		return 0, fmt.Errorf("type information of the kernel: %w", err)
 	}

@@ -36,7 +36,7 @@ type l2MonitorMonitorCpu struct {
 	Window uint64
 	Told   uint64
 	Lost   uint64
-	Seen   [42]uint64
+	Seen   [44]uint64
 }
 
 type l2MonitorScratch struct {
@@ -128,11 +128,13 @@ type l2MonitorScratch struct {
 		}
 		L3Off         uint16
 		L4Off         uint16
+		Via           uint16
 		LaterFragment uint8
 		Translate     uint8
 		IsShort       uint8
 		KeepsId       uint8
-		_             [4]byte
+		AskedPort     uint8
+		_             [1]byte
 	}
 	Ct struct {
 		_   structs.HostLayout
@@ -145,6 +147,7 @@ type l2MonitorScratch struct {
 		}
 		Via      uint16
 		Found    uint8
+		Flags    uint8
 		First    uint8
 		State    uint8
 		Mapped   uint8
@@ -153,7 +156,6 @@ type l2MonitorScratch struct {
 		NewDst   uint8
 		Answer   uint8
 		Clash    uint8
-		_        [1]byte
 		Back     struct {
 			_       structs.HostLayout
 			Saddr   [16]uint8
@@ -382,12 +384,14 @@ type l2MonitorScratch struct {
 		Now      uint32
 		Tries    uint32
 		Found    int32
+		IsDst    uint8
 		Step     uint8
 		Odd      uint8
 		Settings uint8
 		InRange  uint8
 		Fresh    uint8
-		_        [3]byte
+		Row      uint8
+		_        [1]byte
 	}
 	Sender struct {
 		_       structs.HostLayout
@@ -464,6 +468,7 @@ type l2MonitorSending struct {
 	Device   uint32
 	RoutedBy uint32
 	Gateway  [16]uint8
+	Self     [16]uint8
 	_        [4]byte
 }
 
@@ -500,6 +505,7 @@ type l2MonitorStatistics struct {
 	DROP_MARTIAN            uint64
 	DROP_NAT_NO_ADDRESS     uint64
 	DROP_NAT_EXHAUSTED      uint64
+	DROP_NAT_MOVED          uint64
 	DROP_NAT_LOCAL          uint64
 	DROP_FLOW_CLASH         uint64
 	DROP_CT_COUNT_FULL      uint64
@@ -511,6 +517,7 @@ type l2MonitorStatistics struct {
 	DROP_STEER              uint64
 	POLICER_MARKED          uint64
 	SHAPED                  uint64
+	DROP_NAT_REDIRECT       uint64
 }
 
 // Names of all BPF objects in the ELF.

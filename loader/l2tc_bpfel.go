@@ -20,12 +20,14 @@ type l2TCAnswerBucket struct {
 }
 
 type l2TCAnswered struct {
-	_     structs.HostLayout
-	Facts l2TCCtFacts
-	To    [16]uint8
-	From  [16]uint8
-	Port  uint16
-	_     [6]byte
+	_        structs.HostLayout
+	Facts    l2TCCtFacts
+	To       [16]uint8
+	From     [16]uint8
+	Port     uint16
+	Zone     uint16
+	ZoneDirs uint8
+	_        [3]byte
 }
 
 type l2TCArrival struct {
@@ -399,11 +401,13 @@ type l2TCScratch struct {
 		}
 		L3Off         uint16
 		L4Off         uint16
+		Via           uint16
 		LaterFragment uint8
 		Translate     uint8
 		IsShort       uint8
 		KeepsId       uint8
-		_             [4]byte
+		AskedPort     uint8
+		_             [1]byte
 	}
 	Ct struct {
 		_   structs.HostLayout
@@ -416,6 +420,7 @@ type l2TCScratch struct {
 		}
 		Via      uint16
 		Found    uint8
+		Flags    uint8
 		First    uint8
 		State    uint8
 		Mapped   uint8
@@ -424,7 +429,6 @@ type l2TCScratch struct {
 		NewDst   uint8
 		Answer   uint8
 		Clash    uint8
-		_        [1]byte
 		Back     l2TCTuple
 		Change   struct {
 			_          structs.HostLayout
@@ -497,12 +501,14 @@ type l2TCScratch struct {
 		Now      uint32
 		Tries    uint32
 		Found    int32
+		IsDst    uint8
 		Step     uint8
 		Odd      uint8
 		Settings uint8
 		InRange  uint8
 		Fresh    uint8
-		_        [3]byte
+		Row      uint8
+		_        [1]byte
 	}
 	Sender l2TCSourceKey
 	Routed struct {
@@ -562,6 +568,7 @@ type l2TCSending struct {
 	Device   uint32
 	RoutedBy uint32
 	Gateway  [16]uint8
+	Self     [16]uint8
 	_        [4]byte
 }
 
@@ -653,6 +660,7 @@ type l2TCStatistics struct {
 	DROP_MARTIAN            uint64
 	DROP_NAT_NO_ADDRESS     uint64
 	DROP_NAT_EXHAUSTED      uint64
+	DROP_NAT_MOVED          uint64
 	DROP_NAT_LOCAL          uint64
 	DROP_FLOW_CLASH         uint64
 	DROP_CT_COUNT_FULL      uint64
@@ -664,6 +672,7 @@ type l2TCStatistics struct {
 	DROP_STEER              uint64
 	POLICER_MARKED          uint64
 	SHAPED                  uint64
+	DROP_NAT_REDIRECT       uint64
 }
 
 type l2TCTuple struct {
@@ -733,6 +742,8 @@ const (
 	l2TCProgL2Egress         = "l2_egress"
 	l2TCProgL2GcStart        = "l2_gc_start"
 	l2TCProgL2Ingress        = "l2_ingress"
+	l2TCProgL2LoEgress       = "l2_lo_egress"
+	l2TCProgL2LoIngress      = "l2_lo_ingress"
 	l2TCProgL2Reevaluate     = "l2_reevaluate"
 	l2TCVarAnswerHopLimit    = "answer_hop_limit"
 	l2TCVarAnswerInterval    = "answer_interval"
@@ -800,6 +811,8 @@ type l2TCProgramSpecs struct {
 	L2Egress     *ebpf.ProgramSpec `ebpf:"l2_egress"`
 	L2GcStart    *ebpf.ProgramSpec `ebpf:"l2_gc_start"`
 	L2Ingress    *ebpf.ProgramSpec `ebpf:"l2_ingress"`
+	L2LoEgress   *ebpf.ProgramSpec `ebpf:"l2_lo_egress"`
+	L2LoIngress  *ebpf.ProgramSpec `ebpf:"l2_lo_ingress"`
 	L2Reevaluate *ebpf.ProgramSpec `ebpf:"l2_reevaluate"`
 }
 
@@ -995,6 +1008,8 @@ type l2TCPrograms struct {
 	L2Egress     *ebpf.Program `ebpf:"l2_egress"`
 	L2GcStart    *ebpf.Program `ebpf:"l2_gc_start"`
 	L2Ingress    *ebpf.Program `ebpf:"l2_ingress"`
+	L2LoEgress   *ebpf.Program `ebpf:"l2_lo_egress"`
+	L2LoIngress  *ebpf.Program `ebpf:"l2_lo_ingress"`
 	L2Reevaluate *ebpf.Program `ebpf:"l2_reevaluate"`
 }
 
@@ -1003,6 +1018,8 @@ func (p *l2TCPrograms) Close() error {
 		p.L2Egress,
 		p.L2GcStart,
 		p.L2Ingress,
+		p.L2LoEgress,
+		p.L2LoIngress,
 		p.L2Reevaluate,
 	)
 }

@@ -278,11 +278,13 @@ type l2XDPScratch struct {
 		}
 		L3Off         uint16
 		L4Off         uint16
+		Via           uint16
 		LaterFragment uint8
 		Translate     uint8
 		IsShort       uint8
 		KeepsId       uint8
-		_             [4]byte
+		AskedPort     uint8
+		_             [1]byte
 	}
 	Ct struct {
 		_   structs.HostLayout
@@ -295,6 +297,7 @@ type l2XDPScratch struct {
 		}
 		Via      uint16
 		Found    uint8
+		Flags    uint8
 		First    uint8
 		State    uint8
 		Mapped   uint8
@@ -303,7 +306,6 @@ type l2XDPScratch struct {
 		NewDst   uint8
 		Answer   uint8
 		Clash    uint8
-		_        [1]byte
 		Back     l2XDPTuple
 		Change   struct {
 			_          structs.HostLayout
@@ -376,12 +378,14 @@ type l2XDPScratch struct {
 		Now      uint32
 		Tries    uint32
 		Found    int32
+		IsDst    uint8
 		Step     uint8
 		Odd      uint8
 		Settings uint8
 		InRange  uint8
 		Fresh    uint8
-		_        [3]byte
+		Row      uint8
+		_        [1]byte
 	}
 	Sender l2XDPSourceKey
 	Routed struct {
@@ -441,6 +445,7 @@ type l2XDPSending struct {
 	Device   uint32
 	RoutedBy uint32
 	Gateway  [16]uint8
+	Self     [16]uint8
 	_        [4]byte
 }
 
@@ -517,6 +522,7 @@ type l2XDPStatistics struct {
 	DROP_MARTIAN            uint64
 	DROP_NAT_NO_ADDRESS     uint64
 	DROP_NAT_EXHAUSTED      uint64
+	DROP_NAT_MOVED          uint64
 	DROP_NAT_LOCAL          uint64
 	DROP_FLOW_CLASH         uint64
 	DROP_CT_COUNT_FULL      uint64
@@ -528,6 +534,7 @@ type l2XDPStatistics struct {
 	DROP_STEER              uint64
 	POLICER_MARKED          uint64
 	SHAPED                  uint64
+	DROP_NAT_REDIRECT       uint64
 }
 
 type l2XDPSteerKey struct {

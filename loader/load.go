@@ -48,7 +48,7 @@ type Program struct {
 
 // loaded are the verified programs and all maps of a dataplane, not attached.
 type loaded struct {
-	programs map[string]*ebpf.Program // l2_xdp, l2_ingress, l2_egress, l2_gc_start, l2_reevaluate
+	programs map[string]*ebpf.Program // l2_xdp, l2_ingress, l2_egress, l2_gc_start, l2_reevaluate, and those of lo
 	maps     map[string]*ebpf.Map
 	report   []Program
 }
@@ -84,11 +84,11 @@ func load(cfg *Config, state map[string]*ebpf.Map, running map[string]*ebpf.Prog
 			return nil, fmt.Errorf("map %s: %w", name, err)
 		}
 	}
+	if err := prepareAll(specs, cfg, csumFlag); err != nil {
+		return nil, err
+	}
 	var parts []part
 	for _, spec := range specs {
-		if err := prepare(spec, cfg, csumFlag); err != nil {
-			return nil, err
-		}
 		maps, err := l.makeMaps(spec)
 		if err != nil {
 			return nil, err
@@ -102,13 +102,41 @@ func load(cfg *Config, state map[string]*ebpf.Map, running map[string]*ebpf.Prog
 	return l, err
 }
 
-// prepare makes an object of the build the object of a configuration.
-func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
-	if err := cfg.Policy.Splice(spec); err != nil {
+// prepareAll prepares the objects of the build. The policy is put into all of them at the same time; what is read of the
+// host is read by the caller's thread, which may be in another network namespace than others.
+func prepareAll(specs []*ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
+	errs := make([]error, len(specs))
+	var wg sync.WaitGroup
+	for i, spec := range specs {
+		wg.Go(func() { errs[i] = splice(spec, cfg.Policy) })
+	}
+	wg.Wait()
+	for i, spec := range specs {
+		if errs[i] != nil { // what is wrong is wrong in all of them
+			return errs[i]
+		}
+		if err := prepare(spec, cfg, csumFlag); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// splice puts a policy into an object of the build, and leaves out what it does not use.
+func splice(spec *ebpf.CollectionSpec, p Policy) error {
+	if err := p.Splice(spec); err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
 	for _, program := range spec.Programs {
 		program.Instructions = Reached(program.Instructions)
+	}
+	return nil
+}
+
+// prepare makes an object with a policy the object of a configuration.
+func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
+	if err := withoutLoopback(spec); err != nil {
+		return err
 	}
 	if cfg.trial {
 		makeTrial(spec, cfg.trialKeeps)
@@ -165,7 +193,7 @@ func (l *loaded) makeMaps(spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, erro
 	without := *spec
 	without.Programs = nil
 	contents := takeContents(without.Maps)
-	coll, err := ebpf.NewCollectionWithOptions(&without, ebpf.CollectionOptions{MapReplacements: shared, Cache: kernelTypes})
+	coll, err := ebpf.NewCollectionWithOptions(&without, ebpf.CollectionOptions{MapReplacements: shared, Cache: kernelTypes()})
 	if err != nil {
 		return nil, err
 	}
@@ -254,12 +282,13 @@ func (p part) load(running *ebpf.Program) (*ebpf.Program, Program, error) {
 // verify loads the part into the kernel. What the verifier says of it at a level
 // is with the program.
 func (p part) verify(level ebpf.LogLevel) (*ebpf.Program, error) {
-	kernel, err := kernelTypes.Kernel()
+	types := kernelTypes()
+	kernel, err := types.Kernel()
 	if err != nil {
 		return nil, fmt.Errorf("type information of the kernel: %w", err)
 	}
 	coll, err := ebpf.NewCollectionWithOptions(p.spec, ebpf.CollectionOptions{
-		MapReplacements: p.maps, Cache: kernelTypes,
+		MapReplacements: p.maps, Cache: types,
 		// Of the kernel alone. The numbers of a module's types are none that a
 		// program can name, and the library cannot read a module's and the
 		// kernel's at the same time.

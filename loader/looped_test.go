@@ -58,7 +58,12 @@ func (l looped) send(t *testing.T, r *router, from netip.Addr, message string) (
 // listen has a socket in the group.
 func (l looped) listen(index int) (net.PacketConn, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		ctl := c.Control(func(fd uintptr) { err = l.join(int(fd), index) })
+		ctl := c.Control(func(fd uintptr) {
+			// A process that begins elsewhere in the test may hold the socket before it for a moment.
+			if err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
+				err = l.join(int(fd), index)
+			}
+		})
 		if ctl != nil {
 			return ctl
 		}

@@ -87,7 +87,7 @@ type MapInfo struct {
 // names. No process needs to hold it.
 func PinnedMapInfos(pinPath string) ([]MapInfo, error) {
 	var out []MapInfo
-	for _, dir := range []string{dirState, dirPolicy} {
+	for _, dir := range []string{dirState, dirPolicy, dirKept} {
 		dir = filepath.Join(pinPath, dir)
 		pinned, err := openMaps(dir)
 		if err != nil {

@@ -359,7 +359,9 @@ func TestMappingLife(t *testing.T) {
 			t.Errorf("%d entries, not 4", before)
 		}
 		// A peer and the client keep talking; nobody answers what comes for lost.
-		for end := time.Now().Add(25 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+		// For two collections at least, and until that one is gone.
+		least := time.Now().Add(25 * time.Second)
+		for end := least.Add(40 * time.Second); time.Now().Before(least) || mappings(t, n.d) > 2 && time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 			n.sendUDP(n.wan, n.lan, at(f.wan, 90), outside)
 			if seen := n.out(other, at(f.wan, 90)); seen != outside {
 				t.Fatalf("the client answers from %v, not %v", seen, outside)

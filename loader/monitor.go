@@ -95,17 +95,11 @@ var errTracing = errors.New("this kernel forbids programs that trace others (fen
 // Monitor begins to watch the network namespace that it is called in. It is an error if what passes cannot be watched; what XDP drops
 // may not be told then: see [Monitor.XDPUnseen].
 func (d *Dataplane) Monitor(o MonitorOptions) (*Monitor, error) {
-	running, _, _, err := d.snapshot()
+	m, running, err := d.watch()
 	if err != nil {
 		return nil, err
 	}
 	defer closeMaps(running)
-	d.mu.RLock()
-	m := &Monitor{dir: filepath.Join(d.cfg.PinPath, dirPrograms)}
-	d.mu.RUnlock()
-	if m.watched, err = m.running(); err != nil {
-		return nil, err
-	}
 	coll, err := m.load(o, running, true)
 	if errors.Is(err, errTracing) && !o.Passed {
 		m.XDPUnseen = err
@@ -125,6 +119,23 @@ func (d *Dataplane) Monitor(o MonitorOptions) (*Monitor, error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
+}
+
+// watch returns a monitor of the programs that run, and the maps of these: in the midst of a replacement they would
+// not be of the same ones.
+func (d *Dataplane) watch() (*Monitor, map[string]*ebpf.Map, error) {
+	d.replacing.Lock()
+	defer d.replacing.Unlock()
+	running, _, _, err := d.snapshot()
+	if err != nil {
+		return nil, nil, err
+	}
+	m := &Monitor{dir: filepath.Join(d.cfg.PinPath, dirPrograms)}
+	if m.watched, err = m.running(); err != nil {
+		closeMaps(running)
+		return nil, nil, err
+	}
+	return m, running, nil
 }
 
 // load loads the programs that watch those that run, which have the maps. Without
@@ -160,12 +171,13 @@ func (m *Monitor) load(o MonitorOptions, running map[string]*ebpf.Map, tracing b
 			shared[name] = same
 		}
 	}
-	kernel, err := kernelTypes.Kernel()
+	types := kernelTypes()
+	kernel, err := types.Kernel()
 	if err != nil {
 		return nil, fmt.Errorf("type information of the kernel: %w", err)
 	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
-		MapReplacements: shared, Cache: kernelTypes, Programs: ebpf.ProgramOptions{KernelTypes: kernel},
+		MapReplacements: shared, Cache: types, Programs: ebpf.ProgramOptions{KernelTypes: kernel},
 	})
 	if errors.Is(err, unix.EPERM) && tracing {
 		return nil, fmt.Errorf("%w: %w", errTracing, err)

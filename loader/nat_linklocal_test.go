@@ -9,9 +9,8 @@ import (
 	"testing"
 )
 
-// TestMasqueradeLinkLocal: what the router sends to the groups and hosts of a link gets the link-local address that
-// the kernel's masquerade gives it.
-func TestMasqueradeLinkLocal(t *testing.T) {
+// masqueraded runs a test with nftables, whose answers those of the dataplane have to be, and with the dataplane.
+func masqueraded(t *testing.T, test func(t *testing.T, r *router)) {
 	t.Run("nftables", func(t *testing.T) {
 		t.Parallel()
 		r := newRouter(t)
@@ -20,9 +19,15 @@ func TestMasqueradeLinkLocal(t *testing.T) {
 		if out, err := nft.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		r.masqueradesLinkLocal(t)
+		test(t, r)
 	})
-	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, _ *Dataplane, _ mode) { r.masqueradesLinkLocal(t) })
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, _ *Dataplane, _ mode) { test(t, r) })
+}
+
+// TestMasqueradeLinkLocal: what the router sends to the groups and hosts of a link gets the link-local address that
+// the kernel's masquerade gives it.
+func TestMasqueradeLinkLocal(t *testing.T) {
+	masqueraded(t, func(t *testing.T, r *router) { r.masqueradesLinkLocal(t) })
 }
 
 func (r *router) masqueradesLinkLocal(t *testing.T) {

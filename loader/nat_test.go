@@ -360,6 +360,7 @@ func TestHeadersBetween(t *testing.T) {
 			v6 := map[string][]byte{
 				"hop by hop": append([]byte{0}, pad(17, 8)...), "destination": append([]byte{60}, pad(17, 24)...),
 				"both": append(append([]byte{0}, pad(60, 16)...), pad(17, 8)...), "atomic fragment": {44, 17, 0, 0, 0, 0, 0, 0, 1},
+				"routing": {43, 17, 0, 253, 1, 0, 0, 0, 0}, // of another type than is refused, with a hop to go
 			}
 			port := uint16(5800)
 			for name, headers := range pick(f, v4, v6) {

@@ -11,17 +11,36 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// kernelTypes is the kernel's type information: read once, as it is large.
-var kernelTypes = btf.NewCache()
-
-// keepParsed is how long the build's objects are kept parsed after their last use: most
+// keepParsed is how long the build's objects, and the kernel's type information, are kept parsed after their last use: most
 // changes come several in a row, and a daemon that waits has no use for the megabytes.
 const keepParsed = time.Minute
 
 var parsing struct {
 	sync.Mutex
 	specs  []*ebpf.CollectionSpec
+	types  *btf.Cache
 	forget *time.Timer
+}
+
+// kernelTypes is the kernel's type information, for all who read it.
+func kernelTypes() *btf.Cache {
+	p := &parsing
+	p.Lock()
+	defer p.Unlock()
+	if p.types == nil {
+		p.types = btf.NewCache()
+	}
+	forgetLater()
+	return p.types
+}
+
+// forgetLater has what is parsed forgotten some time after this use of it. The caller holds parsing.
+func forgetLater() {
+	if parsing.forget == nil {
+		parsing.forget = time.AfterFunc(keepParsed, forgetParsed)
+	} else {
+		parsing.forget.Reset(keepParsed)
+	}
 }
 
 // parsed are the objects of the build, for all who read them.
@@ -42,18 +61,14 @@ func parseOnce() ([]*ebpf.CollectionSpec, error) {
 		}
 		p.specs = []*ebpf.CollectionSpec{tc, xdp}
 	}
-	if p.forget == nil {
-		p.forget = time.AfterFunc(keepParsed, forgetParsed)
-	} else {
-		p.forget.Reset(keepParsed)
-	}
+	forgetLater()
 	return p.specs, nil
 }
 
 // forgetParsed gives the memory back to the system.
 func forgetParsed() {
 	parsing.Lock()
-	parsing.specs = nil
+	parsing.specs, parsing.types = nil, nil
 	parsing.Unlock()
 	debug.FreeOSMemory()
 }

@@ -13,9 +13,12 @@ func TestForgetParsed(t *testing.T) {
 	if again, err := parseOnce(); err != nil || again[0] != first[0] {
 		t.Errorf("parsed twice, %v", err)
 	}
+	if types := kernelTypes(); types != kernelTypes() {
+		t.Error("the kernel's types are read twice")
+	}
 	forgetParsed()
 	parsing.Lock()
-	kept := parsing.specs != nil
+	kept := parsing.specs != nil || parsing.types != nil
 	parsing.Unlock()
 	if kept {
 		t.Error("not forgotten")

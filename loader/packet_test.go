@@ -321,15 +321,19 @@ func (w *wire) receive(what string, ok func(packet) bool) packet {
 
 // drain returns what has come in until now.
 func (w *wire) drain() []packet {
-	// What is on its way waits for the softirqs of a busy machine.
-	const quiet = 100 * time.Millisecond
+	// What is on its way waits for the softirqs of a busy machine. One on which this
+	// process itself has to wait is busy.
+	const quiet, busy = 100 * time.Millisecond, 20 * time.Millisecond
 	var all []packet
-	for {
+	for end := time.Now().Add(patience); ; {
+		began := time.Now()
 		select {
 		case p := <-w.frames:
 			all = append(all, p)
 		case <-time.After(quiet):
-			return all
+			if time.Since(began) < quiet+busy || time.Now().After(end) {
+				return all
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -19,6 +20,7 @@ import (
 //	policy/  maps of the policy in force, among them its identity
 //	prog/    programs, for bpftool; the links hold them anyway
 //	links/   INTERFACE_xdp, INTERFACE_ingress, INTERFACE_egress
+//	kept/    sets of the policy before, as long as that may come back
 //	next*/   what is to take their place, while a replacement goes on
 const (
 	dirState        = "state"
@@ -28,6 +30,7 @@ const (
 	dirPrograms     = "prog"
 	dirNextPrograms = "next_prog"
 	dirLinks        = "links"
+	dirKept         = "kept"
 )
 
 // checkBPFFS refuses a path that is on no BPF file system.
@@ -192,21 +195,30 @@ func (r *replacement) movePins() error {
 		if err := replaceDir(path(dirNext), path(dirPolicy)); err != nil {
 			return err
 		}
-		r.undos = append(r.undos, func() error { return pinMaps(path(dirPolicy), r.oldPolicy) })
+		r.undos = append(r.undos, func() error {
+			return errors.Join(pinMaps(path(dirNext), r.oldPolicy), replaceDir(path(dirNext), path(dirPolicy)))
+		})
 	}
 	return replaceDir(path(dirNextPrograms), path(dirPrograms))
 }
 
-// replaceDir puts the directory from in the place of to. A crash in between
-// leaves from, which recoverPins takes.
+// replaceDir puts the directory from in the place of to, if there is one, in one step: a crash leaves either, whole. What
+// was before is removed, at the latest before the next replacement: it is replaced all the same if that fails.
 func replaceDir(from, to string) error {
-	if err := os.RemoveAll(to); err != nil {
-		return err
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+	if errors.Is(err, unix.ENOENT) {
+		return os.Rename(from, to)
 	}
-	return os.Rename(from, to)
+	if err != nil {
+		return &os.LinkError{Op: "exchange", Old: from, New: to, Err: err}
+	}
+	if err := os.RemoveAll(from); err != nil {
+		slog.Warn("pins that were replaced are there until the next change", "err", err)
+	}
+	return nil
 }
 
-// recoverPins finishes a replaceDir of a policy that was cut off. Flow tables
+// recoverPins ends what was cut off: what was staged goes, unless it is of the first policy of all. Flow tables
 // that were to take the place of others stay: programs may run on them.
 func recoverPins(pinPath string) error {
 	policy, next := filepath.Join(pinPath, dirPolicy), filepath.Join(pinPath, dirNext)

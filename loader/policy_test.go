@@ -5,6 +5,7 @@ package loader
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,6 +97,11 @@ func (p testPolicy) Splice(spec *ebpf.CollectionSpec) error {
 	}
 	if p.rejectAt != "" {
 		if err := spec.Variables["policy_rejects"].Set(uint32(1)); err != nil {
+			return err
+		}
+	}
+	if v := spec.Variables["policy_nat"]; v != nil && !slices.ContainsFunc(p.nat, func(r natRule) bool { return r.hook == "output" }) {
+		if err := v.Set(^uint32(natOutput)); err != nil {
 			return err
 		}
 	}

@@ -41,7 +41,8 @@ type replacement struct {
 	undos      []func() error // of the changes made until now
 	interfaces []InterfaceStatus
 	closing    []uint32 // interfaces that are no XDP ports any more
-	fresh      bool     // nothing was pinned
+	detached   []detached
+	fresh      bool // nothing was pinned
 }
 
 // newReplacement loads everything; it changes nothing that runs.
@@ -165,7 +166,7 @@ func (r *replacement) run() error {
 	if err := r.put(maps["l2_clock"], uint32(0), clock); err != nil {
 		return fmt.Errorf("clock: %w", err)
 	}
-	if err := r.carrySets(); err != nil {
+	if err := errors.Join(r.keepSets(), r.carrySets()); err != nil {
 		return err
 	}
 	if err := r.carryStatistics(); err != nil {
@@ -184,6 +185,9 @@ func (r *replacement) run() error {
 		return err
 	}
 	r.took.end("contents")
+	if err := r.attachLoopback(); err != nil {
+		return err
+	}
 	for _, i := range r.cfg.Interfaces {
 		if err := r.attach(i); err != nil {
 			return err
@@ -421,8 +425,8 @@ func (r *replacement) closePorts() error {
 
 // collectorTries: the kernel allocates the collector's timer and work item
 // without waiting for a lock (kmalloc_nolock), and has to be asked again when
-// another processor held it.
-const collectorTries = 100
+// another processor held it, or as long as there is no memory to be had that way: two seconds at least.
+const collectorTries = 2000
 
 // startCollector (re)starts the collection of dead flows with the callbacks of
 // the programs just loaded.
@@ -481,6 +485,7 @@ func (r *replacement) forgetOthers() error {
 			indexes[uint32(i.Shaper.EndIndex)] = true
 		}
 	}
+	r.keepLoopback(keep)
 	if err := r.closeShapers(); err != nil {
 		return err
 	}
@@ -497,7 +502,11 @@ func (r *replacement) forgetOthers() error {
 		}
 		r.closing = append(r.closing, key)
 	}
-	return errors.Join(r.forgetVLANs(), detachOthers(r.cfg.PinPath, keep))
+	r.detached, err = detachOthers(r.cfg.PinPath, keep)
+	for _, d := range r.detached {
+		r.undos = append(r.undos, d.attachAgain)
+	}
+	return errors.Join(r.forgetVLANs(), err)
 }
 
 // undo takes the changes back, newest first; a dataplane that was not there
@@ -520,6 +529,7 @@ func (r *replacement) close() {
 	closeMaps(r.cutOff)
 	closeMaps(r.oldPolicy)
 	closePrograms(r.running)
+	closeDetached(r.detached)
 	for _, l := range r.links {
 		l.Close()
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -274,16 +275,14 @@ func TestReplaceUnderLoad(t *testing.T) {
 				t.Errorf("generation %s again", s.Generation)
 			}
 			generations = append(generations, s.Generation)
-			time.Sleep(200 * time.Millisecond)
+			before := exchanges.Load()
+			eventually(t, patience, "exchanges behind a change", func() bool { return exchanges.Load() >= before+125 })
 		}
 		stop.Store(true)
 		wg.Wait()
 		close(broken)
 		for err := range broken {
 			t.Error(err)
-		}
-		if exchanges.Load() < 500 {
-			t.Errorf("only %d exchanges", exchanges.Load())
 		}
 		if n := len(flows(t, d, flow.Filter{Protocol: "tcp"})); n != len(conns) {
 			t.Errorf("%d flows, not %d", n, len(conns))
@@ -767,6 +766,37 @@ func TestDetach(t *testing.T) {
 	})
 	if out := r.must("ip", "-n", r.name+"r", "-d", "link"); strings.Contains(out, "prog/xdp") {
 		t.Errorf("ip shows a program:\n%s", out)
+	}
+}
+
+// TestDetachedAgain: links that were detached by a replacement which fails behind that are there again, with their
+// programs.
+func TestDetachedAgain(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t)
+	r.mustApply(r.config(testPolicy{masquerade: true}))
+	before, pins := r.attached(t), r.pins(t)
+	r.in("r", func() error {
+		done, err := detachOthers(r.pin, map[string]bool{"lan0_ingress": true})
+		if len(done) < 3 {
+			err = errors.Join(err, fmt.Errorf("%d were detached", len(done)))
+		}
+		for _, d := range done {
+			err = errors.Join(err, d.attachAgain())
+		}
+		closeDetached(done)
+		return err
+	})
+	if after := r.attached(t); !reflect.DeepEqual(after, before) {
+		t.Errorf("attached %v, and before %v", after, before)
+	}
+	for name := range pins {
+		if _, there := r.pins(t)[name]; !there {
+			t.Errorf("%s is not pinned", name)
+		}
+	}
+	if err := exchangeThrough(t, r, 9016); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -285,3 +285,36 @@ func TestTCPThroughNAT(t *testing.T) {
 		})
 	})
 }
+
+// TestErrorsFromInside: an error about an answer, by the client or by a router between
+// it and this one, leaves with the external address, its type and code as they were, and
+// quotes what the server has sent (RFC 5508 REQ-5). Without a flow it is invalid.
+func TestErrorsFromInside(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			client, server := at(f.lanless, 6010), at(f.wanless, 6011)
+			// The LAN host has the port, so that the client's is another one outside.
+			var seen netip.AddrPort
+			for _, src := range []netip.AddrPort{at(f.lan, 6010), client} {
+				lan.send(ipPacket(src.Addr(), server.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, server, nil)))
+				seen = wan.receive("datagram", func(p packet) bool { return p.dst == server }).src
+			}
+			if seen.Port() == client.Port() {
+				t.Fatalf("the client is %v outside", seen)
+			}
+			answer := func(dst netip.AddrPort, hops uint8) []byte {
+				return ipPacket(server.Addr(), dst.Addr(), unix.IPPROTO_UDP, hops, udpDatagram(server, dst, []byte("answer")))
+			}
+			expect(t, "answer", wan, lan, answer(seen, 64), answer(client, 63))
+			for _, from := range []netip.Addr{f.lanless, f.lan2} {
+				for _, c := range pick(f, [][2]uint8{{3, 3}, {3, 13}, {11, 0}, {12, 1}}, [][2]uint8{{1, 4}, {1, 1}, {3, 0}, {4, 2}}) {
+					message := func(src netip.Addr, hops uint8, quote []byte) []byte {
+						return ipPacket(src, server.Addr(), icmpProto(src), hops, icmpMessage(src, server.Addr(), c[0], c[1], 0, quote))
+					}
+					expect(t, "error", lan, wan, message(from, 64, answer(client, 63)), message(seen.Addr(), 63, answer(seen, 63)))
+				}
+			}
+		})
+	})
+}

@@ -91,9 +91,65 @@ func TestErrorRate(t *testing.T) {
 				lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 1, udpDatagram(src, dst, nil)))
 			}
 			eventually(t, patience, "all packets", func() bool { return stat(t, d, "to_kernel")-before == sent })
+			lan.receive("error", func(p packet) bool { return errorsTo([]packet{p}, f.lanless) == 1 })
 			time.Sleep(100 * time.Millisecond)
-			if n := errorsTo(lan.drain(), f.lanless); n == 0 || n > sent/10 {
+			if n := 1 + errorsTo(lan.drain(), f.lanless); n > sent/10 {
 				t.Errorf("%d errors about %d packets", n, sent)
+			}
+		})
+	})
+}
+
+// TestNoRoute: the kernel tells the sender of a packet that nothing leads to (RFC 1812
+// 5.2.7.1, RFC 4443 3.1), if the input chain lets it have the packet.
+func TestNoRoute(t *testing.T) {
+	for _, dropInput := range []bool{false, true} {
+		t.Run(fmt.Sprintf("dropInput=%v", dropInput), func(t *testing.T) {
+			inModes(t, testPolicy{masquerade: true, dropInput: dropInput}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+				lan := r.tap(t, "l")
+				inFamilies(t, func(t *testing.T, f family) {
+					nowhere := pick(f, netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("2001:db8:a::9"))
+					src, dst := at(f.lanless, 6110), at(nowhere, 6111)
+					dropped := stat(t, d, "drop_policy")
+					lan.drain()
+					lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
+					if !dropInput {
+						p := lan.receive("error", func(p packet) bool { return errorsTo([]packet{p}, f.lanless) == 1 })
+						if p.l4[0] != pick[uint8](f, 3, 1) || p.l4[1] != 0 || p.src.Addr() != f.rlan {
+							t.Errorf("type %d, code %d from %v", p.l4[0], p.l4[1], p.src)
+						}
+						return
+					}
+					eventually(t, patience, "drop_policy", func() bool { return stat(t, d, "drop_policy") > dropped })
+					if n := errorsTo(lan.drain(), f.lanless); n != 0 {
+						t.Errorf("%d errors", n)
+					}
+				})
+			})
+		})
+	}
+}
+
+// TestNoSourceQuench: who sends more than a link takes is not told so by an ICMP message
+// (RFC 1812 4.3.3.3, RFC 6633).
+func TestNoSourceQuench(t *testing.T) {
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		r.must("ip", "netns", "exec", r.name+"r", "tc", "qdisc", "replace", "dev", "wan0", "root", "tbf", "rate", "8kbit", "burst", "1600", "limit", "1600")
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			const sent = 50
+			lan.drain()
+			before := stat(t, d, "tc_forwarded")
+			for n := range uint16(sent) {
+				src, dst := at(f.lanless, 6400+n), at(f.wanless, 6120)
+				lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, make([]byte, 500))))
+			}
+			eventually(t, patience, "all packets", func() bool { return stat(t, d, "tc_forwarded")-before == sent })
+			if n := len(wan.drain()); n >= sent/2 {
+				t.Errorf("%d of %d packets through a link that takes a few", n, sent)
+			}
+			if n := errorsTo(lan.drain(), f.lanless); n != 0 {
+				t.Errorf("%d errors", n)
 			}
 		})
 	})
@@ -147,20 +203,24 @@ func TestDeviations(t *testing.T) {
 					t.Errorf("identification %x", p.raw[4:6])
 				}
 			})
-			t.Run("record route", func(t *testing.T) {
-				if f.lan.Is6() {
-					t.Skip("IPv4's")
-				}
-				options := []byte{7, 7, 4, 0, 0, 0, 0, 0}
-				ip := append(append(append([]byte(nil), datagram[:20]...), options...), datagram[20:]...)
-				ip[0] += 2
-				binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
-				ip[10], ip[11] = 0, 0
-				binary.BigEndian.PutUint16(ip[10:], ^sum16(ip[:28]))
-				if p := there(ip); string(p.raw[20:28]) != string(options) {
-					t.Errorf("options % x", p.raw[20:28])
-				}
-			})
+			for name, options := range map[string][]byte{
+				"record route":                 {7, 7, 4, 0, 0, 0, 0, 0},
+				"option longer than there are": {7, 39, 4, 0, 0, 0, 0, 0},
+			} {
+				t.Run(name, func(t *testing.T) {
+					if f.lan.Is6() {
+						t.Skip("IPv4's")
+					}
+					ip := append(append(append([]byte(nil), datagram[:20]...), options...), datagram[20:]...)
+					ip[0] += 2
+					binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
+					ip[10], ip[11] = 0, 0
+					binary.BigEndian.PutUint16(ip[10:], ^sum16(ip[:28]))
+					if p := there(ip); string(p.raw[20:28]) != string(options) {
+						t.Errorf("options % x", p.raw[20:28])
+					}
+				})
+			}
 			t.Run("no redirect", func(t *testing.T) {
 				// Both are at the LAN, and the router does not tell them so.
 				lan.drain()

@@ -81,7 +81,7 @@ func TestSetExpiry(t *testing.T) {
 		if forwarded < 1 || forwarded > 4 {
 			t.Fatalf("%d sources in a set of 4", forwarded)
 		}
-		eventually(t, 10*time.Second, "room in the set", func() bool {
+		eventually(t, 40*time.Second, "room in the set", func() bool {
 			before := forwarded
 			send(100) // has not been in the set
 			return forwarded > before

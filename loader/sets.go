@@ -6,6 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -20,6 +23,9 @@ const elemSize = 8
 func (r *replacement) carrySets() error {
 	if r.same {
 		return nil
+	}
+	if r.cfg.Restore != nil {
+		return r.restoreSets()
 	}
 	carry := r.cfg.Carry
 	if carry == nil && r.cfg.CarryAll != nil {
@@ -40,6 +46,30 @@ func (r *replacement) carrySets() error {
 	}
 	return nil
 }
+
+// restoreSets gives the sets of a policy what they had before another one took its place.
+func (r *replacement) restoreSets() error {
+	kept, err := openMaps(filepath.Join(r.cfg.PinPath, dirKept))
+	if err != nil {
+		return err
+	}
+	defer closeMaps(kept)
+	return r.cfg.Restore(r.loaded.maps, r.oldPolicy, kept)
+}
+
+// keepSets pins what a new policy may not have of the one before. It is no change of what runs, which would have to
+// be undone: who has it kept forgets it.
+func (r *replacement) keepSets() error {
+	if r.same || !r.cfg.Keep {
+		return nil
+	}
+	sets := maps.Clone(r.oldPolicy)
+	maps.DeleteFunc(sets, func(name string, _ *ebpf.Map) bool { return strings.HasPrefix(name, "l2_") })
+	return pinMaps(filepath.Join(r.cfg.PinPath, dirKept), sets)
+}
+
+// Forget lets go of the maps that [Config.Keep] has kept.
+func Forget(pinPath string) error { return os.RemoveAll(filepath.Join(pinPath, dirKept)) }
 
 // carrySet carries elements that expire, such as a bouncer's. Elements that do
 // not are the ruleset file's, and the new file says which there are.

@@ -98,7 +98,7 @@ func (r *router) udp(t *testing.T, ns string, at netip.AddrPort) *net.UDPConn {
 // bindAgain tries again while a child that another test is starting holds a
 // socket that was closed here.
 func bindAgain(bind func() error) error {
-	for end := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		err := bind()
 		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(end) {
 			return err

@@ -144,7 +144,7 @@ func readSteering(maps map[string]*ebpf.Map) (table uint32, rules map[l2XDPSteer
 }
 
 // planSteering decides which table the programs are to have: that in force, if it
-// says the same, else the other one.
+// says the same, else the other one. Another policy has tables of its own.
 func (r *replacement) planSteering() error {
 	var table uint32
 	var have map[l2XDPSteerKey]l2XDPSteerRule
@@ -154,10 +154,10 @@ func (r *replacement) planSteering() error {
 			return err
 		}
 	}
-	if r.cfg.steering, err = newSteering(r.cfg.Interfaces, table); err != nil {
+	if r.cfg.steering, err = newSteering(r.cfg.Interfaces, table); err != nil || !r.same {
 		return err
 	}
-	if r.same && reflect.DeepEqual(have, r.cfg.steering.rules) {
+	if reflect.DeepEqual(have, r.cfg.steering.rules) {
 		r.cfg.steering.same = true
 		return nil
 	}

@@ -61,6 +61,22 @@ func numberedKey(m *ebpf.Map, n uint32) []byte {
 	return key
 }
 
+// setCollector is how far the collector of sets is.
+func (r *router) setCollector(t *testing.T) (gc l2TCSetGc) {
+	t.Helper()
+	if err := r.policyMap(t, "l2_set_gc").Lookup(uint32(0), &gc); err != nil {
+		t.Fatal(err)
+	}
+	return gc
+}
+
+// collectTwice waits for two walks of the collector of sets, the second of which begins after this.
+func (r *router) collectTwice(t *testing.T) {
+	t.Helper()
+	begun := r.setCollector(t).Runs
+	eventually(t, 30*time.Second, "two walks", func() bool { return r.setCollector(t).Runs >= begun+2 })
+}
+
 // TestSetCollectorGoes: the collector gets through sets of many times the buckets that
 // it looks at in one go, and through what ct count has. Elements that have expired go,
 // whatever their keys' length, or whose connections have ended; others stay.
@@ -95,7 +111,7 @@ func TestSetCollectorGoes(t *testing.T) {
 	now := policy.Now()
 	lives := func(n uint32) bool { return n%3 == 0 }
 	for n := range uint32(elements) {
-		expires := now - uint64(time.Hour)
+		expires := uint64(1) // long ago, also where the machine has just been booted
 		switch {
 		case n%2 == 0 && lives(n):
 			expires = 0 // never
@@ -129,16 +145,10 @@ func TestSetCollectorGoes(t *testing.T) {
 		put(conns, numberedKey(conns, n), value)
 	}
 
-	gc := func() (gc l2TCSetGc) {
-		if err := r.policyMap(t, "l2_set_gc").Lookup(uint32(0), &gc); err != nil {
-			t.Fatal(err)
-		}
-		return gc
-	}
-	begun := gc().Runs
-	eventually(t, 30*time.Second, "two walks", func() bool { return gc().Runs >= begun+2 })
-	if n := goesThrough(append(expiring, conns, members, slots, counts)...); gc().Goes < n {
-		t.Errorf("%d goes, not %d: the collector holds its CPU for longer than it may", gc().Goes, n)
+	r.collectTwice(t)
+	goes := r.setCollector(t).Goes
+	if n := goesThrough(append(expiring, conns, members, slots, counts)...); goes < n {
+		t.Errorf("%d goes, not %d: the collector holds its CPU for longer than it may", goes, n)
 	}
 	is := func(what string, n uint32, m *ebpf.Map, key any) {
 		t.Helper()
@@ -160,6 +170,32 @@ func TestSetCollectorGoes(t *testing.T) {
 		is("slot", n, slots, l2TCConnSlotKey{Id: id(n)})
 		is("count", n, counts, id(n))
 		is("element", n, conns, numberedKey(conns, n))
+	}
+}
+
+// TestCountsStay: without sets that anything is collected from, the collector leaves what ct
+// count knows of connections that go on.
+func TestCountsStay(t *testing.T) {
+	t.Parallel()
+	const counted = 20_000
+	r := newRouter(t)
+	r.mustApply(r.config(compiled(t, `table inet t {
+		chain forward {
+			type filter hook forward priority filter
+			udp dport 8 ct count over 10 drop
+		}
+	}`)))
+	counts := r.policyMap(t, "l2_conn_counts")
+	for n := range uint64(counted) {
+		if err := counts.Put(n, l2TCConnCount{Members: 1, Tail: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.collectTwice(t)
+	for n := range uint64(counted) {
+		if v, err := counts.LookupBytes(n); err != nil || v == nil {
+			t.Fatalf("count %d is gone: %v", n, err)
+		}
 	}
 }
 

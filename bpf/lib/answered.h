@@ -21,6 +21,8 @@ struct answered {
 	/* Whence the answer comes before the translation of its source. */
 	__u8 from[16];
 	__be16 port; /* of a reset */
+	__u16 zone; /* that a rule has chosen, before the packet was tracked */
+	__u8 zone_dirs; /* ZONE_*; 0: none */
 };
 
 struct {
@@ -36,7 +38,8 @@ __u32 answered_next;
 /* Keeps what is known of the packet of key, whose answer comes from an address and
  * port. Returns the slot.
  */
-static __noinline __u32 answered_keep(const struct tuple *key, const __u8 *from,
+static __noinline __u32 answered_keep(const struct pkt *p,
+				      const struct tuple *key, const __u8 *from,
 				      __be16 port)
 {
 	__u32 slot = __sync_fetch_and_add(&answered_next, 1) &
@@ -49,6 +52,8 @@ static __noinline __u32 answered_keep(const struct tuple *key, const __u8 *from,
 	__builtin_memcpy(a->to, key->saddr, sizeof(a->to));
 	__builtin_memcpy(a->from, from, sizeof(a->from));
 	a->port = port;
+	a->zone = p->zone;
+	a->zone_dirs = p->zone_dirs;
 	c = policy_facts & FACTS_CT ? facts() : NULL;
 	if (c)
 		a->facts = *c;
@@ -65,6 +70,24 @@ static __always_inline struct answered *answered_of(const struct tuple *key,
 	if (!a || __builtin_memcmp(a->to, key->daddr, sizeof(a->to)))
 		return NULL;
 	return a;
+}
+
+/* The answer, whose tuple is key, is tracked in the zone of what it answers; until then,
+ * it is related to that: nf_ct_attach() of a template.
+ */
+static __always_inline void answered_zone(struct pkt *p,
+					  const struct tuple *key, __u32 mark)
+{
+	struct answered *a;
+
+	if (answer_kind(mark) != TC_INDEX_ANSWER_ZONED)
+		return;
+	a = answered_of(key, mark);
+	if (!a)
+		return;
+	p->zone = a->zone;
+	p->zone_dirs = a->zone_dirs;
+	p->ct_state = CT_STATE_RELATED;
 }
 
 static __always_inline void answered_facts(const struct answered *a)

@@ -9,14 +9,15 @@
 #include "tcp_track.h"
 #include "types.h"
 
-/* Neighbour and multicast listener discovery is not tracked:
+/* Discovery of neighbours, of multicast listeners and routers is not tracked:
  * nf_conntrack_proto_icmpv6.c.
  */
 static __always_inline int ct_untracked(const struct pkt *p)
 {
 	if (p->l4proto != IPPROTO_ICMPV6 || p->nfproto != NFPROTO_IPV6)
 		return 0;
-	return (p->th[0] >= 130 && p->th[0] <= 136) || p->th[0] == 143;
+	return (p->th[0] >= 130 && p->th[0] <= 136) || p->th[0] == 143 ||
+	       p->th[0] == 151 || p->th[0] == 152;
 }
 
 /* Without what makes a tuple, or its like. */
@@ -213,12 +214,26 @@ static __always_inline struct flow *ct_find(struct tuple *key,
 	return NULL;
 }
 
-/* The packets of the entry with the key go another way than those before. */
+/* The packets of the entry with the key go another way than those before. That ends a
+ * flow that is bound to its way, as nf_nat_oif_changed() does: the next packet begins one
+ * with the address of the new way. Returns whether it has.
+ */
 __noinline int ct_goes_by(const struct tuple *key, __u32 ifindex)
 {
+	struct flow *f;
 	__u8 half;
 
-	return key ? flow_goes_by(ct_find_entry(key, &half), ifindex) : 0;
+	if (!key)
+		return 0;
+	f = ct_find_entry(key, &half);
+	if (!f)
+		return 0;
+	if (flow_is_bound(f)) {
+		flow_delete(key, f, FLOW_END_MOVED);
+		return 1;
+	}
+	flow_goes_by(f, ifindex);
+	return 0;
 }
 
 /* Protocols whose packets are judged by what both ends have sent before. */
@@ -343,6 +358,8 @@ __noinline int ct_in(struct ctx_buff *ctx, struct pkt *p, struct tuple *key,
 	ct->found = 1;
 	ct->out = f->out;
 	ct->via = f->hop.via;
+	if (policy_rejects)
+		ct->flags = flags;
 	facts_flow(key, f, f->flags);
 	if (refused) {
 		/* A reset before any reply: there is no connection, and the

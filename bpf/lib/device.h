@@ -42,6 +42,7 @@ static __always_inline void device_name(struct net *net, __u32 ifindex,
 
 enum netdev_priv_flags___l2d {
 	IFF_L3MDEV_SLAVE___l2d,
+	IFF_L3MDEV_MASTER___l2d,
 };
 
 #define L3MDEV_SLAVE(what)             \
@@ -53,6 +54,18 @@ static __always_inline int device_is_slave(struct net_device *dev)
 	return L3MDEV_SLAVE(ENUM_EXISTS) &&
 	       kernel_bits(struct net_device, dev, priv_flags) &
 		       L3MDEV_SLAVE(ENUM_VALUE);
+}
+
+#define L3MDEV_MASTER(what)                                               \
+	__builtin_preserve_enum_value(                                    \
+		*(enum netdev_priv_flags___l2d *)IFF_L3MDEV_MASTER___l2d, \
+		what)
+
+static __always_inline int device_is_master(struct net_device *dev)
+{
+	return L3MDEV_MASTER(ENUM_EXISTS) &&
+	       kernel_bits(struct net_device, dev, priv_flags) &
+		       L3MDEV_MASTER(ENUM_VALUE);
 }
 
 /*

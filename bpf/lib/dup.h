@@ -99,6 +99,28 @@ static __always_inline __u32 copy_came_by(const struct pkt *p)
 	return s && s->routed ? s->routed_by : p->iif;
 }
 
+/* The question for the way to a copy's gateway, and its flags: nf_dup_ipv4_route(),
+ * nf_dup_ipv6_route().
+ */
+static __always_inline __u32 copy_query(struct bpf_fib_lookup *fib,
+					const struct pkt *p,
+					const struct sending *c, __u32 len)
+{
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->tot_len = len;
+	if (p->nfproto == NFPROTO_IPV4) {
+		fib->family = AF_INET;
+		fib->tos = p->nh[offsetof(struct iphdr, tos)];
+		__builtin_memcpy(&fib->ipv4_dst, c->gateway, 4);
+	} else {
+		fib->family = AF_INET6;
+		fib->flowinfo = *(__be32 *)p->nh & bpf_htonl(0x000fffff);
+		__builtin_memcpy(fib->ipv6_dst, c->gateway, 16);
+	}
+	fib->ifindex = c->device ? c->device : LOOPBACK_IFINDEX;
+	return FIB_LOOKUP_SKIP_NEIGH | (c->device ? BPF_FIB_LOOKUP_OUTPUT : 0);
+}
+
 static __always_inline __u64 skb_address(struct __sk_buff *skb)
 {
 	return (__u64)(void *)bpf_cast_to_kern_ctx(skb);

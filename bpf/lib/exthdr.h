@@ -297,3 +297,81 @@ __noinline int nft_exthdr_sctp(struct ctx_buff *ctx, struct pkt *p, __u32 type,
 	bpf_iter_num_destroy(&it);
 	return exthdr_found(ctx, p, found, off, at, slot);
 }
+
+/* include/uapi/linux/dccp.h */
+#define DCCP_HEADER 12 /* of all types, with a short sequence number */
+#define DCCP_HEADER_EXT 4 /* the rest of a long one */
+#define DCCP_REQUEST 0
+#define DCCP_RESPONSE 1
+#define DCCP_DATA 2
+#define DCCP_RESET 7
+#define DCCP_SYNCACK 9
+#define DCCP_MAX_RESERVED 31 /* options without a length */
+
+/* Where options begin, in the header th: __dccp_hdr_len(). */
+static __always_inline __u32 dccp_options(const __u8 *th)
+{
+	__u32 len = DCCP_HEADER + (th[8] & 1 ? DCCP_HEADER_EXT : 0);
+	__u8 type = th[8] >> 1 & 0xf;
+
+	switch (type) {
+	case DCCP_DATA:
+		return len;
+	case DCCP_REQUEST:
+		return len + 4;
+	case DCCP_RESPONSE:
+	case DCCP_RESET:
+		return len + 12;
+	}
+	return len + (type <= DCCP_SYNCACK ? 8 : 12);
+}
+
+/* Whether an option of the type is at or behind off. Those before it have to be right,
+ * and within the packet.
+ */
+static __always_inline int dccp_find(struct ctx_buff *ctx, const struct pkt *p,
+				     __u32 off, __u32 end, __u8 type)
+{
+	struct bpf_iter_num it;
+	__u8 option[2];
+	int found = 0;
+
+	bpf_iter_num_new(&it, 0, 255 * 4);
+	while (bpf_iter_num_next(&it)) {
+		option[1] = 0;
+		if (off >= end || off >= packet_end(p) ||
+		    ctx_load(ctx, off, option, 1) < 0 ||
+		    (off + 1 < end &&
+		     (off + 1 >= packet_end(p) ||
+		      ctx_load(ctx, off, option, sizeof(option)) < 0)))
+			break;
+		if (option[0] == type) {
+			found = 1;
+			break;
+		}
+		if (option[0] <= DCCP_MAX_RESERVED) {
+			off++;
+			continue;
+		}
+		if (option[1] < sizeof(option))
+			break;
+		off += option[1];
+	}
+	bpf_iter_num_destroy(&it);
+	return found;
+}
+
+/* DCCP's options are there or not: the kernel loads nothing of them. */
+__noinline int nft_exthdr_dccp(struct ctx_buff *ctx, struct pkt *p, __u32 type,
+			       __u32 at, __u32 slot)
+{
+	int found = 0;
+
+	if (!p)
+		return 0;
+	if (p->l4proto == IPPROTO_DCCP && !is_later_fragment(p) &&
+	    p->th_len >= DCCP_HEADER)
+		found = dccp_find(ctx, p, p->l4_off + dccp_options(p->th),
+				  p->l4_off + p->th[4] * 4, type);
+	return exthdr_found(ctx, p, found, 0, at | EXTHDR_PRESENT, slot);
+}

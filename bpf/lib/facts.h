@@ -139,13 +139,26 @@ static __always_inline void facts_average(struct ct_facts *c)
 				0;
 }
 
-static __always_inline void facts_count_entry(struct counter *to,
-					      const struct tuple *key)
+/* The entry of a direction of the packet's flow. In its place may be another flow's,
+ * of the other direction: zones of one direction let both be.
+ */
+static __always_inline struct flow *facts_entry(const struct tuple *key,
+						__u8 reply)
 {
 	struct flow *f = bpf_map_lookup_elem(&l2_flows, key);
 
 	if (!f)
 		f = bpf_map_lookup_elem(&l2_half_open, key);
+	if (policy_turns_zones && f && !!(f->flags & FLOW_REPLY) != reply)
+		return NULL;
+	return f;
+}
+
+static __always_inline void
+facts_count_entry(struct counter *to, const struct tuple *key, __u8 reply)
+{
+	struct flow *f = facts_entry(key, reply);
+
 	to->packets = f ? READ_ONCE(f->packets) : 0;
 	to->bytes = f ? READ_ONCE(f->bytes) : 0;
 }
@@ -157,8 +170,8 @@ __noinline int facts_count(struct ct_facts *c)
 {
 	if (!c)
 		return 0;
-	facts_count_entry(&c->counts[0], &c->original);
-	facts_count_entry(&c->counts[1], &c->reply);
+	facts_count_entry(&c->counts[0], &c->original, 0);
+	facts_count_entry(&c->counts[1], &c->reply, 1);
 	facts_average(c);
 	return 0;
 }
@@ -301,13 +314,11 @@ static __always_inline void facts_back(const struct tuple *key,
 		c->direction = !c->direction;
 }
 
-static __always_inline void facts_write_entry(const struct tuple *key,
-					      const struct ct_facts *c)
+static __always_inline void
+facts_write_entry(const struct tuple *key, __u8 reply, const struct ct_facts *c)
 {
-	struct flow *f = bpf_map_lookup_elem(&l2_flows, key);
+	struct flow *f = facts_entry(key, reply);
 
-	if (!f)
-		f = bpf_map_lookup_elem(&l2_half_open, key);
 	if (!f)
 		return;
 	WRITE_ONCE(f->mark, c->mark);
@@ -328,7 +339,7 @@ __noinline int nft_ct_write(struct pkt *p, __u32 index)
 	c = facts();
 	if (!c || !c->tracked)
 		return 0;
-	facts_write_entry(&c->original, c);
-	facts_write_entry(&c->reply, c);
+	facts_write_entry(&c->original, 0, c);
+	facts_write_entry(&c->reply, 1, c);
 	return 0;
 }

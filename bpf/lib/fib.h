@@ -33,6 +33,7 @@ struct route_query {
 	struct address6 to; /* IPv4: low */
 	__u32 oif; /* of a link's address */
 	__u32 metric; /* the MTU that the route was given; 0: none */
+	__u32 flags; /* of the lookup, besides those of all */
 	__u8 tos;
 	__u8 v6;
 	__u8 found; /* the kernel knows a way, and fib says which */

@@ -51,6 +51,21 @@ static __always_inline int is_same_dst(const struct endpoints *a,
 	       !__builtin_memcmp(a->daddr, b->daddr, sizeof(a->daddr));
 }
 
+/*
+ * Whether the kernel translates the destination of packets of a flow's direction. A
+ * query's new identifier that no rule has asked for is the destination's in the
+ * direction of the queries, and the source's in the other.
+ */
+static __always_inline int flow_has_new_dst(const struct endpoints *out,
+					    const struct tuple *key, __u8 flags)
+{
+	if (flags & FLOW_ASKED_PORT ||
+	    (key->l4proto != IPPROTO_ICMP && key->l4proto != IPPROTO_ICMPV6))
+		return !is_same_dst(out, (const struct endpoints *)key);
+	return __builtin_memcmp(out->daddr, key->daddr, sizeof(key->daddr)) ||
+	       (!(flags & FLOW_REPLY) && out->sport != key->sport);
+}
+
 /* The tuple of packets that answer those with the tuple t, which leave with
  * out; their zone is another one where zones are of one direction.
  */
@@ -105,6 +120,13 @@ __noinline int flow_goes_by(struct flow *f, __u32 ifindex)
 	if (f && f->hop.via != via)
 		WRITE_ONCE(f->hop.via, via);
 	return 0;
+}
+
+/* Whether the flow's address is that of the interface its packets have gone by. */
+static __always_inline int flow_is_bound(const struct flow *f)
+{
+	return f->hop.via && f->flags & FLOW_MASQUERADED &&
+	       !(f->flags & FLOW_REPLY);
 }
 
 /* To be called when out and key are final. */

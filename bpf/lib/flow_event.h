@@ -26,8 +26,9 @@ enum flow_event_kind {
 enum flow_end {
 	FLOW_END_NONE,
 	FLOW_END_EXPIRED,
-	FLOW_END_REOPENED, /* a new connection with the same ends begins */
+	FLOW_END_REOPENED, /* a connection with the same ends, or its port, begins */
 	FLOW_END_REFUSED, /* a rule drops its first packet after all */
+	FLOW_END_MOVED, /* masqueraded, and goes by another interface now */
 };
 
 /* What user space wants to hear of. */

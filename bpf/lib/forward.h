@@ -100,6 +100,15 @@ static __always_inline void ttl_count(struct pkt *p)
 		p->nh[offsetof(struct ipv6hdr, hop_limit)]--;
 }
 
+static __always_inline int is_loopback(const struct pkt *p, const __u8 *addr)
+{
+	const __be32 *a = (const __be32 *)addr;
+
+	if (p->nfproto == NFPROTO_IPV4)
+		return addr[0] == 127;
+	return !(a[0] | a[1] | a[2]) && a[3] == bpf_htonl(1);
+}
+
 /* Sources that ip_route_input_slow() and ip6_rcv_core() refuse. The chains see
  * them first, so that a rule that drops them counts them.
  */

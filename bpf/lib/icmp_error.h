@@ -5,6 +5,7 @@
 #include "conntrack.h"
 #include "csum.h"
 #include "facts.h"
+#include "icmp.h"
 #include "marks.h"
 #include "parse.h"
 #include "rewrite.h"
@@ -27,6 +28,7 @@ static __always_inline int icmp_quoted_ports(struct ctx_buff *ctx,
 {
 	struct tuple *t = &e->quoted;
 	__be16 th[4];
+	__u32 ports;
 
 	/* Ports make a tuple, and are too little for a translation. */
 	e->is_short = ctx_load(ctx, e->l4_off, th, sizeof(th)) < 0;
@@ -45,37 +47,11 @@ static __always_inline int icmp_quoted_ports(struct ctx_buff *ctx,
 		if (e->is_short)
 			return -1;
 		e->keeps_id = icmp_keeps_id(t->l4proto, *(__u8 *)th);
-		switch (*(__u8 *)th) {
-		case ICMP_ECHO:
-		case ICMP_TIMESTAMP:
-		case ICMP_INFO_REQUEST:
-		case ICMP_ADDRESS:
-		case ICMPV6_ECHO_REQUEST:
-		case ICMPV6_NI_QUERY:
-			t->sport = th[2];
-			t->dport = bpf_htons(*(__u8 *)th);
-			break;
-		case ICMPV6_NI_REPLY:
-			t->sport = bpf_htons(ICMPV6_NI_QUERY);
-			t->dport = th[2];
-			break;
-		case ICMPV6_ECHO_REPLY:
-			t->sport = bpf_htons(ICMPV6_ECHO_REQUEST);
-			t->dport = th[2];
-			break;
-		case ICMP_ECHOREPLY:
-			t->sport = bpf_htons(ICMP_ECHO);
-			t->dport = th[2];
-			break;
-		case ICMP_TIMESTAMPREPLY:
-		case ICMP_INFO_REPLY:
-		case ICMP_ADDRESSREPLY:
-			t->sport = bpf_htons(*(__u8 *)th - 1);
-			t->dport = th[2];
-			break;
-		default:
+		ports = icmp_ports(t->l4proto, (const __u8 *)th);
+		if (!ports)
 			return -1;
-		}
+		t->sport = ports;
+		t->dport = ports >> 16;
 		break;
 	case IPPROTO_GRE:
 		break;
@@ -150,9 +126,8 @@ static __always_inline int is_about_delivered(const struct pkt *p,
 __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 				struct icmp_error *e)
 {
-	struct tuple rkey = {};
 	struct endpoints *now;
-	struct tuple *q;
+	struct tuple *q, rkey;
 	struct flow *f;
 
 	if (!p || !e)
@@ -162,12 +137,7 @@ __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 	p->ct_state = CT_STATE_INVALID;
 	if (icmp_parse_quoted(ctx, p, e) < 0)
 		return 0;
-	__builtin_memcpy(rkey.saddr, q->daddr, 16);
-	__builtin_memcpy(rkey.daddr, q->saddr, 16);
-	rkey.sport = q->dport;
-	rkey.dport = q->sport;
-	rkey.l4proto = q->l4proto;
-	rkey.nfproto = q->nfproto;
+	tuple_reverse(&rkey, (struct endpoints *)q, q, 0);
 	f = icmp_find(&rkey, p);
 	if (!f) {
 		/* The router's own error, about a packet before its NAT; one
@@ -175,7 +145,7 @@ __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 		 * about what no flow has sent, and so it is in answer to what
 		 * a rule has rejected as of none.
 		 */
-		f = p->iif || ctx->tc_index == TC_INDEX_ANSWER ||
+		f = p->iif || answers_untracked(ctx->tc_index) ||
 				    is_about_delivered(p, q) ?
 			    NULL :
 			    icmp_find(q, p);
@@ -190,6 +160,8 @@ __noinline int icmp_error_track(struct ctx_buff *ctx, struct pkt *p,
 		return 0;
 	facts_flow(&rkey, f, f->flags);
 	p->ct_state = CT_STATE_RELATED;
+	e->asked_port = !!(f->flags & FLOW_ASKED_PORT);
+	e->via = flow_is_bound(f) ? f->hop.via : 0;
 	__builtin_memcpy(now->saddr, f->out.daddr, 16);
 	__builtin_memcpy(now->daddr, f->out.saddr, 16);
 	now->sport = f->out.dport;
@@ -224,6 +196,20 @@ static __noinline int facts_answer(struct tuple *there, const struct pkt *p)
 	return -1;
 }
 
+/* Whether the error goes another way than the packets of its flow, and has ended it. */
+static __always_inline int icmp_error_goes_by(const struct pkt *p,
+					      const struct icmp_error *e)
+{
+	const struct tuple *q = &e->quoted;
+	struct tuple rkey;
+
+	if (likely(!e->via || e->via == flow_via(p->oif)))
+		return 0;
+	tuple_reverse(&rkey, (const struct endpoints *)q, q,
+		      zone_of(p, ZONE_ORIGINAL));
+	return ct_goes_by(&rkey, p->oif);
+}
+
 /* The addresses that the error itself gets, where the flow has a translation of
  * that end, if only of its port: whoever has sent the error, it is from or to
  * that end then. Returns a drop reason or 0.
@@ -243,14 +229,25 @@ static __always_inline int icmp_error_dst(struct pkt *p,
 	return 0;
 }
 
-/* Whether the flow's only translation is another identifier of its queries: the kernel
- * gives it with the destination's, as the two have no place of their own.
+/* Whether the flow's queries have another identifier than they had been sent with, because
+ * somebody else's answers were those of the latter: the kernel gives it with the
+ * destination's translation, which comes first, and no rule has to ask for it.
  */
 static __always_inline int icmp_error_by_id(const struct icmp_error *e)
 {
 	return (e->quoted.l4proto == IPPROTO_ICMP ||
 		e->quoted.l4proto == IPPROTO_ICMPV6) &&
-	       e->now.sport != e->quoted.sport &&
+	       !e->asked_port;
+}
+
+/* Whether the flow has a translation of the end that the error is from. */
+static __always_inline int icmp_error_has_src(const struct icmp_error *e)
+{
+	if (__builtin_memcmp(e->now.daddr, e->quoted.daddr, 16))
+		return 1;
+	if (!icmp_error_by_id(e))
+		return e->now.dport != e->quoted.dport;
+	return e->now.sport != e->quoted.sport &&
 	       !__builtin_memcmp(e->now.saddr, e->quoted.saddr, 16);
 }
 
@@ -259,14 +256,21 @@ static __always_inline int icmp_error_src(struct pkt *p,
 {
 	struct endpoints out = {};
 
-	if (!__builtin_memcmp(e->now.daddr, e->quoted.daddr, 16) &&
-	    e->now.dport == e->quoted.dport && !icmp_error_by_id(e))
+	if (!icmp_error_has_src(e))
 		return 0;
 	if (e->is_short)
 		return STAT_DROP_MALFORMED;
 	__builtin_memcpy(out.saddr, e->now.daddr, 16);
 	translate_src(p, &out);
 	return 0;
+}
+
+/* A redirect about a flow that is translated tells of a way that its sender does not go.
+ * IPv6's is discovery, and no error.
+ */
+static __always_inline int icmp_is_redirect(const struct pkt *p)
+{
+	return p->l4proto == IPPROTO_ICMP && p->th[0] == ICMP_REDIRECT;
 }
 
 /* Replaces 16 bits of the quoted packet, adding to the error's checksum. */

@@ -56,23 +56,35 @@ struct list_head {
 	struct list_head *next;
 };
 
-struct inet6_ifaddr {
-	struct in6_addr addr;
-	__u32 prefix_len;
-	__u32 flags; /* IFA_F_* */
-	struct list_head if_list;
-};
-
-struct inet6_dev {
-	struct list_head addr_list;
-};
-
 struct hlist_head {
 	struct hlist_node *first;
 };
 
 struct hlist_node {
 	struct hlist_node *next;
+};
+
+struct inet6_ifaddr {
+	struct in6_addr addr;
+	__u32 prefix_len;
+	__u32 flags; /* IFA_F_* */
+	struct list_head if_list;
+	struct inet6_dev *idev;
+};
+
+/* net.ipv6.conf */
+struct ipv6_devconf {
+	__s32 mtu6;
+	__s32 use_tempaddr;
+	__s32 optimistic_dad;
+	__s32 use_optimistic;
+	__s32 use_oif_addrs_only;
+};
+
+struct inet6_dev {
+	struct net_device *dev;
+	struct list_head addr_list;
+	struct ipv6_devconf cnf;
 };
 
 struct rtnl_link_ops {
@@ -96,6 +108,7 @@ struct net_device {
 	int ifindex;
 	unsigned long priv_flags : 32; /* IFF_* of the kernel's own */
 	possible_net_t nd_net;
+	struct list_head dev_list;
 	struct hlist_node index_hlist;
 	struct rtnl_link_ops *rtnl_link_ops;
 	struct in_device *ip_ptr;
@@ -114,14 +127,19 @@ struct netns_ipv4 {
 };
 
 struct netns_ipv6 {
+	struct ipv6_devconf *devconf_all;
 	struct fib6_info *fib6_null_entry;
 	struct fib6_table *fib6_main_tbl;
 	struct fib6_table *fib6_local_tbl;
 	_Bool fib6_has_custom_rules;
 	unsigned int fib6_routes_require_src;
+	struct {
+		struct hlist_head head;
+	} ip6addrlbl_table;
 };
 
 struct net {
+	struct list_head dev_base_head;
 	struct hlist_head *dev_index_head;
 	struct net_device *loopback_dev;
 	struct netns_ipv4 ipv4;

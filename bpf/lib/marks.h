@@ -22,9 +22,13 @@
 #define TC_INDEX_ANSWER_RELATED 0x3000
 #define TC_INDEX_ANSWER_FIRST 0x3400
 #define TC_INDEX_ANSWER_LATE 0x3800
+/* To one that is not tracked yet, and that a rule has chosen a zone for. */
+#define TC_INDEX_ANSWER_ZONED 0x3c00
 #define ANSWER_SLOTS_MASK 0xff
 /* Has been where it was held back, or is on its way there: shaper.h. */
 #define TC_INDEX_SHAPED 0x12d4
+/* The router's own, to itself by NAT, on its way into lo: way_self.h. */
+#define TC_INDEX_SELF 0x12d5
 /* A fragment of a datagram that is whole: with a slot of reasm.h. */
 #define TC_INDEX_RELEASED 0x4000
 
@@ -44,5 +48,12 @@ static __always_inline __u32 answer_kind(__u32 mark)
 	if (mark == TC_INDEX_ANSWER)
 		return mark;
 	return mark & ~ANSWER_SLOTS_MASK;
+}
+
+/* Whether what it answers was of no flow. */
+static __always_inline int answers_untracked(__u32 mark)
+{
+	return mark == TC_INDEX_ANSWER ||
+	       answer_kind(mark) == TC_INDEX_ANSWER_ZONED;
 }
 #endif

@@ -129,52 +129,48 @@ static __noinline int nat_is_taken(const struct tuple *key, __u32 now)
 	return f && !ticks_after(now, READ_ONCE(f->expires));
 }
 
-static long nat_try_dst_port(__u32 i, struct nat_search *s)
-{
-	s->rkey.sport = nat_next_port(s);
-	s->found = !nat_is_taken(&s->rkey, s->now);
-	return s->found;
-}
+/* The last ports of a row, of which closed connections give theirs up. */
+#define NAT_TRIES_HARDER 32
 
 /*
- * A destination port of the range. One that no flow of these two ends has; if
- * there is none, the source's port has to make the difference.
+ * Ends the closed connection that has the reply key, and whose source is translated, for
+ * a SYN with numbers that are further on: what the old one's ends still send is not in the
+ * new one's window. nf_nat_used_tuple_harder(). Returns whether it has.
  */
-__noinline int nat_pick_dst_port(struct pkt *p)
+__noinline int nat_evict(const struct tuple *rkey)
 {
-	struct nat_search s = {};
-	struct tuple *t;
+	struct scratch *sc = scratch();
+	struct flow *f, *twin;
+	__u8 half;
 
-	if (!p)
+	if (!sc || !rkey || rkey->l4proto != IPPROTO_TCP ||
+	    sc->ct.state != TCP_SYN_SENT)
 		return 0;
-	t = &p->tuple;
-	s.now = ns_to_ticks(p->now);
-	tuple_reverse(&s.rkey, (struct endpoints *)t, t,
-		      zone_of(p, ZONE_REPLY));
-	if (!(p->nat & NAT_RANDOM) && nat_has_port(p, t->dport) &&
-	    (p->nat_range.port_min == p->nat_range.port_max ||
-	     !nat_is_taken(&s.rkey, s.now)))
+	f = ct_find_entry(rkey, &half);
+	if (!f || !(f->flags & FLOW_REPLY) || f->state < TCP_TIME_WAIT ||
+	    (f->out.dport == rkey->dport &&
+	     !__builtin_memcmp(f->out.daddr, rkey->daddr, 16)))
 		return 0;
-	nat_port_range(p, t->dport, &s);
-	if (p->nat & NAT_RANDOM)
-		s.next = bpf_get_prandom_u32() % s.size;
-	bpf_loop(s.size < NAT_TRIES ? s.size : NAT_TRIES, nat_try_dst_port, &s,
-		 0);
-	t->dport = s.rkey.sport;
-	return 0;
+	twin = flow_twin(rkey, f, half);
+	if (!twin || !seq_after(sc->seen[0].end, twin->seen.end))
+		return 0;
+	return flow_delete(rkey, f, FLOW_END_REOPENED) > 0;
 }
 
-/* Gives p->tuple the destination that a NAT statement asks for. Returns a drop
- * reason or 0.
- */
-static __always_inline int nat_destination(struct ctx_buff *ctx, struct pkt *p)
+/* Whether the try with the number is one of the last ones. */
+static __always_inline int nat_tries_harder(const struct nat_search *s, __u32 i)
 {
-	if (policy_nat & p->nat & NAT_REDIRECT && nat_redirect(ctx, p) < 0)
-		return STAT_DROP_NAT_NO_ADDRESS;
-	nat_pick_address(p, 1);
-	if (policy_nat & p->nat & NAT_PORTS && has_ports(p->l4proto))
-		nat_pick_dst_port(p);
-	return 0;
+	return i + NAT_TRIES_HARDER >= s->row;
+}
+
+/* The search of the flow that is being made; NULL: none. The callbacks of loops
+ * find it there, and not on the stack.
+ */
+static __always_inline struct nat_search *nat_search_begun(void)
+{
+	struct scratch *s = scratch();
+
+	return s ? &s->search : NULL;
 }
 
 /*
@@ -224,28 +220,95 @@ __noinline int nat_take(const struct tuple *rkey, __u32 now)
 	return nat_reserve(rkey, &s->rev, now);
 }
 
-/* The search of the flow that is being made; NULL: none. The callbacks of loops
- * find it there, and not on the stack.
- */
-static __always_inline struct nat_search *nat_search_begun(void)
+/* Whether what the search has come to is free, and, of a source, taken now. */
+static __always_inline int nat_found(const struct nat_search *s)
 {
-	struct scratch *s = scratch();
-
-	return s ? &s->search : NULL;
+	return s->is_dst ? !nat_is_taken(&s->rkey, s->now) :
+			   !nat_take(&s->rkey, s->now);
 }
 
-static long nat_try_src_port(__u32 i, void *unused)
+static long nat_try_port(__u32 i, void *unused)
 {
 	struct nat_search *s = nat_search_begun();
+	__be16 port;
 
 	if (!s)
 		return 1;
-	s->rkey.dport = nat_next_port(s);
+	port = nat_next_port(s);
 	s->tries++;
-	if (s->settings && nat_is_reserved(s->rkey.dport))
+	if (s->settings && nat_is_reserved(port))
 		return 0;
-	s->found = !nat_take(&s->rkey, s->now);
+	if (s->is_dst)
+		s->rkey.sport = port;
+	else
+		s->rkey.dport = port;
+	s->found = nat_found(s) || (nat_tries_harder(s, i) &&
+				    nat_evict(&s->rkey) && nat_found(s));
 	return s->found;
+}
+
+/*
+ * Has the search try its ports, in rows of which each is half as long as the one before,
+ * and from elsewhere.
+ */
+__noinline int nat_search_rows(void)
+{
+	struct nat_search *s = nat_search_begun();
+	__u32 tries;
+
+	if (!s)
+		return 0;
+	for (tries = NAT_TRIES; tries >= NAT_TRIES_LEAST; tries /= 2) {
+		s->row = s->size < tries ? s->size : tries;
+		bpf_loop(s->row, nat_try_port, NULL, 0);
+		if (s->found || s->size <= tries)
+			break;
+		s->next = bpf_get_prandom_u32() % s->size;
+	}
+	return 0;
+}
+
+/*
+ * A destination port of the range. One that no flow of these two ends has, the
+ * first one unless it is to be random; if there is none, the source's port has to
+ * make the difference.
+ */
+__noinline int nat_pick_dst_port(struct pkt *p)
+{
+	struct nat_search *s = nat_search_begun();
+	struct tuple *t;
+
+	if (!p || !s)
+		return 0;
+	__builtin_memset(s, 0, sizeof(*s));
+	t = &p->tuple;
+	s->is_dst = 1;
+	s->now = ns_to_ticks(p->now);
+	tuple_reverse(&s->rkey, (struct endpoints *)t, t,
+		      zone_of(p, ZONE_REPLY));
+	if (!(p->nat & NAT_RANDOM) && nat_has_port(p, t->dport) &&
+	    (p->nat_range.port_min == p->nat_range.port_max ||
+	     !nat_is_taken(&s->rkey, s->now)))
+		return 0;
+	nat_port_range(p, t->dport, s);
+	if (p->nat & NAT_RANDOM)
+		s->next = bpf_get_prandom_u32() % s->size;
+	nat_search_rows();
+	t->dport = s->rkey.sport;
+	return 0;
+}
+
+/* Gives p->tuple the destination that a NAT statement asks for. Returns a drop
+ * reason or 0.
+ */
+static __always_inline int nat_destination(struct ctx_buff *ctx, struct pkt *p)
+{
+	if (policy_nat & p->nat & NAT_REDIRECT && nat_redirect(ctx, p) < 0)
+		return STAT_DROP_NAT_NO_ADDRESS;
+	nat_pick_address(p, 1);
+	if (policy_nat & p->nat & NAT_PORTS && has_ports(p->l4proto))
+		nat_pick_dst_port(p);
+	return 0;
 }
 
 /* How many ports were tried before one was found. */
@@ -258,18 +321,19 @@ static __always_inline void nat_count_tries(const struct nat_search *s)
 				       STAT_NAT_TRIES_248);
 }
 
-/* Searches the range for a free source port. Returns a drop reason or 0. */
-static __always_inline int nat_search_port(struct nat_search *s)
+/*
+ * Searches the range for a free source port. nf_nat_l4proto_unique_tuple() begins
+ * anywhere, but for an identifier that no rule has asked for: that comes with the
+ * destination's translation, and is the lowest one. Returns a drop reason or 0.
+ */
+static __always_inline int nat_search_port(const struct pkt *p,
+					   struct nat_search *s)
 {
-	__u32 tries;
+	int lowest = !has_ports(p->l4proto) &&
+		     !(p->nat & (NAT_ADDRESS | NAT_PORTS | NAT_RANDOM));
 
-	for (tries = NAT_TRIES; tries >= NAT_TRIES_LEAST; tries /= 2) {
-		s->next = bpf_get_prandom_u32() % s->size;
-		bpf_loop(s->size < tries ? s->size : tries, nat_try_src_port,
-			 NULL, 0);
-		if (s->found || s->size <= tries)
-			break;
-	}
+	s->next = lowest ? 0 : bpf_get_prandom_u32() % s->size;
+	nat_search_rows();
 	nat_count_tries(s);
 	return s->found ? 0 : STAT_DROP_NAT_EXHAUSTED;
 }
@@ -462,7 +526,7 @@ static __noinline int nat_source(struct pkt *p, struct nat_search *s)
 	if (keep)
 		count(STAT_NAT_COLLISION);
 	nat_port_range(p, t->sport, s);
-	return nat_search_port(s);
+	return nat_search_port(p, s);
 }
 
 /*
@@ -497,6 +561,8 @@ __noinline int flow_begin(struct pkt *p, const struct tuple *key, __u8 state)
 		fwd->flags = FLOW_MAPPED_DST;
 	if (policy_nat & p->nat & NAT_MASQUERADE)
 		fwd->flags |= FLOW_MASQUERADED;
+	if (policy_nat & p->nat & (NAT_RANDOM | NAT_PORTS))
+		fwd->flags |= FLOW_ASKED_PORT;
 	facts_begin(fwd);
 	if (has_connections(p->l4proto)) {
 		fwd->seen = sc->seen[0];

@@ -6,6 +6,7 @@
 #include "forward.h"
 #include "iter.h"
 #include "kernel.h"
+#include "source6.h"
 #include "types.h"
 #include "written.h"
 
@@ -225,116 +226,33 @@ static __always_inline int source_lookup(struct ctx_buff *ctx,
 	       fib->ifindex != p->oif;
 }
 
-/* How many of its bits are 0 before the first that is 1. */
-__noinline int leading_zeros(__u64 bits)
+/* The address of the search, as the one of the statement. */
+static __always_inline int nat_source6(struct pkt *p)
 {
-	int zeros = 0, n;
+	struct address6 to = source6(p)->best;
 
-	if (!bits)
-		return 64;
-#pragma unroll
-	for (n = 32; n; n /= 2) {
-		if (bits >> (64 - n))
-			continue;
-		zeros += n;
-		bits <<= n;
-	}
-	return zeros;
-}
-
-/* The search for an address of a link: in p->elem, which no chain uses meanwhile. */
-struct link_local {
-	struct address6 to, own, best;
-	__u32 score, high; /* of own and best: more is better */
-};
-
-/* RFC 6724, section 5, rules 3 and 8. */
-static __always_inline __u32 link_local_score(const struct link_local *l,
-					      const struct inet6_ifaddr *ifa)
-{
-	__u32 flags = ifa->flags, length = ifa->prefix_len, same;
-
-	same = leading_zeros(l->own.high ^ l->to.high);
-	if (same == 64)
-		same += leading_zeros(l->own.low ^ l->to.low);
-	return (flags & (IFA_F_DEPRECATED | IFA_F_OPTIMISTIC) ? 1 : 256) +
-	       (same < length ? same : length);
-}
-
-#define MASQUERADE_ADDRS6 64 /* of an interface that are looked at */
-
-/*
- * ipv6_dev_get_saddr() for what stays on its link, of which bpf_fib_lookup() knows no
- * way: the link-local address of the interface that it leaves by. Where there is none,
- * the kernel would take one of a wider scope by tables that are not looked at.
- */
-__noinline int nat_link_local(struct ctx_buff *ctx, struct pkt *p)
-{
-	struct inet6_ifaddr *ifa;
-	struct net_device *dev;
-	struct inet6_dev *idev;
-	struct link_local *l;
-	__u64 head, e;
-
-	_Static_assert(sizeof(*l) <= sizeof(p->elem), "does not fit");
-	if (!p)
-		return -1;
-	dev = device_by_index(ctx_net(ctx), p->oif);
-	if (!dev)
-		return -1;
-	l = (struct link_local *)p->elem;
-	l->to = fib6_address(p, FIB_DADDR);
-	l->high = 0;
-	idev = kernel_cast(struct inet6_dev,
-			   kernel_u64(kernel_address(dev, ip6_ptr)));
-	head = kernel_address(idev, addr_list);
-	e = kernel_u64(head);
-	repeat(MASQUERADE_ADDRS6)
-	{
-		if (!e || e == head)
-			break;
-		ifa = kernel_cast(struct inet6_ifaddr,
-				  e - kernel_offset(struct inet6_ifaddr,
-						    if_list));
-		l->own = address6_at(kernel_address(ifa, addr));
-		if (address6_is_link_local(&l->own) &&
-		    (!(ifa->flags & IFA_F_TENTATIVE) ||
-		     ifa->flags & IFA_F_OPTIMISTIC)) {
-			l->score = link_local_score(l, ifa);
-			if (l->score > l->high) {
-				l->high = l->score;
-				l->best = l->own;
-			}
-		}
-		e = kernel_u64(e);
-	}
-	if (!l->high)
-		return -1;
-	l->best.high = bpf_cpu_to_be64(l->best.high);
-	l->best.low = bpf_cpu_to_be64(l->best.low);
-	return nat_one_address(p, (__u8 *)&l->best, 16);
+	to.high = bpf_cpu_to_be64(to.high);
+	to.low = bpf_cpu_to_be64(to.low);
+	return nat_one_address(p, (__u8 *)&to, 16);
 }
 
 /*
  * The address that the interface p->oif sends with towards the packet's next hop:
- * what masquerade means. Asked of the routing table for each new flow, so that a new
- * address is used at once: as the packet was routed, by the interface that it came
- * by and the mark of then, or, of the router's own, the one that a rule has given it.
+ * what masquerade means. Looked for with each new flow, so that a new address is used
+ * at once. The routing table is asked as the packet was routed, by the interface that
+ * it came by and the mark of then, or, of the router's own, the one that a rule has
+ * given it.
  */
 static __noinline int nat_masquerade_by_route(struct ctx_buff *ctx,
 					      struct pkt *p)
 {
 	struct bpf_fib_lookup fib;
-	struct address6 to;
 	__be32 addr, hop;
 	__u32 mark;
 	int known;
 
-	if (p->nfproto != NFPROTO_IPV4) {
-		to = fib6_address(p, FIB_DADDR);
-		if (address6_is_link_local(&to))
-			return nat_link_local(ctx, p);
-	}
+	if (p->nfproto != NFPROTO_IPV4 && !source6_find(ctx, p))
+		return nat_source6(p);
 	mark = ctx_mark(ctx);
 	known = !source_lookup(ctx, p, &fib, p->iif, p->iif ? mark : p->mark) ||
 		!source_lookup(ctx, p, &fib, 0, mark);
@@ -419,6 +337,16 @@ static __always_inline int nat_redirect_ipv6(struct pkt *p,
 	return -1;
 }
 
+/* Of the router's own packets: to itself. */
+static __always_inline int nat_redirect_own(struct pkt *p)
+{
+	__u8 lo4[4] = { 127, 0, 0, 1 }, lo6[16] = { [15] = 1 };
+
+	if (p->nfproto == NFPROTO_IPV4)
+		return nat_one_address(p, lo4, sizeof(lo4));
+	return nat_one_address(p, lo6, sizeof(lo6));
+}
+
 /*
  * The first address of the interface that the packet came in by: what redirect
  * means. Asked for each new flow, too.
@@ -432,6 +360,8 @@ __noinline int nat_redirect(struct ctx_buff *ctx, struct pkt *p)
 
 	if (!p)
 		return -1;
+	if (!p->iif)
+		return nat_redirect_own(p);
 	if (p->nfproto != NFPROTO_IPV4)
 		return nat_redirect_ipv6(p, dev);
 	in = kernel_cast(struct in_device,

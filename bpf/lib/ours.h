@@ -31,6 +31,7 @@ static __always_inline __u32 answer_mark(struct __sk_buff *skb)
 	case TC_INDEX_ANSWER_RELATED:
 	case TC_INDEX_ANSWER_FIRST:
 	case TC_INDEX_ANSWER_LATE:
+	case TC_INDEX_ANSWER_ZONED:
 		return is_ours(skb) ? mark : 0;
 	}
 	return 0;

@@ -4,6 +4,7 @@
 #include "common.h"
 #include "csum.h"
 #include "frag.h"
+#include "icmp.h"
 #include "iter.h"
 #include "scratch.h"
 #include "types.h"
@@ -34,48 +35,6 @@ struct ipv6_frag {
 	__be32 id;
 };
 
-/* As two ports of a tuple are in memory. */
-#define PORTS(source, destination) ((__u32)(destination) << 16 | (source))
-
-/* A query's identifier is its port, its request's type the other end. */
-static __always_inline __u32 icmp_ports(const struct pkt *p)
-{
-	__be16 id = *(__be16 *)&p->th[4];
-	__u8 type = p->th[0];
-
-	switch (type) {
-	case ICMP_ECHO:
-	case ICMP_TIMESTAMP:
-	case ICMP_INFO_REQUEST:
-	case ICMP_ADDRESS:
-		return PORTS(id, bpf_htons(type));
-	case ICMP_ECHOREPLY:
-		return PORTS(bpf_htons(ICMP_ECHO), id);
-	case ICMP_TIMESTAMPREPLY:
-	case ICMP_INFO_REPLY:
-	case ICMP_ADDRESSREPLY:
-		return PORTS(bpf_htons(type - 1), id);
-	}
-	return 0;
-}
-
-static __always_inline __u32 icmpv6_ports(const struct pkt *p)
-{
-	__be16 id = *(__be16 *)&p->th[4];
-
-	switch (p->th[0]) {
-	case ICMPV6_ECHO_REQUEST:
-		return PORTS(id, bpf_htons(ICMPV6_ECHO_REQUEST));
-	case ICMPV6_ECHO_REPLY:
-		return PORTS(bpf_htons(ICMPV6_ECHO_REQUEST), id);
-	case ICMPV6_NI_QUERY:
-		return PORTS(id, bpf_htons(ICMPV6_NI_QUERY));
-	case ICMPV6_NI_REPLY:
-		return PORTS(bpf_htons(ICMPV6_NI_QUERY), id);
-	}
-	return 0;
-}
-
 /*
  * The tuple's protocols and ports. Written in one piece, as its addresses are: it
  * is hashed and compared right after, and a CPU has a load wait for stores that it
@@ -98,13 +57,10 @@ static __always_inline int parse_ports(struct pkt *p)
 		break;
 	case IPPROTO_ICMP:
 		cut = p->th_len < 8;
-		if (!cut)
-			ports = icmp_ports(p);
-		break;
 	case IPPROTO_ICMPV6:
 		cut = p->th_len < 8;
 		if (!cut)
-			ports = icmpv6_ports(p);
+			ports = icmp_ports(p->l4proto, p->th);
 		break;
 	}
 	*(__u64 *)&t->sport = ports | (__u64)p->l4proto << 32 |

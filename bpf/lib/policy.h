@@ -144,6 +144,7 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 		nft_exthdr_ipv4(ctx, p, 0, 0, 0);                         \
 		nft_exthdr_tcp(ctx, p, 0, 0, 0);                          \
 		nft_exthdr_sctp(ctx, p, 0, 0, 0);                         \
+		nft_exthdr_dccp(ctx, p, 0, 0, 0);                         \
 		TC_FUNCTIONS(ctx, p)                                      \
 		nft_ct_count(p, 0, 0);                                    \
 		nft_ct_write(p, 0);                                       \

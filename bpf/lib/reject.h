@@ -7,6 +7,7 @@
 #include "csum.h"
 #include "forward.h"
 #include "icmp.h"
+#include "kernel.h"
 #include "scratch.h"
 #include "types.h"
 
@@ -95,8 +96,7 @@ static __always_inline __u32 pseudo_header_sum(const struct tuple *t, __u32 len)
 /*
  * What is in the place of the transport checksum. A packet that has not been
  * on a wire may hold the pseudo header's sum alone (CHECKSUM_PARTIAL), for the
- * interface to finish; an aggregate always does. Nothing that is left of the stack asks
- * the kernel: one whole packet in 65536 is taken for such.
+ * interface to finish; an aggregate always does.
  */
 enum checksum {
 	CHECKSUM_WRONG,
@@ -104,11 +104,15 @@ enum checksum {
 	CHECKSUM_UNFINISHED,
 };
 
-static __always_inline enum checksum
-checksum_of(struct ctx_buff *ctx, const struct pkt *p, const struct tuple *t)
+/* Global, and not called by what makes the answer: both need the stack. */
+__noinline int checksum_of(struct ctx_buff *ctx, const struct pkt *p)
 {
+	struct scratch *s = scratch();
 	__u32 sum, pseudo, at;
 	__u16 check;
+
+	if (!p || !s)
+		return CHECKSUM_WRONG;
 
 	switch (p->l4proto) {
 	case IPPROTO_TCP:
@@ -127,11 +131,10 @@ checksum_of(struct ctx_buff *ctx, const struct pkt *p, const struct tuple *t)
 	default:
 		at = 0;
 	}
-	pseudo = pseudo_header_sum(t, p->len - (p->l4_off - p->l3_off));
 	if (at) {
 		if (ctx_load(ctx, L4_OFF(p) + at, &check, sizeof(check)) < 0)
 			return CHECKSUM_WRONG;
-		if (ctx_gso_len(ctx) || check == csum_fold(pseudo))
+		if (skb_is_partial(ctx))
 			return CHECKSUM_UNFINISHED;
 		if (!check && p->l4proto == IPPROTO_UDP)
 			return CHECKSUM_RIGHT;
@@ -140,6 +143,7 @@ checksum_of(struct ctx_buff *ctx, const struct pkt *p, const struct tuple *t)
 		return CHECKSUM_RIGHT; /* of the whole datagram only */
 	sum = transport_sum(ctx, p);
 	/* All of IPv6, and TCP and UDP: nf_ip_checksum(), nf_ip6_checksum(). */
+	pseudo = pseudo_header_sum(&s->key, p->len - (p->l4_off - p->l3_off));
 	if (at || p->nfproto == NFPROTO_IPV6)
 		sum = csum_add(sum, pseudo);
 	sum = csum_fold(sum);
@@ -219,14 +223,14 @@ static __always_inline void reject_close(const struct pkt *p,
 
 /* Makes the packet a reset. Returns 0, or less when there is none to send. */
 static __always_inline int reject_reset(struct ctx_buff *ctx, struct pkt *p,
-					struct scratch *s)
+					struct scratch *s,
+					enum checksum checksum)
 {
 	const struct tcphdr *old = (const struct tcphdr *)p->th;
 	const struct tuple *t = &s->key;
 	int base = p->nfproto == NFPROTO_IPV4 ? sizeof(struct iphdr) :
 						sizeof(struct ipv6hdr);
 	int extra = (int)p->l4_off - p->l3_off - base;
-	enum checksum checksum;
 	struct reject4 *a4 = (struct reject4 *)s->buffer;
 	struct reject6 *a6 = (struct reject6 *)s->buffer;
 	struct tcphdr *th;
@@ -234,9 +238,6 @@ static __always_inline int reject_reset(struct ctx_buff *ctx, struct pkt *p,
 
 	if (p->l4proto != IPPROTO_TCP || is_part(p) ||
 	    p->th_len < sizeof(*old) || old->rst)
-		return -1;
-	checksum = checksum_of(ctx, p, t);
-	if (checksum == CHECKSUM_WRONG)
 		return -1;
 	if (bpf_skb_change_tail(ctx, L4_OFF(p) + sizeof(*th), 0))
 		return -1;
@@ -383,34 +384,31 @@ static __always_inline int reject_icmp(struct ctx_buff *ctx, struct pkt *p,
 
 /*
  * Makes the packet the answer that a reject statement has asked for at a hook,
- * and finds its route, s->route, and its source before NAT, s->seen_source. To
- * what a flow sends elsewhere, the answer comes from where it was sent to:
+ * and finds its route, s->route, and its source before NAT, s->seen_source. checksum
+ * is the packet's: enum checksum. To what a flow sends elsewhere, the answer comes from where it was sent to:
  * nf_nat_icmp_reply_translation(). Returns 0, or less when the packet gets no
  * answer.
  */
 __noinline int reject_make(struct ctx_buff *ctx, struct pkt *p, __u32 hook,
-			   __u32 translated)
+			   __u32 translated, __u32 checksum)
 {
 	struct scratch *s = scratch();
-	enum checksum checksum;
 
 	if (!p || !s)
 		return -1;
-	if (is_later_fragment(p) || is_martian_source(p) ||
-	    is_multicast(p, &s->key) || p->pkt_type != PACKET_HOST)
+	if (checksum == CHECKSUM_WRONG || is_later_fragment(p) ||
+	    is_martian_source(p) || is_multicast(p, &s->key) ||
+	    p->pkt_type != PACKET_HOST)
 		return -1;
 	if (REJECT_KIND(p) == REJECT_RESET) {
 		__builtin_memset(s->source, 0, 16);
 		if (hook != REJECT_OUTPUT &&
 		    answer_route(ctx, p, s, hook, translated) < 0)
 			return -1;
-		if (reject_reset(ctx, p, s))
+		if (reject_reset(ctx, p, s, checksum))
 			return -1;
 	} else {
 		if (!icmp_may_answer(p))
-			return -1;
-		checksum = checksum_of(ctx, p, &s->key);
-		if (checksum == CHECKSUM_WRONG)
 			return -1;
 		__builtin_memset(s->source, 0, 16);
 		if (hook == REJECT_OUTPUT) {
@@ -461,14 +459,14 @@ static __always_inline int reject_make_frame(struct ctx_buff *ctx,
 	enum checksum checksum;
 
 	p->len = frame_packet_len(p);
+	checksum = checksum_of(ctx, p);
+	if (checksum == CHECKSUM_WRONG)
+		return -1;
 	if (REJECT_KIND(p) == REJECT_RESET) {
-		if (reject_reset(ctx, p, s))
+		if (reject_reset(ctx, p, s, checksum))
 			return -1;
 	} else {
 		if (frame_has_no_answer(p))
-			return -1;
-		checksum = checksum_of(ctx, p, &s->key);
-		if (checksum == CHECKSUM_WRONG)
 			return -1;
 		__builtin_memcpy(s->source, s->key.daddr, 16);
 		if (reject_icmp(ctx, p, s, checksum))

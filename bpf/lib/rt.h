@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common.h"
+#include "dup.h"
 #include "fib.h"
 #include "kernel.h"
 #include "scratch.h"
@@ -10,7 +11,7 @@
 /*
  * The rt expression: nft_rt.c of the kernel. What the host sends has its route
  * where the egress program sees it. For what is forwarded, before there is one,
- * it is looked up.
+ * it is looked up. A copy of a packet has the route to its gateway.
  */
 
 /* NFT_RT_* */
@@ -51,14 +52,6 @@ struct rt6_info {
 	__u32 rt6i_flags;
 };
 
-struct ipv6_devconf {
-	__s32 mtu6;
-};
-
-struct inet6_dev___mtu {
-	struct ipv6_devconf cnf;
-};
-
 #pragma clang attribute pop
 
 #define SKB_DST_NOREF 1UL
@@ -87,17 +80,15 @@ static __always_inline __u64 ctx_route(struct ctx_buff *ctx)
 /* IPv4's of an interface, or IPv6's. */
 static __always_inline __u32 device_mtu(const struct net_device *dev, int v6)
 {
-	__u64 inet6;
+	struct inet6_dev *inet6;
 	__u32 mtu;
 
 	if (!v6) {
 		mtu = dev->mtu;
 		return mtu < IP_MAX_MTU ? mtu : IP_MAX_MTU;
 	}
-	inet6 = kernel_u64(kernel_address(dev, ip6_ptr));
-	mtu = IPV6_MIN_MTU;
-	if (inet6)
-		mtu = kernel_cast(struct inet6_dev___mtu, inet6)->cnf.mtu6;
+	inet6 = dev->ip6_ptr;
+	mtu = inet6 ? inet6->cnf.mtu6 : IPV6_MIN_MTU;
 	return mtu < IP6_MAX_MTU ? mtu : IP6_MAX_MTU;
 }
 
@@ -177,6 +168,15 @@ static __always_inline int rt_is_local(__u64 route, int v6)
 		    fib4_route_type(route) == RTN_LOCAL;
 }
 
+/* Asks the kernel for a way; returns whether there is one. */
+static __always_inline int rt_lookup(struct ctx_buff *ctx,
+				     struct route_query *q)
+{
+	return bpf_fib_lookup(ctx, &q->fib, sizeof(q->fib),
+			      FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK |
+				      q->flags) == BPF_FIB_LKUP_RET_SUCCESS;
+}
+
 /*
  * The MTU of a way; 0: there is none. The kernel says that of the interface, or
  * what it has learned of the path, and not what the route itself was given.
@@ -196,9 +196,7 @@ __noinline __u32 nft_rt_mtu(struct ctx_buff *ctx, struct pkt *p)
 	route = nft_rt_route(ctx, p);
 	if (route && rt_is_local(route, q->v6))
 		return device_mtu(net->loopback_dev, q->v6);
-	q->found = bpf_fib_lookup(ctx, &q->fib, sizeof(q->fib),
-				  FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK) ==
-		   BPF_FIB_LKUP_RET_SUCCESS;
+	q->found = rt_lookup(ctx, q);
 	mtu = q->fib.mtu_result;
 	if (q->found)
 		ifindex = q->fib.ifindex;
@@ -213,6 +211,16 @@ __noinline __u32 nft_rt_mtu(struct ctx_buff *ctx, struct pkt *p)
 	return q->metric ? q->metric : of_device;
 }
 
+/* A copy that no chain has sent another way; NULL: the packet is none. */
+static __always_inline const struct sending *rt_copy(const struct pkt *p)
+{
+#if CTX_XDP
+	return NULL;
+#else
+	return is_copy() && !p->send_by ? sending() : NULL;
+#endif
+}
+
 /*
  * The route that the kernel has given the packet and that is still its own; 0: it is to
  * be looked up. What arrives may have one of a tunnel, and what is sent may have got
@@ -222,7 +230,7 @@ static __always_inline __u64 rt_dst(struct ctx_buff *ctx, const struct pkt *p)
 {
 	const struct scratch *s = scratch();
 
-	if (!s || p->hook == NF_INET_LOCAL_IN || p->send_by ||
+	if (!s || p->hook == NF_INET_LOCAL_IN || p->send_by || rt_copy(p) ||
 	    __builtin_memcmp(s->key.daddr, p->tuple.daddr, 16))
 		return 0;
 	return ctx_route(ctx);
@@ -237,6 +245,27 @@ static __always_inline __u32 rt_mark(struct ctx_buff *ctx, const struct pkt *p)
 	return p->iif ? mark : p->mark;
 }
 
+/* rt_forth() of a copy. Returns whether the packet is one. */
+static __always_inline int rt_forth_copy(struct pkt *p, struct route_query *q)
+{
+#if CTX_XDP
+	return 0;
+#else
+	const struct sending *c = rt_copy(p);
+
+	if (!c)
+		return 0;
+	q->flags = copy_query(&q->fib, p, c, 1);
+	if (q->v6) {
+		q->to.high = bpf_be64_to_cpu(*(__u64 *)c->gateway);
+		q->to.low = bpf_be64_to_cpu(*(__u64 *)(c->gateway + 8));
+	} else {
+		q->to.low = bpf_ntohl(*(__be32 *)c->gateway);
+	}
+	return 1;
+#endif
+}
+
 static __always_inline void rt_forth(struct ctx_buff *ctx, struct pkt *p)
 {
 	__u32 mark = rt_mark(ctx, p);
@@ -244,12 +273,15 @@ static __always_inline void rt_forth(struct ctx_buff *ctx, struct pkt *p)
 
 	barrier_var(p); /* see fib_ask() */
 	q = route_query(p);
+	q->flags = 0;
+	q->tos = p->nh[offsetof(struct iphdr, tos)];
+	q->v6 = p->nfproto == NFPROTO_IPV6;
+	if (rt_forth_copy(p, q))
+		return;
 	route_fill(&q->fib, p, 1);
 	if (!p->iif) /* an answer of the router's own */
 		q->fib.ifindex = LOOPBACK_IFINDEX;
 	__builtin_memcpy(q->fib.smac, &mark, sizeof(mark));
-	q->tos = p->nh[offsetof(struct iphdr, tos)];
-	q->v6 = p->nfproto == NFPROTO_IPV6;
 	if (q->v6)
 		q->to = fib6_address(p, FIB_DADDR);
 	else
@@ -345,9 +377,7 @@ static __always_inline int rt_nexthop(struct ctx_buff *ctx, struct pkt *p,
 	if (p->hook == NF_INET_LOCAL_IN)
 		return 1;
 	rt_forth(ctx, p);
-	if (bpf_fib_lookup(ctx, fib, sizeof(*fib),
-			   FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK) !=
-	    BPF_FIB_LKUP_RET_SUCCESS)
+	if (!rt_lookup(ctx, route_query(p)))
 		return 0;
 	if (p->nfproto == NFPROTO_IPV6)
 		__builtin_memcpy(to, fib->ipv6_dst, 16);
@@ -375,16 +405,18 @@ static __always_inline __u32 realms_of_ends(struct pkt *p, struct net *net)
 	__u64 trie = fib4_trie(net->ipv4.fib_main), alias;
 	__u8 tos = p->nh[offsetof(struct iphdr, tos)];
 	__u32 realm, realms = 0;
+	const struct sending *copy = rt_copy(p);
+	__u32 address;
 	int back;
 
 	/* One copy of the search for the source and the destination. */
-	for (back = !p->iif; back < 2; back++) {
+	for (back = !p->iif || copy; back < 2; back++) {
 		barrier_var(p);
 		if (back && p->hook == NF_INET_LOCAL_IN)
 			break;
-		alias = fib4_find(p, trie,
-				  fib4_address(p, back ? FIB_DADDR : FIB_SADDR),
-				  tos);
+		address = copy ? bpf_ntohl(*(__be32 *)copy->gateway) :
+				 fib4_address(p, back ? FIB_DADDR : FIB_SADDR);
+		alias = fib4_find(p, trie, address, tos);
 		realm = alias ? fib4_realm(alias) : 0;
 		if (!back) {
 			realms = realm << 16;

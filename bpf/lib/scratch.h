@@ -17,10 +17,12 @@ struct icmp_error {
 	struct endpoints now; /* what it has to become */
 	__u16 l3_off;
 	__u16 l4_off;
+	__u16 via; /* of a flow that ends if the error goes another way; or 0 */
 	__u8 later_fragment;
 	__u8 translate;
 	__u8 is_short; /* less of the transport header than is translated */
 	__u8 keeps_id; /* a message whose identifier stays as it is */
+	__u8 asked_port; /* FLOW_ASKED_PORT */
 };
 
 /* A search for a port: nat.h. */
@@ -32,11 +34,13 @@ struct nat_search {
 	__u32 now;
 	__u32 tries;
 	int found;
+	__u8 is_dst; /* for a destination's port; it is a source's otherwise */
 	__u8 step; /* 2: the parity of the port is kept; 0: as 1 */
 	__u8 odd; /* the first port is not of that parity */
 	__u8 settings; /* the ports are those that the settings allow */
 	__u8 in_range; /* the address is one of several */
 	__u8 fresh; /* the mapping is made for this flow */
+	__u8 row; /* ports that are tried one after the other */
 };
 
 /* Where the transport header is and what a fragment header said. */
@@ -110,12 +114,13 @@ struct ct {
 	struct endpoints out; /* what the packets of its flow leave with */
 	__u16 via; /* where they have gone until now: struct hop */
 	__u8 found; /* it has one */
+	__u8 flags; /* FLOW_* of it, where rules reject */
 	__u8 first; /* the packet begins a flow, if the ruleset accepts it */
 	__u8 state; /* TCP state that the flow begins with */
 	__u8 mapped; /* MAPPED_*: by a mapping, and not by the ruleset */
 	__u8 stale; /* the flow is judged anew: reevaluate.h */
 	__u8 tcp_flags; /* that its packet has */
-	__u8 new_dst; /* not found, and yet its destination is translated */
+	__u8 new_dst; /* not found, and yet the kernel translates its destination */
 	__u8 answer; /* has the source of before its translation: answered.h */
 	__u8 clash; /* another flow has its answers: dropped behind all chains */
 	/* ct_in()'s own. */
@@ -163,7 +168,7 @@ struct scratch {
 
 #define FRAMES_NESTED 3 /* NF_RECURSION_LIMIT of the kernel, and one */
 
-/* What the program that sends a frame tells the egress program: dup.h. */
+/* What the program that sends a frame tells the egress program: dup.h, way_self.h. */
 struct sending {
 	__u64 frame; /* address of a socket buffer */
 	__u32 copy; /* COPY_*: it is one */
@@ -173,6 +178,8 @@ struct sending {
 	__u32 device; /* that it has to leave by; 0: as the routes say */
 	__u32 routed_by; /* the device of its route: see copy_came_by() */
 	__u8 gateway[16];
+	/* Of what NAT sends to the router itself: its destination. */
+	__u8 self[16];
 };
 
 #define COPY_FRAME 1

@@ -61,14 +61,14 @@ tcp_check_rst(const struct pkt *p, const struct settings *s,
 
 	if (tcp_is_closing(f->state))
 		return TCP_IGNORE;
-	/* The answer to a challenge to a SYN. */
-	if (f->state == TCP_SYN_SENT && !dir && last->dir &&
-	    last->event == EVENT_ACK && seq == last->ack)
+	/* The answer to a challenge to a SYN, from whichever end. */
+	if (f->state == TCP_SYN_SENT && last->dir && last->event == EVENT_ACK &&
+	    seq == last->ack)
 		return TCP_IGNORE;
 	if (receiver->flags & SEEN_MAXACK && last->event != EVENT_SYN) {
 		if (!seq && !tcp_is_assured(f))
 			return TCP_KEEP;
-		if (seq_after(receiver->maxack, seq) && !s->tcp_any_rst)
+		if (seq_before(seq, receiver->maxack) && !s->tcp_any_rst)
 			return TCP_INVALID;
 		if (!tcp_is_assured(f) || seq == receiver->maxack)
 			return TCP_KEEP;
@@ -223,6 +223,28 @@ __noinline int tcp_packet(struct ctx_buff *ctx, const struct pkt *p,
 	return TCP_KEEP;
 }
 
+/* The first segment of one that is picked up is outside the window of an end of which
+ * nothing is known, unless its numbers are near 0.
+ */
+static __always_inline void
+tcp_pick_up(struct ctx_buff *ctx, const struct pkt *p, struct tcp_seen *sender,
+	    struct tcp_seen *receiver, struct tcp_last *last, __u32 event)
+{
+	struct tcp_numbers n = {
+		.seq = tcp_seq(p),
+		.end = tcp_end(p),
+		.ack = tcp_ack(p),
+		.win = tcp_window(p),
+	};
+
+	sender->maxend += sender->maxwin;
+	sender->flags = SEEN_SACK | SEEN_LIBERAL;
+	receiver->flags = SEEN_SACK | SEEN_LIBERAL;
+	n.sack = tcp_sack(ctx, p);
+	if (tcp_is_within(&n, sender, receiver))
+		tcp_learn(p, &n, sender, receiver, last, 0, event);
+}
+
 /* The first segment of a connection, or of one that is picked up. Puts what it
  * shows of both ends, and of it. Returns the state, or TCP_NONE for an invalid one.
  */
@@ -249,19 +271,14 @@ __noinline int tcp_first(struct ctx_buff *ctx, const struct pkt *p,
 	if (!sender->maxwin)
 		sender->maxwin = 1;
 	sender->maxend = sender->end;
-	if (state == TCP_SYN_SENT) {
+	if (state == TCP_SYN_SENT)
 		tcp_read_syn(ctx, p, sender);
-	} else {
-		sender->maxend += sender->maxwin;
-		sender->flags = SEEN_SACK | SEEN_LIBERAL;
-		receiver->flags = SEEN_SACK | SEEN_LIBERAL;
-	}
+	else
+		tcp_pick_up(ctx, p, sender, receiver, last, event);
 	return state;
 }
 
-/* How long a connection lives that begins. Of one that is picked up the first
- * segment is outside the window, which is unknown: last has nothing of it.
- */
+/* How long a connection lives that begins. */
 static __always_inline __u32 tcp_first_timeout(const struct flow *f)
 {
 	const struct settings *s = settings();

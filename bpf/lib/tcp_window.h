@@ -47,6 +47,12 @@ static __always_inline int seq_after(__u32 a, __u32 b)
 	return (__s32)(a - b) > 0;
 }
 
+/* Of numbers half of the space apart, neither is before the other. */
+static __always_inline int seq_before(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) < 0;
+}
+
 static __always_inline __u32 tcp_seq(const struct pkt *p)
 {
 	return bpf_ntohl(*(__be32 *)&p->th[4]);
@@ -204,13 +210,13 @@ static __always_inline int tcp_above_low(const struct tcp_numbers *n,
 static __always_inline int tcp_below_high(const struct tcp_numbers *n,
 					  const struct tcp_seen *sender)
 {
-	return !seq_after(n->seq, sender->maxend);
+	return seq_before(n->seq, sender->maxend + 1);
 }
 
 static __always_inline int tcp_ack_sent(const struct tcp_numbers *n,
 					const struct tcp_seen *receiver)
 {
-	return !seq_after(n->sack, receiver->end);
+	return seq_before(n->sack, receiver->end + 1);
 }
 
 static __always_inline int tcp_ack_recent(const struct tcp_numbers *n,
@@ -400,7 +406,8 @@ static __always_inline __u32 tcp_timeout(const struct settings *s,
 		limit = s->tcp_retransmitted;
 	else if (event == EVENT_RST)
 		return s->tcp[TCP_CLOSE];
-	else if ((sender->flags | receiver->flags) & SEEN_UNACKED)
+	else if ((sender->flags | receiver->flags) & SEEN_UNACKED &&
+		 t > s->tcp_unacknowledged)
 		limit = s->tcp_unacknowledged;
 	else if (!last->win)
 		limit = s->tcp_retransmitted;

@@ -130,7 +130,10 @@ struct th_words {
 #define NAT_PERSISTENT (1U << 3)
 #define NAT_RANDOM (1U << 2 | 1U << 4) /* random, fully-random: any of them */
 #define NAT_PREFIX (1U << 6)
-/* In policy_nat only: there are NAT chains for the family. */
+/* In policy_nat only: of the router's own packets a rule translates the destination;
+ * and there are NAT chains for the family.
+ */
+#define NAT_OUTPUT (1U << 26)
 #define NAT_CHAINS4 (1U << 27)
 #define NAT_CHAINS6 (1U << 28)
 #define NAT_REDIRECT (1U << 29)
@@ -315,6 +318,7 @@ _Static_assert((FLOW_OVERHEAD + sizeof(struct tuple) +
 #define FLOW_REPLY (1U << 0) /* this is the reply direction */
 #define FLOW_SEEN_REPLY (1U << 1) /* packets have been seen both ways */
 #define FLOW_ASSURED (1U << 2) /* IPS_ASSURED */
+#define FLOW_ASKED_PORT (1U << 3) /* a rule had a say in its source port */
 #define FLOW_STALE (1U << 4) /* begun under another ruleset: reevaluate.h */
 #define FLOW_MASQUERADED \
 	(1U << 5) /* its source is the address of an interface */
@@ -403,7 +407,8 @@ enum nat_dependence {
 	STAT(DROP_MARTIAN) /* a source that no host can have */                         \
 	STAT(DROP_NAT_NO_ADDRESS)                                                       \
 	STAT(DROP_NAT_EXHAUSTED)                                                        \
-	STAT(DROP_NAT_LOCAL) /* would need lo, where there are no programs */           \
+	STAT(DROP_NAT_MOVED) /* masqueraded, and its way is by another interface now */ \
+	STAT(DROP_NAT_LOCAL) /* would need lo, as the programs cannot use it */         \
 	STAT(DROP_FLOW_CLASH)                                                           \
 	STAT(DROP_CT_COUNT_FULL) /* ct count knows as many as it can */                 \
 	STAT(DROP_INTERNAL)                                                             \
@@ -413,7 +418,8 @@ enum nat_dependence {
 	STAT(NAT_MAPPING_FULL) /* a flow has a source of its own for want of room */    \
 	STAT(DROP_STEER) /* a rule of ntuple */                                         \
 	STAT(POLICER_MARKED) /* a rule with a limit had dropped it */                   \
-	STAT(SHAPED) /* sent to where what comes in waits */
+	STAT(SHAPED) /* sent to where what comes in waits */                            \
+	STAT(DROP_NAT_REDIRECT) /* ICMP's, about what NAT has changed */
 
 #define STAT_NUMBER(name) STAT_##name,
 #define STAT_MEMBER(name) __u64 name;

@@ -115,7 +115,8 @@ static __always_inline void track(struct __sk_buff *skb, struct pkt *p,
 
 /* nf_ct_attach(): the answer, whose tuple is key, belongs to the flow of what it
  * answers. Where that translates its source, it has the one of before until it
- * leaves. Global: verified once.
+ * leaves. Returns whether there is a flow: else the answer is tracked by itself.
+ * Global: verified once.
  */
 __noinline int track_answer(struct __sk_buff *skb, struct pkt *p,
 			    struct tuple *key, __u32 mark)
@@ -127,6 +128,10 @@ __noinline int track_answer(struct __sk_buff *skb, struct pkt *p,
 
 	if (!p || !key || !s)
 		return 0;
+	if (answers_untracked(mark)) {
+		answered_zone(p, key, mark);
+		return 0;
+	}
 	a = answered_of(key, mark);
 	there = &s->error.quoted;
 	if (policy_facts & FACTS_CT && a &&
@@ -142,15 +147,16 @@ __noinline int track_answer(struct __sk_buff *skb, struct pkt *p,
 	}
 	p->ct_state = CT_STATE_RELATED;
 	if (!a)
-		return 0;
+		return 1;
 	__builtin_memcpy(&from, key, sizeof(from));
 	__builtin_memcpy(from.saddr, a->from, sizeof(from.saddr));
 	if (p->l4proto == IPPROTO_TCP)
 		from.sport = a->port;
 	if (!__builtin_memcmp(&from, key, sizeof(from)))
-		return 0;
+		return 1;
 	s->ct.answer = 1;
-	return translate_src(p, &from);
+	translate_src(p, &from);
+	return 1;
 }
 
 /* The source that the answer in hand leaves with. */

@@ -59,24 +59,8 @@ static __always_inline int copy_route(struct __sk_buff *skb, struct pkt *p,
 				      struct scratch *s, struct sending *c)
 {
 	struct bpf_fib_lookup *fib = route_of(s);
-	__u32 flags = FIB_LOOKUP_SKIP_NEIGH;
+	__u32 flags = copy_query(fib, p, c, segment_len(skb, p));
 
-	__builtin_memset(fib, 0, sizeof(*fib));
-	fib->ifindex = LOOPBACK_IFINDEX;
-	if (c->device) {
-		fib->ifindex = c->device;
-		flags |= BPF_FIB_LOOKUP_OUTPUT;
-	}
-	fib->tot_len = segment_len(skb, p);
-	if (p->nfproto == NFPROTO_IPV4) {
-		fib->family = AF_INET;
-		fib->tos = p->nh[offsetof(struct iphdr, tos)];
-		__builtin_memcpy(&fib->ipv4_dst, c->gateway, 4);
-	} else {
-		fib->family = AF_INET6;
-		fib->flowinfo = *(__be32 *)p->nh & bpf_htonl(0x000fffff);
-		__builtin_memcpy(fib->ipv6_dst, c->gateway, 16);
-	}
 	if (bpf_fib_lookup(skb, fib, sizeof(*fib), flags) !=
 	    BPF_FIB_LKUP_RET_SUCCESS)
 		return -1;

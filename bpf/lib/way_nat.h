@@ -53,6 +53,23 @@ static __always_inline void nat_done(struct pkt *p, const struct way *w,
 }
 
 /*
+ * Whether the kernel gives a first packet another identifier, because somebody else's
+ * answers have its own: with the destination's translation, whatever rules say. Here the
+ * source's does, which a packet that is rejected does not come to. Global: verified once.
+ */
+__noinline int nat_has_new_id(const struct pkt *p)
+{
+	struct tuple rkey;
+
+	if (!p || !nat_is_there(p) ||
+	    (p->l4proto != IPPROTO_ICMP && p->l4proto != IPPROTO_ICMPV6))
+		return 0;
+	tuple_reverse(&rkey, (const struct endpoints *)&p->tuple, &p->tuple,
+		      zone_of(p, ZONE_REPLY));
+	return nat_is_taken(&rkey, ns_to_ticks(p->now));
+}
+
+/*
  * The destination's translation: the flow's, or for a first packet the one that
  * the NAT chains of the hook ask for. Returns a drop reason or 0.
  */
@@ -66,19 +83,24 @@ static __always_inline int to_dst(struct __sk_buff *skb, struct pkt *p,
 		return 0;
 	}
 	if (w->error && w->error->translate)
-		return icmp_error_dst(p, w->error);
+		return icmp_is_redirect(p) ? STAT_DROP_NAT_REDIRECT :
+					     icmp_error_dst(p, w->error);
 	if (!w->ct->first)
 		return 0;
 	if (is_output ? !policy_accepts(OUTPUT_NAT, output_nat, skb, p) :
 			!policy_accepts(PREROUTING_NAT, prerouting_nat, skb, p))
 		return STAT_DROP_POLICY;
-	if (!p->nat && !mapping_enter(skb, p))
+	if (!p->nat && !mapping_enter(skb, p)) {
+		if (policy_rejects)
+			w->ct->new_dst = nat_has_new_id(p);
 		return 0;
+	}
 	reason = p->nat ? nat_destination(skb, p) : 0;
 	if (reason)
 		return reason;
 	w->ct->new_dst = !is_same_dst((struct endpoints *)&p->tuple,
-				      (struct endpoints *)w->key);
+				      (struct endpoints *)w->key) ||
+			 (policy_rejects && nat_has_new_id(p));
 	nat_done(p, w, 0);
 	facts_to(w->key, (struct endpoints *)&p->tuple, zone_of(p, ZONE_REPLY));
 	return 0;
@@ -104,12 +126,15 @@ static __always_inline int to_src(struct __sk_buff *skb, struct pkt *p,
 	int reason;
 
 	if (w->ct->found) {
-		if (w->ct->via != flow_via(p->oif))
-			ct_goes_by(w->key, p->oif);
+		if (!is_input && w->ct->via != flow_via(p->oif) &&
+		    ct_goes_by(w->key, p->oif))
+			return STAT_DROP_NAT_MOVED;
 		reevaluate_end(p, w->ct, w->key);
 		set_src(p, w, &w->ct->out);
 		return 0;
 	}
+	if (w->error && !is_input && icmp_error_goes_by(p, w->error))
+		return STAT_DROP_NAT_MOVED;
 	if (w->error && w->error->translate)
 		return icmp_error_src(p, w->error);
 	if (!w->ct->first)

@@ -34,17 +34,21 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 	struct scratch *s = scratch();
 	__u32 mark = TC_INDEX_ANSWER;
 
-	if (!p || !s || reject_make(skb, p, hook, translated))
+	if (!p || !s ||
+	    reject_make(skb, p, hook, translated, checksum_of(skb, p)))
 		return TCX_DROP;
 	if (is_tracked(p, &s->ct)) {
 		mark = first ? TC_INDEX_ANSWER_FIRST : TC_INDEX_ANSWER_RELATED;
 		if (first && p->reject & REJECT_AFTER_NAT)
 			mark = TC_INDEX_ANSWER_LATE;
-		mark |= answered_keep(&s->key, s->seen_source,
+		mark |= answered_keep(p, &s->key, s->seen_source,
 				      translated ? p->tuple.dport :
 						   s->key.dport);
 		if (REJECT_KIND(p) == REJECT_RESET)
 			reject_close(p, &s->key);
+	} else if (p->zone_dirs && p->ct_state & CT_STATE_NEW) {
+		mark = TC_INDEX_ANSWER_ZONED |
+		       answered_keep(p, &s->key, s->key.daddr, s->key.dport);
 	}
 	if (hook == REJECT_OUTPUT) {
 		skb->tc_index = TC_INDEX_ANSWER_LOCAL;
@@ -54,10 +58,10 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 }
 
 /* The flow sends the packet elsewhere, or to another port. */
-static __always_inline int is_translated_dst(const struct way *w)
+static __noinline int is_translated_dst(const struct way *w)
 {
 	if (w->ct->found)
-		return !is_same_dst(&w->ct->out, (struct endpoints *)w->key);
+		return flow_has_new_dst(&w->ct->out, w->key, w->ct->flags);
 	return w->ct->new_dst;
 }
 
@@ -69,7 +73,7 @@ static __always_inline void way_found(struct pkt *p, struct way *w,
 
 	if (!f)
 		return;
-	w->ct->new_dst = !is_same_dst(&f->out, (struct endpoints *)w->key);
+	w->ct->new_dst = flow_has_new_dst(&f->out, w->key, f->flags);
 	if (h->translated)
 		translate_dst(p, &f->out);
 }

@@ -2,7 +2,10 @@
 #pragma once
 
 #include "common.h"
+#include "fib.h"
+#include "flow.h"
 #include "forward.h"
+#include "nat_addr.h"
 #include "types.h"
 #include "written.h"
 
@@ -61,20 +64,43 @@ find_route(struct __sk_buff *skb, struct pkt *p, struct bpf_fib_lookup *fib)
 }
 
 /*
+ * To the router itself: by lo, way_self.h, if the packet is its own. No chain chooses
+ * a zone for the answers there.
+ */
+static __always_inline int route_by_lo(struct pkt *p)
+{
+	if (!(policy_nat & NAT_OUTPUT) || p->iif || zone_of(p, ZONE_REPLY))
+		return STAT_DROP_NAT_LOCAL;
+	p->oif = LOOPBACK_IFINDEX;
+	return 0;
+}
+
+/* Whether the destination is the router's, and not a broadcast address. */
+static __always_inline int is_own_dst(struct __sk_buff *skb, struct pkt *p)
+{
+	return nft_fib_type(skb, p, FIB_DADDR) &&
+	       *(__u64 *)ANSWER(p, FIB_DADDR) == RTN_LOCAL;
+}
+
+/*
  * The destination was translated after the kernel had routed the packet: the
- * way is another one, as ip_route_me_harder() finds it. What is for the router
- * itself would have to come in by lo, and its answers go out there.
+ * way is another one, as ip_route_me_harder() finds it.
  */
 static __always_inline int reroute(struct __sk_buff *skb, struct pkt *p,
 				   struct bpf_fib_lookup *fib)
 {
+	/* Without a lookup, which says nothing while forwarding is off. */
+	if (policy_nat & NAT_OUTPUT && is_loopback(p, p->tuple.daddr))
+		return route_by_lo(p);
 	switch (lookup_route(skb, p, p->iif ? p->iif : LOOPBACK_IFINDEX, fib,
 			     segment_len(skb, p))) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 		p->oif = fib->ifindex;
 		return 0;
 	case BPF_FIB_LKUP_RET_NOT_FWDED:
-		return STAT_DROP_NAT_LOCAL;
+		if (policy_nat & NAT_OUTPUT && !p->iif && !is_own_dst(skb, p))
+			return STAT_DROP_NO_ROUTE;
+		return route_by_lo(p);
 	}
 	return STAT_DROP_NO_ROUTE;
 }

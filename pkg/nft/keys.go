@@ -89,6 +89,7 @@ const (
 	CtDstIP      CtKey = 20
 	CtSrcIP6     CtKey = 21
 	CtDstIP6     CtKey = 22
+	CtID         CtKey = 23
 )
 
 var ctNames = []string{

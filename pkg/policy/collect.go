@@ -41,15 +41,15 @@ func (p *Program) collected() []collection {
 	return maps
 }
 
-// collector replaces the collector's stub, if it is among the functions.
+// collector replaces the collector's stub, if it is among the functions; also where there
+// is nothing to collect, as the stub goes through a map that is no set.
 func (p *Program) collector(functions []function) []function {
-	maps := p.collected()
 	at := slices.IndexFunc(functions, func(f function) bool { return f.name == collectFunction })
-	if at < 0 || len(maps) == 0 {
+	if at < 0 {
 		return functions
 	}
 	stub := btf.FuncMetadata(&functions[at].insns[0])
-	functions[at] = withType(function{collectFunction, p.collectMaps(maps)}, stub)
+	functions[at] = withType(function{collectFunction, p.collectMaps(p.collected())}, stub)
 	return functions
 }
 

@@ -45,7 +45,7 @@ func Compile(rs *nft.Ruleset, opt Options) (*Program, error) {
 	}
 	c.p.nameMaps()
 	c.order()
-	c.refuseRedirects()
+	c.findNATOfOutput()
 	c.checkHooks()
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)

@@ -43,13 +43,15 @@ const (
 // a flow the rule does not match.
 type opFact struct {
 	slot, from, n int
+	// id: its number, of the tuple that is there.
+	id bool
 	// family that the flow has to have; 0: any.
 	family nft.Family
 }
 
 func (*opFact) isOp() {}
 
-const supportedCt = "ct state, direction, status, mark, label, protocol, l3proto, zone, packets, bytes, avgpkt, expiration; original and reply saddr, daddr, proto-src, proto-dst"
+const supportedCt = "ct state, direction, status, mark, label, protocol, l3proto, zone, packets, bytes, avgpkt, expiration, id; original and reply saddr, daddr, proto-src, proto-dst"
 
 func (l *lowerer) ct(e *nft.ExprCt) error {
 	if e.Set {
@@ -101,6 +103,8 @@ func (l *lowerer) ct(e *nft.ExprCt) error {
 	case nft.CtExpiration:
 		l.p.facts |= factsExpiration
 		return l.fact(e.Reg, opFact{from: factExpires, n: 4})
+	case nft.CtID:
+		return l.fact(e.Reg, opFact{id: true, n: flowIDLen})
 	case nft.CtSrc:
 		return address(tupleSrc, family)
 	case nft.CtDst:
@@ -214,6 +218,10 @@ func (g *gen) fact(o *opFact, fail label) {
 		g.emit(asm.LoadMem(asm.R1, asm.R0, tupleFamily, asm.Byte))
 		g.jump(asm.JNE.Imm32(asm.R1, int32(o.family), ""), fail)
 	}
+	if o.id {
+		g.flowID(o)
+		return
+	}
 	for at := 0; at < o.n; at += regSlot {
 		n := min(o.n-at, regSlot)
 		g.emit(
@@ -221,4 +229,25 @@ func (g *gen) fact(o *opFact, fail label) {
 			asm.StoreMem(regPkt, g.slot(o.slot+at/regSlot), asm.R1, asm.DWord),
 		)
 	}
+}
+
+// flowIDLen is the length of a flow's number, in network byte order.
+const flowIDLen = 4
+
+// flowID generates the number of the flow whose facts R0 points to: the hash of the tuple that its first
+// packet came with, as pkg/flow has it. It is the same for all packets of the flow, from the first one
+// on, and needs no room in its entries.
+func (g *gen) flowID(o *opFact) {
+	const facts = asm.R3
+	g.emit(asm.Mov.Reg(facts, asm.R0))
+	g.hashBegin(factReply, 0)
+	for at := 0; at < factReply; at += 4 {
+		r := []asm.Register{hashA, hashB, hashC}[at/4%3]
+		g.emit(asm.LoadMem(asm.R1, facts, int16(o.from+at), asm.Word), asm.Add.Reg32(r, asm.R1))
+		if r == hashC {
+			g.hashMix()
+		}
+	}
+	g.hashFinal()
+	g.emit(asm.HostTo(asm.BE, hashC, asm.Word), asm.StoreMem(regPkt, g.slot(o.slot), hashC, asm.DWord))
 }

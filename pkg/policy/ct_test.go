@@ -78,6 +78,34 @@ var (
 	}}
 )
 
+// TestCtID: the numbers of flows are those of pkg/flow, and of both directions.
+func TestCtID(t *testing.T) {
+	begins, without := natReply, natReply
+	first := *natFlow
+	first.direction, first.reply, first.status = 0, flowTuple{"203.0.113.9", "192.168.1.7", 443, 40000, protoTCP}, 0
+	begins.flow, without.flow = &first, nil
+	for _, tt := range []struct {
+		rule   string
+		packet packet
+		accept bool
+	}{
+		{"ct id 2122150726", natReply, true},
+		{"ct id 2122150726", begins, true},
+		{"ct id 2122150727", natReply, false},
+		{"ct id 3570741403", flow6, true},
+		{"ct id != 2122150726", flow6, true},
+		{"ct id != 2122150726", without, false},
+		{"ct id { 1, 2122150726 }", natReply, true},
+		{"ct id 2000000000-2200000000", natReply, true},
+		{"ct id 2200000000-4000000000", natReply, false},
+	} {
+		h := newHarness(t, compile(t, inInput(tt.rule+" accept")))
+		if h.run("policy_input", &tt.packet).accept != tt.accept {
+			t.Errorf("%s: accepted %v", tt.rule, !tt.accept)
+		}
+	}
+}
+
 func TestCtFacts(t *testing.T) {
 	for _, tt := range []struct {
 		rule   string

@@ -10,6 +10,7 @@ import (
 
 // What a statement asks for besides nft.NATFlags: NAT_* of bpf/lib/types.h.
 const (
+	natOutput     = 1 << 26
 	natChains4    = 1 << 27
 	natChains6    = 1 << 28
 	natRedirect   = 1 << 29
@@ -117,12 +118,11 @@ func (l *lowerer) natRange(r *nft.NATRange, f nft.Family) (*opNAT, error) {
 	return o, l.checkStatus([][]sym{o.rng})
 }
 
-// refuseRedirects refuses redirect where the router's own packets come by.
-func (c *compiler) refuseRedirects() {
-	c.visit([]string{"policy_output_nat"}, func(r *rule, o op) {
-		if o, ok := o.(*opNAT); ok && o.flags&natRedirect != 0 {
-			c.errs = append(c.errs, unsupportedRule(r.src, "redir",
-				"at the hook output: what the router sends to itself is on lo, where there are no programs", "redirect at the hook prerouting"))
+// findNATOfOutput finds translations of what the router itself sends. They may be to the router.
+func (c *compiler) findNATOfOutput() {
+	c.visit([]string{"policy_output_nat"}, func(_ *rule, o op) {
+		if _, ok := o.(*opNAT); ok {
+			c.p.nat |= natOutput
 		}
 	})
 }

@@ -48,6 +48,7 @@ func TestNATStatements(t *testing.T) {
 		{"prerouting", "redirect", lanSSH, natRedirect, ""},
 		{"prerouting", "accept", lanSSH, 0, ""},
 		{"output", "dnat ip to 10.0.0.1", lanSSH, address, "10.0.0.1-10.0.0.1:0-0"},
+		{"output", "tcp dport 22 redirect to :2222", lanSSH, natRedirect | ports, "0.0.0.0-0.0.0.0:2222-2222"},
 		{"input", "snat ip to 10.0.0.1 persistent", lanSSH, address | uint32(nft.NATPersistent), "10.0.0.1-10.0.0.1:0-0"},
 		{"postrouting", "snat ip6 to fd00::1-fd00::9", lan6, address, "fd00::1-fd00::9:0-0"},
 		{"postrouting", "masquerade", lan6, natMasquerade, ""},
@@ -89,5 +90,20 @@ func TestNATDrop(t *testing.T) {
 	}
 	if r := h.run("policy_prerouting_nat", &lan6); !r.accept {
 		t.Error("of another family, and dropped")
+	}
+}
+
+// TestNATOutput: lo has programs where rules can send the router's own packets to the router.
+func TestNATOutput(t *testing.T) {
+	for rules, want := range map[string]bool{
+		"chain c { type nat hook output priority -100; policy accept; redirect\n}":                              true,
+		"chain d { dnat to 10.0.0.1\n}\nchain c { type nat hook output priority -100; policy accept; jump d\n}": true,
+		"chain c { type nat hook output priority -100; policy accept; counter\n}":                               false,
+		"chain c { type nat hook prerouting priority -100; policy accept; redirect\n}":                          false,
+		"chain c { type nat hook postrouting priority 100; policy accept; masquerade\n}":                        false,
+	} {
+		if p := compile(t, "table ip t { "+rules+"\n}\n"); p.nat&natOutput != 0 != want {
+			t.Errorf("%s: %v", rules, !want)
+		}
 	}
 }

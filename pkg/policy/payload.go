@@ -72,15 +72,16 @@ var exthdrFunctions = map[nft.ExthdrOp]string{
 	nft.ExthdrIPv4: "nft_exthdr_ipv4",
 	nft.ExthdrTCP:  "nft_exthdr_tcp",
 	nft.ExthdrSCTP: "nft_exthdr_sctp",
+	nft.ExthdrDCCP: "nft_exthdr_dccp",
 }
 
 func (l *lowerer) exthdr(e *nft.ExprExthdr) error {
 	function, ok := exthdrFunctions[e.Op]
 	switch {
-	case e.Op == nft.ExthdrDCCP:
-		return refuse("IPv6 extension headers, options of IPv4 and TCP, SCTP chunks", "options of DCCP")
 	case !ok:
-		return refuse("IPv6 extension headers, options of IPv4 and TCP, SCTP chunks", "operation %d", e.Op)
+		return refuse("IPv6 extension headers, options of IPv4, TCP and DCCP, SCTP chunks", "operation %d", e.Op)
+	case e.Op == nft.ExthdrDCCP && !e.Present:
+		return refuse("whether there is one", "what is in options of DCCP")
 	case e.Action != nft.ExthdrLoad:
 		return l.exthdrSet(e)
 	}

@@ -73,6 +73,91 @@ func TestIPv4Options(t *testing.T) {
 	}
 }
 
+// Rules that nft makes of "dccp option", which it has known from 1.0.9 on, and kernels by an option of
+// their build: nft_exthdr_dccp_eval().
+func TestDCCPOptions(t *testing.T) {
+	// header is one of a type with an offset of the data, in words, and what is behind it.
+	header := func(typ, doff byte, long bool, rest ...byte) []byte {
+		h := append([]byte{0, 1, 0, 2, doff, 0, 0, 0, typ << 1, 0, 0, 1}, rest...)
+		if long {
+			h[8] |= 1
+		}
+		return h
+	}
+	rulesets := map[string]*nft.Ruleset{}
+	for _, word := range []string{"exists", "missing"} {
+		rulesets[word] = readRuleset(t, inInput("sctp chunk init "+word+" accept"))
+	}
+	filled := func(n int, then ...byte) []byte { return append(bytes.Repeat([]byte{200}, n), then...) }
+	for name, tt := range map[string]struct {
+		option byte
+		th     []byte
+		want   bool
+	}{
+		"data":                            {38, header(2, 4, false, 38, 3, 0, 0), true},
+		"data, of another type":           {39, header(2, 4, false, 38, 3, 39, 0), false},
+		"behind another one":              {39, header(2, 5, false, 38, 3, 0, 39, 5, 0, 0, 0), true},
+		"padding":                         {0, header(2, 4, false, 38, 3, 0, 0), true},
+		"behind options of one byte":      {40, header(2, 4, false, 1, 31, 40, 2), true},
+		"the last byte":                   {40, header(2, 4, false, 1, 31, 1, 40), true},
+		"behind one without a length":     {40, header(2, 5, false, 1, 31, 1, 32, 40, 2, 0, 0), false},
+		"length without a second byte":    {1, header(2, 4, false, 0, 0, 0, 32, 1, 1, 1, 1), false},
+		"length of 1":                     {40, header(2, 4, false, 33, 1, 40, 2), false},
+		"length of 0":                     {40, header(2, 4, false, 33, 0, 40, 2), false},
+		"a long one":                      {40, header(2, 4+63, false, append(append([]byte{33, 250}, make([]byte, 248)...), 40, 2)...), true},
+		"behind the options":              {40, header(2, 4, false, 0, 0, 0, 0, 40, 2, 0, 0), false},
+		"no options":                      {40, header(2, 3, false, 40, 2, 0, 0), false},
+		"an offset within the header":     {40, header(2, 2, false, 40, 2, 0, 0), false},
+		"options that are not all there":  {40, header(2, 9, false, 0, 0, 0, 40), false},
+		"the same, found before":          {40, header(2, 9, false, 0, 0, 40, 2), true},
+		"request":                         {40, header(0, 5, false, filled(4, 40, 2, 0, 0)...), true},
+		"request, in its service code":    {200, header(0, 5, false, filled(4, 40, 2, 0, 0)...), false},
+		"response":                        {40, header(1, 7, false, filled(12, 40, 2, 0, 0)...), true},
+		"response, before":                {200, header(1, 7, false, filled(12, 40, 2, 0, 0)...), false},
+		"acknowledgement":                 {40, header(3, 6, false, filled(8, 40, 2, 0, 0)...), true},
+		"acknowledgement, before":         {200, header(3, 6, false, filled(8, 40, 2, 0, 0)...), false},
+		"data and acknowledgement":        {40, header(4, 6, false, filled(8, 40, 2, 0, 0)...), true},
+		"close request":                   {40, header(5, 6, false, filled(8, 40, 2, 0, 0)...), true},
+		"close":                           {40, header(6, 6, false, filled(8, 40, 2, 0, 0)...), true},
+		"reset":                           {40, header(7, 7, false, filled(12, 40, 2, 0, 0)...), true},
+		"reset, before":                   {200, header(7, 7, false, filled(12, 40, 2, 0, 0)...), false},
+		"sync":                            {40, header(8, 6, false, filled(8, 40, 2, 0, 0)...), true},
+		"sync's acknowledgement":          {40, header(9, 6, false, filled(8, 40, 2, 0, 0)...), true},
+		"of no known type":                {40, header(10, 7, false, filled(12, 40, 2, 0, 0)...), true},
+		"of no known type, before":        {200, header(10, 7, false, filled(12, 40, 2, 0, 0)...), false},
+		"long sequence number":            {40, header(2, 5, true, filled(4, 40, 2, 0, 0)...), true},
+		"long sequence number, within it": {200, header(2, 5, true, filled(4, 40, 2, 0, 0)...), false},
+		"short header":                    {0, header(2, 4, false)[:11], false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for word, rs := range rulesets {
+				h := newHarness(t, dccpOption(t, rs, tt.option))
+				if pk := framed(33, nil, tt.th, 20); h.run("policy_input", &pk).accept != (tt.want == (word == "exists")) {
+					t.Errorf("option %d of % x %s: not so", tt.option, tt.th, word)
+				}
+				if pk := framed(132, nil, tt.th, 20); h.run("policy_input", &pk).accept != (word == "missing") {
+					t.Errorf("option %d of SCTP %s: not so", tt.option, word)
+				}
+			}
+		})
+	}
+}
+
+// dccpOption is a ruleset whose rule about a chunk of SCTP is one about an option of DCCP.
+func dccpOption(t *testing.T, rs *nft.Ruleset, option byte) *Program {
+	t.Helper()
+	for _, e := range rs.Rules()[0].Exprs {
+		if e, ok := e.(*nft.ExprExthdr); ok {
+			e.Op, e.Type = nft.ExthdrDCCP, option
+		}
+	}
+	p, err := Compile(rs, Options{Links: testLinks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // A load that reaches beyond the packet ends the rule, padding of the frame or
 // not; a translation is seen that the packet does not yet have.
 func TestPayload(t *testing.T) {

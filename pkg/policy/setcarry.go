@@ -33,6 +33,43 @@ func (p *Program) Carry(to, from map[string]*ebpf.Map) error {
 	return nil
 }
 
+// Lost names the sets whose elements another program, which takes the place of this one that runs, does not get: the
+// sets, with how many elements they were given at run time.
+func (p *Program) Lost(next *Program, running map[string]*ebpf.Map) (names []string, err error) {
+	stays := map[string]bool{}
+	for _, s := range next.Sets {
+		stays[s.MapName] = !s.Constant
+	}
+	for _, s := range p.Sets {
+		if s.Constant || stays[s.MapName] || running[s.MapName] == nil {
+			continue
+		}
+		added, now := 0, Now()
+		count := func(value []byte) {
+			if binary.NativeEndian.Uint64(value) != 0 && !isExpired(value, now) {
+				added++
+			}
+		}
+		if s.classes {
+			var c *classSet
+			if c, err = s.openClasses(running); err == nil {
+				for _, id := range c.ids {
+					count(c.values[id])
+				}
+			}
+		} else {
+			err = each(running[s.MapName], func(_, value []byte) error { count(value); return nil })
+		}
+		if err != nil {
+			return nil, fmt.Errorf("set %v: %w", s, err)
+		}
+		if added > 0 {
+			names = append(names, fmt.Sprintf("%v (%d)", s, added))
+		}
+	}
+	return names, nil
+}
+
 func (s *Set) carry(name string, to, from Maps) error {
 	m, old := to[name], from[name]
 	switch {

@@ -86,8 +86,9 @@ func (p *Program) Splice(spec *ebpf.CollectionSpec) error {
 	if err := p.maps(spec); err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
+	generated := map[layout][]function{}
 	for name, prog := range spec.Programs {
-		insns, err := p.program(prog.Instructions)
+		insns, err := p.program(prog.Instructions, generated)
 		if err != nil {
 			return fmt.Errorf("policy: program %s: %w", name, err)
 		}
@@ -152,8 +153,8 @@ func (p *Program) maps(spec *ebpf.CollectionSpec) error {
 }
 
 // program replaces the policy functions in the instructions of a program. They
-// are flat: the entry, then the other functions.
-func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
+// are flat: the entry, then the other functions. Programs of an object with the same layout have the same ones.
+func (p *Program) program(insns asm.Instructions, generated map[layout][]function) (asm.Instructions, error) {
 	functions, err := split(insns)
 	if err != nil {
 		return nil, err
@@ -177,9 +178,10 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 	if l.xdp && len(p.TCOnly) > 0 && p.early == 0 {
 		return insns, nil // runs none of it
 	}
-	generated, err := p.generate(l)
-	if err != nil {
-		return nil, err
+	if _, ok := generated[*l]; !ok {
+		if generated[*l], err = p.generate(l); err != nil {
+			return nil, err
+		}
 	}
 	if p.traced {
 		f, err := traceFunctionOf(functions)
@@ -188,7 +190,7 @@ func (p *Program) program(insns asm.Instructions) (asm.Instructions, error) {
 		}
 		functions = append(functions, f)
 	}
-	for _, f := range generated {
+	for _, f := range generated[*l] {
 		f = withType(f, &btf.Func{Name: f.name, Type: stub.Type, Linkage: btf.GlobalFunc})
 		replaced := false
 		for i := range functions {

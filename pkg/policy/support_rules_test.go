@@ -36,6 +36,9 @@ var supportGroups = []supportGroup{
 		"dnat ip to tcp dport map { 80 : 10.0.0.1 . 8080 }", "dnat ip prefix to ip daddr map { 192.0.2.0/24 : 10.0.0.0/24 }",
 		"tcp dport 80 redirect", "tcp dport 80 redirect to :8080", "sctp dport 80 dnat ip to 10.0.0.1:8080", "udp dport 53 dnat ip6 to fd00::1",
 	}},
+	{title: "NAT, output", chain: "type nat hook output priority -100; policy accept;", rules: []string{
+		"tcp dport 80 dnat ip to 10.0.0.1:8080", "dnat ip to 127.0.0.1", "udp dport 53 redirect to :5353", "redirect",
+	}},
 	{title: "meta", rules: []string{
 		"meta length 64-1500", "meta nfproto ipv6", "meta l4proto { tcp, udp }", "meta protocol ip", "meta priority 1:2", "meta mark 0x1", "meta mark & 0xff == 1",
 		"meta pkttype multicast", "meta cpu 0", "meta random < 5", `meta time > "2026-01-01"`, `meta day "Monday"`, `meta hour "08:00"-"18:00"`,
