@@ -42,7 +42,10 @@ func init() {
 
 // directionZone is a rule that sets the zone of a direction of all packets of a
 // protocol: of two flows whose answers have the same tuple in the same zone, one
-// has to change its port, or is dropped where nothing translates.
+// has to change its port, or is dropped where nothing translates. Connections of TCP have
+// no other zone for answers: an answer can begin a connection then, whose windows l2d judges
+// the one before by.
 func (r *Generator) directionZone() string {
-	return "meta l4proto " + r.Pick("tcp", "udp", "{ icmp, icmpv6 }") + r.Pick(" ct original zone set 1", " ct reply zone set 2")
+	return "meta l4proto " + r.Pick("tcp ct original zone set 1", "udp ct original zone set 1", "udp ct reply zone set 2",
+		"{ icmp, icmpv6 } ct original zone set 1", "{ icmp, icmpv6 } ct reply zone set 2")
 }

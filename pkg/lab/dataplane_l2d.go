@@ -36,6 +36,21 @@ type L2D struct {
 	starts  int
 }
 
+// Daemon is the file of l2d, by what a command line has: without anything the one beside
+// this program, if there is one, and that of the path.
+func Daemon(file string) string {
+	if file != "" {
+		return file
+	}
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), "l2d")
+		if _, err := os.Stat(beside); err == nil {
+			return beside
+		}
+	}
+	return "l2d"
+}
+
 // NewL2D returns a dataplane that runs the binary daemon on a copy of a
 // configuration file and its ruleset, and asks it with the binary control
 // (l2ctl). The copy differs in what a second l2d on the same machine must not

@@ -29,9 +29,9 @@ type choices struct {
 	// lucky is how often it may still choose the port that the client has: where
 	// rules have it choose at random, of the lower ones once in some hundred times.
 	lucky int
-	// owner is the source that had a translated one first, towards anybody: l2d,
-	// whose mappings are endpoint-independent, gives its port to no other.
-	owner map[natKey]netip.AddrPort
+	// owners are the sources that had a translated one, towards anybody: l2d,
+	// whose mappings are endpoint-independent, gives the port of one to no other.
+	owners map[natKey]map[netip.AddrPort]bool
 	// waits are the sources of packets that went nowhere, by protocol and port: those that
 	// wait for a neighbour have their flow, and what it has of l2d's ports is not to be seen.
 	waits map[natKey]map[netip.AddrPort]bool
@@ -42,23 +42,26 @@ func portKey(k natKey) natKey {
 	return natKey{proto: k.proto, local: netip.AddrPortFrom(netip.Addr{}, k.local.Port())}
 }
 
-// wait notes that a packet of a source went nowhere.
-func (n *choices) wait(from natKey) {
-	k := portKey(from)
-	if n.waits[k] == nil {
-		n.waits[k] = map[netip.AddrPort]bool{}
-	}
-	n.waits[k][from.local] = true
+// ownKey names a source, whatever it is translated for.
+func ownKey(k natKey) natKey {
+	return natKey{proto: k.proto, local: k.local}
 }
 
-// mayBeTaken tells whether another source may have a port by a packet that waits.
-func (n *choices) mayBeTaken(from natKey) bool {
-	list := n.waits[portKey(from)]
-	return len(list) > 1 || len(list) == 1 && !list[from.local]
+// note adds a source to those of a key.
+func note(sources map[natKey]map[netip.AddrPort]bool, k natKey, source netip.AddrPort) {
+	if sources[k] == nil {
+		sources[k] = map[netip.AddrPort]bool{}
+	}
+	sources[k][source] = true
+}
+
+// others tells whether there are other sources than one in a list.
+func others(list map[netip.AddrPort]bool, source netip.AddrPort) bool {
+	return len(list) > 1 || len(list) == 1 && !list[source]
 }
 
 func newChoices(random bool) *choices {
-	c := &choices{name: map[natKey]uint16{}, used: map[natKey]netip.AddrPort{}, mapped: map[netip.AddrPort]map[uint16]bool{}, owner: map[natKey]netip.AddrPort{}, waits: map[natKey]map[netip.AddrPort]bool{}}
+	c := &choices{name: map[natKey]uint16{}, used: map[natKey]netip.AddrPort{}, mapped: map[netip.AddrPort]map[uint16]bool{}, owners: map[natKey]map[netip.AddrPort]bool{}, waits: map[natKey]map[netip.AddrPort]bool{}}
 	if random {
 		c.lucky = 8
 	}
@@ -300,8 +303,9 @@ func (n *choices) isOthers(k natKey, source netip.AddrPort) bool {
 // may change a source port if another flow has the tuple, or if it changed it
 // for the same source before, or may be told to. l2d may do so if another source
 // has the port, towards whatever end, or may have. What else they change has to be the other's
-// choice, too. It tells whether only one router kept a port.
-func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) (differ bool) {
+// choice, too. It tells whether answers are of another flow at one router only: it alone kept
+// the port, or has given it to another source before.
+func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16) (apart bool) {
 	in, ok := parse(sent)
 	if !ok {
 		return false
@@ -311,7 +315,7 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 		return false
 	}
 	if s[0].nothing() && s[1].nothing() {
-		both[1].wait(from)
+		note(both[1].waits, portKey(from), from.local) // it went nowhere
 		return false
 	}
 	var to [2]natKey
@@ -327,8 +331,8 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 		}
 		same := to[i]
 		same.local = netip.AddrPortFrom(same.local.Addr(), from.local.Port())
-		first, owned := both[i].owner[natKey{same.proto, same.local, netip.AddrPort{}}]
-		free[i] = to[i] != same && (i == 1 && (owned && first != from.local || both[1].mayBeTaken(from)) || both[i].isOthers(same, from.local) || both[i].mapped[from.local][to[i].local.Port()])
+		taken := others(both[i].owners[ownKey(same)], from.local) || others(both[i].waits[portKey(from)], from.local)
+		free[i] = to[i] != same && (i == 1 && taken || both[i].isOthers(same, from.local) || both[i].mapped[from.local][to[i].local.Port()])
 		// The kernel looks before the source's translation, too, and only then has
 		// another identifier for a query: ports are not the destination's to change.
 		if in.proto == icmpProto(version(in.src)) {
@@ -343,11 +347,10 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 			free[i] = true
 		}
 	}
+	apart = kept(0) != kept(1) || both[0].isOthers(to[0], from.local) != both[1].isOthers(to[1], from.local)
 	for i, c := range both {
 		c.used[to[i]] = from.local
-		if own := (natKey{to[i].proto, to[i].local, netip.AddrPort{}}); c.owner[own] == (netip.AddrPort{}) {
-			c.owner[own] = from.local
-		}
+		note(c.owners, ownKey(to[i]), from.local)
 		if !kept(i) {
 			if c.mapped[from.local] == nil {
 				c.mapped[from.local] = map[uint16]bool{}
@@ -364,7 +367,7 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 		both[0].name[to[0]], both[1].name[to[1]] = *next, *next
 	}
 	if kept(0) == kept(1) {
-		return false
+		return apart
 	}
 	// What one has named outside is the same inside, where the other has it, too.
 	for i, c := range both {
@@ -373,7 +376,7 @@ func learn(both [2]*choices, sent []byte, r [2]*router, s [2]seen, next *uint16)
 			c.name[inside] = c.name[to[i]]
 		}
 	}
-	return true
+	return apart
 }
 
 // learnTarget gives names to the ports that a packet is sent to, or quotes, where

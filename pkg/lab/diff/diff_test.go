@@ -64,6 +64,39 @@ func TestRulesets(t *testing.T) {
 	runFiles(t, Options{Packets: *packets}, "testdata/rulesets/*.nft")
 }
 
+// TestTracking is about connection tracking: states, windows, errors and their quotes,
+// with settings of the seed. It runs one ruleset, by XDP and by TC, unless more, or
+// others, are asked for.
+func TestTracking(t *testing.T) {
+	files, err := filepath.Glob("testdata/tracking/*.nft")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	const perFile = 2 // an even seed and an odd one
+	first, count := uint64(0), uint64(perFile)
+	if given("diff.seed") {
+		first = seedOf()
+	}
+	if given("diff.rulesets") {
+		count = uint64(*tries)
+	}
+	r := newRig(t)
+	for seed := first; *forever || seed < first+count; seed++ {
+		file := files[seed/perFile%uint64(len(files))]
+		res, err := r.Run(t.Context(), file, Options{Packets: *packets, Seed: seed, Tracking: true, Minimise: *minimise})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log(res)
+		if res.Mismatch != nil {
+			t.Errorf("go test ./pkg/lab/diff -run TestTracking -diff.rulesets=1 -diff.seed=%d -diff.packets=%d\n%s", seed, *packets, res.Mismatch)
+			if !*onward {
+				return
+			}
+		}
+	}
+}
+
 // TestFound sends packets again on which the routers have differed.
 func TestFound(t *testing.T) {
 	files, err := filepath.Glob("testdata/found/*.packets")
@@ -207,41 +240,61 @@ func TestRandom(t *testing.T) {
 	}
 }
 
-// TestExpiry runs random rulesets while flows end: as many as TestRandom, if that
-// is asked for. It mostly waits.
-func TestExpiry(t *testing.T) {
-	const perRuleset = 600
+// runRandom runs random rulesets one after the other, as a change makes them: a few, or as many
+// as TestRandom if that is asked for. A difference ends it, unless it is to go on. It returns how
+// many there were to run, and how many of them the machine was too busy for.
+func runRandom(t *testing.T, opt Options, change func(ruleset string) string) (count, stalled int) {
+	t.Helper()
 	r := newRig(t)
-	first, count := seedOf(), uint64(2)
+	count = 2
 	if given("diff.rulesets") {
-		count = uint64(*tries)
+		count = *tries
 	}
-	stalled := 0
-	for seed := first; seed < first+count; seed++ {
-		file := filepath.Join(t.TempDir(), fmt.Sprintf("random-%d.nft", seed))
-		if err := os.WriteFile(file, []byte(shortLived(r.RandomRuleset(seed))), 0o600); err != nil {
+	opt.Minimise = *minimise
+	first := seedOf()
+	for opt.Seed = first; opt.Seed < first+uint64(count); opt.Seed++ {
+		file := filepath.Join(t.TempDir(), fmt.Sprintf("random-%d.nft", opt.Seed))
+		if err := os.WriteFile(file, []byte(change(r.RandomRuleset(opt.Seed))), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		res, err := r.Run(t.Context(), file, Options{Packets: perRuleset, Seed: seed, Minimise: *minimise, Expiry: true})
+		res, err := r.Run(t.Context(), file, opt)
 		switch {
-		case errors.Is(err, ErrStalled):
+		case opt.Expiry && errors.Is(err, ErrStalled):
 			stalled++
 		case errors.Is(err, ErrRefused):
-			t.Logf("seed %d: %v", seed, err)
+			t.Logf("seed %d: %v", opt.Seed, err)
 		case err != nil:
-			t.Fatalf("seed %d: %v", seed, err)
+			t.Fatalf("seed %d: %v", opt.Seed, err)
 		case res.Mismatch != nil:
-			t.Errorf("go test ./pkg/lab/diff -run TestExpiry -diff.rulesets=1 -diff.seed=%d\n%s", seed, res.Mismatch)
+			t.Errorf("go test ./pkg/lab/diff -run %s -diff.rulesets=1 -diff.seed=%d -diff.packets=%d\n%s", t.Name(), opt.Seed, opt.Packets, res.Mismatch)
 			if !*onward {
-				return
+				return count, stalled
 			}
 		default:
 			t.Log(res)
 		}
 	}
+	return count, stalled
+}
+
+// fewPackets are those of each ruleset of a test that waits between them.
+const fewPackets = 600
+
+// TestExpiry runs random rulesets while flows end. It mostly waits.
+func TestExpiry(t *testing.T) {
+	count, stalled := runRandom(t, Options{Packets: fewPackets, Expiry: true}, shortLived)
 	if stalled > 0 {
 		t.Logf("the machine was too busy for %d of %d runs", stalled, count)
 	}
+}
+
+// TestMoves runs random rulesets while routes change. It waits for what XDP remembers.
+func TestMoves(t *testing.T) {
+	opt := Options{Packets: fewPackets, Moves: true}
+	if given("diff.rulesets") {
+		opt.Packets = *packets
+	}
+	runRandom(t, opt, func(ruleset string) string { return ruleset })
 }
 
 // TestNotices gives l2d a rule that nftables does not have: the rig has to find

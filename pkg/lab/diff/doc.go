@@ -41,6 +41,8 @@ var Differences = []Difference{
 	{"ICMP queries and answers with a code other than 0", "nf_conntrack has the code in its tuple, so an answer with another code is invalid; l2d does not look at it"},
 	{"two flows of a protocol without ports that masquerading makes one", "both drop the second; the kernel does so behind the last chain, l2d before the postrouting chains after NAT"},
 	{"rules about a port that NAT chose", "the choice is free: where chains see it, clients have different ports"},
+	{"what translations the flow of an echo has whose identifier another one has behind a forward", "the kernel's dnat replaces the identifier; l2d's source translation does"},
+	{"how long a simultaneous open of TCP lives", "nf_conntrack has no setting for it; to l2d it is one that begins"},
 	{"checksums of SCTP in what a translated ICMP error quotes", "the kernel makes them over the part that is quoted; l2d leaves them as they came"},
 	{"ICMPv6 errors of a reject statement to where another interface leads", "the kernel sends them from an address of the interface that the packet came by, l2d from one of the interface that they leave by"},
 	{"rules about what the error of a reject statement quotes", "of a translated flow, the kernel translates it behind the rules; to l2d's it is as it leaves"},
@@ -53,6 +55,7 @@ var Differences = []Difference{
 	{"DCCP that is rejected", "kernels that no longer know the protocol take its checksum for one over the whole packet, and answer only what has a right one"},
 	{"rejected DHCP", "the kernel answers it and shows it to packet sockets, too; l2d only shows it to them"},
 	{"traffic over lo", "l2d does not filter it"},
+	{"the interface that sockets are told of what dnat at output sends to the router", "the kernel tells that of the address; l2d lo, which the packet has come by"},
 	{"the policies' own counters", "nftables has none"},
 	{"fib of an interface at input", "of a packet whose socket it has found, the kernel takes the interface that the connection came by last"},
 	{"rules that add to a full set what they have deleted", "the kernel's elements go when its collector runs"},
@@ -85,6 +88,9 @@ var rejectsOwn = regexp.MustCompile(`hook output(?:[^{}]|\{[^{}]*\})*reject`)
 // asksProtocol finds rules about what is in a flow's tuple besides addresses.
 var asksProtocol = regexp.MustCompile(`ct (?:protocol|\w+ (?:protocol|proto-))`)
 
+// toSelf finds rules that may send what the router sends to itself.
+var toSelf = regexp.MustCompile(`hook output(?:[^{}]|\{[^{}]*\})*(?:redirect|dnat)`)
+
 // copiesTo finds rules that copy packets to an address.
 var copiesTo = regexp.MustCompile(`dup to [^"]`)
 
@@ -94,9 +100,12 @@ func (t *trial) avoided(s shot) bool {
 	if s.port >= 0 && t.isOwn(s) || t.copies && len(s.ip[0]) > 1 || t.meetsOneChoice(s) {
 		return true
 	}
-	p, ok := parse(s.ip[0][0])
+	p, ok := parse(firstOf(s.ip[0]))
 	if !ok {
 		return false
+	}
+	if to, moved := t.moved[p.dst]; moved && to == s.port && p.dst.Is6() {
+		return true // back by the interface of arrival
 	}
 	if p.proto == unix.IPPROTO_AH && p.src.Is6() && t.asksProtocol {
 		return true

@@ -5,14 +5,10 @@ package diff
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"time"
-
-	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // When a flow ends is a matter of the routers' clocks, which are not the same to
@@ -35,41 +31,6 @@ const (
 // ErrStalled says that the machine was too busy for a burst to be one.
 var ErrStalled = errors.New("a burst took too long: flows may have ended in it")
 
-// timeoutSysctls are the settings of nf_conntrack by l2d's.
-var timeoutSysctls = map[string]string{
-	"TCPSynSent": "tcp_timeout_syn_sent", "TCPSynRecv": "tcp_timeout_syn_recv", "TCPEstablished": "tcp_timeout_established",
-	"TCPFinWait": "tcp_timeout_fin_wait", "TCPCloseWait": "tcp_timeout_close_wait", "TCPLastAck": "tcp_timeout_last_ack",
-	"TCPTimeWait": "tcp_timeout_time_wait", "TCPClose": "tcp_timeout_close",
-	"TCPUnacknowledged": "tcp_timeout_unacknowledged", "TCPRetransmitted": "tcp_timeout_max_retrans",
-	"UDPUnreplied": "udp_timeout", "UDPStream": "udp_timeout_stream",
-	"SCTPClosed":          "sctp_timeout_closed",
-	"SCTPCookieWait":      "sctp_timeout_cookie_wait",
-	"SCTPCookieEchoed":    "sctp_timeout_cookie_echoed",
-	"SCTPEstablished":     "sctp_timeout_established",
-	"SCTPShutdownSent":    "sctp_timeout_shutdown_sent",
-	"SCTPShutdownRecd":    "sctp_timeout_shutdown_recd",
-	"SCTPShutdownAckSent": "sctp_timeout_shutdown_ack_sent",
-	"SCTPHeartbeatSent":   "sctp_timeout_heartbeat_sent",
-	"ICMP":                "icmp*_timeout",
-	// l2d has one for all others.
-	"Generic": "g*_timeout*",
-}
-
-// timeoutsOf are those of a run.
-func timeoutsOf(seed uint64, expiry bool) flow.Timeouts {
-	var t flow.Timeouts
-	r := rand.New(rand.NewPCG(seed, 2))
-	v := reflect.ValueOf(&t).Elem()
-	for i := range v.NumField() {
-		d := longTimeout
-		if expiry && r.IntN(2) == 0 {
-			d = shortTimeout
-		}
-		v.Field(i).SetInt(int64(d))
-	}
-	return t
-}
-
 // withConntrack is a ruleset for which the kernel loads nf_conntrack, where that
 // is a module.
 const withConntrack = "table inet conntrack { chain c { ct state new; }; }; delete table inet conntrack"
@@ -80,17 +41,6 @@ func loadConntrack() error {
 		return err
 	}
 	return setTimeout("*timeout*", longTimeout)
-}
-
-// setTimeouts gives them to nf_conntrack in the thread's namespace.
-func setTimeouts(t flow.Timeouts) error {
-	v := reflect.ValueOf(t)
-	for i := range v.NumField() {
-		if err := setTimeout(timeoutSysctls[v.Type().Field(i).Name], time.Duration(v.Field(i).Int())); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // setTimeout sets those whose names match a pattern.

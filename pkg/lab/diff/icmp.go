@@ -8,9 +8,12 @@ import (
 )
 
 func init() {
-	register(kind{name: "echo", weight: 18, begin: func(t *trial) *session {
+	register(kind{name: "echo", weight: 18, tracking: 6, begin: func(t *trial) *session {
 		s := t.newSession()
 		s.proto = icmpProto(s.v)
+		if t.tracking {
+			s.a.num = t.freshPort() // see Differences
+		}
 		s.scriptEcho()
 		return s
 	}})

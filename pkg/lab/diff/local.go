@@ -20,6 +20,7 @@ type local struct {
 	send    [2]int        // by family
 	last    uint32
 	packets []delivered
+	byLo    bool // keep what comes by lo
 }
 
 type rawSocket struct {
@@ -36,6 +37,9 @@ type delivered struct {
 	ifindex  int
 	data     []byte
 }
+
+// loopback is the index of lo.
+const loopback = 1
 
 // protoOther is a protocol without ports, IANA's for experiments.
 const protoOther = 253
@@ -140,7 +144,7 @@ func (l *local) read() error {
 			if err := d.info(oob[:on]); err != nil {
 				return err
 			}
-			if d.ifindex == 1 || d.isDiscovery() {
+			if d.ifindex == loopback && !l.byLo || d.isDiscovery() {
 				continue // lo is not filtered
 			}
 			l.packets = append(l.packets, d)

@@ -110,7 +110,7 @@ func (t *trial) newOdd() *odd {
 	if t.IntN(3) == 0 {
 		o.h.dst = t.ports[o.port].addrs[o.v].Addr()
 	}
-	o.sport, o.dport = choose(t, clientPorts), choose(t, t.numbers)
+	o.sport, o.dport = t.clientPort(), choose(t, t.numbers)
 	return o
 }
 

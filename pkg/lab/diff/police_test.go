@@ -12,11 +12,12 @@ import (
 // A policer that marks packets of L4S instead of dropping them, in nftables' words: the
 // chain that it has instead of a verdict. It comes last, so that the others' rules have the
 // same handles without it.
+// Longer datagrams with a changed IPv6 header the kernel's own UDP takes for broken: see Differences.
 const policed = `table inet police {
 	chain sent {
 		type filter hook prerouting priority -150; policy accept;
 		udp sport & 3 == 1 ip ecn set ect1
-		udp sport & 3 == 1 ip6 ecn set ect1
+		udp sport & 3 == 1 udp length <= 76 ip6 ecn set ect1
 		tcp sport & 3 == 2 ip ecn set ect1
 		udp sport & 3 == 3 ip ecn set ce
 	}

@@ -59,3 +59,15 @@ func priorityOf(text string) int {
 
 // Clients use few ports, so that flows collide.
 var clientPorts = []uint16{1023, 1024, 600, 40000, 40001, 5353, 123, 50123, 61000, 33434}
+
+// clientPort is the port of a client: one of few, so that flows collide, but where rules see what the routers choose then.
+func (t *trial) clientPort() uint16 {
+	switch {
+	case t.portsShow:
+		t.client++
+		return 1024 + t.client%60000
+	case t.IntN(4) == 0:
+		return uint16(1024 + t.IntN(60000))
+	}
+	return choose(t, clientPorts)
+}

@@ -16,7 +16,12 @@ import (
 // INTERFACE is where the packet, from its IP header on, arrives, or "router" if
 // the router sends it; several are the fragments of one. After the word l2d
 // stands what l2d's router gets, where that differs: a port that it chose. A line
-// "pause" lets flows expire.
+// "pause" lets flows expire. A line "settings" has those of connection tracking that are
+// not the usual ones, as JSON. A line
+//
+//	move ADDRESS INTERFACE
+//
+// has packets to a host go by another interface from then on, or as at the beginning: "back".
 
 const (
 	fromRouter = "router"
@@ -27,6 +32,9 @@ const (
 func (r *Rig) line(s shot) string {
 	if s.pause {
 		return pauseWord
+	}
+	if s.move != nil {
+		return r.moveLine(s.move)
 	}
 	words := []string{fromRouter}
 	if s.port >= 0 {
@@ -50,26 +58,34 @@ func (r *Rig) line(s shot) string {
 }
 
 // parseReplay reads a replay file.
-func (r *Rig) parseReplay(text string) ([]shot, error) {
-	var list []shot
+func (r *Rig) parseReplay(text string) (list []shot, given *ctSettings, err error) {
 	for i, line := range strings.Split(text, "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(line)
 		if len(words) == 0 {
 			continue
 		}
-		s, err := r.parseShot(words)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", i+1, err)
+		if words[0] == settingsWord {
+			given, err = parseSettings(strings.Join(words[1:], " "))
+		} else {
+			var s shot
+			s, err = r.parseShot(words)
+			list = append(list, s)
 		}
-		list = append(list, s)
+		if err != nil {
+			return nil, nil, fmt.Errorf("line %d: %w", i+1, err)
+		}
 	}
-	return list, nil
+	return list, given, nil
 }
 
 func (r *Rig) parseShot(words []string) (s shot, err error) {
 	if words[0] == pauseWord && len(words) == 1 {
 		return shot{pause: true}, nil
+	}
+	if words[0] == moveWord {
+		s.move, err = r.parseMove(words[1:])
+		return s, err
 	}
 	s.port = -2
 	if words[0] == fromRouter {

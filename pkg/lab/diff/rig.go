@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // Rig is a pair of routers, for one ruleset after another.
@@ -31,6 +29,7 @@ type Rig struct {
 	datagrams uint32
 	cpu       int                 // runs on the nth processor
 	added     map[netip.Addr]bool // neighbours, besides the ports' hosts
+	moved     map[netip.Addr]int  // hosts with a route of their own, by a port: move.go
 	loaded    *loaded             // what ran last
 }
 
@@ -42,7 +41,7 @@ func New(interfaces ...string) (_ *Rig, err error) {
 	if len(interfaces) == 0 {
 		interfaces = DefaultInterfaces
 	}
-	r := &Rig{cpu: int(rigs.Add(1) - 1), added: map[netip.Addr]bool{}}
+	r := &Rig{cpu: int(rigs.Add(1) - 1), added: map[netip.Addr]bool{}, moved: map[netip.Addr]int{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -85,6 +84,11 @@ type Options struct {
 	// Expiry gives flows timeouts of which some are short, and traffic pauses in
 	// which they end. A run then may fail with [ErrStalled].
 	Expiry bool
+	// Moves changes routes while flows go on.
+	Moves bool
+	// Tracking sends what connection tracking treats in a way of its own, and gives
+	// it settings that differ from the usual ones.
+	Tracking bool
 	// Replay is a file with the packets to send instead: see replay.go.
 	Replay string
 	// Minimise is how long to look for a small ruleset and few packets on which
@@ -92,6 +96,8 @@ type Options struct {
 	Minimise time.Duration
 
 	replay []shot
+	// given are settings of connection tracking that a replay file has.
+	given *ctSettings
 	// change makes l2d's ruleset another one, for a mismatch that has to be found.
 	change func(ruleset string) string
 	// marksECT1 has l2d's policers mark L4S.
@@ -183,7 +189,7 @@ func (r *Rig) Run(ctx context.Context, file string, opt Options) (*Result, error
 		if err != nil {
 			return nil, fmt.Errorf("replay: %w", err)
 		}
-		if opt.replay, err = r.parseReplay(string(text)); err != nil {
+		if opt.replay, opt.given, err = r.parseReplay(string(text)); err != nil {
 			return nil, fmt.Errorf("replay %s: %w", opt.Replay, err)
 		}
 	}
@@ -233,6 +239,9 @@ func (r *Rig) smallest(ctx context.Context, res *Result, opt Options) error {
 	m := res.Mismatch
 	c := r.minimise(ctx, mismatchCase{res.Text, m.shots}, opt, dir, time.Now().Add(opt.Minimise))
 	m.Ruleset = c.text
+	if opt.Tracking {
+		m.Replay = []string{opt.settings().line()}
+	}
 	for _, s := range c.shots {
 		m.Replay = append(m.Replay, r.line(s))
 	}
@@ -271,6 +280,9 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 			return nil, err
 		}
 	}
+	if err := r.moveBack(); err != nil {
+		return nil, err
+	}
 	l, err := r.load(ctx, file, opt)
 	if err != nil {
 		return nil, err
@@ -281,15 +293,16 @@ func (r *Rig) run(ctx context.Context, file string, opt Options, p pass) (_ *Res
 	random := randomPorts.MatchString(text)
 	t := &trial{
 		Rig: r, Rand: rand.New(rand.NewPCG(opt.Seed, 0)), e: e, res: res, pass: p,
-		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, others: map[netip.Addr]bool{},
+		chosen: [2]*choices{newChoices(random), newChoices(random)}, tuples: map[tcpTuple]bool{}, exchanges: exchanges{}, others: map[netip.Addr]bool{},
 		portsShow: portsShow(text) || copiesTo.MatchString(text), partsShow: partsShow(text), rejects: strings.Contains(text, "reject"), rejectsOwn: rejectsOwn.MatchString(text),
-		asksProtocol: asksProtocol.MatchString(text), asksSCTP: strings.Contains(text, "sctp"), copies: copiesTo.MatchString(text), numbers: numbersOf(text), expiry: opt.Expiry,
-		countsConns: strings.Contains(text, "ct count"),
+		asksProtocol: asksProtocol.MatchString(text), asksSCTP: strings.Contains(text, "sctp"), copies: copiesTo.MatchString(text), numbers: numbersOf(text), expiry: opt.Expiry, moves: opt.Moves,
+		countsConns: strings.Contains(text, "ct count"), tracking: opt.Tracking,
 	}
 	if t.near, err = r.nearHosts(text); err != nil {
 		return nil, err
 	}
 	for _, router := range r.routers {
+		router.local.byLo = toSelf.MatchString(text)
 		if err := router.settle(-1); err != nil {
 			return nil, err
 		}
@@ -316,7 +329,7 @@ type loaded struct {
 	source, text string // of the file, and as it was loaded
 	xdp, changed bool
 	marksECT1    bool
-	timeouts     flow.Timeouts
+	tracking     ctSettings
 	e            *enforcement
 }
 
@@ -327,7 +340,7 @@ func (r *Rig) load(ctx context.Context, file string, opt Options) (*loaded, erro
 	if err != nil {
 		return nil, err
 	}
-	next := loaded{source: string(b), xdp: opt.Seed%2 == 0, changed: opt.change != nil, marksECT1: opt.marksECT1, timeouts: timeoutsOf(opt.Seed, opt.Expiry)}
+	next := loaded{source: string(b), xdp: opt.Seed%2 == 0, changed: opt.change != nil, marksECT1: opt.marksECT1, tracking: opt.settings()}
 	if l := r.loaded; l != nil && l.isLike(&next) {
 		if _, err := r.routers[0].kernelRules(l.text, filepath.Dir(file)); err != nil {
 			return nil, err
@@ -338,7 +351,7 @@ func (r *Rig) load(ctx context.Context, file string, opt Options) (*loaded, erro
 		return nil, err
 	}
 	l := &next
-	if err := r.routers[0].self.do(func() error { return setTimeouts(l.timeouts) }); err != nil {
+	if err := r.routers[0].self.do(func() error { return l.tracking.set() }); err != nil {
 		return nil, err
 	}
 	if l.text, err = r.routers[0].kernelRules(l.source, filepath.Dir(file)); err != nil {
@@ -364,7 +377,7 @@ func (r *Rig) load(ctx context.Context, file string, opt Options) (*loaded, erro
 
 // isLike tells whether a ruleset that is loaded is the one that is wanted.
 func (l *loaded) isLike(next *loaded) bool {
-	return l.source == next.source && l.xdp == next.xdp && l.changed == next.changed && l.marksECT1 == next.marksECT1 && l.timeouts == next.timeouts
+	return l.source == next.source && l.xdp == next.xdp && l.changed == next.changed && l.marksECT1 == next.marksECT1 && l.tracking == next.tracking
 }
 
 // unload takes the last ruleset from the router with l2d.
@@ -413,13 +426,14 @@ type trial struct {
 	e   *enforcement
 	res *Result
 	pass
-	chosen  [2]*choices
-	next    uint16 // last name given
-	sent    int
-	history []event
-	tuples  map[tcpTuple]bool // that sessions have had
-	numbers []uint16          // near the ruleset's own
-	near    [][2][]netip.Addr // hosts near the ruleset's own, by port and family
+	chosen    [2]*choices
+	next      uint16 // last name given
+	sent      int
+	history   []event
+	tuples    map[tcpTuple]bool // that sessions have had
+	exchanges exchanges
+	numbers   []uint16          // near the ruleset's own
+	near      [][2][]netip.Addr // hosts near the ruleset's own, by port and family
 	// others have a flow of a protocol without ports.
 	others map[netip.Addr]bool
 	// portsShow: rules can match on the routers' free choice of a port, or copy
@@ -437,9 +451,13 @@ type trial struct {
 	asksProtocol bool   // rules ask about the protocol of flows
 	asksSCTP     bool   // rules are about it
 	client       uint16 // the last client's port
-	// oneKept: the last packet is of a flow whose port only one router has kept.
-	oneKept bool
+	// apart: answers to the last packet are of another flow at one router only.
+	apart   bool
 	expiry  bool // flows end in pauses
+	moves   bool // routes change, the last one after so many packets
+	movedAt int
+	// tracking: it is about connection tracking.
+	tracking bool
 	// burst is when the last pause ended, burstSent how many packets there were
 	// until then.
 	burst     time.Time
@@ -451,8 +469,9 @@ type trial struct {
 // shot is a packet, or the fragments of one: the same for both routers but for
 // the ports that each of them chose.
 type shot struct {
-	pause bool // and no packet
-	port  int  // negative: the router itself sends
+	pause bool  // and no packet
+	move  *move // likewise
+	port  int   // negative: the router itself sends
 	to    []byte
 	ip    [2][][]byte
 }
@@ -493,6 +512,10 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 		t.pause()
 		return saw, nil
 	}
+	if s.move != nil {
+		t.history = append(t.history, event{shot: s})
+		return saw, t.reroute(s.move)
+	}
 	t.sent++
 	if t.avoided(s) {
 		return saw, nil
@@ -502,6 +525,8 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 			return saw, err
 		}
 	}
+	t.awaitStream(s)
+	at := time.Now()
 	for i, r := range t.routers {
 		var frames [][]byte
 		for _, ip := range s.ip[i] {
@@ -519,14 +544,18 @@ func (t *trial) fire(s shot) (saw [2]seen, err error) {
 			return saw, err
 		}
 		saw[i] = r.collect()
+		if s.port < 0 {
+			saw[i].toSelf()
+		}
 		if err := t.meet(saw[i]); err != nil {
 			return saw, err
 		}
 	}
+	t.noteExchange(s, at, saw[0])
 	if t.stalled() {
 		return saw, ErrStalled
 	}
-	t.oneKept = learn(t.chosen, firstOf(s.ip[0]), t.routers, saw, &t.next)
+	t.apart = learn(t.chosen, firstOf(s.ip[0]), t.routers, saw, &t.next)
 	learnTarget(t.chosen, [2][]byte{firstOf(s.ip[0]), firstOf(s.ip[1])}, t.routers, saw, &t.next)
 	t.res.Out += len(saw[0].frames)
 	t.res.Local += len(saw[0].local)
@@ -624,6 +653,12 @@ func (t *trial) relevant(s shot) []string {
 		if e.shot.pause {
 			if n := len(list); n > 0 && list[n-1] != pauseWord {
 				list = append(list, pauseWord)
+			}
+			continue
+		}
+		if m := e.shot.move; m != nil {
+			if m.host == p.src || m.host == p.dst {
+				list = append(list, t.moveLine(m))
 			}
 			continue
 		}

@@ -59,7 +59,7 @@ func (r *router) kernelRules(text, dir string) (string, error) {
 	if _, err := r.nft("flush ruleset; "+text, "-I", dir, "-f", "-"); err != nil {
 		return "", err
 	}
-	if counted(text) != text {
+	if counted(text) != text || strings.Contains(text, "include ") {
 		listing, err := r.nft("", "list", "ruleset")
 		if err != nil {
 			return "", err
@@ -154,7 +154,7 @@ func (r *router) enforce(ctx context.Context, text, pin string, l *loaded) (*enf
 		return nil, err
 	}
 	links, names := []nft.Link{{Name: "lo", Index: 1}}, map[string]int{"lo": 1}
-	cfg := loader.Config{PinPath: pin, MaxFlows: maxFlows, MaxHalfOpen: maxHalfOpen, Timeouts: l.timeouts, TCP: flow.DefaultTCP(), NAT: flow.DefaultNAT()}
+	cfg := loader.Config{PinPath: pin, MaxFlows: maxFlows, MaxHalfOpen: maxHalfOpen, Timeouts: l.tracking.Timeouts, TCP: l.tracking.TCP, NAT: flow.DefaultNAT()}
 	for i, p := range r.ports {
 		links = append(links, nft.Link{Name: p.name, Index: r.index[i]})
 		names[p.name] = r.index[i]

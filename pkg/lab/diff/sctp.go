@@ -19,7 +19,7 @@ func init() {
 		s.scriptSCTP()
 		return s
 	}
-	register(kind{name: "sctp", weight: 8, begin: begin})
+	register(kind{name: "sctp", weight: 8, tracking: 12, begin: begin})
 	register(kind{name: "sctp that rules are about", weight: 60, begin: func(t *trial) *session {
 		if !t.asksSCTP {
 			return nil

@@ -63,14 +63,7 @@ func (t *trial) newSession() *session {
 			s.a.addr = t.ports[t.IntN(len(t.ports))].addrs[s.v].Addr()
 		}
 	}
-	s.a.num = choose(t, clientPorts)
-	if t.IntN(4) == 0 {
-		s.a.num = uint16(1024 + t.IntN(60000))
-	}
-	if t.portsShow {
-		t.client++
-		s.a.num = 1024 + t.client%60000
-	}
+	s.a.num = t.clientPort()
 	s.b.num = choose(t, t.numbers)
 	return s
 }
@@ -140,7 +133,7 @@ func (s *session) again(p shot) {
 // watch looks for resets that the router itself sends: its ports are closed. The
 // ruleset may drop them after nf_conntrack has seen them.
 func (s *session) watch(saw seen) {
-	if s.t.oneKept {
+	if s.t.apart {
 		s.script = nil // what goes the other way is of a flow at one router only
 	}
 	for _, d := range saw.local {
@@ -206,8 +199,9 @@ func (s *session) fromB(th func(sport, dport uint16) []byte) error {
 		// flow then, whose port has to change.
 		return nil
 	}
-	if (s.reset || s.unsure) && s.proto == unix.IPPROTO_TCP && !s.t.alike(s.at[0].num, s.at[1].num) {
-		return nil // perhaps of no flow: rules would see the ports
+	perhapsOfNone := (s.reset || s.unsure) && s.proto == unix.IPPROTO_TCP || s.proto == unix.IPPROTO_SCTP
+	if perhapsOfNone && !s.t.alike(s.at[0].num, s.at[1].num) {
+		return nil // rules would see the ports
 	}
 	shots := shot{port: s.b.port}
 	h := s.header()

@@ -11,8 +11,9 @@ import (
 // their order, and so what a seed makes, is that of the files' names.
 type kind struct {
 	name string
-	// weight is how often it begins: 50 for TCP.
-	weight int
+	// weight is how often it begins: 50 for TCP; tracking is that in a run about
+	// connection tracking.
+	weight, tracking int
 	// begin returns a session, whose script is then run step by step while others
 	// take turns; nil: not now.
 	begin func(t *trial) *session
@@ -24,20 +25,28 @@ func register(k kind) { kinds = append(kinds, k) }
 
 // single registers a kind of one packet, or one of its own.
 func single(name string, weight int, fire func(t *trial) error) {
-	register(kind{name, weight, func(t *trial) *session {
+	register(kind{name: name, weight: weight, begin: func(t *trial) *session {
 		return &session{t: t, script: []func() error{func() error { return fire(t) }}}
 	}})
+}
+
+// weightOf is how often a kind of traffic begins.
+func (t *trial) weightOf(k kind) int {
+	if t.tracking {
+		return k.tracking
+	}
+	return k.weight
 }
 
 // begin chooses a kind of traffic, and begins it.
 func (t *trial) begin() *session {
 	total := 0
 	for _, k := range kinds {
-		total += k.weight
+		total += t.weightOf(k)
 	}
 	n := t.IntN(total)
 	for _, k := range kinds {
-		if n -= k.weight; n < 0 {
+		if n -= t.weightOf(k); n < 0 {
 			return k.begin(t)
 		}
 	}
@@ -60,6 +69,9 @@ func (t *trial) traffic(ctx context.Context, packets int) error {
 		}
 		if t.expiry && t.sent-t.burstSent >= t.burstSize() {
 			t.pause()
+		}
+		if err := t.maybeMove(); err != nil {
+			return err
 		}
 		if len(open) < most {
 			if s := t.begin(); s != nil {

@@ -5,7 +5,7 @@ package diff
 import "golang.org/x/sys/unix"
 
 func init() {
-	register(kind{name: "udp", weight: 28, begin: func(t *trial) *session {
+	register(kind{name: "udp", weight: 28, tracking: 12, begin: func(t *trial) *session {
 		s := t.newSession()
 		s.proto = unix.IPPROTO_UDP
 		s.scriptUDP()

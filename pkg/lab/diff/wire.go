@@ -192,6 +192,13 @@ type seen struct {
 	local  []delivered
 }
 
+// toSelf has what the router has sent itself come by lo: see [Differences].
+func (s *seen) toSelf() {
+	for i := range s.local {
+		s.local[i].ifindex = loopback
+	}
+}
+
 // collect takes what has been seen since it was called last.
 func (r *router) collect() seen {
 	s := seen{r.wire.frames, r.local.packets}
