@@ -20,7 +20,9 @@ SHFILES = $(shell git ls-files -co --exclude-standard '*.sh') .ci/run scripts/de
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOBUILD = $(GO) build -trimpath -buildvcs=auto -ldflags '-s -w -X main.version=$(VERSION)'
 
-# Packages whose tests share memory between goroutines.
+# Packages whose tests share memory between goroutines, and those of their tests that do not: they
+# stop one process at each of its steps, over and over.
+STEPWISE = ^(TestEachStep|TestSteps|TestKilled|TestFails|TestWholePlan)$$
 RACE ?= ./pkg/lab/path ./pkg/observe ./pkg/web ./pkg/api ./pkg/config ./pkg/enforce ./pkg/flow ./pkg/metrics ./loader ./cmd/... ./pkg/host ./pkg/reconcile
 
 .PHONY: help
@@ -37,19 +39,25 @@ test: setup-test ## install what the tests need and run them all
 
 .PHONY: test-race
 test-race: setup-test ## the tests of concurrent packages under the race detector
-	CGO_ENABLED=1 $(GO) test -count=1 -timeout 25m -race $(RACE)
+	CGO_ENABLED=1 $(GO) test -count=1 -timeout 25m -race -skip '$(STEPWISE)' $(RACE)
 
 .PHONY: fuzz-diff
 fuzz-diff: setup-test ## random rulesets and packets through nftables and l2d, until they differ
 	$(GO) test -count=1 -timeout 0 -run TestRandom -v ./pkg/lab/diff -diff.seed 0 -diff.forever -diff.packets 5000
+
+.PHONY: fuzz-tracking
+fuzz-tracking: setup-test ## random connections in all states, with wrong segments and errors, through nf_conntrack and l2d, until they differ
+	$(GO) test -count=1 -timeout 0 -run TestTracking -v ./pkg/lab/diff -diff.seed 0 -diff.forever -diff.packets 5000
 
 .PHONY: upgrade-test
 upgrade-test: setup-test ## 1,000 connections and 100,000 packets a second through an upgrade that changes the layout of flows
 	$(GO) test -count=1 -run TestUpgrade -v ./loader -upgrade.flows 1000 -upgrade.pps 100000
 
 .PHONY: test-steps
-test-steps: setup-test ## 200 random plans of the host that fail, or are killed, at each of their steps
+test-steps: vm setup-test ## plans that fail, or are killed, at each step: 200 random ones, the dataplane with a service, a whole machine; hours
 	$(GO) test -count=1 -timeout 0 -run TestEachStep -v ./pkg/host -host.plans 200 -host.rigs 16 -parallel 16
+	scripts/vm/test.sh whole
+	$(GO) test -count=1 -timeout 0 -run 'TestSteps$$' -v ./cmd/l2d -l2d.steps 1
 
 .PHONY: vm
 vm: setup-vm ## the kit of virtual machines with other kernels, from Debian's packages, in ~/.cache/l2d/vm
@@ -122,52 +130,47 @@ RESULTS ?= bench-results
 
 .PHONY: bench
 bench: setup-bench build ## all of the following, in less than half an hour, and a page with what was found: RESULTS
-	mkdir -p $(RESULTS)
-	for b in quick flows rules drops load micro cores; do $(GO) run ./bench/cmd/l2bench $$b --json $(RESULTS)/$$b.json || exit; done
-	$(GO) run ./bench/cmd/l2bench quick --frames imix --devices redirect,xdp-forward,l2d,l2d-tc,nftables,flowtable --json $(RESULTS)/imix.json
-	$(GO) run ./bench/cmd/l2bench tools --repetitions 2 --duration 4s --raw $(RESULTS)/raw --json $(RESULTS)/tools.json
-	$(GO) run ./bench/cmd/l2bench report $(RESULTS)/quick.json $(RESULTS)/imix.json $(RESULTS)/cores.json $(RESULTS)/flows.json $(RESULTS)/rules.json \
-		$(RESULTS)/drops.json $(RESULTS)/load.json $(RESULTS)/micro.json $(RESULTS)/tools.json -o $(RESULTS)/report.html --svg $(RESULTS)/svg
+	scripts/bench.sh $(RESULTS)
 
 .PHONY: bench-quick
 bench-quick: setup-run build ## bare XDP redirect, l2d and nftables, one core, 64-byte packets
-	$(GO) run ./bench/cmd/l2bench quick $(ARGS)
+	bin/l2ctl bench quick $(ARGS)
 
 .PHONY: bench-cores
 bench-cores: setup-run build ## what two packet cores forward, beside one, l2d and nftables
-	$(GO) run ./bench/cmd/l2bench cores $(ARGS)
+	bin/l2ctl bench cores $(ARGS)
 
 .PHONY: bench-flows
 bench-flows: setup-run build ## how fast flows begin, and what many of them cost, l2d and nftables
-	$(GO) run ./bench/cmd/l2bench flows $(ARGS)
+	bin/l2ctl bench flows $(ARGS)
 
 .PHONY: bench-rules
 bench-rules: setup-run build ## what a rule, a set and a map cost for a packet, l2d and nftables
-	$(GO) run ./bench/cmd/l2bench rules $(ARGS)
+	bin/l2ctl bench rules $(ARGS)
 
 .PHONY: bench-load
 bench-load: setup-run build ## how long rulesets take to be compiled and loaded, and their sets to be changed
-	$(GO) run ./bench/cmd/l2bench load $(ARGS)
+	bin/l2ctl bench load $(ARGS)
 
 .PHONY: bench-drops
 bench-drops: setup-run build ## how fast what a blocklist of a million addresses has is dropped, l2d and nftables
-	$(GO) run ./bench/cmd/l2bench drops $(ARGS)
+	bin/l2ctl bench drops $(ARGS)
 
 .PHONY: bench-looks
 bench-looks: setup-run build ## what it costs to look at a router with 262,144 flows and 10,000 rules, and how long a scrape takes
-	$(GO) run ./bench/cmd/l2bench looks $(ARGS)
+	bin/l2ctl bench looks $(ARGS)
 
 .PHONY: bench-tools
 bench-tools: setup-bench build ## what iperf, netperf, flent, ping and others measure, l2d and nftables
-	$(GO) run ./bench/cmd/l2bench tools $(ARGS)
+	bin/l2ctl bench tools $(ARGS)
 
 .PHONY: bench-services
 bench-services: setup-bench build ## how long it takes from an apply to a host's first download, and leases a second
-	$(GO) run ./bench/cmd/l2bench services $(ARGS)
+	bin/l2ctl bench services $(ARGS)
 
 .PHONY: bench-micro
 bench-micro: setup-run build ## how long the programs take for a packet on each of their paths
-	$(GO) run ./bench/cmd/l2bench micro $(ARGS)
+	bin/l2ctl bench micro $(ARGS)
 
 .PHONY: costs
 costs: setup-test ## accept what the programs cost on this kernel: instructions verified, bytes of native code

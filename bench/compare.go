@@ -9,10 +9,6 @@ import (
 	"text/tabwriter"
 )
 
-// minRounds is how many repetitions a comparison of two runs needs of each: the
-// bootstrap knows no values but those that were measured.
-const minRounds = 4
-
 // Verdict is what a comparison comes to.
 type Verdict string
 
@@ -28,11 +24,13 @@ const (
 
 // Comparison is what became of one figure between two runs.
 type Comparison struct {
-	Name, Unit string
-	Old, New   float64  // medians
-	Ratio      Interval // new to old
-	Verdict    Verdict
-	Doubts     []string // why it is inconclusive
+	Name    string   `json:"name"`
+	Unit    string   `json:"unit"`
+	Old     float64  `json:"old"` // medians
+	New     float64  `json:"new"`
+	Ratio   Interval `json:"ratio"` // new to old
+	Verdict Verdict  `json:"verdict"`
+	Doubts  []string `json:"doubts,omitempty"` // why it is inconclusive
 }
 
 // Compare compares two runs, figure by figure, in the order of the old one. A
@@ -140,7 +138,7 @@ func WriteComparison(w io.Writer, was, is *Report, all []Comparison) error {
 	for _, c := range all {
 		ratio := "-"
 		if c.Ratio.Mid > 0 {
-			ratio = fmt.Sprintf("%.3f (%.3f-%.3f)", c.Ratio.Mid, c.Ratio.Low, c.Ratio.High)
+			ratio = c.Ratio.text("%.3f")
 		}
 		verdict := string(c.Verdict)
 		if len(c.Doubts) > 0 {

@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 )
@@ -14,6 +15,7 @@ type CompareCmd struct {
 	New        string  `arg:"" help:"Results of the new run." type:"existingfile"`
 	Tolerance  float64 `help:"Part by which a figure may change." default:"0.02"`
 	RelativeTo string  `help:"Compare what the others reach of this device, round by round: for runs on different machines." placeholder:"DEVICE"`
+	JSON       bool    `name:"json" help:"Print JSON."`
 }
 
 // Help says what the exit code means.
@@ -22,10 +24,10 @@ func (*CompareCmd) Help() string {
 is gone or inconclusive. 1: the runs could not be compared.`, ExitSlower, ExitInconclusive)
 }
 
-// Exit codes of comparisons.
+// Exit codes of comparisons, beside those of all commands.
 const (
-	ExitSlower       = 2
 	ExitInconclusive = 3
+	ExitSlower       = 4
 )
 
 // Regression is the error of a comparison that found something.
@@ -66,7 +68,12 @@ func (c *CompareCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	if err := WriteComparison(os.Stdout, was, is, all); err != nil {
+	if c.JSON {
+		err = json.NewEncoder(os.Stdout).Encode(map[string]any{"differences": was.Environment.differences(is.Environment), "figures": all})
+	} else {
+		err = WriteComparison(os.Stdout, was, is, all)
+	}
+	if err != nil {
 		return err
 	}
 	return regression(all)

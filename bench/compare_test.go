@@ -114,7 +114,7 @@ func TestComparison(t *testing.T) {
 	if err := WriteComparison(&b, was, is, all); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"NOT THE SAME: kernel: 6.12, then 6.18", "0.500 (0.500-0.500)", "SLOWER"} {
+	for _, want := range []string{"NOT THE SAME: kernel: 6.12, then 6.18", "0.500 (0.500 to 0.500)", "SLOWER"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, &b)
 		}

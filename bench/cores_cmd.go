@@ -23,7 +23,7 @@ type CoresCmd struct {
 	Duration    time.Duration `help:"Length of each repetition." default:"1500ms"`
 	Flows       int           `help:"UDP flows, a power of two, shared out evenly." default:"1024"`
 	Ruleset     string        `help:"nftables ruleset of l2d and nftables." default:"examples/l2/firewall.nft" type:"existingfile"`
-	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
+	L2d         string        `name:"l2d" help:"The daemon (default: beside this program, or in the path)." placeholder:"FILE"`
 	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
 }
 
@@ -36,7 +36,7 @@ func (c *CoresCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	quick := QuickCmd{Devices: c.Devices, Flows: c.Flows, Ruleset: c.Ruleset, L2d: c.L2d}
+	quick := QuickCmd{Devices: c.Devices, Flows: c.Flows, FlowRate: establishRate, Ruleset: c.Ruleset, L2d: c.L2d}
 	single, err := quick.cases(ctx, func(why string) { fmt.Fprintln(os.Stderr, "left out: "+why) })
 	if err != nil {
 		return err
@@ -70,12 +70,9 @@ func (c *CoresCmd) pairs(cpus int) (pairs []CPUPair, err error) {
 		return nil, fmt.Errorf("%d cores: want a power of two, two or more", c.Cores)
 	}
 	for _, s := range c.Pairs {
-		var p CPUPair
-		if n, err := fmt.Sscanf(s, "%d:%d", &p.Gen, &p.Router); n != 2 || s != fmt.Sprintf("%d:%d", p.Gen, p.Router) {
-			return nil, fmt.Errorf("CPUs %q: want GENERATOR:ROUTER, two numbers: %v", s, err)
-		}
-		if max(p.Gen, p.Router) >= cpus || min(p.Gen, p.Router) < 0 {
-			return nil, fmt.Errorf("CPUs %q: there are 0 to %d", s, cpus-1)
+		p, err := parsePair(s, cpus)
+		if err != nil {
+			return nil, err
 		}
 		pairs = append(pairs, p)
 	}
@@ -99,8 +96,7 @@ func (c *CoresCmd) writeScaling(w io.Writer, r *Report, single []Case) error {
 	fmt.Fprintln(t)
 	for _, one := range single {
 		i := ratio("", r.rates(one.Name()+coresLabel(c.Cores)), r.rates(one.Name()))
-		n := float64(c.Cores)
-		fmt.Fprintf(t, "%s\t%d cores forward %.2f (%.2f to %.2f) times what one does\n", one.Name(), c.Cores, n*i.Mid, n*i.Low, n*i.High)
+		fmt.Fprintf(t, "%s\t%d cores forward %s times what one does\n", one.Name(), c.Cores, i.times(float64(c.Cores)))
 	}
 	if r.Environment.Options.shared() {
 		fmt.Fprintln(t, "Each CPU makes its packets, too, and is the router's for a part of the time: cores that are always busy may take more from each other.")

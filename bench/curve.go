@@ -98,21 +98,30 @@ func (c curves) svg(standalone bool) string {
 	bottom := 24 + curveHeight
 	s.grid(&b, bottom)
 	for i := range 5 {
-		y := bottom - curveHeight*i/4
-		fmt.Fprintf(&b, `<line class="grid" x1="%d" y1="%d" x2="%d" y2="%[2]d"/>`, labelWidth, y, chartWidth-valueWidth)
-		fmt.Fprintf(&b, `<text class="dim" x="%d" y="%d" text-anchor="end">%d %%</text>`, labelWidth-8, y+4, 25*i)
+		drawLevel(&b, float64(bottom-curveHeight*i/4), fmt.Sprintf("%d %%", 25*i))
 	}
 	for i, l := range c.lines {
 		var points []string
 		for n, v := range l.values[:curveTop+1] {
 			points = append(points, fmt.Sprintf("%.1f,%.1f", s.x(v), float64(bottom)-float64(curveHeight*n)/(quantiles-1)))
 		}
-		colour := curveColours[i%len(curveColours)]
-		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" stroke-width="2" points="%s"/>`, colour, strings.Join(points, " "))
-		fmt.Fprintf(&b, `<text x="%d" y="%d" style="fill:%s">%s</text>`, chartWidth-valueWidth+8, 40+18*i, colour, html.EscapeString(cut(l.label)))
+		drawCurve(&b, i, l.label, points)
 	}
 	b.WriteString("</svg>")
 	return b.String()
+}
+
+// drawLevel draws what is at a height of a chart with lines, across it.
+func drawLevel(b *strings.Builder, y float64, label string) {
+	fmt.Fprintf(b, `<line class="grid" x1="%d" y1="%.1f" x2="%d" y2="%.1[2]f"/>`, labelWidth, y, chartWidth-valueWidth)
+	fmt.Fprintf(b, `<text class="dim" x="%d" y="%.1f" text-anchor="end">%s</text>`, labelWidth-8, y+4, label)
+}
+
+// drawCurve draws the line with a number through its points, and says beside the chart whose it is.
+func drawCurve(b *strings.Builder, number int, label string, points []string) {
+	colour := curveColours[number%len(curveColours)]
+	fmt.Fprintf(b, `<polyline fill="none" stroke="%s" stroke-width="2" points="%s"/>`, colour, strings.Join(points, " "))
+	fmt.Fprintf(b, `<text x="%d" y="%d" style="fill:%s">%s</text>`, chartWidth-valueWidth+8, 40+18*number, colour, html.EscapeString(cut(label)))
 }
 
 // checkQuantiles refuses what is no distribution.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Device is a device under test: what turns the middle of a topology into a
@@ -29,6 +30,7 @@ type Device interface {
 type DeviceOptions struct {
 	L2d     string // the daemon's binary
 	Ruleset string // file
+	Flows   int    // that it has to have room for
 }
 
 var devices = map[string]func(DeviceOptions) Device{}
@@ -95,6 +97,22 @@ type Case struct {
 func (c Case) Name() string { return c.Device.Name() + c.Label }
 
 func (c Case) cores() int { return max(1, c.Cores) }
+
+// rate is how many flows begin a second when they are established.
+func (c Case) rate() float64 {
+	if c.Rate == 0 {
+		return establishRate
+	}
+	return c.Rate
+}
+
+// begins is how long it takes until the flows are established, at least: nothing where none are.
+func (c Case) begins() time.Duration {
+	if !c.Device.Stateful() || c.Fresh || c.Dropped {
+		return 0
+	}
+	return time.Duration(float64(c.Flows) / c.rate() * float64(time.Second))
+}
 
 // Forgetter is a Device that can forget its flows.
 type Forgetter interface {

@@ -64,6 +64,31 @@ func TestQdiscPassedBy(t *testing.T) {
 	}
 }
 
+// TestRoomForFlows: who has no room for them is left out and says why, l2d gets the room, and
+// the time that they take to begin is told.
+func TestRoomForFlows(t *testing.T) {
+	quick := QuickCmd{Devices: []string{"redirect", "l2d", "nftables", "flowtable"}, Flows: MaxFlows, FlowRate: 1000}
+	var out []string
+	cases, err := quick.cases(t.Context(), func(why string) { out = append(out, why) })
+	if err != nil || len(cases) != 2 || cases[1].Device.(*L2d).MaxFlows != 2*MaxFlows {
+		t.Fatalf("%+v, %v", cases, err)
+	}
+	if len(out) != 2 || !strings.Contains(out[0], "nf_conntrack_max is ") {
+		t.Errorf("left out: %q", out)
+	}
+	if s := setUp(cases[1]); s != "set up l2d: its 4194304 flows begin in 1h9m54s, 1000 a second" {
+		t.Error(s)
+	}
+	if s := setUp(cases[0]); s != "set up redirect" {
+		t.Error(s)
+	}
+	for _, bad := range []QuickCmd{{Devices: quick.Devices, Flows: 2 * MaxFlows, FlowRate: 1}, {Devices: quick.Devices, Flows: 1}, {Devices: quick.Devices, Flows: 1, FlowRate: 2 * flowRate}} {
+		if _, err := bad.cases(t.Context(), func(string) {}); err == nil || !strings.Contains(err.Error(), "at most") {
+			t.Errorf("%d flows at %g a second: %v", bad.Flows, bad.FlowRate, err)
+		}
+	}
+}
+
 func TestDeviceNames(t *testing.T) {
 	for _, good := range []string{"redirect", "l2d-tc+cake"} {
 		if d, err := NewDevice(good, DeviceOptions{}); err != nil || d.Name() != good {

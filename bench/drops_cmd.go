@@ -19,7 +19,7 @@ type DropsCmd struct {
 	Blocked     int           `help:"Addresses that are blocked." default:"1000000"`
 	Repetitions int           `help:"Repetitions of each device, in turns." default:"5"`
 	Duration    time.Duration `help:"Length of each repetition." default:"1s"`
-	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
+	L2d         string        `name:"l2d" help:"The daemon (default: beside this program, or in the path)." placeholder:"FILE"`
 	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
 }
 

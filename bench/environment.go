@@ -22,7 +22,7 @@ import (
 // Environment is what a result depends on besides the device.
 type Environment struct {
 	Started     string            `json:"started"` // RFC 3339
-	Command     string            `json:"command"` // of l2bench
+	Command     string            `json:"command"` // of "l2ctl bench"
 	Kernel      string            `json:"kernel"`
 	Arch        string            `json:"arch"` // as Go names it
 	CPU         string            `json:"cpu"`

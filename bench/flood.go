@@ -24,6 +24,7 @@ const (
 	floodFlow   = 100e6 / 8              // bytes a second that the flow sends
 	floodAlone  = 0.9                    // of that, at least, arrives without a flood
 	floodKeeps  = 0.95                   // of its rate without a flood
+	floodTries  = 5                      // to have the flow undisturbed
 	floodLowest = 10_000                 // packets a second that the search begins with
 	floodSteps  = 7                      // of the search, each half as wide as the one before
 	floodSettle = 300 * time.Millisecond // before each step
@@ -109,14 +110,25 @@ func (m *flood) prepareFlow() error {
 	})
 }
 
+// alone is the flow without a flood. Who else has the machine may disturb that: it is tried
+// some times.
+func (m *flood) alone(ctx context.Context) (s floodStep, err error) {
+	for range floodTries {
+		if s, err = m.step(ctx, -1); err != nil {
+			return s, err
+		}
+		if err = s.undisturbed(); err == nil {
+			return s, nil
+		}
+	}
+	return s, err
+}
+
 // search narrows the rate down between one that is harmless and the generator's
 // fastest.
 func (m *flood) search(ctx context.Context, progress func(string)) (best float64, err error) {
-	alone, err := m.step(ctx, -1)
+	alone, err := m.alone(ctx)
 	if err != nil {
-		return 0, err
-	}
-	if err := alone.undisturbed(); err != nil {
 		return 0, err
 	}
 	try := func(rate float64) (floodStep, bool, error) {

@@ -24,7 +24,7 @@ type FlowsCmd struct {
 	Duration    time.Duration `help:"Length of each repetition." default:"250ms"`
 	Flows       []int         `help:"Numbers of established flows, powers of two." default:"1024,131072,1048576"`
 	Zipf        float64       `help:"Exponent of the zipf distribution that the most flows are also drawn from; 0: none." default:"1.1"`
-	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
+	L2d         string        `name:"l2d" help:"The daemon (default: beside this program, or in the path)." placeholder:"FILE"`
 	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
 }
 
@@ -88,9 +88,9 @@ func (c *FlowsCmd) Run() error {
 
 func (c *FlowsCmd) cases(ruleset string) (cases []Case) {
 	add := func(label string, flows int, fresh bool, m Mix) {
-		limit := 2 * flows
-		if fresh || flows <= conntrackMax {
-			limit = conntrackMax // tables as large: a larger one is less in the cache
+		limit := roomFor(flows)
+		if fresh {
+			limit = conntrackMax
 		}
 		for _, tc := range []bool{false, true} {
 			d := &L2d{Binary: c.L2d, Ruleset: ruleset, Label: label, TC: tc, MaxFlows: limit}
@@ -151,9 +151,8 @@ func writeFloods(w io.Writer, r *Report) error {
 		base := r.found(NFTablesName, f)
 		for _, d := range r.toolDevices() {
 			values := r.found(d, f)
-			i := ratio(NFTablesName, values, base)
-			fmt.Fprintf(t, "%s, %s\t%s\t%.0f %s\t±%.0f %%\t%.2f (%.2f to %.2f)\tof %s\n",
-				f.tool, f.name, d, median(values), f.unit, 100*spread(values), i.Mid, i.Low, i.High, NFTablesName)
+			fmt.Fprintf(t, "%s, %s\t%s\t%.0f %s\t±%.0f %%\t%s\tof %s\n",
+				f.tool, f.name, d, median(values), f.unit, 100*spread(values), ratio(NFTablesName, values, base), NFTablesName)
 		}
 	}
 	for _, s := range r.toolSeries() {
@@ -171,8 +170,7 @@ func (c *FlowsCmd) writeRatios(w io.Writer, r *Report) error {
 	fmt.Fprintln(t)
 	row := func(what, device, to string) {
 		if rates := r.rates(device); len(rates) > 0 {
-			i := ratio(to, rates, r.rates(to))
-			fmt.Fprintf(t, "%s\t%s\t%.2f (%.2f to %.2f)\tof %s\n", what, device, i.Mid, i.Low, i.High, to)
+			fmt.Fprintf(t, "%s\t%s\t%s\tof %s\n", what, device, ratio(to, rates, r.rates(to)), to)
 		}
 	}
 	for _, d := range []string{L2dName, L2dTCName} {

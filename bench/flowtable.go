@@ -24,7 +24,9 @@ type Flowtable struct {
 const flowtableName = "flowtable"
 
 func init() {
-	register(flowtableName, func(o DeviceOptions) Device { return &Flowtable{NFTables: NFTables{Ruleset: o.Ruleset}} })
+	register(flowtableName, func(o DeviceOptions) Device {
+		return &Flowtable{NFTables: NFTables{Ruleset: o.Ruleset, Flows: o.Flows}}
+	})
 }
 
 // Behind the ruleset's own chains: what they drop comes to no flowtable. The counter is
@@ -63,7 +65,10 @@ func addFlowtable(ctx context.Context) error {
 }
 
 // Missing implements [Needer]: the kernel takes a flowtable or it does not.
-func (*Flowtable) Missing(ctx context.Context) error {
+func (d *Flowtable) Missing(ctx context.Context) error {
+	if err := d.NFTables.Missing(ctx); err != nil {
+		return err
+	}
 	t, err := NewTopology()
 	if err != nil {
 		return err

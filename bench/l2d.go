@@ -25,11 +25,12 @@ import (
 	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/flow"
+	"github.com/randomizedcoder/l2d/pkg/lab"
 )
 
 // L2d is the real daemon with a ruleset that masquerades.
 type L2d struct {
-	Binary  string
+	Binary  string // see [lab.Daemon]
 	Ruleset string
 	// TC turns XDP off.
 	TC bool
@@ -102,8 +103,21 @@ const (
 )
 
 func init() {
-	register(L2dName, func(o DeviceOptions) Device { return &L2d{Binary: o.L2d, Ruleset: o.Ruleset} })
-	register(L2dTCName, func(o DeviceOptions) Device { return &L2d{Binary: o.L2d, Ruleset: o.Ruleset, TC: true} })
+	register(L2dName, func(o DeviceOptions) Device {
+		return &L2d{Binary: o.L2d, Ruleset: o.Ruleset, MaxFlows: roomFor(o.Flows)}
+	})
+	register(L2dTCName, func(o DeviceOptions) Device {
+		return &L2d{Binary: o.L2d, Ruleset: o.Ruleset, TC: true, MaxFlows: roomFor(o.Flows)}
+	})
+}
+
+// roomFor is the limit of flows that a router has for so many: that of nf_conntrack where that
+// does, as a larger table is less in the cache.
+func roomFor(flows int) int {
+	if flows <= conntrackMax {
+		return conntrackMax
+	}
+	return 2 * flows
 }
 
 // Stateful implements [Device].
@@ -173,7 +187,7 @@ func (d *L2d) configure() (string, error) {
 
 // exec starts the daemon in the router.
 func (d *L2d) exec(t *Topology, config string) error {
-	d.cmd = exec.Command(d.Binary, "--config", config)
+	d.cmd = exec.Command(lab.Daemon(d.Binary), "--config", config)
 	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
 	// The router's thread lives as long as the topology: should this
 	// process die, the daemon does too, and with it the last reference to

@@ -34,7 +34,7 @@ func (l *lane) setup(ctx context.Context) (err error) {
 	if l.pairs, err = l.options.pairs(l.cores()); err != nil {
 		return err
 	}
-	if l.topology, err = newTopology(l.cores()); err != nil {
+	if l.topology, err = newTopology(l.cores(), l.options.NICs); err != nil {
 		return fmt.Errorf("topology: %w", err)
 	}
 	t := l.topology
@@ -60,11 +60,7 @@ func (l *lane) setup(ctx context.Context) (err error) {
 		}
 		return l.traffic.reflect()
 	case l.Device.Stateful() && !l.Dropped:
-		rate := l.Rate
-		if rate == 0 {
-			rate = establishRate
-		}
-		if err := l.establish(ctx, rate); err != nil {
+		if err := l.establish(ctx, l.rate()); err != nil {
 			return fmt.Errorf("establish flows: %w", err)
 		}
 	}

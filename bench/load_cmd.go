@@ -18,7 +18,7 @@ import (
 type LoadCmd struct {
 	Repetitions int    `help:"Repetitions of each ruleset." default:"10"`
 	Ruleset     string `help:"The ruleset beside that of 10,000 rules." default:"examples/l2/firewall.nft" type:"path" placeholder:"FILE"`
-	L2d         string `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
+	L2d         string `name:"l2d" help:"The daemon (default: beside this program, or in the path)." placeholder:"FILE"`
 	JSON        string `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
 }
 

@@ -23,7 +23,7 @@ type LooksCmd struct {
 	Flows       int           `help:"UDP flows, a power of two." default:"262144"`
 	Scrapes     int           `help:"Scrapes while nothing is forwarded." default:"50"`
 	TC          bool          `help:"Without XDP." name:"tc"`
-	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
+	L2d         string        `name:"l2d" help:"The daemon (default: beside this program, or in the path)." placeholder:"FILE"`
 	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
 }
 

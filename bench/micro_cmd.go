@@ -19,7 +19,7 @@ type MicroCmd struct {
 	Paths       []string `help:"Only paths whose names have one of these." placeholder:"TEXT"`
 	Repetitions int      `help:"Repetitions of each path, in turns." default:"10"`
 	Runs        int      `help:"Packets of each repetition." default:"1000"`
-	L2d         string   `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
+	L2d         string   `name:"l2d" help:"The daemon (default: beside this program, or in the path)." placeholder:"FILE"`
 	JSON        string   `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
 }
 
@@ -74,10 +74,9 @@ func writeMicro(w io.Writer, r *Report) error {
 	fmt.Fprintf(w, "Linux %s, %s, BPF JIT %s, commit %s\n", e.Kernel, e.CPU, e.JIT, e.Commit)
 	fmt.Fprintf(w, "one packet a test run, with a look at the clock, %d repetitions in turns\n\n", e.Options.Repetitions)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "path\tns, median\t95 %\tspread\t")
+	fmt.Fprintln(t, "path\tns, median, 95 %\tspread\t")
 	for _, s := range r.microSeries() {
-		i := medianInterval(s.values)
-		fmt.Fprintf(t, "%s\t%.0f\t%.0f-%.0f\t%.1f %%\t\n", s.name, i.Mid, i.Low, i.High, 100*spread(s.values))
+		fmt.Fprintf(t, "%s\t%s\t%.1f %%\t\n", s.name, medianInterval(s.values).text("%.0f"), 100*spread(s.values))
 	}
 	if err := t.Flush(); err != nil {
 		return err

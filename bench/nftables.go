@@ -5,9 +5,11 @@ package bench
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -21,12 +23,14 @@ type NFTables struct {
 	Ruleset string // file
 	// Label is behind the name; may be empty.
 	Label string
+	// Flows that there has to be room for.
+	Flows int
 
 	router *Topology
 }
 
 func init() {
-	register(NFTablesName, func(o DeviceOptions) Device { return &NFTables{Ruleset: o.Ruleset} })
+	register(NFTablesName, func(o DeviceOptions) Device { return &NFTables{Ruleset: o.Ruleset, Flows: o.Flows} })
 }
 
 // Name implements [Device].
@@ -39,6 +43,25 @@ func (*NFTables) Stateful() bool { return true }
 func (*NFTables) Promise() Promise {
 	return Promise{Masqueraded: true, TTL: startTTL - 1}
 }
+
+// Missing implements [Needer]: the limit of flows is the machine's, which the bench leaves alone.
+func (n *NFTables) Missing(context.Context) error {
+	text, err := os.ReadFile(conntrackMaxFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // conntrack is not there yet
+	}
+	limit, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return fmt.Errorf("%s: %w", conntrackMaxFile, err)
+	}
+	if n.Flows > limit {
+		return fmt.Errorf("%d flows, and %s is %d", n.Flows, conntrackMaxFile, limit)
+	}
+	return nil
+}
+
+// conntrackMaxFile is the limit of flows of all network namespaces.
+const conntrackMaxFile = "/proc/sys/net/netfilter/nf_conntrack_max"
 
 // Setup implements [Device].
 func (n *NFTables) Setup(ctx context.Context, t *Topology) error {

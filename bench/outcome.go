@@ -30,7 +30,7 @@ func (o Outcome) check() error {
 		return errors.New("not the outcome of a turn")
 	}
 	for _, m := range o.Measures {
-		if err := errors.Join(checkName(m.Name), checkName(m.Unit), m.checkQuantiles()); err != nil {
+		if err := errors.Join(checkName(m.Name), checkName(m.Unit), m.checkQuantiles(), m.checkOver()); err != nil {
 			return err
 		}
 		if math.IsNaN(m.Value) || math.IsInf(m.Value, 0) || m.Value < 0 {

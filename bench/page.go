@@ -58,12 +58,9 @@ func WriteHTML(w io.Writer, reports []NamedReport) error {
 
 func newSection(r NamedReport) section {
 	s := section{Name: r.Name, Environment: r.Report.Environment.rows(), Figures: r.Report.Figures}
-	for _, c := range r.Report.charts() {
+	for _, d := range r.Report.drawings() {
 		// All that is text in it is escaped.
-		s.Charts = append(s.Charts, template.HTML(c.svg(false)))
-	}
-	for _, c := range r.Report.distributions() {
-		s.Charts = append(s.Charts, template.HTML(c.svg(false)))
+		s.Charts = append(s.Charts, template.HTML(d.svg(false)))
 	}
 	s.Summaries = r.Report.Summarize()
 	for _, all := range byUnit(r.Report.series("")) {
@@ -123,6 +120,23 @@ func byUnit(all []series) [][]series {
 	return out
 }
 
+// drawing is a chart. Standalone, it brings its style along.
+type drawing interface{ svg(standalone bool) string }
+
+// drawings are all charts of a report.
+func (r *Report) drawings() (out []drawing) {
+	for _, c := range r.charts() {
+		out = append(out, c)
+	}
+	for _, c := range r.distributions() {
+		out = append(out, c)
+	}
+	for _, t := range r.timelines() {
+		out = append(out, t)
+	}
+	return out
+}
+
 // charts of a report: each unit's values, the time that a packet takes, and the
 // ratios to the references.
 func (r *Report) charts() []chart {
@@ -142,7 +156,34 @@ func (r *Report) charts() []chart {
 			out = append(out, c)
 		}
 	}
+	if c := r.busyChart(); len(c.rows) > 0 {
+		out = append(out, c)
+	}
 	return out
+}
+
+// busyChart is how much of the packet core's time each tool took.
+func (r *Report) busyChart() chart {
+	c := chart{title: "part of the packet core's time, median and each repetition", bars: true}
+	var tools []string
+	busy := map[string]map[string][]float64{} // by tool and device
+	for _, o := range r.Outcomes {
+		if o.Busy == 0 {
+			continue // not told
+		}
+		if busy[o.Tool] == nil {
+			tools, busy[o.Tool] = append(tools, o.Tool), map[string][]float64{}
+		}
+		busy[o.Tool][o.Device] = append(busy[o.Tool][o.Device], o.Busy)
+	}
+	for _, tool := range tools {
+		for _, device := range r.toolDevices() {
+			if v := busy[tool][device]; len(v) > 0 {
+				c.rows = append(c.rows, chartRow{label: device + ": " + tool, value: fmt.Sprintf("%.0f %%", 100*median(v)), mid: median(v), dots: v})
+			}
+		}
+	}
+	return c
 }
 
 func valueChart(all []series) chart {
@@ -169,7 +210,7 @@ func (r *Report) ratioChart(reference string) chart {
 		i := ratio(to, r.rates(s.Device), r.rates(to))
 		if i.Mid > 0 {
 			c.rows = append(c.rows, chartRow{
-				label: s.Device, value: fmt.Sprintf("%.2f (%.2f-%.2f)", i.Mid, i.Low, i.High),
+				label: s.Device, value: i.String(),
 				mid: i.Mid, low: i.Low, high: i.High, doubtful: !s.Conclusive(),
 			})
 		}

@@ -18,11 +18,11 @@ import (
 func exampleReport() *Report {
 	r := &Report{
 		Environment: Environment{Kernel: "6.18", Command: "quick", Tools: map[string]string{"nft": "v1"}},
-		Samples:     append(rounds(RedirectName, 4e6, 5e6), rounds(NFTablesName, 1e6, 1e6)...),
+		Samples:     append(rounds(RedirectName, 4e6, 5e6, 4e6, 5e6), rounds(NFTablesName, 1e6, 1e6, 1e6, 1e6)...),
 		Figures:     []Figure{{L2dName, "load time", 1.5, "ms"}},
 	}
 	r.Samples = append(r.Samples, rounds(L2dName+" <b>&x", 2e6, 2e6)...)
-	r.Samples = append(r.Samples, rounds(L2dName, 3e6, 3e6)...)
+	r.Samples = append(r.Samples, rounds(L2dName, 3e6, 3e6, 3e6, 3e6)...)
 	r.Samples = append(r.Samples, rounds("idle", 0, 0)...)
 	r.Micros = micros("XDP", 100, 110)
 	return r
@@ -52,7 +52,7 @@ func TestHTML(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := b.String()
-	for _, want := range []string{"<h2>a&lt;i&gt;.json</h2>", "6.18", "load time", "prefers-color-scheme:dark", "l2d &lt;b&gt;&amp;x", "0.68 (0.60-0.75)", "3.00 (3.00-3.00)"} {
+	for _, want := range []string{"<h2>a&lt;i&gt;.json</h2>", "6.18", "load time", "prefers-color-scheme:dark", "l2d &lt;b&gt;&amp;x", "0.68 (0.60 to 0.75)", "3.00 (3.00 to 3.00)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in the page", want)
 		}
@@ -93,8 +93,8 @@ func TestChart(t *testing.T) {
 	text := c.svg(true)
 	wellFormed(t, text)
 	for _, want := range []string{
-		`class="bar" x="240" y="29" width="450.0"`, `class="doubt" x="240" y="55" width="225.0"`,
-		`class="range" x1="352.5" y1="63" x2="577.5"`, "<style>", "a &amp; b",
+		`class="bar" x="240" y="29" width="420.0"`, `class="doubt" x="240" y="55" width="210.0"`,
+		`class="range" x1="345.0" y1="63" x2="555.0"`, "<style>", "a &amp; b",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -133,7 +133,7 @@ func TestReportCmd(t *testing.T) {
 	if text, err := os.ReadFile(out); err != nil || !bytes.Contains(text, []byte("run.json")) {
 		t.Errorf("page: %v", err)
 	}
-	charts, err := filepath.Glob(filepath.Join(svg, "quick-*.svg"))
+	charts, err := filepath.Glob(filepath.Join(svg, "run-*.svg"))
 	if err != nil || len(charts) != 5 {
 		t.Errorf("charts %v, %v", charts, err)
 	}

@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf/link"
@@ -13,7 +14,7 @@ import (
 // and redirects.
 type Redirect struct {
 	objects redirectObjects
-	link    link.Link
+	links   []link.Link
 }
 
 // RedirectName is the name of the device that the others are compared with.
@@ -52,16 +53,27 @@ func (r *Redirect) Setup(_ context.Context, t *Topology) error {
 	if err != nil {
 		return fmt.Errorf("set egress: %w", err)
 	}
-	r.link, err = attachXDP(t.dut, r.objects.Redirect, t.Ingress.Index)
-	return err
+	pass, err := t.passXDP(t.Egress)
+	if err != nil {
+		return err
+	}
+	if pass != nil {
+		r.links = append(r.links, pass)
+	}
+	in, err := attachXDP(t.dut, r.objects.Redirect, t.Ingress.Index)
+	if err != nil {
+		return err
+	}
+	r.links = append(r.links, in)
+	return nil
 }
 
 // Teardown implements [Device].
 func (r *Redirect) Teardown() error {
-	if r.link != nil {
-		if err := r.link.Close(); err != nil {
-			return err
-		}
+	var errs []error
+	for _, l := range r.links {
+		errs = append(errs, l.Close())
 	}
-	return r.objects.Close()
+	r.links = nil
+	return errors.Join(append(errs, r.objects.Close())...)
 }

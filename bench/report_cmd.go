@@ -7,13 +7,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // ReportCmd is the command that draws results. Its tags are kong's.
 type ReportCmd struct {
 	Files  []string `arg:"" help:"Results of runs." type:"existingfile"`
 	Output string   `short:"o" help:"The page." default:"report.html" type:"path"`
-	SVG    string   `name:"svg" help:"Folder for the charts of the first file, a file each." type:"path" placeholder:"FOLDER"`
+	SVG    string   `name:"svg" help:"Folder for the charts, a file each." type:"path" placeholder:"FOLDER"`
 }
 
 // Run writes the page, and the charts if that is wanted.
@@ -26,41 +27,29 @@ func (c *ReportCmd) Run() error {
 		}
 		reports = append(reports, NamedReport{Name: filepath.Base(file), Report: r})
 	}
-	if c.SVG != "" {
-		if err := writeCharts(c.SVG, reports[0].Report); err != nil {
+	for _, r := range reports {
+		if c.SVG == "" {
+			break
+		}
+		if err := writeCharts(c.SVG, r); err != nil {
 			return err
 		}
 	}
 	return writeFile(c.Output, func(w io.Writer) error { return WriteHTML(w, reports) })
 }
 
-// writeCharts writes the charts of a report as files by themselves.
-func writeCharts(folder string, r *Report) error {
+// writeCharts writes the charts of a report as files by themselves, which have the name of
+// the report's file and a number.
+func writeCharts(folder string, r NamedReport) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	var drawn []string
-	for _, c := range r.charts() {
-		drawn = append(drawn, c.svg(true))
-	}
-	for _, c := range r.distributions() {
-		drawn = append(drawn, c.svg(true))
-	}
-	for i, svg := range drawn {
-		name := filepath.Join(folder, fmt.Sprintf("%s-%d.svg", r.Environment.fileName(), i+1))
-		if err := os.WriteFile(name, []byte(svg+"\n"), 0o644); err != nil {
+	prefix := strings.TrimSuffix(r.Name, filepath.Ext(r.Name))
+	for i, d := range r.Report.drawings() {
+		name := filepath.Join(folder, fmt.Sprintf("%s-%d.svg", prefix, i+1))
+		if err := os.WriteFile(name, []byte(d.svg(true)+"\n"), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// fileName is the command as a name, which a file cannot choose freely.
-func (e Environment) fileName() string {
-	for _, known := range []string{"quick", "rules", "flows", "micro", "tools"} {
-		if e.Command == known {
-			return known
-		}
-	}
-	return "chart"
 }

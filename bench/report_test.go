@@ -250,12 +250,12 @@ func FuzzReadJSON(f *testing.F) {
 }
 
 func TestTable(t *testing.T) {
-	r := &Report{Samples: append(rounds("redirect", 4e6, 4e6), rounds("d", 1e6, 2e6)...)}
+	r := &Report{Samples: append(rounds("redirect", 4e6, 4e6, 4e6, 4e6), rounds("d", 1e6, 2e6, 1e6, 2e6)...)}
 	var b bytes.Buffer
 	if err := WriteTable(&b, r, r.Summarize("redirect"), "redirect"); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"1.500", "0.38 (0.25-0.50)", "inconclusive: d: spread 33 %"} {
+	for _, want := range []string{"1.500", "0.38 (0.25 to 0.50)", "inconclusive: d: spread 67 %"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, &b)
 		}

@@ -20,7 +20,7 @@ type RulesCmd struct {
 	Repetitions int           `help:"Repetitions of each device, in turns." default:"5"`
 	Duration    time.Duration `help:"Length of each repetition." default:"1s"`
 	Flows       int           `help:"UDP flows, a power of two." default:"1024"`
-	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
+	L2d         string        `name:"l2d" help:"The daemon (default: beside this program, or in the path)." placeholder:"FILE"`
 	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
 }
 
@@ -99,8 +99,7 @@ func writeCosts(w io.Writer, r *Report, loads []ruleLoad) error {
 	for _, l := range loads[1:] {
 		fmt.Fprintf(t, "%s\t", l.What)
 		for _, d := range ruleDevices {
-			c := r.cost(d, l)
-			fmt.Fprintf(t, "%.1f (%.1f to %.1f)\t", c.Mid, c.Low, c.High)
+			fmt.Fprintf(t, "%s\t", r.cost(d, l).text("%.1f"))
 		}
 		fmt.Fprintln(t)
 	}

@@ -36,7 +36,10 @@ func TestCost(t *testing.T) {
 	sample := func(device string, ns float64) Sample {
 		return Sample{Device: device, Seconds: 1, Received: uint64(1e9 / ns), Busy: 1}
 	}
-	r := &Report{Samples: []Sample{sample("l2d none", 100), sample("l2d set", 150), sample("l2d none", 200), sample("l2d set", 250)}}
+	r := &Report{}
+	for _, ns := range []float64{100, 200, 150, 300} {
+		r.Samples = append(r.Samples, sample("l2d none", ns), sample("l2d set", ns+50))
+	}
 	if c := r.cost("l2d", ruleLoad{Name: "set", Times: 10}); math.Abs(c.Mid-5) > 0.01 || math.Abs(c.High-c.Low) > 0.01 {
 		t.Errorf("%+v, want 5", c)
 	}

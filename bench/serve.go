@@ -4,8 +4,8 @@ package bench
 
 import "net/http"
 
-// ServeCommand is the command of l2bench that wrk talks to.
-const ServeCommand = "serve"
+// serveCommand are the words of the command that wrk talks to: [Commands] in l2ctl.
+var serveCommand = []string{"bench", "serve"}
 
 // ServeCmd answers every request with a short page.
 type ServeCmd struct {

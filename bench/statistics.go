@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 )
@@ -50,13 +51,26 @@ const (
 	confidence = 0.95
 )
 
+// minRounds is how many repetitions an interval is made of at least: the bootstrap
+// knows no values but those that were measured, so that of few is too narrow.
+const minRounds = 4
+
 // Ratio compares two devices: the median of the ratios of each round, and where
-// 95 % of such medians lie when rounds are drawn again at random.
+// 95 % of such medians lie when rounds are drawn again at random. Both ends are 0
+// where there are fewer than [minRounds].
 type Ratio struct {
 	To   string  `json:"to"`
 	Mid  float64 `json:"ratio"`
 	Low  float64 `json:"low"`
 	High float64 `json:"high"`
+}
+
+// String is the ratio for people.
+func (r Ratio) String() string { return r.times(1) }
+
+// times is the ratio for people, so many times as large.
+func (r Ratio) times(n float64) string {
+	return Interval{n * r.Mid, n * r.Low, n * r.High}.text("%.2f")
 }
 
 // ratio compares a with b, which are of the same rounds in the same order: a
@@ -78,14 +92,29 @@ func paired(a, b []float64) (ratios []float64) {
 }
 
 // Interval is a median, and where 95 % of the medians lie when values are drawn
-// again at random.
-type Interval struct{ Mid, Low, High float64 }
+// again at random. Both ends are 0 where there are fewer than [minRounds].
+type Interval struct {
+	Mid  float64 `json:"mid"`
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
+
+// text is the interval for people, each number in a format.
+func (i Interval) text(format string) string {
+	if i.Low == 0 && i.High == 0 {
+		return fmt.Sprintf(format+" (too few turns)", i.Mid)
+	}
+	return fmt.Sprintf(format+" ("+format+" to "+format+")", i.Mid, i.Low, i.High)
+}
 
 // medianInterval of no values is zero. The same values give the same interval.
 func medianInterval(values []float64) Interval {
 	n := len(values)
-	if n == 0 {
+	switch {
+	case n == 0:
 		return Interval{}
+	case n < minRounds:
+		return Interval{Mid: median(values)}
 	}
 	drawn := make([]float64, n)
 	low, high := bootstrap(n, func(random *rand.Rand) float64 {

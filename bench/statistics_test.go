@@ -62,6 +62,14 @@ func TestRatioInterval(t *testing.T) {
 	}
 }
 
+// Few rounds have no interval: there are not enough values to draw.
+func TestRatioOfFewRounds(t *testing.T) {
+	r := ratio("b", []float64{10, 11, 9}, []float64{20, 20, 20})
+	if want := (Ratio{To: "b", Mid: 0.5}); r != want || r.String() != "0.50 (too few turns)" {
+		t.Errorf("%s: %+v, want %+v", r, r, want)
+	}
+}
+
 // A round in which the whole machine was slow counts as much as the others.
 func TestRatioIsPaired(t *testing.T) {
 	r := ratio("b", []float64{2, 1, 2, 1, 1}, []float64{4, 2, 4.2, 2, 2})

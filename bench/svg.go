@@ -13,7 +13,7 @@ import (
 const (
 	chartWidth = 820
 	labelWidth = 240
-	valueWidth = 130
+	valueWidth = 160
 	rowHeight  = 26
 	axisHeight = 40
 	maxLabel   = 34 // characters
@@ -35,12 +35,15 @@ type chartRow struct {
 	doubtful       bool
 }
 
-// svgStyle follows the reader's choice of light or dark, in a page and by itself.
+// svgStyle follows the reader's choice of light or dark, in a page and by itself. Colours are
+// said twice instead of once as custom properties, which not all that draws SVG knows.
 const svgStyle = `
-svg.chart{font:13px system-ui,sans-serif;--fg:#1c2024;--dim:#80868c;--grid:#dfe3e6;--bar:#4a83c5;--doubt:#b9bec4;--dot:#16324f}
-@media(prefers-color-scheme:dark){svg.chart{--fg:#e6e8ea;--dim:#8d949b;--grid:#33383d;--bar:#4f8fd8;--doubt:#5d646b;--dot:#d5e6f8}}
-svg.chart text{fill:var(--fg)}svg.chart .dim{fill:var(--dim)}svg.chart .grid{stroke:var(--grid)}svg.chart .mark{stroke:var(--dim);stroke-dasharray:4 3}
-svg.chart .bar{fill:var(--bar)}svg.chart .doubt{fill:var(--doubt)}svg.chart .dot{fill:var(--dot);fill-opacity:.7}svg.chart .range{stroke:var(--dot);stroke-width:2}
+svg.chart{font:13px system-ui,sans-serif}
+svg.chart text{fill:#1c2024}svg.chart .dim{fill:#80868c}svg.chart .grid{stroke:#dfe3e6}svg.chart .mark{stroke:#80868c;stroke-dasharray:4 3}
+svg.chart .bar{fill:#4a83c5}svg.chart .doubt{fill:#b9bec4}svg.chart .dot{fill:#16324f;fill-opacity:.7}svg.chart .range{stroke:#16324f;stroke-width:2}
+@media(prefers-color-scheme:dark){
+svg.chart text{fill:#e6e8ea}svg.chart .dim{fill:#8d949b}svg.chart .grid{stroke:#33383d}svg.chart .mark{stroke:#8d949b}
+svg.chart .bar{fill:#4f8fd8}svg.chart .doubt{fill:#5d646b}svg.chart .dot{fill:#d5e6f8}svg.chart .range{stroke:#d5e6f8}}
 `
 
 // svg draws the chart. Standalone, it brings its style along.

@@ -88,7 +88,7 @@ func (r *Report) cores() string {
 func (s Summary) ratio(to string) string {
 	for _, r := range s.Ratios {
 		if r.To == to {
-			return fmt.Sprintf("%.2f (%.2f-%.2f)", r.Mid, r.Low, r.High)
+			return r.String()
 		}
 	}
 	return "-"

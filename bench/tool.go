@@ -31,6 +31,9 @@ type Tool struct {
 	// Client is the command line of a client that runs for a while. It may leave
 	// files in its working directory, which are kept.
 	Client func(d time.Duration) []string
+	// Congestion are the arguments that have the sender use a congestion control; nil: it
+	// cannot be told.
+	Congestion func(control string) []string
 	// Beside is a load that runs meanwhile; its figures are not looked at.
 	Beside *Tool
 	// Read finds the figures in what the client has printed, or left in dir.
@@ -45,6 +48,8 @@ type Measure struct {
 	Higher bool    `json:"higher_is_better"`
 	// Quantiles are those of single probes, where there are some: every hundredth.
 	Quantiles []float64 `json:"quantiles,omitempty"`
+	// Over are means of single probes in the course of the run, where there are some.
+	Over []point `json:"over_time,omitempty"`
 }
 
 // Limits of what a tool may take besides the time that it measures.
@@ -63,6 +68,14 @@ func (t *Tool) programs() []string {
 		list = append(list, t.Beside.programs()...)
 	}
 	return list
+}
+
+// by is the tool with a congestion control of the sender.
+func (t Tool) by(control string) Tool {
+	client, more := t.Client, t.Congestion(control)
+	t.Name += " " + control
+	t.Client = func(d time.Duration) []string { return append(client(d), more...) }
+	return t
 }
 
 // missing says which program of a tool is not there, "" if all are.

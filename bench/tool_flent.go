@@ -73,7 +73,7 @@ func (d *flentData) measures() ([]Measure, error) {
 	}
 	var times []float64
 	for name, values := range d.Results {
-		if strings.HasPrefix(name, "Ping (ms) ") && name != "Ping (ms) avg" {
+		if isPing(name) {
 			times = append(times, present(values)...)
 		}
 	}
@@ -82,8 +82,32 @@ func (d *flentData) measures() ([]Measure, error) {
 	}
 	slices.Sort(times)
 	return append(list,
-		Measure{Name: "ping p50", Unit: "µs", Value: 1000 * quantile(times, 0.5)},
+		Measure{Name: "ping p50", Unit: "µs", Value: 1000 * quantile(times, 0.5), Over: d.pingsOverTime()},
 		Measure{Name: "ping p99", Unit: "µs", Value: 1000 * quantile(times, 0.99)}), nil
+}
+
+// pingsOverTime are the times of all pings, in µs, in the course of the test: before, while
+// and after its flows send.
+func (d *flentData) pingsOverTime() []point {
+	var all []probe
+	steps := 0
+	for name, values := range d.Results {
+		if !isPing(name) {
+			continue
+		}
+		steps = max(steps, len(values))
+		for step, v := range values {
+			if v != nil {
+				all = append(all, probe{step, 1000 * *v})
+			}
+		}
+	}
+	return overTime(all, steps)
+}
+
+// isPing tells the series of a ping from those that flent computes.
+func isPing(name string) bool {
+	return strings.HasPrefix(name, "Ping (ms) ") && name != "Ping (ms) avg"
 }
 
 // isFlow tells the series of a flow from those that flent computes.

@@ -19,13 +19,16 @@ func iperf3(name string, arguments ...string) Tool {
 		Client: func(d time.Duration) []string {
 			return append([]string{"iperf3", "--client", server, "--json", "--time", strconv.Itoa(seconds(d))}, arguments...)
 		},
-		Read: readIperf3,
+		Congestion: func(control string) []string { return []string{"--congestion", control} },
+		Read:       readIperf3,
 	}
 }
 
 // iperf3UDP offers more datagrams than anything takes: what arrives is counted.
 func iperf3UDP() Tool {
-	return iperf3("iperf3 UDP", "--udp", "--bitrate", "0", "--length", "1400")
+	t := iperf3("iperf3 UDP", "--udp", "--bitrate", "0", "--length", "1400")
+	t.Congestion = nil
+	return t
 }
 
 // iperf3Result is the part of iperf3's JSON that is read.
@@ -70,15 +73,16 @@ func readIperf3(out []byte, _ string) ([]Measure, error) {
 	return list, nil
 }
 
-// iperf2 is a bulk transfer by TCP with a number of flows.
-func iperf2(name string, flows int) Tool {
+// iperf2 is a bulk transfer by TCP with a number of flows, and some more arguments.
+func iperf2(name string, flows int, arguments ...string) Tool {
 	return Tool{
 		Name: name, Program: "iperf", Package: "iperf", Version: []string{"--version"},
 		Server: []string{"iperf", "--server"},
 		Client: func(d time.Duration) []string {
-			return []string{"iperf", "--client", server, "--time", strconv.Itoa(seconds(d)), "--reportstyle", "C", "--parallel", strconv.Itoa(flows)}
+			return append([]string{"iperf", "--client", server, "--time", strconv.Itoa(seconds(d)), "--reportstyle", "C", "--parallel", strconv.Itoa(flows)}, arguments...)
 		},
-		Read: func(out []byte, _ string) ([]Measure, error) { return readIperf2(out, flows) },
+		Congestion: func(control string) []string { return []string{"--linux-congestion", control} },
+		Read:       func(out []byte, _ string) ([]Measure, error) { return readIperf2(out, flows) },
 	}
 }
 

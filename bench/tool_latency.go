@@ -29,7 +29,7 @@ func underLoad(t Tool, beside *Tool) Tool {
 	return t
 }
 
-var pingTime = regexp.MustCompile(`time=([0-9.]+) ms`)
+var pingTime = regexp.MustCompile(`icmp_seq=([0-9]+) .*time=([0-9.]+) ms`)
 
 func ping(beside *Tool) Tool {
 	return underLoad(Tool{
@@ -41,7 +41,7 @@ func ping(beside *Tool) Tool {
 	}, beside)
 }
 
-var fpingTime = regexp.MustCompile(`bytes, ([0-9.]+) ms`)
+var fpingTime = regexp.MustCompile(`\[([0-9]+)\], .*bytes, ([0-9.]+) ms`)
 
 func fping(beside *Tool) Tool {
 	return underLoad(Tool{
@@ -72,10 +72,10 @@ func irtt(beside *Tool) Tool {
 			if err := json.Unmarshal(out, &r); err != nil {
 				return nil, fmt.Errorf("irtt's JSON: %w", err)
 			}
-			var list []float64
-			for _, t := range r.Trips {
+			var list []probe
+			for i, t := range r.Trips {
 				if t.Lost == "false" {
-					list = append(list, t.Delay.RTT/1000)
+					list = append(list, probe{i, t.Delay.RTT / 1000})
 				}
 			}
 			return roundTrips(list)
@@ -83,27 +83,35 @@ func irtt(beside *Tool) Tool {
 	}, beside)
 }
 
-// readPings reads a time for each line of an answer, in ms, the group of at.
+// readPings reads an answer's number and time of each line, in ms, the groups of at.
 func readPings(out []byte, at *regexp.Regexp) ([]Measure, error) {
-	var list []float64
+	var list []probe
 	for _, m := range at.FindAllSubmatch(out, -1) {
-		v, err := strconv.ParseFloat(string(m[1]), 64)
+		number, err := strconv.Atoi(string(m[1]))
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", m[0], err)
 		}
-		list = append(list, v*1000)
+		v, err := strconv.ParseFloat(string(m[2]), 64)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", m[0], err)
+		}
+		list = append(list, probe{number, v * 1000})
 	}
 	return roundTrips(list)
 }
 
 // roundTrips sums times up, in microseconds.
-func roundTrips(list []float64) ([]Measure, error) {
-	if len(list) == 0 {
+func roundTrips(answered []probe) ([]Measure, error) {
+	if len(answered) == 0 {
 		return nil, errors.New("nothing came back")
 	}
-	slices.Sort(list)
+	times, last := make([]float64, 0, len(answered)), 0
+	for _, p := range answered {
+		times, last = append(times, p.value), max(last, p.number)
+	}
+	slices.Sort(times)
 	return []Measure{
-		{Name: "p50", Unit: "µs", Value: quantile(list, 0.5), Quantiles: distribution(list)},
-		{Name: "p99", Unit: "µs", Value: quantile(list, 0.99)},
+		{Name: "p50", Unit: "µs", Value: quantile(times, 0.5), Quantiles: distribution(times), Over: overTime(answered, last+1)},
+		{Name: "p99", Unit: "µs", Value: quantile(times, 0.99)},
 	}, nil
 }

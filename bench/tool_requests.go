@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -61,11 +62,11 @@ var (
 func wrk() Tool {
 	self, err := os.Executable()
 	if err != nil {
-		self = "l2bench"
+		self = "l2ctl"
 	}
 	return Tool{
 		Name: "wrk", Program: "wrk", Package: "wrk", Version: []string{"--version"},
-		Server: []string{self, ServeCommand, server + ":8080"},
+		Server: slices.Concat([]string{self}, serveCommand, []string{server + ":8080"}),
 		Client: func(d time.Duration) []string {
 			return []string{"wrk", "--latency", "--threads", "1", "--connections", "50", "--duration", strconv.Itoa(seconds(d)) + "s", "http://" + server + ":8080/"}
 		},

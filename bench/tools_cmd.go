@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/randomizedcoder/l2d/pkg/enforce"
 )
 
 // ToolsCmd is the command that has other programs measure devices. Its tags are
@@ -21,21 +23,28 @@ import (
 type ToolsCmd struct {
 	Devices     []string      `help:"Devices under test: ${enum}. Stacks send segments and checksums that a NIC has to finish: TC takes them." enum:"l2d-tc,forward,nftables" default:"l2d-tc,nftables,forward"`
 	Tools       []string      `help:"Only these, by their name or their program (--list)." placeholder:"NAME"`
+	Flows       []int         `help:"Connections that iperf makes at once. Rules that limit new connections hold many of them up." default:"1,10"`
+	Congestion  []string      `help:"Congestion controls of senders, each of which iperf3 and iperf are measured with: bbr3, cubic, ... (default: the kernel's choice)." placeholder:"NAME"`
 	List        bool          `help:"List the tools, and which of them can run here."`
 	Repetitions int           `help:"Repetitions of each device, in turns." default:"3"`
 	Duration    time.Duration `help:"Length of each repetition, at least 1s." default:"5s"`
 	Ruleset     string        `help:"nftables ruleset of l2d and nftables." default:"examples/l2/firewall.nft" type:"existingfile"`
-	L2d         string        `name:"l2d" help:"The l2d binary." default:"bin/l2d"`
+	L2d         string        `name:"l2d" help:"The daemon (default: beside this program, or in the path)." placeholder:"FILE"`
 	Raw         string        `help:"Folder for what the tools print." default:"bench-raw" type:"path"`
 	JSON        string        `name:"json" help:"File for the results, as JSON lines." type:"path" placeholder:"FILE"`
 }
 
 // Run measures and prints the table to standard output, progress to standard
 // error. It needs root, and two CPUs to itself.
-func (c *ToolsCmd) Run() error {
+func (c *ToolsCmd) Run() (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	tools, unknown := chosen(c.Tools)
+	for _, n := range c.Flows {
+		if n < 1 || n > maxToolFlows {
+			return fmt.Errorf("%d connections at once: want 1 to %d", n, maxToolFlows)
+		}
+	}
+	tools, unknown := chosen(Tools(c.Flows), c.Tools)
 	if len(unknown) > 0 {
 		return fmt.Errorf("no tool %q: --list prints those that there are", unknown)
 	}
@@ -52,6 +61,7 @@ func (c *ToolsCmd) Run() error {
 	if len(tools) == 0 {
 		return errors.New("none of the tools is there")
 	}
+	tools = byEach(tools, c.Congestion)
 	var devices []Device
 	for _, name := range c.Devices {
 		d, err := NewDevice(name, DeviceOptions{L2d: c.L2d, Ruleset: c.Ruleset})
@@ -60,6 +70,11 @@ func (c *ToolsCmd) Run() error {
 		}
 		devices = append(devices, d)
 	}
+	done, err := enforce.LendCongestionControls(c.Congestion)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
 	raw := filepath.Join(c.Raw, time.Now().UTC().Format("20060102-150405"))
 	r, err := RunTools(ctx, devices, tools, raw, Options{
 		Command: "tools", Repetitions: c.Repetitions, Warmup: warmup, Duration: c.Duration, GenCPU: 0, RouterCPU: 1,
@@ -113,8 +128,7 @@ func writeTools(w io.Writer, r *Report, absent []string) error {
 			values := r.found(d, f)
 			fmt.Fprintf(t, "%.4g ±%.0f %%", median(values), 100*spread(values))
 			if base := r.found(NFTablesName, f); d != NFTablesName && len(base) > 0 {
-				i := ratio(NFTablesName, values, base)
-				fmt.Fprintf(t, " (%.2f, %.2f to %.2f)", i.Mid, i.Low, i.High)
+				fmt.Fprintf(t, ", %s", ratio(NFTablesName, values, base))
 			}
 			fmt.Fprint(t, "\t")
 		}
@@ -123,7 +137,7 @@ func writeTools(w io.Writer, r *Report, absent []string) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\n±: between the quartiles. In brackets: of nftables in the same round, with its 95 %% interval.\n")
+	fmt.Fprintf(w, "\n±: between the quartiles. Behind it: of nftables' in the same round, with its 95 %% interval, which needs four rounds.\n")
 	for _, why := range absent {
 		fmt.Fprintln(w, "left out: "+why)
 	}

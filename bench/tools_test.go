@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 // TestReadTools reads what tools have printed: the lines that matter of real runs.
 func TestReadTools(t *testing.T) {
 	byName := map[string]Tool{}
-	for _, tool := range Tools() {
+	for _, tool := range Tools([]int{1, 10}) {
 		if byName[tool.Name].Name != "" {
 			t.Errorf("two tools are %q", tool.Name)
 		}
@@ -29,8 +30,8 @@ func TestReadTools(t *testing.T) {
 		{"iperf3 UDP", `{"end":{"sum":{"bits_per_second":1e9,"jitter_ms":0.02,"lost_percent":25}}}`, []float64{750, 0.02}},
 		{"iperf3 1 flow", `{"start":{},"end":{},"error":"unable to connect to server: Connection refused"}`, nil},
 		{"iperf3 1 flow", `{"end":{}}`, nil},
-		{"iperf2 1 flow", "19700101000000,10.0.0.2,38542,172.16.0.2,5001,1,0.0-2.1,37637908,145974810\n", []float64{145.97481}},
-		{"iperf2 10 flows", "19700101000000,10.0.0.2,38542,172.16.0.2,5001,1,0.0-2.1,37637908,145974810\n", nil},
+		{"iperf2 1 at once", "19700101000000,10.0.0.2,38542,172.16.0.2,5001,1,0.0-2.1,37637908,145974810\n", []float64{145.97481}},
+		{"iperf2 10 at once", "19700101000000,10.0.0.2,38542,172.16.0.2,5001,1,0.0-2.1,37637908,145974810\n", nil},
 		{"netperf TCP_RR", "42190.22,24,38\n", []float64{42190.22, 24, 38}},
 		{"netperf TCP_RR", "netperf: send_tcp_rr: connect failed\n", nil},
 		{"ping", "PING 172.16.0.2 (172.16.0.2) 56(84) bytes of data.\n64 bytes from 172.16.0.2: icmp_seq=1 ttl=63 time=0.082 ms\n64 bytes from 172.16.0.2: icmp_seq=2 ttl=63 time=0.080 ms\n", []float64{81, 81.98}},
@@ -51,6 +52,24 @@ func TestReadTools(t *testing.T) {
 				t.Errorf("%s: %s is %g, want %g", tt.tool, got[i].Name, got[i].Value, tt.want[i])
 			}
 		}
+	}
+}
+
+// TestByEach: only what can be told its congestion control is there for each of them.
+func TestByEach(t *testing.T) {
+	var got []string
+	for _, tool := range byEach([]Tool{iperf3("iperf3"), iperf3UDP(), iperf2("iperf2", 500)}, []string{"bbr3", "cubic"}) {
+		got = append(got, tool.Name+": "+strings.Join(tool.Client(2*time.Second), " "))
+	}
+	want := []string{
+		"iperf3 bbr3: iperf3 --client 172.16.0.2 --json --time 2 --congestion bbr3",
+		"iperf3 cubic: iperf3 --client 172.16.0.2 --json --time 2 --congestion cubic",
+		"iperf3 UDP: iperf3 --client 172.16.0.2 --json --time 2 --udp --bitrate 0 --length 1400",
+		"iperf2 bbr3: iperf --client 172.16.0.2 --time 2 --reportstyle C --parallel 500 --linux-congestion bbr3",
+		"iperf2 cubic: iperf --client 172.16.0.2 --time 2 --reportstyle C --parallel 500 --linux-congestion cubic",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 

@@ -51,16 +51,18 @@ type Port struct {
 // addresses, neighbours and forwarding on, and no firewall.
 type Topology struct {
 	gen, dut, sink *namespace
-	queues         int // of each interface, each way
+	queues         int         // of each interface, each way
+	nics           []*borrowed // none: wires are its own
+	home           *os.File    // the namespace of the NICs
 
 	Gen, Ingress, Egress, Sink Port
 }
 
 // NewTopology builds one with interfaces of one queue: one flow of work for one core.
-func NewTopology() (*Topology, error) { return newTopology(1) }
+func NewTopology() (*Topology, error) { return newTopology(1, nil) }
 
-// newTopology builds one whose interfaces have so many queues.
-func newTopology(queues int) (*Topology, error) {
+// newTopology builds one whose interfaces have so many queues, or of NICs with one.
+func newTopology(queues int, nics *NICs) (*Topology, error) {
 	t := &Topology{queues: queues}
 	for _, ns := range []**namespace{&t.gen, &t.dut, &t.sink} {
 		n, err := newNamespace()
@@ -72,10 +74,19 @@ func newTopology(queues int) (*Topology, error) {
 			return nil, errors.Join(err, t.Close())
 		}
 	}
+	var err error
+	if nics != nil {
+		err = t.borrowAll(nics)
+	} else {
+		err = t.dut.do(t.addWires)
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
 	if err := t.dut.do(t.buildRouter); err != nil {
 		return nil, errors.Join(fmt.Errorf("router: %w", err), t.Close())
 	}
-	err := t.gen.do(func() (err error) {
+	err = t.gen.do(func() (err error) {
 		t.Gen, err = configure(genName, GenAddr)
 		return err
 	})
@@ -92,12 +103,15 @@ func newTopology(queues int) (*Topology, error) {
 	if err := t.dut.do(t.addNeighbours); err != nil {
 		return nil, errors.Join(fmt.Errorf("router: %w", err), t.Close())
 	}
+	if err := t.awaitLinks(); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
 	return t, nil
 }
 
 // Close removes the topology.
 func (t *Topology) Close() error {
-	var errs []error
+	errs := []error{t.giveBack()}
 	for _, ns := range []*namespace{t.gen, t.dut, t.sink} {
 		if ns != nil {
 			errs = append(errs, ns.close())
@@ -126,6 +140,17 @@ func (t *Topology) buildRouter() error {
 	if err := netlink.LinkAdd(lan); err != nil {
 		return fmt.Errorf("add %s: %w", LANName, err)
 	}
+	if t.Ingress, err = configure(IngressName, IngressAddr); err != nil {
+		return err
+	}
+	if t.Egress, err = configure(EgressName, EgressAddr); err != nil {
+		return err
+	}
+	return nil
+}
+
+// addWires makes those of a topology without NICs. It runs in the router.
+func (t *Topology) addWires() error {
 	for _, w := range []struct {
 		name, peer string
 		ns         *namespace
@@ -143,12 +168,6 @@ func (t *Topology) buildRouter() error {
 		if err != nil {
 			return fmt.Errorf("add %s: %w", w.name, err)
 		}
-	}
-	if t.Ingress, err = configure(IngressName, IngressAddr); err != nil {
-		return err
-	}
-	if t.Egress, err = configure(EgressName, EgressAddr); err != nil {
-		return err
 	}
 	return nil
 }
