@@ -44,7 +44,7 @@ type Governor struct {
 
 // At is an error with the place of the governor in a file.
 func (g *Governor) At(file string) Error {
-	return Error{File: file, Line: g.at.line, Column: g.at.column, Key: "host.governor"}
+	return Error{File: file, Line: g.at.line, Column: g.at.column, Key: "host.governor", Value: cpus.Format(g.CPUs)}
 }
 
 // At is an error with the place of a NIC's CPUs in a file.

@@ -150,6 +150,9 @@ func (v node) class(c *class, to map[string]string) {
 		}
 		v.option(o, to, prefix)
 	})
+	if rate := to[prefix+"rate"]; rate != "" && to[prefix+"ceil"] == "" {
+		to[prefix+"ceil"] = rate // also where the class has had another
+	}
 	if to[prefix+"rate"] == "" && len(v.d.errs) == before {
 		at := positionOf(c.name.n)
 		v.d.add(Error{Line: at.line, Column: at.column, Key: v.key + ".rate", Problem: "is missing", Want: "the rate that the class is sure of, such as 10mbit"})

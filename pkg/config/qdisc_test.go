@@ -53,7 +53,7 @@ func TestQdiscs(t *testing.T) {
 		}},
 		{Name: "h", Root: map[string]string{"kind": "cake_mq", "rtt": "20ms", "target": "1ms", "overhead": "-14", "raw": "off"}},
 		{Name: "i", Root: map[string]string{
-			"kind": "htb", "handle": "1:", "default": "20", "classes": "1:1 1:1>1:a 1:1>1:20", "class 1:1 rate": "90mbit", "class 1:a rate": "80mbit", "class 1:a burst": "15KiB",
+			"kind": "htb", "handle": "1:", "default": "20", "classes": "1:1 1:1>1:a 1:1>1:20", "class 1:1 rate": "90mbit", "class 1:1 ceil": "90mbit", "class 1:a rate": "80mbit", "class 1:a ceil": "80mbit", "class 1:a burst": "15KiB",
 			"class 1:20 rate": "10mbit", "class 1:20 ceil": "90mbit", "class 1:20 prio": "1", "leaf 1:20 kind": "fq_codel", "leaf 1:20 ecn": "off",
 		}},
 	}

@@ -26,7 +26,7 @@ host:
 	}
 	want := []Qdisc{
 		{Root: map[string]string{"kind": "cake", "bandwidth": "9mbit"}, Ingress: map[string]string{"kind": "cake", "bandwidth": "90mbit", "ingress": "on"}},
-		{Root: map[string]string{}, Ingress: map[string]string{"kind": "htb", "handle": "1:", "default": "1", "classes": "1:1", "class 1:1 rate": "90mbit", "leaf 1:1 kind": "dualpi2"}},
+		{Root: map[string]string{}, Ingress: map[string]string{"kind": "htb", "handle": "1:", "default": "1", "classes": "1:1", "class 1:1 rate": "90mbit", "class 1:1 ceil": "90mbit", "leaf 1:1 kind": "dualpi2"}},
 		{Root: map[string]string{"kind": "fq_codel"}},
 	}
 	for i, w := range want {

@@ -34,6 +34,8 @@ type trials struct {
 	takes map[string]bool
 	// provided are congestion controls that are registered before they are used.
 	provided map[string]bool
+	// refuses are values of others that it does not take.
+	refuses map[string]error
 }
 
 // ofKernel are those of the running kernel.
@@ -104,7 +106,7 @@ func (t *trials) try(name, value string) error {
 func (s *Sysctl) refused(r *reconcile.Resource) []reconcile.Problem {
 	switch {
 	case s.trials == nil || !slices.Contains(newValues, r.Name):
-		return nil
+		return s.wrongValue(r)
 	case r.Name == congestionControl, r.Name == allowedCongestionControl:
 		return s.trials.lacked(r, valueKey)
 	case s.trials.try(r.Name, r.Want[valueKey]) != nil:

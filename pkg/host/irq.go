@@ -38,6 +38,9 @@ func (k *IRQ) Check(_ context.Context, r *reconcile.Resource) []reconcile.Proble
 	if isForeign(k.Root, r.Name) {
 		return foreignProblem(r)
 	}
+	if p := checkSpread(k.Root, r, cpus.Machine.Refuses); p != nil {
+		return []reconcile.Problem{*p}
+	}
 	list, err := Interrupts(k.Root, r.Name)
 	if err != nil {
 		return []reconcile.Problem{queueProblem(k.Root, r, IRQKind, err)}
@@ -47,9 +50,6 @@ func (k *IRQ) Check(_ context.Context, r *reconcile.Resource) []reconcile.Proble
 			return []reconcile.Problem{queueProblem(k.Root, r, IRQKind, err)}
 		}
 		return []reconcile.Problem{{Resource: r, Problem: "the interface has no interrupts: it is not a device's, or is down", Skip: true}}
-	}
-	if p := checkSpread(k.Root, r, cpus.Machine.Refuses); p != nil {
-		return []reconcile.Problem{*p}
 	}
 	return nil
 }

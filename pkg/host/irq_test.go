@@ -156,7 +156,7 @@ host:
 	text := fmt.Sprint(err, "\n", err2)
 	for _, want := range []string{
 		`f:3:9: dataplane.cpus: "4,9": the machine has no CPU 9: want CPUs of 0-7`,
-		`f:6:14: governor cpu8: the machine has no CPU 8`,
+		`f:6:14: host.governor: "8": the machine has no CPU 8`,
 		`f:6:30: governor cpu1: value: "fast": the kernel has no such governor: want one of performance, powersave, schedutil`,
 		`f:8:21: irq enp35s0: cpus: "1 7-8": the machine has no CPU 8`,
 		`f:10:21: host.nics.wlan_5g.irqs: "5": wlan_5g has the same device as another interface, whose interrupts are placed on 4: want the same CPUs for both`,

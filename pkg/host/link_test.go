@@ -96,11 +96,15 @@ func TestLinks(t *testing.T) {
 func TestLinkProblems(t *testing.T) {
 	ns(t)
 	run(t, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "far0")
+	run(t, "ip", "link", "add", "there", "type", "bridge")
 	e := engine(t, t.TempDir(), Kinds()...)
 	for _, c := range []struct{ links, want string }{
 		{"eth0: {kind: bridge}", `link eth0: is: "bridge": there is one of that name: a device: want another name`},
 		{"eth9: {addresses: [10.0.0.1/8]}", "f:4:3: link eth9: no such interface: want one of"},
 		{"br0: {kind: bridge, members: [eth9]}", "f:4:3: host.links.br0: eth9: no such interface: want one of"},
+		{"br0: {kind: bridge}\n  br1: {kind: bridge, members: [br0]}", "f:5:3: host.links.br1: br0: a bridge cannot be a member of one: want an interface that is none"},
+		{"br0: {kind: bridge, members: [there]}", "there: a bridge cannot be a member of one"},
+		{"br0: {kind: bridge, members: [eth0]}\n  br1: {kind: bridge, members: [eth0]}", "f:5:3: host.links.br1: eth0: it is a member of br0, too"},
 		{"v1: {kind: vlan, parent: v2, id: 1}\n  v2: {kind: vlan, parent: v1, id: 2}", "it is on top of itself"},
 	} {
 		list, err := declared(t, " links:\n  "+c.links+"\n")

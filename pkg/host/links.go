@@ -46,6 +46,13 @@ func linkResources(c *config.Config) (out []reconcile.Resource, errs []error) {
 				continue
 			}
 		}
+		for _, member := range l.Members {
+			if problem, want := memberFault(c, l, member); problem != "" {
+				e := l.At(c.Path)
+				e.Problem, e.Want = member+": "+problem, want
+				errs = append(errs, e)
+			}
+		}
 		depth, err := depthOf(c, l)
 		if err != nil {
 			errs = append(errs, err)
@@ -61,6 +68,27 @@ func linkResources(c *config.Config) (out []reconcile.Resource, errs []error) {
 		}
 	}
 	return out, errs
+}
+
+// memberFault is why an interface cannot be a port of a declared bridge, and what could; empty if it can.
+func memberFault(c *config.Config, bridge *config.Link, member string) (problem, want string) {
+	kind := ""
+	if have, err := link(member); err == nil {
+		kind = have.Type()
+	}
+	for i := range c.Host.Links {
+		o := &c.Host.Links[i]
+		if o.Name == member && o.Kind != "" {
+			kind = o.Kind
+		}
+		if o.Name != bridge.Name && slices.Contains(o.Members, member) {
+			return "it is a member of " + o.Name + ", too", "one bridge for each interface"
+		}
+	}
+	if kind == config.LinkBridge {
+		return "a bridge cannot be a member of one", "an interface that is none"
+	}
+	return "", ""
 }
 
 func wantedLink(l *config.Link) reconcile.State {

@@ -29,17 +29,29 @@ const (
 	WoLKind = "wol"
 )
 
-// noMode is the value of none.
-const noMode = "off"
+const (
+	// noMode is the value of none.
+	noMode = "off"
+	// unsaid is that of a driver which has been told of no mode, not even of that.
+	unsaid = "none"
+)
 
 // newFEC is forward error correction.
 func newFEC(dial func() (*ethnl.Client, error)) *Modes {
 	return &Modes{FECKind, dial,
 		func(c *ethnl.Client, link string) ([]string, []string, error) {
 			words, err := c.FEC(link)
+			if len(words) == 0 {
+				words = []string{unsaid}
+			}
 			return words, ethnl.FECModes(), err
 		},
-		func(c *ethnl.Client, link string, words []string) error { return c.SetFEC(link, words) },
+		func(c *ethnl.Client, link string, words []string) error {
+			if slices.Contains(words, unsaid) { // which nobody can say
+				words = []string{noMode}
+			}
+			return c.SetFEC(link, words)
+		},
 	}
 }
 
@@ -112,10 +124,16 @@ func (m *Modes) Observe(_ context.Context, name string, _ []string) (reconcile.S
 }
 
 // Same implements [reconcile.Kind].
-func (*Modes) Same(_, want, have string) bool { return want == have }
+func (*Modes) Same(_, want, have string) bool {
+	no := func(s string) bool { return s == noMode || s == unsaid }
+	return want == have || no(want) && no(have)
+}
 
 // Effect implements [reconcile.Kind].
 func (m *Modes) Effect(name string, _ reconcile.State) reconcile.Effect {
+	if now, err := m.Observe(context.Background(), name, nil); err == nil && now[valueKey] == unsaid {
+		return reconcile.Effect{Impact: reconcile.NotRevertable, Why: "the driver has been told of no mode yet, and can only be told that it is off"}
+	}
 	if m.name == FECKind {
 		return reconcile.Effect{Impact: reconcile.Disruptive, Why: "the link goes down until both ends agree again"}
 	}

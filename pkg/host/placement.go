@@ -81,6 +81,12 @@ func (p *placer) machine() {
 		if list == nil {
 			list = m.Online
 		}
+		if problem, want := m.Refuses(list); problem != "" {
+			e := g.At(p.c.Path)
+			e.Problem, e.Want = problem, want
+			p.errs = append(p.errs, e)
+			continue
+		}
 		for _, n := range list {
 			p.add(GovernorKind, "cpu"+strconv.Itoa(n), governorRank, false, g.At(p.c.Path), reconcile.State{valueKey: g.Name})
 		}

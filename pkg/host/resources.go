@@ -64,6 +64,7 @@ func resources(root string, c *config.Config) ([]reconcile.Resource, error) {
 		out = append(out, *r)
 	}
 	load(slices.Collect(maps.Values(b.list)))
+	ofKernel.tryValues(s, slices.Collect(maps.Values(b.list)))
 	for _, n := range b.order {
 		out = append(out, *b.list[n])
 	}

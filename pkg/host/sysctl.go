@@ -183,7 +183,7 @@ func attribute(name, key string) string {
 func words(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // Same implements [reconcile.Kind].
-func (*Sysctl) Same(_, want, have string) bool { return words(want) == words(have) }
+func (*Sysctl) Same(_, want, have string) bool { return sameValue(want, have) }
 
 // oneWay are settings that the kernel does not take back, by value; "" is any.
 var oneWay = map[string]string{

@@ -21,7 +21,7 @@ import (
 // qdiscHandles are numbers that the kernel gives.
 var qdiscHandles = regexp.MustCompile(`qdisc ([a-z_0-9]+) [0-9a-f]+:`)
 
-var wholeMachine = flag.Int("host.whole", 0, "TestWholePlan: change the sysctls of this machine, which is for nothing else, and have every so many-th write fail")
+var wholeMachine = flag.Int("host.whole", 0, "TestWholePlan: change the sysctls of this machine, which is for nothing else, and have every so many-th write fail, in one way; 1: each, in all ways")
 
 // wholeState is all that the example of a whole machine can change.
 func wholeState(t *testing.T, root string, list []reconcile.Resource) map[string]string {
@@ -94,27 +94,29 @@ func TestWholePlan(t *testing.T) {
 		return list
 	}
 	before := wholeState(t, root, wanted())
+	begin := time.Now()
+	plan, err := engine(t, t.TempDir(), kinds...).Plan(t.Context(), wanted())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shown strings.Builder
+	if err := plan.Write(&shown); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("planned in %v:\n%s", time.Since(begin).Round(time.Millisecond), shown.String())
 	writes := 0
-	for failAt := 1; ; failAt += *wholeMachine {
-		dir, way := t.TempDir(), failAt / *wholeMachine
-		after, crash := way&1 != 0, way&2 != 0
+	// stop applies the plan up to a write, and undoes it; it tells whether there is that write.
+	stop := func(failAt int, after, crash bool) bool {
+		dir := t.TempDir()
 		e := engine(t, dir, spoil(kinds, failAt, after, crash)...)
-		begin := time.Now()
 		plan, err := e.Plan(t.Context(), wanted())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if failAt == 1 {
-			var text strings.Builder
-			if err := plan.Write(&text); err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("planned in %v:\n%s", time.Since(begin).Round(time.Millisecond), text.String())
-		}
 		err = applyOrDie(t.Context(), e, plan)
 		if err == nil {
 			writes = len(plan.Changes)
-			break
+			return false
 		}
 		if !errors.Is(err, errInjected) {
 			t.Fatalf("write %d: %v", failAt, err)
@@ -123,7 +125,18 @@ func TestWholePlan(t *testing.T) {
 			t.Fatalf("write %d: %v", failAt, err)
 		}
 		if d := differences(before, wholeState(t, root, wanted())); d != nil {
-			t.Fatalf("write %d failed, and is not undone: %v", failAt, d)
+			t.Fatalf("write %d failed, and is not undone: after %t, crash %t: %v", failAt, after, crash, d)
+		}
+		return true
+	}
+	for failAt := 1; writes == 0; failAt += *wholeMachine {
+		for way := range 4 {
+			if *wholeMachine > 1 && way != failAt / *wholeMachine % 4 {
+				continue // one of them for each
+			}
+			if !stop(failAt, way&1 != 0, way&2 != 0) {
+				break
+			}
 		}
 	}
 	t.Logf("%d writes", writes)
@@ -132,8 +145,8 @@ func TestWholePlan(t *testing.T) {
 	}
 	// What is as declared is not written: this engine's first write would fail.
 	e := engine(t, t.TempDir(), spoil(kinds, 1, false, false)...)
-	begin := time.Now()
-	plan, err := e.Plan(t.Context(), wanted())
+	begin = time.Now()
+	plan, err = e.Plan(t.Context(), wanted())
 	t.Logf("planned again in %v", time.Since(begin).Round(time.Millisecond))
 	if err == nil {
 		err = applyOrDie(t.Context(), e, plan)

@@ -54,12 +54,15 @@ func (e *Engine) Back(ctx context.Context, wanted []Resource, since []Before) []
 			i, out = len(out), append(out, Resource{Kind: b.Kind, Name: b.Name, Rank: b.Rank})
 		}
 		r := &out[i]
-		if _, whole := k.(Whole); whole && len(r.Want) > 0 {
+		_, whole := k.(Whole)
+		if whole && len(r.Want) > 0 {
 			continue // that is all there is to say of it
 		}
 		// The earliest of the changes knows what was before them all.
 		before := State{}
-		maps.Copy(before, r.Before)
+		if !whole && !b.State.isAbsent() { // else nothing of what came later is left
+			maps.Copy(before, r.Before)
+		}
 		maps.Copy(before, b.State)
 		for key := range r.Want {
 			delete(before, key)

@@ -3,6 +3,7 @@
 package reconcile
 
 import (
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -44,6 +45,35 @@ func TestBack(t *testing.T) {
 	// What is said is checked all the same.
 	if _, err := e.Plan(t.Context(), e.Back(t.Context(), []Resource{want("b", State{"x": "bad"})}, since)); err == nil {
 		t.Error("a value that is none")
+	}
+}
+
+// wholeTable has all attributes of a row set together.
+type wholeTable struct{ *table }
+
+func (wholeTable) Whole() {}
+
+// TestBackAnew: what later changes say of a resource that was not there before, or is set as a whole, is nothing
+// to go back to.
+func TestBackAnew(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}})
+	e, _ := newEngine(t, t.TempDir(), k)
+	whole := New(t.TempDir(), slog.New(slog.DiscardHandler), wholeTable{k})
+	for _, c := range []struct {
+		e     *Engine
+		since []Before
+		want  State
+	}{
+		{e, []Before{{State: State{"y": "5"}}, {State: State{"is": Absent}}}, State{"is": Absent}},
+		{e, []Before{{State: State{"y": "5"}}, {State: State{"x": "4"}}}, State{"x": "4", "y": "5"}},
+		{whole, []Before{{State: State{"kind": "htb", "rate": "1"}}, {State: State{"kind": "fifo"}}}, State{"kind": "fifo"}},
+	} {
+		for i := range c.since {
+			c.since[i].Kind, c.since[i].Name = "table", "a"
+		}
+		if list := c.e.Back(t.Context(), nil, c.since); len(list) != 1 || !reflect.DeepEqual(list[0].Before, c.want) {
+			t.Errorf("%+v, want %v", list, c.want)
+		}
 	}
 }
 

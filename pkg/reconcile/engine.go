@@ -109,6 +109,9 @@ type Options struct {
 	Confirm time.Duration
 	// Gates are asked when all changes are made.
 	Gates []Gate
+	// Begins is called when it is on disk what undoes the change, before that is made. After an
+	// error nothing is; nil is nobody to tell.
+	Begins func(id string) error
 }
 
 // Apply makes the changes of a plan. What it returns is pending if it is to be
@@ -134,6 +137,11 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, o Options) (*Pending, error
 		return nil, err
 	}
 	defer e.progress.Store(nil)
+	if o.Begins != nil {
+		if err := o.Begins(e.pending.ID); err != nil {
+			return nil, errors.Join(err, e.undo(context.WithoutCancel(ctx), nil))
+		}
+	}
 	made, err := e.make(ctx, p.Changes)
 	if err == nil {
 		err = e.ask(ctx, o.Gates)
@@ -196,7 +204,19 @@ func (e *Engine) end() error {
 	}
 	e.pending = nil
 	e.show()
+	e.forget()
 	return nil
+}
+
+// forget lets go of what kinds have kept to undo by.
+func (e *Engine) forget() {
+	for _, k := range e.kinds {
+		if keeper, ok := k.(Keeper); ok {
+			if err := keeper.Forget(); err != nil {
+				e.log.Warn("what is of no use any more is kept", "kind", k.Name(), "err", err)
+			}
+		}
+	}
 }
 
 // make makes changes, and returns those that may have been made.
@@ -472,14 +492,19 @@ func (e *Engine) Recover(ctx context.Context) error {
 	return e.revert(ctx, "not final when the daemon before ended")
 }
 
-// Drift compares resources with the host again, sets those that are to be
+// Drift compares what is declared with the host again, sets what is to be
 // enforced, and returns the changes that are left to make. A pending change holds
-// it back.
-func (e *Engine) Drift(ctx context.Context, resources []Resource) ([]Change, error) {
+// it back. What is declared is asked for when no other change can be made any more:
+// it may have been undone the moment before. It must not call the engine's methods.
+func (e *Engine) Drift(ctx context.Context, declared func() ([]Resource, error)) ([]Change, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.pending != nil {
 		return nil, nil
+	}
+	resources, err := declared()
+	if err != nil {
+		return nil, err
 	}
 	p, err := e.plan(ctx, resources)
 	if err != nil {

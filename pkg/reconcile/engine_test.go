@@ -357,6 +357,31 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
+// TestBegins: who has to know of a change is told when it can be undone, before it is made; if that fails, it is
+// not.
+func TestBegins(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}})
+	dir := t.TempDir()
+	e, _ := newEngine(t, dir, k)
+	told := ""
+	failed := errors.New("no room")
+	begins := func(id string) error {
+		if kept, err := load(dir); err != nil || kept == nil || kept.ID != id || kept.Phase != Applying || k.rows["a"]["x"] != "1" {
+			t.Errorf("%+v, %v, %v", kept, err, k.rows)
+		}
+		told = id
+		return failed
+	}
+	if p, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"})), Options{Begins: begins}); !errors.Is(err, failed) || p != nil || e.Pending() != nil || k.rows["a"]["x"] != "1" {
+		t.Errorf("%+v, %v, %v", p, err, k.rows)
+	}
+	failed = nil
+	p, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"})), Options{Confirm: time.Hour, Begins: begins})
+	if err != nil || p.ID != told || k.rows["a"]["x"] != "2" {
+		t.Errorf("%+v, %v, %v, told of %s", p, err, k.rows, told)
+	}
+}
+
 // TestDeadline: what is not confirmed is undone, also by the next engine.
 func TestDeadline(t *testing.T) {
 	k := newTable(map[string]State{"a": {"x": "1"}})
@@ -460,12 +485,45 @@ func TestDrift(t *testing.T) {
 	e, log := newEngine(t, t.TempDir(), k)
 	a, b := want("a", State{"x": "2"}), want("b", State{"x": "2"})
 	b.Enforce = true
-	left, err := e.Drift(t.Context(), []Resource{a, b})
+	left, err := e.Drift(t.Context(), func() ([]Resource, error) { return []Resource{a, b}, nil })
 	if err != nil || len(left) != 1 || left[0].Name != "a" || k.rows["b"]["x"] != "2" || k.rows["a"]["x"] != "1" {
 		t.Errorf("%v, %v, %v", left, err, k.rows)
 	}
 	if !strings.Contains(log.String(), "drift corrected") {
 		t.Errorf("%s", log)
+	}
+}
+
+// TestDriftUndone: what is declared is asked for when a change that is being undone has been: what was declared with it
+// is no drift, and not enforced.
+func TestDriftUndone(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}})
+	e, _ := newEngine(t, t.TempDir(), k)
+	undone := false
+	e.Undone = func(string, string) { undone = true }
+	p, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"})), Options{Confirm: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	undoing, looked := make(chan struct{}), make(chan error)
+	k.written = func() error {
+		k.written = nil
+		close(undoing)
+		time.Sleep(10 * time.Millisecond) // for the look to come in between, if it can
+		return nil
+	}
+	go func() {
+		<-undoing
+		_, err := e.Drift(context.Background(), func() ([]Resource, error) {
+			if !undone {
+				return nil, errors.New("asked too early")
+			}
+			return nil, nil
+		})
+		looked <- err
+	}()
+	if err := errors.Join(e.Rollback(t.Context(), p.ID), <-looked); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -3,6 +3,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -50,6 +51,12 @@ type Resetter interface {
 	// Resets names these resources, and the attributes that are lost. What is not
 	// there has nothing to lose.
 	Resets(name string, to State) []Ref
+}
+
+// Keeper is a kind that keeps something besides a change's values to undo it by.
+type Keeper interface {
+	// Forget lets go of that: there is nothing to undo any more.
+	Forget() error
 }
 
 // Ref names attributes of a resource.
@@ -132,6 +139,9 @@ type Problem struct {
 	Skip bool
 	// Warn says that nothing is wrong, but that the plan is to say this.
 	Warn bool
+
+	// value is what is wanted of the attribute, if the resource does not say so any more.
+	value string
 }
 
 // Place is where that is declared.
@@ -150,7 +160,7 @@ func (p Problem) Error() string {
 		s = Place{file, line, column}.String() + ": " + s
 	}
 	if p.Key != "" {
-		s += fmt.Sprintf(": %s: %q", p.Key, p.Resource.Want[p.Key])
+		s += fmt.Sprintf(": %s: %q", p.Key, cmp.Or(p.Resource.Want[p.Key], p.value))
 	}
 	s += ": " + p.Problem
 	if p.Want != "" {

@@ -158,11 +158,10 @@ func (p *Plan) Write(w io.Writer) error {
 
 // sign is what a plan shows in front of a change.
 func (c *Change) sign() string {
-	absent := func(s State) bool { return slices.Contains(slices.Collect(maps.Values(s)), Absent) }
 	switch {
-	case absent(c.To):
+	case c.To.isAbsent():
 		return "-"
-	case c.Later, absent(c.From):
+	case c.Later, c.From.isAbsent():
 		return "+"
 	}
 	return "~"
@@ -278,6 +277,7 @@ func sort(problems []Problem, r *Resource, p *Plan, errs *[]error) bool {
 		case problem.Key == "":
 			good = false
 		}
+		problem.value = r.Want[problem.Key]
 		p.notes = append(p.notes, problem)
 		delete(r.Want, problem.Key)
 	}

@@ -18,6 +18,9 @@ type State map[string]string
 // none.
 const Absent = "absent"
 
+// isAbsent tells whether the resource is not there.
+func (s State) isAbsent() bool { return slices.Contains(slices.Collect(maps.Values(s)), Absent) }
+
 // Keys are the names of the attributes, in order.
 func (s State) Keys() []string { return slices.Sorted(maps.Keys(s)) }
 

@@ -49,6 +49,28 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// TestStartingRevisions: however many there are that were undone since, those that a daemon would start with stay.
+func TestStartingRevisions(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "revisions")
+	s := Open(dir)
+	for n := 1; n <= 2*Keep; n++ {
+		r := Revision{Text: "text " + strconv.Itoa(n), Summary: Summary{Fate: Undone, Boot: "this"}}
+		switch n {
+		case 1, 2: // for good
+			r.Fate = Applied
+		case 3, 4: // for a run of the kernel
+			r.Fate, r.Runtime = Applied, true
+		}
+		if _, err := s.Add(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := s.List()
+	if err != nil || len(list) != Keep || list[Keep-1].Number != 2 || list[Keep-2].Number != 4 || list[Keep-3].Number != Keep+3 {
+		t.Fatalf("%d revisions, %+v, %v", len(list), list[max(0, len(list)-3):], err)
+	}
+}
+
 func TestBrokenRevision(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "3.json"), []byte("{"), 0o600); err != nil {
@@ -112,7 +134,7 @@ func TestRulesets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range Keep - 2 {
-		if _, err := s.Add(Revision{}); err != nil {
+		if _, err := s.Add(Revision{Summary: Summary{Fate: Applied}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
-// Keep is how many revisions there are at most: older ones go.
+// Keep is how many revisions there are at most: older ones go, but for those that a daemon would start with.
 const Keep = 50
 
 // Fate is what became of a revision.
@@ -132,13 +132,43 @@ func (s *Store) Add(r Revision) (Revision, error) {
 	if err := s.write(&r); err != nil {
 		return r, err
 	}
-	for len(list) >= Keep {
-		if err := os.Remove(s.path(list[0])); err != nil {
-			return r, fmt.Errorf("revisions: %w", err)
+	if len(list) >= Keep {
+		if list, err = s.forget(list, r.Boot); err != nil {
+			return r, err
 		}
-		list = list[1:]
 	}
 	return r, s.tidy(append(list, r.Number))
+}
+
+// forget removes the oldest of some revisions, so that there is room for another one, and returns those that are left.
+func (s *Store) forget(list []int, boot string) ([]int, error) {
+	stay := s.starting(list, boot)
+	for i := 0; len(list) >= Keep; {
+		if slices.Contains(stay, list[i]) {
+			i++
+			continue
+		}
+		if err := os.Remove(s.path(list[i])); err != nil {
+			return list, fmt.Errorf("revisions: %w", err)
+		}
+		list = slices.Delete(list, i, i+1)
+	}
+	return list, nil
+}
+
+// starting are those of some revisions that a daemon would start with, in this run of the kernel and in another one.
+func (s *Store) starting(list []int, boot string) (out []int) {
+	const another = ""
+	for _, in := range []string{boot, another} {
+		for _, n := range slices.Backward(list) {
+			// What cannot be read, nobody starts with.
+			if r, err := s.read(n); err == nil && r.Starts(in) && (in != another || !r.Runtime) {
+				out = append(out, n)
+				break
+			}
+		}
+	}
+	return out
 }
 
 // stored is a revision as it is on disk. Many have the same ruleset, which can be
