@@ -164,11 +164,7 @@ func (h *Host) Drift(text string) []reconcile.Change {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	list, err := h.Manager.Declare(c)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	left, err := h.engine.Drift(h.t.Context(), list)
+	left, err := h.engine.Drift(h.t.Context(), func() ([]reconcile.Resource, error) { return h.Manager.Declare(c) })
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -122,7 +122,9 @@ func (s *Station) Associated() {
 				return nil
 			}
 		}
-		return errors.Join(err, s.does("REASSOCIATE", "CTRL-EVENT-CONNECTED", ""))
+		// REASSOCIATE does nothing where the supplicant takes a handshake that was repeated for one that has not ended.
+		_, left := s.Ask("DISCONNECT")
+		return errors.Join(err, left, s.does("RECONNECT", "CTRL-EVENT-CONNECTED", ""))
 	})
 }
 

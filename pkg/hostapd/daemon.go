@@ -354,7 +354,7 @@ var aftermath = []string{
 }
 
 // Why implements [service.Explainer].
-func (*Daemon) Why(lines []string) string {
+func (*Daemon) Why(_ *service.Unit, lines []string) string {
 	const enough = 3
 	var said []string
 	for _, line := range slices.Backward(lines) {

@@ -192,7 +192,7 @@ func TestWhy(t *testing.T) {
 		{after, ""},
 		{nil, ""},
 	} {
-		if got := New().Why(c.lines); got != c.want {
+		if got := New().Why(nil, c.lines); got != c.want {
 			t.Errorf("%q, not %q", got, c.want)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -128,6 +129,19 @@ func (d *Daemon) Check(ctx context.Context, u *service.Unit, staged string) erro
 		return nil
 	}
 	return explain(d.Name(), err)
+}
+
+// noLeases begins what Kea says of a lease file that is none.
+const noLeases = "Unable to open database: "
+
+// Why implements [service.Explainer]. Which file it does not understand Kea does not tell.
+func (*Daemon) Why(u *service.Unit, lines []string) string {
+	for _, line := range slices.Backward(lines) {
+		if _, problem, ok := strings.Cut(line, noLeases); ok {
+			return fmt.Sprintf("%s: want Kea's leases, such as a copy of them, or no such file: %s", u.Params[leasesParam], problem)
+		}
+	}
+	return lines[len(lines)-1]
 }
 
 // dataDirectory is how a configuration names the directory of the server's own data.

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/randomizedcoder/l2d/internal/servicetest"
 	"github.com/randomizedcoder/l2d/pkg/kea"
@@ -162,6 +163,27 @@ func TestLeaseFileCorrupt(t *testing.T) {
 		if after := s.one(); after.Prefix != before.Prefix {
 			t.Errorf("after a start: %+v, before %+v", after, before)
 		}
+	})
+}
+
+// TestLeaseFileRubbish: a file that is none of leases is named, in words that a terminal does not obey; when it is gone the
+// server can start.
+func TestLeaseFileRubbish(t *testing.T) {
+	eachFamily(t, func(t *testing.T, s *server) {
+		s.Must(s.config(s.pool))
+		s.Must("")
+		if err := os.WriteFile(s.leases(), []byte("\x1b[2J\x00\xff"+strings.Repeat("x", 5000)+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		err := s.Apply(s.config(s.pool))
+		if err == nil || !strings.Contains(err.Error(), s.leases()+": want Kea's leases") || strings.ContainsAny(err.Error(), "\x1b\x00") || !utf8.ValidString(err.Error()) || len(err.Error()) > 1500 {
+			t.Errorf("a lease file of rubbish: %q", err)
+		}
+		s.gone()
+		if err := os.Remove(s.leases()); err != nil {
+			t.Fatal(err)
+		}
+		s.Must(s.config(s.pool))
 	})
 }
 

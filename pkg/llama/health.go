@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path"
 	"strings"
 
@@ -66,12 +65,8 @@ func call(ctx context.Context, u *service.Unit, method, what string, body []byte
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if file := u.Params[keyParam]; file != "" {
-		key, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(key)))
+	if f := u.File(u.Params[keyParam]); f != nil { // which is nowhere if somebody else runs it
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(f.Content)))
 	}
 	res, err := client.Do(req)
 	if err != nil {

@@ -145,6 +145,18 @@ func TestServer(t *testing.T) {
 	if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.PID)); err != nil || strings.Contains(string(args), "key of clients") {
 		t.Errorf("%q, %v", args, err)
 	}
+	// Somebody else's, with a key: it is in no file of l2d's.
+	c, err := config.Parse("l2d.yaml", []byte("dataplane: {ruleset: x, interfaces: [{name: eth0}]}\nservices:\n  llama: ["+strings.Replace(instance(8090, ""), "mode: child", "mode: watch", 1)+"]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	watched, err := llama.New().Units(c, service.Dirs{Run: dir + "/other"})
+	if err != nil || len(watched) != 1 {
+		t.Fatal(watched, err)
+	}
+	if stats, err := llama.StatisticsOf(ctx, watched[0]); err != nil || stats["prompt_tokens_total"] == 0 {
+		t.Errorf("one that is watched: %v, %v", stats, err)
+	}
 
 	if err := unix.Kill(s.PID, unix.SIGKILL); err != nil {
 		t.Fatal(err)

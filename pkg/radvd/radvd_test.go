@@ -161,11 +161,8 @@ func TestDelegated(t *testing.T) {
 		t.Fatal(err)
 	}
 	drift := func() {
-		list, err := h.m.Declare(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if left, err := h.e.Drift(t.Context(), list); err != nil || len(left) != 0 {
+		declared := func() ([]reconcile.Resource, error) { return h.m.Declare(c) }
+		if left, err := h.e.Drift(t.Context(), declared); err != nil || len(left) != 0 {
 			t.Fatalf("%+v, %v", left, err)
 		}
 	}

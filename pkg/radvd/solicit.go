@@ -6,17 +6,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv6"
+
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 // routers is the address of all routers of a link, RFC 4291.
 var routers = net.ParseIP("ff02::2")
+
+// hosts is the address of all hosts of a link, neighbour one of theirs.
+var (
+	hosts     = net.ParseIP("ff02::1")
+	neighbour = net.ParseIP("fe80::fffe:2")
+)
 
 // errSilent is the health of a daemon that runs and does not answer.
 var errSilent = errors.New("no router advertisement of this host's own is seen")
@@ -106,6 +116,24 @@ func linkLocals(link *net.Interface) (map[string]bool, error) {
 		return nil, fmt.Errorf("%s has no link-local address", link.Name)
 	}
 	return out, nil
+}
+
+// Packets implements [service.Firewalled]: what hosts ask by, and what they are told.
+func (*Daemon) Packets(u *service.Unit) ([]service.Packet, error) {
+	name := u.Params[interfaceParam]
+	link, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: no such interface", name)
+	}
+	all, err := linkLocals(link)
+	if err != nil {
+		return nil, err
+	}
+	own := slices.Min(slices.Collect(maps.Keys(all)))
+	return []service.Packet{
+		{Name: "hosts' router solicitations", Text: fmt.Sprintf("iif %s icmpv6 %s > %v type nd-router-solicit hoplimit 255", name, neighbour, routers)},
+		{Name: "router advertisements", Text: fmt.Sprintf("oif %s icmpv6 %s > %v type nd-router-advert hoplimit 255", name, own, hosts)},
+	}, nil
 }
 
 func earlier(a, b time.Time) time.Time {

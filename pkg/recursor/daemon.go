@@ -5,7 +5,6 @@ package recursor
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,8 +33,12 @@ const (
 	runDir   = "run"
 )
 
-// socketParam is the directory of the control socket.
-const socketParam = "socket"
+// Parameters of a unit: the directory of the control socket, the address of the web server, and the file that has its key.
+const (
+	socketParam = "socket"
+	apiParam    = "api"
+	keyParam    = "key"
+)
 
 // SocketDir is the directory of the control socket; empty if there is none.
 func (d *Daemon) SocketDir(r *config.Recursor, dirs service.Dirs) string {
@@ -52,9 +55,6 @@ func (d *Daemon) Units(c *config.Config, dirs service.Dirs) ([]*service.Unit, er
 		return nil, nil
 	}
 	u := &service.Unit{Name: d.Name(), Daemon: d.Name(), Mode: r.Mode, Service: r.Service, Params: map[string]string{socketParam: d.SocketDir(r, dirs)}}
-	if r.Mode == config.ModeWatch {
-		return []*service.Unit{u}, nil
-	}
 	var secrets []string
 	apiKey := ""
 	if r.API != nil {
@@ -63,6 +63,13 @@ func (d *Daemon) Units(c *config.Config, dirs service.Dirs) ([]*service.Unit, er
 			return nil, err
 		}
 		secrets = []string{apiKey}
+	}
+	if r.Mode == config.ModeWatch {
+		if r.API != nil {
+			u.Params[apiParam], u.Params[keyParam] = r.API.Listen.String(), filepath.Join(dirs.Of(d.Name()), "api-key")
+			u.Files = []service.File{{Path: u.Params[keyParam], Content: []byte(apiKey), Mode: 0o400, Secrets: secrets}}
+		}
+		return []*service.Unit{u}, nil
 	}
 	if r.AllowDelegated {
 		list, err := prefixes.Delegated(c.Network.LAN)
@@ -149,30 +156,17 @@ func (*Daemon) Effect(old, u *service.Unit) service.Effect {
 
 var restart = service.Effect{Action: service.Restart, Disruptive: true, Why: "no names are resolved for a moment, and it begins with an empty cache"}
 
-// control is the client of a unit's process.
-func control(u *service.Unit) (*Control, error) {
-	dir := u.Params[socketParam]
-	if dir == "" {
-		return nil, errors.New("has no control_dir: it cannot be asked")
-	}
-	return NewControl(&u.Service, dir), nil
-}
-
 // Reload implements [service.Daemon].
 func (*Daemon) Reload(ctx context.Context, u *service.Unit, _ func(string) error) error {
-	c, err := control(u)
-	if err != nil {
-		return err
-	}
-	return c.Reload(ctx)
+	return NewControl(&u.Service, u.Params[socketParam]).Reload(ctx)
 }
 
 // Health implements [service.Daemon].
 func (*Daemon) Health(ctx context.Context, u *service.Unit, _ service.Process) (service.Health, error) {
-	if u.Params[socketParam] == "" {
-		return service.Health{Detail: "watched without control_dir"}, nil
+	if u.Params[socketParam] == "" && u.Params[apiParam] == "" {
+		return service.Health{Detail: "watched without control_dir or api"}, nil
 	}
-	c, err := control(u)
+	c, err := ClientOf(u)
 	if err != nil {
 		return service.Health{}, err
 	}

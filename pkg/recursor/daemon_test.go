@@ -18,6 +18,7 @@ import (
 	"github.com/randomizedcoder/l2d/internal/servicetest"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/recursor"
+	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
 func TestMain(m *testing.M) { ownns.Main(m) }
@@ -303,6 +304,64 @@ func TestAPI(t *testing.T) {
 	}
 	if err := l.Apply(head + "    api: {key: " + secret + "}\n"); err == nil || strings.Contains(err.Error(), "and more") || !strings.Contains(err.Error(), "is no key") {
 		t.Errorf("a key that is none: %v", err)
+	}
+}
+
+// TestWatchedByAPI: one that somebody else runs is asked by its web server, where nothing is known of its control socket.
+func TestWatchedByAPI(t *testing.T) {
+	l := newLAN(t)
+	secret := filepath.Join(l.Dir, "secret")
+	write := func(text string) {
+		if err := os.WriteFile(secret, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("s3cret/key\n")
+	api := "    api: {key: " + secret + "}\n"
+	l.Must(head + api)
+	watched := func() *service.Unit {
+		t.Helper()
+		c, err := config.Parse("l2d.yaml", []byte("dataplane: {ruleset: x, interfaces: [{name: br0}]}\n"+strings.Replace(head, "child", "watch", 1)+api))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := recursor.New().Units(c, service.Dirs{Run: l.Dir + "/other"})
+		if err != nil || len(list) != 1 {
+			t.Fatal(list, err)
+		}
+		return list[0]
+	}
+	u := watched()
+	servicetest.Eventually(t, func() error {
+		h, err := recursor.New().Health(t.Context(), u, service.Process{})
+		if err != nil || h.Version == "" || !strings.HasPrefix(h.Detail, "0 questions, ") {
+			return fmt.Errorf("%+v %w", h, err)
+		}
+		return nil
+	})
+	servicetest.Run(t, "dig", "+short", "@192.168.1.1", "localhost")
+	c, err := recursor.ClientOf(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stats, err := c.Statistics(t.Context())
+	own, err2 := recursor.NewControl(&u.Service, filepath.Join(l.Run, "recursor", "run")).Statistics(t.Context())
+	if err != nil || err2 != nil || stats["questions"] != 1 || own["questions"] != 1 || stats["cache-entries"] != own["cache-entries"] {
+		t.Errorf("%d questions by the web server, %d by the control socket; %v, %v", stats["questions"], own["questions"], err, err2)
+	}
+	if text, err := c.Flush(t.Context(), "."); err != nil || !strings.HasPrefix(text, "wiped ") {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := c.Top(t.Context(), "queries"); err == nil || !strings.Contains(err.Error(), "control_dir") {
+		t.Errorf("a list that it does not have: %v", err)
+	}
+	write("another/key\n")
+	if _, err := recursor.New().Health(t.Context(), watched(), service.Process{}); err == nil || !strings.Contains(err.Error(), "refuses the key") || strings.Contains(err.Error(), "another/key") {
+		t.Errorf("another key: %v", err)
+	}
+	l.Must("")
+	if _, err := recursor.New().Health(t.Context(), u, service.Process{}); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("nobody is there: %v", err)
 	}
 }
 

@@ -267,12 +267,22 @@ func (c *children) spawn(ch *child) (*running, error) {
 		defer group.Close()
 		attr.UseCgroupFD, attr.CgroupFD = true, int(group.Fd())
 	}
-	if err := startLimited(cmd, u); err != nil {
+	begin, err := gate(cmd)
+	if err != nil {
+		return nil, err
+	}
+	defer begin.Close()
+	err = startLimited(cmd, u)
+	cmd.ExtraFiles[0].Close() // the process has it
+	if err != nil {
 		return nil, err
 	}
 	p := &running{pid: cmd.Process.Pid, started: time.Now(), gone: make(chan struct{})}
 	if err := writePID(c.dirs.Of(u.Name), p.pid); err != nil {
 		c.log.Error("a later l2d will not know this process", "service", u.Name, "err", err)
+	}
+	if _, err := begin.Write([]byte("\n")); err != nil {
+		c.log.Error("service does not begin", "service", u.Name, "err", err)
 	}
 	go func() {
 		err := cmd.Wait()
@@ -283,6 +293,18 @@ func (c *children) spawn(ch *child) (*running, error) {
 		close(p.gone)
 	}()
 	return p, nil
+}
+
+// gate has a command wait for a line before it becomes its program: until its process is noted. One that is not, as l2d is
+// no more, ends.
+func gate(cmd *exec.Cmd) (begin *os.File, err error) {
+	wait, begin, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Args = append([]string{"sh", "-c", `read -r line <&3 && exec "$0" "$@" 3<&-`, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path, cmd.ExtraFiles = "/bin/sh", []*os.File{wait}
+	return begin, nil
 }
 
 // processAttributes are the session, the user and the capabilities of a unit's process.

@@ -3,7 +3,9 @@
 package service
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +36,8 @@ const rank = 110
 type Manager struct {
 	// Slices is the kind of what services are in.
 	Slices *Slices
+	// Dropped, if it is set, is what drops a packet in the words of l2ctl explain; empty: nothing does.
+	Dropped func(ctx context.Context, packet string) (string, error)
 
 	dirs    Dirs
 	store   *store
@@ -59,16 +63,34 @@ type Manager struct {
 // New returns a manager of some daemons, with the directory for the files of services and the
 // one of what has to outlive a reboot. It adopts what an earlier one has left running.
 func New(daemons []Daemon, dirs Dirs, stateDir string, log *slog.Logger) *Manager {
+	m := newManager(daemons, dirs, openStore(filepath.Join(stateDir, "services")), log)
+	children := m.runners[config.ModeChild].(*children)
+	for _, name := range m.recorded() {
+		r := m.record(name)
+		u := m.store.get(name, r.Loaded)
+		if u == nil { // it is open what the process has read, or even that there is one
+			u = m.installed(name, r)
+		}
+		if u != nil && u.Mode == config.ModeChild {
+			if children.adopt(u) {
+				log.Info("service goes on", "service", name)
+			}
+		}
+	}
+	return m
+}
+
+// newManager returns one that has adopted nothing.
+func newManager(daemons []Daemon, dirs Dirs, s *store, log *slog.Logger) *Manager {
 	groups := &cgroups{why: "systemd has the control groups"}
 	if !systemdRuns() {
 		groups = openCgroups(cgroupMount)
 	}
 	m := &Manager{
-		dirs: dirs, store: openStore(filepath.Join(stateDir, "services")), log: log, auto: config.ModeChild, daemons: map[string]Daemon{}, known: map[string]*Unit{}, good: map[string]os.FileInfo{},
+		dirs: dirs, store: s, log: log, auto: config.ModeChild, daemons: map[string]Daemon{}, known: map[string]*Unit{}, good: map[string]os.FileInfo{},
 		runners: map[string]runner{}, reloadTime: 15 * time.Second,
 	}
-	children := newChildren(dirs, groups, log)
-	m.runners[config.ModeChild] = children
+	m.runners[config.ModeChild] = newChildren(dirs, groups, log)
 	m.Slices = &Slices{groups: groups}
 	if systemdRuns() {
 		m.auto = config.ModeSystemd
@@ -78,14 +100,6 @@ func New(daemons []Daemon, dirs Dirs, stateDir string, log *slog.Logger) *Manage
 	for _, d := range daemons {
 		m.daemons[d.Name()] = d
 		m.order = append(m.order, d.Name())
-	}
-	for _, name := range m.recorded() {
-		r := m.record(name)
-		if u := m.store.get(name, r.Loaded); u != nil && u.Mode == config.ModeChild {
-			if children.adopt(u) {
-				log.Info("service goes on", "service", name)
-			}
-		}
 	}
 	return m
 }
@@ -160,14 +174,19 @@ func (m *Manager) Declare(c *config.Config) ([]reconcile.Resource, error) {
 	return list, nil
 }
 
-// resource is a unit as the engine wants it.
-func (m *Manager) resource(u *Unit, at config.Error) reconcile.Resource {
+// settle chooses the mode of a unit that has none, and adds the file that this takes.
+func (m *Manager) settle(u *Unit) {
 	if u.Mode == config.ModeAuto {
 		u.Mode = m.auto
 	}
 	if u.Mode == config.ModeSystemd {
 		u.Files = append(u.Files, unitFile(u))
 	}
+}
+
+// resource is a unit as the engine wants it.
+func (m *Manager) resource(u *Unit, at config.Error) reconcile.Resource {
+	m.settle(u)
 	want := attributes(m.store.key, u)
 	m.mu.Lock()
 	m.known[identity(m.store.key, want)] = u
@@ -212,35 +231,66 @@ func (m *Manager) Check(ctx context.Context, r *reconcile.Resource) []reconcile.
 	if u == nil {
 		return problem("is not known", "a plan that was made since the daemon started")
 	}
-	if _, ok := m.runners[u.Mode]; !ok {
-		return problem("cannot run in mode "+u.Mode+" here", "mode: "+m.auto)
-	}
-	program, err := os.Stat(u.Argv[0])
-	if err != nil || !executable(u.Argv[0]) {
-		return problem(u.Argv[0]+" is not installed", "its package, or "+u.Service.Key()+".binary")
-	}
-	if why := m.Slices.groups.refuses(&u.Service.Limits); u.Mode == config.ModeChild && why != "" {
-		return problem(why, "no cpu_weight, memory_high and memory_max, or mode: systemd")
-	}
-	for _, who := range append([]Dir{{Owner: u.User, Group: u.Group}}, u.Dirs...) {
-		if _, _, err := ids(who.Owner, who.Group); err != nil {
-			return problem(err.Error(), "one that is there")
-		}
-	}
 	id := identity(m.store.key, r.Want)
+	program, err := os.Stat(u.Argv[0])
 	m.mu.Lock()
 	good := m.good[id]
 	m.mu.Unlock()
-	if sameFile(good, program) {
-		return nil
-	}
-	if err := m.check(ctx, u); err != nil {
-		return problem(err.Error(), "what "+u.Daemon+" accepts")
+	same := err == nil && sameFile(good, program)
+	if what, want := m.fault(ctx, u, same); what != "" {
+		return problem(what, want)
 	}
 	m.mu.Lock()
 	m.good[id] = program
 	m.mu.Unlock()
 	return nil
+}
+
+// fault is why a unit cannot run here, and what could; empty if it can. What the daemon accepts is known already, or it is
+// asked.
+func (m *Manager) fault(ctx context.Context, u *Unit, accepted bool) (what, want string) {
+	if _, ok := m.runners[u.Mode]; !ok {
+		return "cannot run in mode " + u.Mode + " here", "mode: " + m.auto
+	}
+	if !executable(u.Argv[0]) {
+		return u.Argv[0] + " is not installed", "its package, or " + u.Service.Key() + ".binary"
+	}
+	if why := m.Slices.groups.refuses(&u.Service.Limits); u.Mode == config.ModeChild && why != "" {
+		return why, "no cpu_weight, memory_high and memory_max, or mode: systemd"
+	}
+	for _, who := range append([]Dir{{Owner: u.User, Group: u.Group}}, u.Dirs...) {
+		if _, _, err := ids(who.Owner, who.Group); err != nil {
+			return err.Error(), "one that is there"
+		}
+	}
+	if accepted {
+		return "", ""
+	}
+	if err := m.check(ctx, u); err != nil {
+		return err.Error(), "what " + u.Daemon + " accepts"
+	}
+	return "", ""
+}
+
+// Faults is all that is wrong with the services that a configuration declares, also what their own programs say of their
+// files, as a plan would have it; none of them is touched.
+func Faults(ctx context.Context, c *config.Config, daemons []Daemon, dirs Dirs) error {
+	units, err := Units(c, daemons, dirs)
+	errs := []error{err}
+	key := make([]byte, keySize) // for digests of what is secret
+	_, _ = rand.Read(key)        // never fails
+	m := newManager(daemons, dirs, &store{key: key}, slog.New(slog.DiscardHandler))
+	for _, u := range units {
+		if u.Mode == config.ModeWatch {
+			continue
+		}
+		m.settle(u)
+		if what, want := m.fault(ctx, u, false); what != "" {
+			at := reconcile.PlaceOf(u.Service.At(c.Path))
+			errs = append(errs, reconcile.Problem{Resource: &reconcile.Resource{Kind: KindName, Name: u.Name, At: at}, Problem: what, Want: want})
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // check has the daemon check staged files.
@@ -347,12 +397,12 @@ func (m *Manager) installed(name string, r *record) *Unit {
 	return m.store.get(name, r.Installed)
 }
 
-// state tells whether a service is up.
+// state tells whether a service is up, with what is installed.
 func (m *Manager) state(ctx context.Context, name string, r *record) string {
 	if r == nil {
 		return absent
 	}
-	if s := m.look(ctx, m.installed(name, r)); s.Error != "" {
+	if s := m.look(ctx, m.installed(name, r)); r.Changing || s.Error != "" {
 		return down
 	}
 	return up
@@ -551,8 +601,8 @@ func (m *Manager) run(ctx context.Context, u *Unit, wait bool) error {
 		r = &record{}
 	}
 	before, loaded := m.installed(u.Name, r), m.store.get(u.Name, r.Loaded)
-	// From here on, files are known to be of this unit: so undoing removes them.
-	r.Installed = id
+	// From here on, files are known to be of this unit: so undoing removes them. Which of the two the process has is open.
+	r.Installed, r.Changing = id, true
 	if err := m.note(u.Name, r); err != nil {
 		return err
 	}
@@ -569,14 +619,18 @@ func (m *Manager) run(ctx context.Context, u *Unit, wait bool) error {
 	if err := m.proceed(ctx, u, loaded, r, changed); err != nil {
 		return err
 	}
-	r.Loaded = id
+	r.Loaded, r.Changing = id, false
 	if err := m.note(u.Name, r); err != nil {
 		return err
 	}
 	if !wait {
 		return nil
 	}
-	if err := m.await(ctx, u); err != nil {
+	judge := m.look
+	if before == nil { // else the ruleset was like that before, or another change has made it so
+		judge = m.status
+	}
+	if err := m.await(ctx, u, judge); err != nil {
 		// Who is told to read other files may not: what it was is started anew.
 		r.Loaded = ""
 		return errors.Join(err, m.note(u.Name, r))
@@ -637,24 +691,26 @@ const defaultPatience = 10 * time.Second
 // hopeless is how often a process may end before it is given up.
 const hopeless = 3
 
-// await waits until a service is well, and a moment longer: some end soon after.
-func (m *Manager) await(ctx context.Context, u *Unit) error {
+// await waits until a service is well, as judge says, and a moment longer: some end soon after.
+func (m *Manager) await(ctx context.Context, u *Unit, judge func(context.Context, *Unit) Status) error {
 	patience := u.Patience
 	if patience == 0 {
 		patience = defaultPatience
 	}
 	const moment = 300 * time.Millisecond
-	pid, restarts, ended := 0, m.look(ctx, u).Restarts, Process{Exit: "exit status not seen"}
+	pid, restarts, ended := 0, m.look(ctx, u).Restarts, ""
 	for end := time.Now().Add(patience); ; {
-		s := m.look(ctx, u)
-		if s.Exit != "" { // systemd does not know it any more of a process that it has started anew
-			ended = s.Process
+		s := judge(ctx, u)
+		// Of a process that has been started anew systemd does not know the end any more, and the last words are not those of the
+		// one that has ended.
+		if s.Exit != "" && (!s.Running || ended == "") {
+			ended = m.ending(ctx, u, s.Process)
 		}
 		switch {
 		case s.Error == "" && s.PID == pid:
 			return nil
 		case s.Error != "" && s.Restarts-restarts >= hopeless:
-			return fmt.Errorf("it ends again and again: %s", m.ending(ctx, u, ended))
+			return fmt.Errorf("it ends again and again: %s", cmp.Or(ended, "exit status not seen"))
 		case s.Error != "" && time.Now().After(end):
 			return errors.New(s.Error)
 		case s.Error == "":
@@ -673,6 +729,8 @@ type record struct {
 	// Installed is the unit whose files are there, Loaded the one that the process has.
 	Installed string `json:"installed"`
 	Loaded    string `json:"loaded"`
+	// Changing says that a change from one to the other has begun. What was cut off stays so.
+	Changing bool `json:"changing,omitempty"`
 }
 
 const recordFile = "unit.json"

@@ -273,6 +273,19 @@ func TestFirst(t *testing.T) {
 	}
 }
 
+// TestLastWords: why a service ends is what the processes that ended have said, not the one that runs at the moment.
+func TestLastWords(t *testing.T) {
+	h := newHost(t)
+	h.m.runners[config.ModeChild].(*children).backoffLeast = leastBackoff
+	h.declare("a", "ill")
+	h.d.units[0].Argv = []string{"/bin/sh", "-c", `echo >> "$0.runs"
+		if [ "$(wc -l < "$0.runs")" -le 3 ]; then echo the reason; exit 4; fi
+		echo starting; exec sleep 1000`, h.file("a")}
+	if err := h.apply(); err == nil || !strings.Contains(err.Error(), "ends again and again: exit status 4: the reason") {
+		t.Error(err)
+	}
+}
+
 // TestDiskFull: what does not fit is not installed, and what runs goes on.
 func TestDiskFull(t *testing.T) {
 	h := newHost(t)
@@ -320,6 +333,81 @@ func TestAdopted(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it is not started again", func() bool { s := h.status("b"); return s.Error == "" && s.PID != b.PID })
+}
+
+// TestAdoptedUnread: a new daemon knows a process of which the one before has not noted any more what it has read.
+func TestAdoptedUnread(t *testing.T) {
+	h := newHost(t)
+	h.declare("a", "one good")
+	h.must()
+	a := h.status("a")
+	if err := h.m.note("a", &record{Installed: h.m.record("a").Installed, Changing: true}); err != nil {
+		t.Fatal(err)
+	}
+	h.begin()
+	h.d.units = nil
+	h.must()
+	eventually(t, "it runs on", func() bool { return unix.Kill(a.PID, 0) != nil })
+}
+
+// TestGate: a process that l2d has not noted before its own end does not become the service.
+func TestGate(t *testing.T) {
+	for _, noted := range []bool{true, false} {
+		path := filepath.Join(t.TempDir(), "begun")
+		cmd := exec.Command("/usr/bin/touch", path)
+		begin, err := gate(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = cmd.Start()
+		cmd.ExtraFiles[0].Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if noted {
+			_, err = begin.Write([]byte("\n"))
+		}
+		if err := errors.Join(err, begin.Close()); err != nil {
+			t.Fatal(err)
+		}
+		ended := cmd.Wait()
+		if _, err := os.Stat(path); (err == nil) != noted || (ended == nil) != noted {
+			t.Errorf("noted: %t: %v, %v", noted, err, ended)
+		}
+	}
+}
+
+// TestCutOff: what was undone up to the files, and not told to the process, is not undone yet.
+func TestCutOff(t *testing.T) {
+	h := newHost(t)
+	h.declare("a", "one good")
+	h.must()
+	one := h.m.installed("a", h.m.record("a"))
+	h.declare("a", "two good")
+	p, err := h.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pending, err := h.e.Apply(t.Context(), p, reconcile.Options{Confirm: time.Hour})
+	if err != nil || h.status("a").Detail != "two" {
+		t.Fatalf("%v, %+v", err, h.status("a"))
+	}
+	// As far as a daemon comes that is killed.
+	two := h.m.record("a").Loaded
+	err = h.m.note("a", &record{Installed: identity(h.m.store.key, attributes(h.m.store.key, one)), Loaded: two, Changing: true})
+	if _, e := installFiles(one); err != nil || e != nil {
+		t.Fatal(err, e)
+	}
+	h.begin()
+	if err := errors.Join(h.e.Recover(t.Context()), h.e.Rollback(t.Context(), pending.ID)); err != nil {
+		t.Fatal(err)
+	}
+	if s := h.status("a"); s.Error != "" || s.Detail != "one" {
+		t.Errorf("%+v", s)
+	}
+	if r := h.m.record("a"); r.Changing || r.Loaded != r.Installed {
+		t.Errorf("%+v", r)
+	}
 }
 
 // TestCrash: a daemon that ends while it changes a service leaves the next one what it takes to

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
@@ -60,8 +61,52 @@ func (m *Manager) look(ctx context.Context, u *Unit) Status {
 	return s
 }
 
+// status is a look, and what the ruleset keeps from a service that runs. To start that again is no help: it is no part of
+// the state of a resource.
+func (m *Manager) status(ctx context.Context, u *Unit) Status {
+	s := m.look(ctx, u)
+	if s.Running || s.Error == "" {
+		s.Error = strings.Join(append(nonEmpty(s.Error), m.dropped(ctx, u)...), "; ")
+	}
+	return s
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+// dropped tells which packets that a service cannot do without the ruleset drops, and where.
+func (m *Manager) dropped(ctx context.Context, u *Unit) (problems []string) {
+	if u == nil || m.Dropped == nil {
+		return nil
+	}
+	f, ok := m.daemons[u.Daemon].(Firewalled)
+	if !ok {
+		return nil
+	}
+	packets, err := f.Packets(u)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, p := range packets {
+		why, err := m.Dropped(ctx, p.Text)
+		if err != nil {
+			m.log.Warn("not known whether the ruleset drops what a service needs", "service", u.Name, "packet", p.Text, "err", err)
+		} else if why != "" {
+			problems = append(problems, fmt.Sprintf("its %s are dropped: %s", p.Name, why))
+		}
+	}
+	return problems
+}
+
 // lastWords is how many lines of its log are looked at for why a process has ended.
 const lastWords = 20
+
+// mostWords is how many bytes of them are shown: some quote a file that is broken.
+const mostWords = 600
 
 // ending is how a process has ended, and its last words, which say more than its exit code; empty if none has.
 func (m *Manager) ending(ctx context.Context, u *Unit, p Process) string {
@@ -74,18 +119,21 @@ func (m *Manager) ending(ctx context.Context, u *Unit, p Process) string {
 	}
 	words := lines[len(lines)-1]
 	if d, ok := m.daemons[u.Daemon].(Explainer); ok {
-		words = d.Why(lines)
+		words = d.Why(u, lines)
 	}
 	if words == "" {
 		return p.Exit
 	}
-	return p.Exit + ": " + m.masked(u, words)
+	if len(words) > mostWords {
+		words = words[:mostWords] + "..."
+	}
+	return p.Exit + ": " + printable(m.masked(u, words))
 }
 
 // Statuses are those of all services that run or are watched, by name.
 func (m *Manager) Statuses(ctx context.Context) (out []Status) {
 	for _, name := range m.recorded() {
-		s := m.look(ctx, m.installed(name, m.record(name)))
+		s := m.status(ctx, m.installed(name, m.record(name)))
 		s.Name = name
 		out = append(out, s)
 	}
@@ -93,7 +141,7 @@ func (m *Manager) Statuses(ctx context.Context) (out []Status) {
 	watched := m.watched
 	m.mu.Unlock()
 	for _, u := range watched {
-		s := m.look(ctx, u)
+		s := m.status(ctx, u)
 		s.Mode = config.ModeWatch
 		out = append(out, s)
 	}
@@ -153,7 +201,7 @@ func (m *Manager) Restart(ctx context.Context, name string) error {
 	}
 	err = m.runners[u.Mode].Start(ctx, u)
 	if err == nil {
-		err = m.await(ctx, u)
+		err = m.await(ctx, u, m.look)
 	}
 	if err != nil {
 		return fmt.Errorf("service %s: %w", name, err)
@@ -163,8 +211,11 @@ func (m *Manager) Restart(ctx context.Context, name string) error {
 
 // find returns the unit of a service that runs here.
 func (m *Manager) find(name string) (*Unit, error) {
-	if !slices.Contains(m.recorded(), name) { // also what is no name
-		return nil, fmt.Errorf("there is no service %s: %w", name, fs.ErrNotExist)
+	if list := m.recorded(); !slices.Contains(list, name) { // also what is no name
+		if len(list) == 0 {
+			return nil, fmt.Errorf("there is no service %s, nor another one: %w", name, fs.ErrNotExist)
+		}
+		return nil, fmt.Errorf("there is no service %s: want one of %s: %w", name, strings.Join(list, ", "), fs.ErrNotExist)
 	}
 	u := m.installed(name, m.record(name))
 	if u == nil || m.runners[u.Mode] == nil {

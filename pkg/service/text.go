@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/cpus"
@@ -65,6 +68,25 @@ func identity(key []byte, s reconcile.State) string {
 		}
 	}
 	return digest(key, b.String())
+}
+
+// printable has escapes in the place of what a terminal would obey, and of bytes that are no text: services quote what
+// others have sent them.
+func printable(text string) string {
+	var b strings.Builder
+	for rest := text; rest != ""; {
+		r, n := utf8.DecodeRuneInString(rest)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, rest[0])
+		case r == '\t' || unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+		rest = rest[n:]
+	}
+	return b.String()
 }
 
 // mask has digests in the place of secrets, and of whole lines that are hidden.

@@ -35,8 +35,23 @@ type Daemon interface {
 
 // Explainer is a [Daemon] whose last line before it ends is not why it does.
 type Explainer interface {
-	// Why is one line of the last ones of a process, the oldest first; empty if none says why.
-	Why(lines []string) string
+	// Why is what the last lines of a unit's process, the oldest first, say of its end; empty if none says why.
+	Why(u *Unit, lines []string) string
+}
+
+// Firewalled is a [Daemon] that others reach by packets which the ruleset may drop, and [Daemon.Health] would not
+// see it: what a host sends to itself goes another way.
+type Firewalled interface {
+	// Packets are those that a unit cannot do without.
+	Packets(u *Unit) ([]Packet, error)
+}
+
+// Packet is one that a service cannot do without.
+type Packet struct {
+	// Name is what it is to people, in the plural, such as "router advertisements".
+	Name string
+	// Text is the packet in the words of l2ctl explain.
+	Text string
 }
 
 // Dirs are the directories that units are rendered for.
