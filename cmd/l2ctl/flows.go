@@ -24,6 +24,24 @@ type flowsCmd struct {
 	Stats  flowsStatsCmd  `cmd:"" help:"Show what each CPU has done to flows."`
 }
 
+// conntrackWords are what conntrack's letters for its commands are here.
+var conntrackWords = map[string][]string{
+	"-L": {"list"}, "-D": {"delete"}, "-E": {"events"}, "-C": {"list", "--count"}, "-S": {"stats"},
+}
+
+// withoutLetters puts words in the place of a letter behind "flows".
+func withoutLetters(args []string) []string {
+	i := slices.Index(args, "flows")
+	if i < 0 || i+1 >= len(args) || i > 0 && !strings.HasPrefix(args[0], "--socket") {
+		return args
+	}
+	words, ok := conntrackWords[args[i+1]]
+	if !ok {
+		return args
+	}
+	return slices.Concat(args[:i+1], words, args[i+2:])
+}
+
 // flowsFilter selects flows. The words are conntrack's where it has them.
 type flowsFilter struct {
 	Addr         string `help:"Only flows with an address, before or after translation, in this prefix." placeholder:"PREFIX"`
@@ -92,6 +110,7 @@ type flowsListCmd struct {
 	flowsFilter
 	JSON  bool `help:"Print one JSON object a line." name:"json" xor:"form"`
 	Count bool `help:"Print only how many there are." xor:"form"`
+	ID    bool `help:"Print the number of each flow, which rules know as ct id." name:"id"`
 	Names bool `help:"Print the names of hosts in the place of their addresses." xor:"form"`
 }
 
@@ -120,9 +139,18 @@ func (c *flowsListCmd) Run(e *env) error {
 		if c.JSON {
 			return enc.Encode(fl)
 		}
-		_, err := fmt.Fprintln(e.out, named(fl.String(), names))
+		_, err := fmt.Fprintln(e.out, c.line(&fl, names))
 		return err
 	})
+}
+
+// line is a flow as text.
+func (c *flowsListCmd) line(f *flow.Flow, names map[netip.Addr]string) string {
+	line := named(f.String(), names)
+	if c.ID {
+		line += fmt.Sprintf(" id=%d", f.ID)
+	}
+	return line
 }
 
 // named is a flow's line with names in the place of addresses.

@@ -5,6 +5,8 @@ package main
 import (
 	"net/netip"
 	"testing"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 func TestNamed(t *testing.T) {
@@ -15,6 +17,15 @@ func TestNamed(t *testing.T) {
 		"in=192.168.1.10":                                                                "in=192.168.1.10",
 	} {
 		if got := named(line, names); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestFlowsID(t *testing.T) {
+	f := flow.Flow{Protocol: "udp", ID: 4000000000}
+	for c, want := range map[flowsListCmd]string{{}: f.String(), {ID: true}: f.String() + " id=4000000000"} {
+		if got := c.line(&f, nil); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

@@ -76,15 +76,7 @@ func (o labRouter) dataplane(l *lab.Lab, self, example string) (lab.Dataplane, e
 	if o.Dataplane == "nftables" {
 		return lab.NewNftables(l, o.ruleset(example)), nil
 	}
-	daemon := o.L2d
-	if daemon == "" {
-		daemon = "l2d"
-		beside := filepath.Join(filepath.Dir(self), "l2d")
-		if _, err := os.Stat(beside); err == nil {
-			daemon = beside
-		}
-	}
-	return lab.NewL2D(l, daemon, self, o.config(example))
+	return lab.NewL2D(l, lab.Daemon(o.L2d), self, o.config(example))
 }
 
 type labUpCmd struct {

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +53,11 @@ func (c *labPathCmd) Run(e *env) error {
 	if c.Duration < time.Second || c.Duration > time.Hour || c.Runs < 1 {
 		return api.BadInput(fmt.Errorf("%d runs of %s: want 1 or more, of 1s to 1h", c.Runs, c.Duration))
 	}
-	done, err := provide(flows)
+	var controls []string
+	for _, f := range flows {
+		controls = append(controls, f.CongestionControl)
+	}
+	done, err := enforce.LendCongestionControls(controls)
 	if err != nil {
 		return err
 	}
@@ -88,24 +90,6 @@ func (c *labPathCmd) measure(e *env, spec path.Spec, flows []path.Flow) error {
 		return nil
 	}
 	return printSpread(e.out, all)
-}
-
-// provide has the kernel know bbr3 if flows want it and it does not. It returns what
-// takes that back.
-func provide(flows []path.Flow) (done func() error, err error) {
-	wanted := slices.ContainsFunc(flows, func(f path.Flow) bool { return f.CongestionControl == bbr3.Name })
-	there, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
-	if err != nil || !wanted || slices.Contains(strings.Fields(string(there)), bbr3.Name) {
-		return func() error { return nil }, err
-	}
-	r := bbr3.Registration{Dir: fmt.Sprintf("/sys/fs/bpf/l2d-lab-%d", os.Getpid())}
-	if err := enforce.EnsureBPFFS(r.Dir); err != nil {
-		return nil, err
-	}
-	if _, err := r.Register(bbr3.Settings{}); err != nil {
-		return nil, err
-	}
-	return func() error { return r.Unregister(true) }, nil
 }
 
 // pathFlows reads flows as they are on the command line.

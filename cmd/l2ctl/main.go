@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/bench"
 	"github.com/randomizedcoder/l2d/internal/buildinfo"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
@@ -66,6 +67,8 @@ type cli struct {
 	Detach    detachCmd    `cmd:"" help:"Load the ruleset into nftables and remove the dataplane."`
 	Lab       LabCmd       `cmd:"" help:"Try it: a router and its surroundings as network namespaces."`
 
+	Bench bench.Commands `cmd:"" help:"Measure how fast l2d forwards, beside the limit and the kernel. Needs no daemon."`
+
 	Schema     schemaCmd     `cmd:"" help:"Print a JSON Schema of the configuration, for editors."`
 	Completion completionCmd `cmd:"" help:"Print a script that completes commands in a shell: source <(l2ctl completion bash)"`
 	Complete   completeCmd   `cmd:"" hidden:"" passthrough:""`
@@ -95,7 +98,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		panic(err) // a wrong struct tag
 	}
-	kctx, err := parser.Parse(args)
+	kctx, err := parser.Parse(withoutLetters(args))
 	switch {
 	case exit >= 0: // --help, --version
 		return exit

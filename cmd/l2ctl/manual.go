@@ -22,8 +22,8 @@ var manual = climanual.Page{
 		{Code: 0, Text: "Done."},
 		{Code: exitFailure, Text: "It failed, or no daemon runs."},
 		{Code: exitInput, Text: "What was asked for, a file or the host is at fault. Nothing was changed."},
-		{Code: 3, Text: "doctor has found a warning."},
-		{Code: 4, Text: "doctor has found an error."},
+		{Code: 3, Text: "doctor has found a warning; bench compare, that a figure is gone or inconclusive."},
+		{Code: 4, Text: "doctor has found an error; bench compare, that a figure is slower."},
 	},
 	Files: [][2]string{
 		{config.DefaultPath, "The configuration, if --config names no other."},

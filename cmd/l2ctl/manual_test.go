@@ -32,6 +32,10 @@ var withoutJSON = map[string]string{
 	"complete":  "words, for the shell",
 	"lab paths": "its input is JSON already, of which it makes a table",
 	"lab serve": "a server of the lab, which prints nothing",
+
+	"bench report": "a page of HTML; its input is JSON",
+	"bench export": "its input is JSON, of which it makes another format",
+	"bench serve":  "a server of the bench, which prints nothing",
 }
 
 // TestEveryCommandHasJSON: programs can use all of them.

@@ -5,12 +5,17 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/randomizedcoder/l2d/internal/servicetest"
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
@@ -49,7 +54,10 @@ var badInput = []struct{ line, said string }{
 	{"  sysctl:", ""},
 	{"    net.ipv4.ip_froward: 1", "no such sysctl: want net.ipv4.ip_forward"},
 	{"    net.ipv4.tcp_ecn: [1]", "host.sysctl.net.ipv4.tcp_ecn"},
+	{"    net.ipv4.tcp_rmem: 1 2", "not 3 whole numbers: want 3 whole numbers, such as"},
+	{"    net.ipv4.tcp_retries1: 4000", "this kernel does not take it"},
 	{"    net.ipv4.conf.br9.rp_filter: 1", ""},
+	{"  governor: {\"0,8000\": performance}", `host.governor: "0,8000": the machine has no CPU 8000`},
 	{"log: {levle: info}", "log.levle: unknown key"},
 }
 
@@ -125,11 +133,21 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// hasState tells whether this machine has a state of its own, which a daemon whose files are wrong would begin with.
+func hasState(t *testing.T) bool {
+	t.Helper()
+	list, err := revisionsOf(config.DefaultStateDir).List()
+	if err == nil && len(list) == 0 {
+		return false
+	}
+	t.Logf("this machine has a state of its own: %d revisions, %v", len(list), err)
+	return true
+}
+
 // startRefuses begins a daemon, which ends and says what is wrong with its files.
 func (h *host) startRefuses(wants []string) {
 	h.t.Helper()
-	if list, err := revisionsOf(config.DefaultStateDir).List(); err != nil || len(list) > 0 {
-		h.t.Logf("this machine has a state of its own, which a daemon would begin with: %d revisions, %v", len(list), err)
+	if hasState(h.t) {
 		return
 	}
 	p := h.start()
@@ -186,6 +204,138 @@ func TestXDPEffect(t *testing.T) {
 	}
 	if e := effect(off + "conntrack: {tcp_loose: false}\n"); e.Impact != reconcile.InPlace || e.Why != "" {
 		t.Errorf("XDP stays off: %+v", e)
+	}
+}
+
+// TestRefusedService: what the program of a service says of its file is told with the rest when the daemon begins, and none
+// has begun.
+func TestRefusedService(t *testing.T) {
+	servicetest.Need(t, "kea-dhcp4")
+	h := newHost(t)
+	h.dir = servicetest.Dir(t)
+	h.states = readStates(t, h.path("notify"))
+	good := h.config() + fmt.Sprintf(`  sysctl: {net.ipv4.ip_froward: 1}
+network: {lan: {interface: wan0, addresses: [192.0.2.1/24]}}
+services:
+  recursor: {binary: /nosuch/recursor}
+  kea_dhcp4: {mode: child, binary: %q, pools: [192.0.2.100-192.0.2.200], lease_hook: /nosuch/hook.so}
+`, servicetest.Program(t, "kea-dhcp4"))
+	line := strings.Count(good, "\n")
+	h.write("l2d.yaml", good)
+	h.write("firewall.nft", "table inet filter {\n\tchain input {\n\t\ttype filter hook input priority 0\n\t\tsocket transparent 1 accept\n\t}\n}\n")
+	if hasState(t) {
+		t.SkipNow()
+	}
+	p := h.start()
+	code, said := p.wait(t), p.stderr.String()
+	want := fmt.Sprintf(`(?s)firewall.nft:4:.*not supported.*l2d.yaml:%d:.*no such sysctl.*l2d.yaml:%d:.*service recursor: /nosuch/recursor is not installed.*l2d.yaml:%d:.*service kea-dhcp4: .*failed to open hook library /nosuch/hook.so.*want what kea-dhcp4 accepts`, line-4, line-1, line)
+	if code != exitInput || !regexp.MustCompile(want).MatchString(said) {
+		t.Errorf("%d, and not %s:\n%s", code, want, said)
+	}
+	if left, err := os.ReadDir(h.path("run-services")); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// TestLostElements: a plan says that elements go with their set.
+func TestLostElements(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	h.expect("READY=1")
+	name := api.SetName{Family: "inet", Table: "filter", Set: "s"}
+	for _, element := range []string{"192.0.2.7", "192.0.2.8"} {
+		if err := h.client().SetAdd(t.Context(), name, element, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	effect := func(text string) reconcile.Effect {
+		t.Helper()
+		h.write("firewall.nft", text)
+		plan, err := h.client().HostPlan(t.Context())
+		if err != nil || len(plan.Changes) != 1 {
+			t.Fatalf("%+v, %v", plan, err)
+		}
+		return plan.Changes[0].Effect
+	}
+	if e := effect(strings.Replace(ruleset, "dport 22", "dport 23", 1)); e.Impact != reconcile.InPlace || e.Why != "" {
+		t.Errorf("the set stays: %+v", e)
+	}
+	const why = "elements that sets were given at run time go, for good when the change is final: inet filter s (2)"
+	if e := effect(strings.NewReplacer("set s ", "set other ", "@s", "@other").Replace(ruleset)); e.Impact != reconcile.Disruptive || e.Why != why {
+		t.Errorf("the set goes: %+v", e)
+	}
+}
+
+// TestUndoneSets: what undoes a change gives sets what they had, be they gone meanwhile or not, also after the
+// daemon's death; what was done to those that stayed is so still. Nothing is kept for a change that is final.
+func TestUndoneSets(t *testing.T) {
+	h := newHost(t)
+	first := strings.Replace(ruleset, "flags timeout", "flags timeout\n\t\telements = { 192.0.2.200, 192.0.2.201 }", 1)
+	gone := strings.NewReplacer("set s ", "set other ", "@s", "@other").Replace(first)
+	h.write("firewall.nft", first)
+	p := h.start()
+	h.expect("READY=1")
+	c, name := h.client(), api.SetName{Family: "inet", Table: "filter", Set: "s"}
+	noError := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(want string) {
+		t.Helper()
+		list, err := c.SetList(t.Context(), name)
+		noError(err)
+		got := ""
+		for _, e := range list {
+			got += strings.TrimPrefix(e.Value, "192.0.2.")
+			if e.Expires > 0 && e.Expires < 3600 {
+				got += " expires"
+			}
+			got += ", "
+		}
+		if got != want {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+	apply := func(text string) string {
+		t.Helper()
+		h.write("firewall.nft", text)
+		a, err := c.HostApply(t.Context(), api.HostOptions{Confirm: time.Hour})
+		noError(err)
+		return a.Pending.ID
+	}
+	noError(c.SetAdd(t.Context(), name, "192.0.2.7", time.Hour))
+	noError(c.SetAdd(t.Context(), name, "192.0.2.8", 0))
+	noError(c.SetDelete(t.Context(), name, "192.0.2.201"))
+	has("7 expires, 8, 200, ")
+
+	id := apply(gone)
+	if _, err := c.SetList(t.Context(), name); err == nil {
+		t.Error("the set is not gone")
+	}
+	noError(p.Process.Kill())
+	_ = p.Wait()
+	h.start()
+	h.expect("READY=1")
+	noError(c.HostRollback(t.Context(), id))
+	has("7 expires, 8, 200, ")
+
+	id = apply(strings.Replace(first, "dport 22", "dport 23", 1))
+	noError(c.SetAdd(t.Context(), name, "192.0.2.9", 0))
+	noError(c.SetDelete(t.Context(), name, "192.0.2.8"))
+	has("7 expires, 9, 200, 201, ") // what a ruleset says is so when it is put in force
+	noError(c.HostRollback(t.Context(), id))
+	has("7 expires, 9, 200, ")
+
+	id = apply(gone)
+	kept := filepath.Join(h.pins, "kept")
+	if list, err := os.ReadDir(kept); err != nil || len(list) == 0 {
+		t.Errorf("kept: %v, %v", list, err)
+	}
+	noError(c.HostConfirm(t.Context(), id))
+	if _, err := os.Stat(kept); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("still kept: %v", err)
 	}
 }
 

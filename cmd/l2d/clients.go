@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -117,17 +116,19 @@ func (d *daemon) KeaStatistics(ctx context.Context) map[int]map[string]float64 {
 }
 
 // recursor is the client of the recursor that is declared.
-func (d *daemon) recursor() (*recursor.Control, error) {
-	c := d.config()
-	r := c.Services.Recursor
-	if r == nil {
+func (d *daemon) recursor() (recursor.Client, error) {
+	if d.config().Services.Recursor == nil {
 		return nil, fmt.Errorf("services.recursor is not declared: %w", fs.ErrNotExist)
 	}
-	dir := recursor.New().SocketDir(r, service.DirsOf(c))
-	if dir == "" {
-		return nil, errors.New("services.recursor has no control_dir: it cannot be asked")
+	list := d.services.UnitsOf(recursor.New().Name())
+	if len(list) == 0 {
+		return nil, fmt.Errorf("services.recursor does not run: %w", fs.ErrNotExist)
 	}
-	return recursor.NewControl(&r.Service, dir), nil
+	c, err := recursor.ClientOf(list[0])
+	if err != nil {
+		return nil, fmt.Errorf("services.recursor %w", err)
+	}
+	return c, nil
 }
 
 // DNSTop implements api.Service.

@@ -65,17 +65,20 @@ type daemon struct {
 
 	// explaining is held by the one packet that is explained.
 	explaining sync.Mutex
+	drops      drops
 	// monitors counts those who watch packets; ending ends for them when end is called.
 	monitors atomic.Int32
 	told     toldHub
 	ending   context.Context
 	end      context.CancelFunc
+	// queues has something to take when qdiscs may have changed.
+	queues chan struct{}
 }
 
 // newDaemon returns one that has to choose what to start with, for a configuration
 // that has the directories and the socket.
 func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
-	d := &daemon{started: time.Now(), level: level, path: c.Path}
+	d := &daemon{started: time.Now(), level: level, path: c.Path, queues: make(chan struct{}, 1)}
 	d.flows.Changed = d.listenFlows
 	d.names = d.newNames()
 	d.talkers = observe.Talkers{Name: d.names.Of, Each: func(yield func(*flow.Flow)) error {
@@ -84,11 +87,15 @@ func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d.ending, d.end = context.WithCancel(context.Background())
 	d.host.dataplane.d = d
 	d.services = newServices(c)
+	d.services.Dropped = d.dropped
 	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services, d.services.Slices)...)
 	d.host.engine.Undone = d.host.undone
 	d.host.revisions = revisionsOf(c.Host.StateDir)
 	if err := d.host.revisions.Clean(); err != nil {
 		slog.Warn("what an earlier daemon has not written to its end is left", "err", err)
+	}
+	if err := enforce.CleanTexts(c); err != nil {
+		slog.Warn("what an earlier daemon has had read is left", "err", err)
 	}
 	return d
 }
@@ -116,7 +123,7 @@ func (d *daemon) start(ctx context.Context) error {
 	d.change.Lock()
 	defer d.change.Unlock()
 	d.begun = true
-	return d.apply(ctx, d.plan)
+	return d.host.dataplane.start(ctx)
 }
 
 // apply puts a plan in force. The caller holds change.
@@ -303,6 +310,8 @@ func sameLoader(a, b loader.Config) bool {
 	a.Policy, b.Policy = nil, nil
 	a.Carry, b.Carry = nil, nil
 	a.CarryAll, b.CarryAll = nil, nil
+	a.Keep, b.Keep = false, false
+	a.Restore, b.Restore = nil, nil
 	a.Counted, b.Counted = nil, nil
 	return reflect.DeepEqual(a, b)
 }

@@ -7,10 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
 
+	"github.com/cilium/ebpf"
+
+	"github.com/randomizedcoder/l2d/loader"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/enforce"
 	hostkinds "github.com/randomizedcoder/l2d/pkg/host"
@@ -24,6 +28,8 @@ type dataplaneKind struct {
 	d *daemon
 	// prepared is a plan that was made of such texts already.
 	prepared atomic.Pointer[enforce.Plan]
+	// undoes tells that the daemon starts with what undoes a change.
+	undoes bool
 }
 
 const (
@@ -91,7 +97,7 @@ func (k *dataplaneKind) Effect(_ string, to reconcile.State) reconcile.Effect {
 	if text, ok := to[configurationKey]; ok {
 		e = xdpEffect(p.Config, text)
 	}
-	if _, ok := to[rulesetKey]; ok {
+	if text, ok := to[rulesetKey]; ok {
 		again, err := enforce.PrepareText(context.Background(), p.Config, p.Text)
 		if err == nil && again.Text != p.Text {
 			err = errors.New("it comes to another one")
@@ -99,6 +105,31 @@ func (k *dataplaneKind) Effect(_ string, to reconcile.State) reconcile.Effect {
 		if err != nil {
 			return reconcile.Effect{Impact: reconcile.NotRevertable, Why: fmt.Sprintf("nft does not read what it lists of the ruleset in force: %v", err)}
 		}
+		e = k.lost(e, text)
+	}
+	return e
+}
+
+// lost adds to an effect that elements of sets go with these: what undoes the change brings them back, and no later change
+// does.
+func (k *dataplaneKind) lost(e reconcile.Effect, ruleset string) reconcile.Effect {
+	p, dp := k.d.state()
+	next := k.prepared.Load()
+	if dp == nil || next == nil || next.Text != ruleset {
+		return e
+	}
+	var names []string
+	err := dp.Maps(func(m map[string]*ebpf.Map) (err error) {
+		names, err = p.Program.Lost(next.Program, m)
+		return err
+	})
+	why := "elements that sets were given at run time go, for good when the change is final: " + strings.Join(names, ", ")
+	if err != nil {
+		why = fmt.Sprintf("it is not known which elements of sets go: %v", err)
+	}
+	if err != nil || names != nil {
+		e.Impact = reconcile.Disruptive
+		e.Why = strings.TrimPrefix(e.Why+"; "+why, "; ")
 	}
 	return e
 }
@@ -150,15 +181,67 @@ func (k *dataplaneKind) Set(ctx context.Context, _ string, to reconcile.State) e
 	if err != nil {
 		return err
 	}
+	pending := k.d.host.engine.Pending()
+	undoes := pending != nil && pending.Phase == reconcile.Undoing
 	if !k.d.begun {
 		// Before its start, the daemon is told what to start with.
 		k.d.setPlan(p)
+		k.undoes = undoes
 		return nil
 	}
 	if _, dp := k.d.state(); dp == nil {
 		return fmt.Errorf("the dataplane is detached: %w", fs.ErrNotExist)
 	}
-	return k.d.apply(ctx, p)
+	return k.d.apply(ctx, keeping(p, undoes))
+}
+
+// keeping is a plan that keeps what sets were given at run time, for the change to be undone, or that undoes
+// one.
+func keeping(p *enforce.Plan, undoes bool) *enforce.Plan {
+	if p.Config.Dataplane.Kernel() {
+		return p // the kernel has the elements
+	}
+	own := *p
+	if undoes {
+		own.Loader.Restore = own.Program.Restore
+	} else {
+		own.Loader.Keep = true
+	}
+	return &own
+}
+
+// Forget implements reconcile.Keeper.
+func (k *dataplaneKind) Forget() error {
+	k.d.change.Lock()
+	defer k.d.change.Unlock()
+	if !k.d.begun {
+		return nil // what undoes a change is not in force yet
+	}
+	return k.forget()
+}
+
+// forget lets go of the sets that were kept. The caller holds change.
+func (k *dataplaneKind) forget() error {
+	p, _ := k.d.state()
+	return loader.Forget(p.Config.Dataplane.PinPath)
+}
+
+// start puts in force what the daemon starts with. The caller holds change.
+func (k *dataplaneKind) start(ctx context.Context) error {
+	p, _ := k.d.state()
+	if k.undoes {
+		p = keeping(p, true)
+	}
+	if err := k.d.apply(ctx, p); err != nil {
+		return err
+	}
+	if k.d.host.engine.Pending() != nil {
+		return nil
+	}
+	if err := k.forget(); err != nil {
+		slog.Warn("sets of an earlier ruleset are kept", "err", err)
+	}
+	return nil
 }
 
 // prepare makes a plan of texts, and of those in force where one is missing.

@@ -41,8 +41,8 @@ func (d *daemon) DeleteFlows(_ context.Context, f flow.Filter) (n int, err error
 // reason. The caller holds d.change.
 func (d *daemon) deleteFlows(selects func(*flow.Flow) bool, reason string) (n int, err error) {
 	err = d.withFlows(func(t *flow.Table) (err error) {
-		t.Deleted = func(fl flow.Flow) {
-			d.flows.Publish(flow.Event{Kind: flow.KindDestroy, Time: time.Now(), Reason: reason, Flow: &fl})
+		t.Deleted = func(fl flow.Flow, at time.Time) {
+			d.flows.Publish(flow.Event{Kind: flow.KindDestroy, Time: at, Reason: reason, Flow: &fl})
 		}
 		n, err = t.DeleteIf(selects)
 		return err

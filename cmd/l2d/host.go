@@ -166,20 +166,28 @@ func (h *hostState) note(p *enforce.Plan, o api.HostOptions) int {
 	return r.Number
 }
 
+// begins notes which change it is that puts a revision in force: a daemon that ends before it is confirmed is followed by one
+// that goes on with it.
+func (h *hostState) begins(n int, plan *reconcile.Plan, id string) error {
+	if n == 0 {
+		return nil
+	}
+	return h.revisions.Change(n, func(r *revision.Revision) { r.Before, r.Change = beforeOf(plan), id })
+}
+
 // noted notes what became of it, and what was before the plan of its changes.
 func (h *hostState) noted(n int, plan *reconcile.Plan, pending *reconcile.Pending, err error) {
 	if n == 0 {
 		return
 	}
+	if err == nil && pending != nil {
+		return // it is open
+	}
 	change := func(r *revision.Revision) {
 		r.Before = beforeOf(plan)
-		switch {
-		case err != nil:
+		r.Fate = revision.Applied
+		if err != nil {
 			r.Fate = revision.Undone
-		case pending != nil:
-			r.Change = pending.ID
-		default:
-			r.Fate = revision.Applied
 		}
 	}
 	if err := h.revisions.Change(n, change); err != nil {
@@ -228,7 +236,7 @@ func (d *daemon) startHost(ctx context.Context) {
 		plan, err = d.host.engine.Plan(ctx, list)
 	}
 	if err == nil {
-		_, err = d.applyHost(ctx, plan, 0)
+		_, err = d.applyHost(ctx, plan, 0, nil)
 	}
 	if err != nil {
 		slog.Error("the host is not as declared", "err", err)
@@ -238,13 +246,13 @@ func (d *daemon) startHost(ctx context.Context) {
 	d.host.set(p.Config, len(list), nil)
 }
 
-// applyHost makes the changes of a plan.
-func (d *daemon) applyHost(ctx context.Context, p *reconcile.Plan, confirm time.Duration) (*reconcile.Pending, error) {
+// applyHost makes the changes of a plan. If begins is given, it is told the change's identifier before.
+func (d *daemon) applyHost(ctx context.Context, p *reconcile.Plan, confirm time.Duration, begins func(id string) error) (*reconcile.Pending, error) {
 	gate, err := hostkinds.LinksGate()
 	if err != nil {
 		return nil, err
 	}
-	return d.host.engine.Apply(ctx, p, reconcile.Options{Confirm: confirm, Gates: []reconcile.Gate{gate}})
+	return d.host.engine.Apply(ctx, p, reconcile.Options{Confirm: confirm, Gates: []reconcile.Gate{gate}, Begins: begins})
 }
 
 // planHost is the changes that all that a configuration declares takes, with the dataplane
@@ -296,10 +304,10 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (_ api.Host
 	a := api.HostApplied{Plan: plan}
 	if same != nil && same.Runtime == o.Runtime {
 		a.Revision = same.Number
-		a.Pending, err = d.applyHost(ctx, plan, o.Confirm)
+		a.Pending, err = d.applyHost(ctx, plan, o.Confirm, nil)
 	} else {
 		a.Revision = d.host.note(p, o)
-		a.Pending, err = d.applyHost(ctx, plan, o.Confirm)
+		a.Pending, err = d.applyHost(ctx, plan, o.Confirm, func(id string) error { return d.host.begins(a.Revision, plan, id) })
 		d.host.noted(a.Revision, plan, a.Pending, err)
 	}
 	if err != nil {
@@ -388,9 +396,11 @@ func (d *daemon) HostRollback(ctx context.Context, id string) error {
 func (d *daemon) followHost(ctx context.Context) {
 	changed := make(chan struct{}, 1)
 	go watchHost(ctx, func() {
-		select {
-		case changed <- struct{}{}:
-		default: // it is going to look anyway
+		for _, looks := range []chan<- struct{}{changed, d.queues} {
+			select {
+			case looks <- struct{}{}:
+			default: // it is going to look anyway
+			}
 		}
 	})
 	poll := time.NewTicker(driftInterval)
@@ -419,28 +429,36 @@ func watchHost(ctx context.Context, changed func()) {
 	}
 }
 
+// declared are the resources of a configuration but for the dataplane; none if it is not known.
+func (d *daemon) declared(c *config.Config) ([]reconcile.Resource, error) {
+	if c == nil {
+		return nil, nil
+	}
+	list, err := hostkinds.Resources(c)
+	if err != nil {
+		return nil, err
+	}
+	services, err := d.services.Declare(c)
+	return append(list, services...), err
+}
+
 // checkDrift compares the host with what is declared, and says what is new. It waits for a
 // change that is being made: half of it is no drift.
 func (d *daemon) checkDrift(ctx context.Context) error {
 	d.host.one.Lock()
 	defer d.host.one.Unlock()
-	d.host.mu.Lock()
-	c, before := d.host.config, d.host.drift
-	d.host.mu.Unlock()
-	if c == nil {
-		return nil
-	}
-	list, err := hostkinds.Resources(c)
-	if err != nil {
-		return err
-	}
-	services, err := d.services.Declare(c)
-	if err != nil {
-		return err
-	}
-	list = append(list, services...)
-	drift, err := d.host.engine.Drift(ctx, list)
-	if err != nil {
+	var c *config.Config
+	var before []reconcile.Change
+	resources := 0
+	drift, err := d.host.engine.Drift(ctx, func() ([]reconcile.Resource, error) {
+		d.host.mu.Lock()
+		c, before = d.host.config, d.host.drift
+		d.host.mu.Unlock()
+		list, err := d.declared(c)
+		resources = len(list)
+		return list, err
+	})
+	if err != nil || c == nil {
 		return err
 	}
 	for _, now := range drift {
@@ -452,7 +470,7 @@ func (d *daemon) checkDrift(ctx context.Context) error {
 	d.host.mu.Lock()
 	defer d.host.mu.Unlock()
 	if d.host.config == c { // and no other was applied in the meantime
-		d.host.drift, d.host.resources = drift, len(list)
+		d.host.drift, d.host.resources = drift, resources
 	}
 	return nil
 }

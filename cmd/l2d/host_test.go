@@ -51,7 +51,7 @@ func TestHost(t *testing.T) {
 		t.Errorf("after the start: rp_filter %s", v)
 	}
 	c := h.client()
-	if plan, err := c.HostPlan(t.Context()); err != nil || len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "rx-lro") {
+	if plan, err := c.HostPlan(t.Context()); err != nil || len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], `rx-lro: "on": `) {
 		t.Errorf("a veth without LRO: %+v, %v", plan, err)
 	}
 	if plan, err := c.HostPlan(t.Context()); err != nil || len(plan.Changes) != 0 || plan.Resources < 4 {

@@ -91,6 +91,12 @@ func (w *linkWatch) run(ctx context.Context, d *daemon) error {
 	look := time.NewTimer(0)
 	defer look.Stop()
 	var since time.Time // of the first change that was not looked at
+	changed := func() {
+		if since.IsZero() {
+			since = time.Now()
+		}
+		look.Reset(min(settle, settleAll-time.Since(since)))
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -101,10 +107,9 @@ func (w *linkWatch) run(ctx context.Context, d *daemon) error {
 			if !ok {
 				return errors.New("link changes: subscription ended")
 			}
-			if since.IsZero() {
-				since = time.Now()
-			}
-			look.Reset(min(settle, settleAll-time.Since(since)))
+			changed()
+		case <-d.queues:
+			changed()
 		case <-look.C:
 			since = time.Time{}
 			if !w.relink(ctx, d) {
@@ -130,7 +135,11 @@ func (w *linkWatch) relink(ctx context.Context, d *daemon) bool {
 		links[l.Attrs().Name] = l.Attrs().Index
 	}
 	now := stateOf(plan, list)
-	if dp == nil || now == w.done || w.done == (linkState{}) && maps.Equal(plan.Links, links) {
+	queues := false
+	if dp != nil { // an interface that has gone has none
+		queues, _ = dp.QueuesChanged(plan.Loader.Interfaces)
+	}
+	if dp == nil || !queues && (now == w.done || w.done == (linkState{}) && maps.Equal(plan.Links, links)) {
 		w.done = now
 		return true
 	}
@@ -139,7 +148,7 @@ func (w *linkWatch) relink(ctx context.Context, d *daemon) bool {
 	}
 	next, err := prepare(ctx, plan, links)
 	if err == nil {
-		err = d.relinked(ctx, next, now.attached != w.done.attached)
+		err = d.relinked(ctx, next, queues || now.attached != w.done.attached)
 	} else if plan.Config.Dataplane.Kernel() {
 		d.unsynced(err)
 		err = d.relinkRefused(ctx, links)

@@ -4,8 +4,11 @@ package main
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/randomizedcoder/l2d/loader"
 )
 
 func (h *host) ip(args ...string) {
@@ -13,6 +16,33 @@ func (h *host) ip(args ...string) {
 	if out, err := h.command("ip", args...).CombinedOutput(); err != nil {
 		h.t.Fatalf("ip %v: %v: %s", args, err, out)
 	}
+}
+
+// TestQueueManagerLater: XDP is told of a queue manager at the root of an interface, which it must not send past, whenever
+// that comes or goes.
+func TestQueueManagerLater(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	h.expect("READY=1")
+	spared := func(want bool) {
+		t.Helper()
+		h.settles("spared: "+strconv.FormatBool(want), func() bool {
+			return slices.ContainsFunc(h.status().Dataplane.Interfaces, func(i loader.InterfaceStatus) bool {
+				return i.Name == "wan0" && i.AQM == want
+			})
+		})
+	}
+	spared(false)
+	tc := func(args ...string) {
+		t.Helper()
+		if out, err := h.command("tc", args...).CombinedOutput(); err != nil {
+			t.Fatalf("tc %v: %v: %s", args, err, out)
+		}
+	}
+	tc("qdisc", "add", "dev", "wan0", "root", "handle", "1:", "htb")
+	spared(true)
+	tc("qdisc", "del", "dev", "wan0", "root")
+	spared(false)
 }
 
 const namesRuleset = `table inet filter {

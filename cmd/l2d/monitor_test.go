@@ -305,21 +305,12 @@ func TestMonitorNTuple(t *testing.T) {
 
 // TestMonitorServices: a service that ends and is started again is told of.
 func TestMonitorServices(t *testing.T) {
-	servicetest.Need(t, "radvd")
-	h := newHost(t)
-	h.dir = servicetest.Dir(t)
-	h.states = readStates(t, h.path("notify"))
-	// What it is asked by, and what it is known to be well by.
-	h.write("firewall.nft", strings.Replace(ruleset, "tcp dport 22 accept", "tcp dport 22 accept\n\t\ticmpv6 type { nd-router-solicit, nd-router-advert } accept", 1))
+	h := newRadvdHost(t)
+	h.write("firewall.nft", solicited)
 	h.write("l2d.yaml", h.config()+fmt.Sprintf("network: {lan: {interface: wan0, addresses: [\"192.0.2.1/24\", \"fd07::1/64\"]}}\nservices: {radvd: {mode: child, binary: %q}}\n", servicetest.Program(t, "radvd")))
 	h.start()
 	h.expect("READY=1")
-	defer func() { // the daemon leaves services running; what is declared no more ends
-		h.write("l2d.yaml", h.config())
-		if _, err := h.client().HostApply(t.Context(), api.HostOptions{}); err != nil {
-			t.Error(err)
-		}
-	}()
+	defer h.endServices(t)
 	statusOf := func() *service.Status {
 		list, err := h.client().Services(t.Context())
 		if err != nil {

@@ -8,10 +8,14 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/daemons"
+	"github.com/randomizedcoder/l2d/pkg/enforce"
+	"github.com/randomizedcoder/l2d/pkg/explain"
 	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/llama"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
@@ -24,6 +28,48 @@ func newServices(c *config.Config) *service.Manager {
 		slog.Warn("sockets of an earlier daemon are left", "err", err)
 	}
 	return service.New(daemons.All(), service.DirsOf(c), c.Host.StateDir, slog.Default())
+}
+
+// How long what is known of a packet holds under the same rules, as sets have other elements later: of one that passes,
+// as each look takes a tenth of a second of the CPU, and of one that is dropped, as somebody may mend that.
+const (
+	passFresh = 10 * time.Minute
+	dropFresh = time.Minute
+)
+
+// drops remembers what the rules of a plan drop of what services need, as to find that out loads programs.
+type drops struct {
+	mu   sync.Mutex
+	plan *enforce.Plan
+	at   map[string]time.Time
+	why  map[string]string
+}
+
+// dropped is the manager's [service.Manager.Dropped].
+func (d *daemon) dropped(ctx context.Context, packet string) (string, error) {
+	plan, dp := d.state()
+	if dp == nil {
+		return "", nil
+	}
+	k := &d.drops
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.plan != plan {
+		k.plan, k.at, k.why = plan, map[string]time.Time{}, map[string]string{}
+	}
+	fresh := passFresh
+	if k.why[packet] != "" {
+		fresh = dropFresh
+	}
+	if at, ok := k.at[packet]; ok && time.Since(at) < fresh {
+		return k.why[packet], nil
+	}
+	e, err := d.Explain(ctx, explain.Request{Packet: packet})
+	if err != nil {
+		return "", err
+	}
+	k.at[packet], k.why[packet] = time.Now(), e.Blame(plan.Config.Dataplane.Ruleset)
+	return k.why[packet], nil
 }
 
 // startServices brings the services into the declared state, each by itself: what is wrong with

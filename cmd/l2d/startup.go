@@ -44,13 +44,13 @@ func latest(list []revision.Summary) *revision.Summary {
 }
 
 // allWrong is all that is wrong with the files, if anything is: how they are written, their ruleset,
-// what the host cannot have, and their services. Nothing is touched.
+// what the host cannot have, and their services, as their own programs say. Nothing is touched.
 func allWrong(ctx context.Context, path string) error {
 	_, err := config.Load(path, func(c *config.Config) error {
 		_, errRuleset := enforce.Prepare(ctx, c)
 		list, errHost := hostkinds.Resources(c)
 		_, errPlan := reconcile.New("", slog.New(slog.DiscardHandler), hostkinds.Kinds()...).Plan(ctx, list)
-		_, errServices := service.Units(c, daemons.All(), service.DirsOf(c))
+		errServices := service.Faults(ctx, c, daemons.All(), service.DirsOf(c))
 		return errors.Join(errRuleset, errHost, errPlan, errServices)
 	})
 	return err

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-// Package mishap has a test's writes to the host fail, or be the last ones of their process,
-// one by one.
+// Package mishap has writes to the host fail, or be the last ones of their process, one by one: those of a thread of a
+// test, or of a program that it runs.
 //
 // The system calls themselves are stopped, by a seccomp filter that asks a supervisor
 // (seccomp_unotify(2)): what runs is the code as it is, down to the kernel. A step is a call that can
 // change something: an open file to write to, a request of netlink other than for what there is, an ioctl of
-// ethtool, an entry of a map of BPF, a link or a pin of it, a name that is made, moved or removed, or has to be
+// ethtool, an entry of a map of BPF, a link or a pin of it, a signal, a name that is made, moved or removed, or has to be
 // on disk.
 package mishap
 
@@ -43,18 +43,35 @@ func (w Way) String() string { return [...]string{"fails", "fails behind", "kill
 // Never is the number of no step.
 const Never = -1
 
-// Thread is a thread whose calls are watched.
-type Thread struct {
-	work chan func()
-	stop int // the listener
+// watch is what becomes of calls that a listener tells of.
+type watch struct {
+	listener int
+	// pid is the process that the steps are of: its children have the filter, too. space is the network namespace that
+	// they are in, as /proc has its name; empty: whichever.
+	pid   int
+	space string
 
 	mu     sync.Mutex
 	at     int
 	way    Way
-	behind bool
+	behind uint32 // the thread whose next call fails
 	hit    string
 	steps  []string
 	skip   func(step string) bool
+}
+
+func newWatch(listener, pid int, space string) *watch {
+	// The supervisor runs where the thread has just stopped.
+	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+	w := &watch{listener: listener, pid: pid, space: space, at: Never}
+	go w.supervise()
+	return w
+}
+
+// Thread is a thread whose calls are watched.
+type Thread struct {
+	*watch
+	work chan func()
 }
 
 // Watch watches the calling goroutine's thread, which is locked to it and ends with it.
@@ -62,13 +79,9 @@ func Watch() (*Thread, error) {
 	runtime.LockOSThread() // and never unlock: the filter stays
 	listener, err := install(filter())
 	if err != nil {
-		return nil, fmt.Errorf("seccomp: %w", err)
+		return nil, err
 	}
-	// The supervisor runs where the thread has just stopped.
-	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
-	t := &Thread{stop: listener, at: Never}
-	go t.supervise()
-	return t, nil
+	return &Thread{watch: newWatch(listener, os.Getpid(), "")}, nil
 }
 
 // New starts a thread in the network and mount namespaces of the caller's, which is locked.
@@ -124,26 +137,26 @@ func (t *Thread) Do(f func()) {
 func (t *Thread) Close() { close(t.work) }
 
 // Skip has steps not counted, and left alone: those whose descriptions a function says yes to.
-func (t *Thread) Skip(skip func(step string) bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.skip = skip
+func (w *watch) Skip(skip func(step string) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.skip = skip
 }
 
 // Arm has something happen to the step with a number, from 0 on, of those that follow.
-func (t *Thread) Arm(at int, way Way) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.at, t.way, t.steps, t.hit, t.behind = at, way, nil, "", false
+func (w *watch) Arm(at int, way Way) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at, w.way, w.steps, w.hit, w.behind = at, way, nil, "", 0
 }
 
-// Disarm has all pass again. It returns the steps since [Thread.Arm], and the one that it
+// Disarm has all pass again. It returns the steps since Arm, and the one that it
 // happened to; empty if there were fewer.
-func (t *Thread) Disarm() (steps []string, hit string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.at, t.behind = Never, false
-	return slices.Clone(t.steps), t.hit
+func (w *watch) Disarm() (steps []string, hit string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at, w.behind = Never, 0
+	return slices.Clone(w.steps), w.hit
 }
 
 // notification is struct seccomp_notif, answer struct seccomp_notif_resp.
@@ -163,11 +176,11 @@ type answer struct {
 	flags uint32
 }
 
-// supervise answers until the thread has ended.
-func (t *Thread) supervise() {
-	defer func() { _ = unix.Close(t.stop) }()
+// supervise answers until all threads with the filter have ended.
+func (w *watch) supervise() {
+	defer func() { _ = unix.Close(w.listener) }()
 	for {
-		fds := []unix.PollFd{{Fd: int32(t.stop), Events: unix.POLLIN}}
+		fds := []unix.PollFd{{Fd: int32(w.listener), Events: unix.POLLIN}}
 		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
 			return
 		}
@@ -178,82 +191,96 @@ func (t *Thread) supervise() {
 			continue
 		}
 		var n notification
-		if err := ioctl(t.stop, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
+		if err := ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
 			continue // it has been ended in the meantime
 		}
 		a := answer{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
-		if t.fails(&n) {
+		if w.fails(&n) {
 			a.flags, a.err = 0, -int32(unix.EIO)
 		}
-		_ = ioctl(t.stop, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&a))
+		_ = ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&a))
 	}
 }
 
+// isOf tells whether a thread is one of the process, where that is: what it does in a network namespace that it has made
+// for itself is nobody else's.
+func (w *watch) isOf(tid uint32) bool {
+	space, err := os.Readlink(fmt.Sprintf("/proc/%d/task/%d/ns/net", w.pid, tid))
+	return err == nil && (w.space == "" || space == w.space)
+}
+
 // fails decides about a call.
-func (t *Thread) fails(n *notification) bool {
-	step, writes := describe(n)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.skip != nil && t.skip(step) {
+func (w *watch) fails(n *notification) bool {
+	if !w.isOf(n.pid) {
 		return false
 	}
-	if t.behind {
-		t.behind = false
+	step, writes := n.describe()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.skip != nil && w.skip(step) {
+		return false
+	}
+	if w.behind == n.pid {
+		w.behind = 0
 		return true
 	}
 	if !writes {
 		return false
 	}
-	t.steps = append(t.steps, step)
-	if t.at != len(t.steps)-1 {
+	w.steps = append(w.steps, step)
+	if w.at != len(w.steps)-1 {
 		return false
 	}
-	t.hit = step
-	switch t.way {
+	w.hit = step
+	switch w.way {
 	case Kills:
-		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
-		select {}
+		_ = unix.Kill(w.pid, unix.SIGKILL)
 	case FailsBehind:
-		t.behind = true
+		w.behind = n.pid
 		return false
 	}
 	return true
 }
 
 // describe says what a call does, and whether it can change something.
-func describe(n *notification) (step string, writes bool) {
+func (n *notification) describe() (step string, writes bool) {
 	switch n.number {
 	case unix.SYS_OPENAT:
-		return "open " + text(n.args[1]), n.args[2]&(unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT) != 0
+		return "open " + n.text(n.args[1]), n.args[2]&(unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT) != 0
 	case unix.SYS_UNLINKAT:
-		return "unlink " + text(n.args[1]), true
+		return "unlink " + n.text(n.args[1]), true
 	case unix.SYS_MKDIRAT:
-		return "mkdir " + text(n.args[1]), true
+		return "mkdir " + n.text(n.args[1]), true
 	case unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2:
-		return "rename " + text(n.args[1]) + " " + text(n.args[3]), true
+		return "rename " + n.text(n.args[1]) + " " + n.text(n.args[3]), true
 	case unix.SYS_FSYNC:
-		return "sync " + file(n.args[0]), true
+		return "sync " + n.file(n.args[0]), true
 	case unix.SYS_FCHMOD:
-		return "chmod " + file(n.args[0]), true
+		return "chmod " + n.file(n.args[0]), true
 	case unix.SYS_IOCTL:
 		return "ethtool", true
 	case unix.SYS_BPF:
 		return fmt.Sprint("bpf ", n.args[0]), true
+	case unix.SYS_KILL:
+		return fmt.Sprint("signal ", n.args[1]), n.args[1] != 0
 	case unix.SYS_SENDTO:
-		return message(n.args[1], n.args[2])
+		return n.message(n.args[1], n.args[2])
 	case unix.SYS_SENDMSG:
 		const vectors = 16 // of struct msghdr, which are structs iovec
-		v := read(word(read(n.args[1]+vectors, 8)), 16)
-		return message(word(v), word(v[8:]))
+		v := n.read(word(n.read(n.args[1]+vectors, 8)), 16)
+		if len(v) < 16 {
+			return "message", true
+		}
+		return n.message(word(v), word(v[8:]))
 	}
 	return fmt.Sprint("call ", n.number), true
 }
 
 // message describes the first message of netlink in a buffer. What only asks has no acknowledgement, but that
 // a change of ethtool's features is answered with them.
-func message(at, length uint64) (string, bool) {
+func (n *notification) message(at, length uint64) (string, bool) {
 	const featuresSet = 12 // ETHTOOL_MSG_FEATURES_SET
-	b := read(at, min(length, unix.SizeofNlMsghdr+4))
+	b := n.read(at, min(length, unix.SizeofNlMsghdr+4))
 	if len(b) < unix.SizeofNlMsghdr+4 {
 		return "message", true
 	}
@@ -265,29 +292,38 @@ func message(at, length uint64) (string, bool) {
 	return fmt.Sprint("netlink ", kind, " ", command), flags&unix.NLM_F_ACK != 0 || command == featuresSet && flags&unix.NLM_F_DUMP == 0
 }
 
-// read returns the process's memory. The thread that it is a call's of stands still.
-func read(at, length uint64) []byte {
+// read returns the caller's memory, as much of it as there is. The thread stands still.
+func (n *notification) read(at, length uint64) []byte {
 	b := make([]byte, length)
-	n, _ := unix.ProcessVMReadv(os.Getpid(), []unix.Iovec{{Base: &b[0], Len: length}}, []unix.RemoteIovec{{Base: uintptr(at), Len: int(length)}}, 0)
-	return b[:max(n, 0)]
+	if length == 0 {
+		return b
+	}
+	size, _ := unix.ProcessVMReadv(int(n.pid), []unix.Iovec{{Base: &b[0], Len: length}}, []unix.RemoteIovec{{Base: uintptr(at), Len: int(length)}}, 0)
+	return b[:max(size, 0)]
 }
 
-func word(b []byte) uint64 { return binary.NativeEndian.Uint64(b) }
+// word is a pointer or a length; 0 if it could not be read.
+func word(b []byte) uint64 {
+	if len(b) < 8 {
+		return 0
+	}
+	return binary.NativeEndian.Uint64(b)
+}
 
 // text is a C string, of a path. Memory ends at a page.
-func text(at uint64) string {
+func (n *notification) text(at uint64) string {
 	const page = 4096
-	b := read(at, page-at%page)
+	b := n.read(at, page-at%page)
 	if len(b) < unix.PathMax && !bytes.Contains(b, []byte{0}) {
-		b = append(b, read(at+uint64(len(b)), page)...)
+		b = append(b, n.read(at+uint64(len(b)), page)...)
 	}
 	b, _, _ = bytes.Cut(b, []byte{0})
 	return string(b)
 }
 
 // file is what a descriptor is of.
-func file(descriptor uint64) string {
-	s, _ := os.Readlink(fmt.Sprint("/proc/self/fd/", descriptor))
+func (n *notification) file(descriptor uint64) string {
+	s, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", n.pid, descriptor))
 	return s
 }
 
@@ -298,13 +334,13 @@ var bpfWrites = []uint32{
 	unix.BPF_PROG_ATTACH, unix.BPF_PROG_DETACH, unix.BPF_LINK_CREATE, unix.BPF_LINK_UPDATE, unix.BPF_LINK_DETACH,
 }
 
-// filter asks about the calls that [describe] knows.
+// filter asks about the calls that [notification.describe] knows.
 func filter() []bpf.Instruction {
 	const number = 0 // of struct seccomp_data
 	allow, ask := bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}, bpf.RetConstant{Val: unix.SECCOMP_RET_USER_NOTIF}
 	calls := []uint32{
 		unix.SYS_OPENAT, unix.SYS_UNLINKAT, unix.SYS_MKDIRAT, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_FSYNC, unix.SYS_FCHMOD,
-		unix.SYS_SENDTO, unix.SYS_SENDMSG,
+		unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_KILL,
 	}
 	program := []bpf.Instruction{bpf.LoadAbsolute{Off: number, Size: 4}}
 	for _, call := range calls {
@@ -342,7 +378,7 @@ func install(program []bpf.Instruction) (int, error) {
 	p := unix.SockFprog{Len: uint16(len(list)), Filter: &list[0]}
 	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, uintptr(unsafe.Pointer(&p)))
 	if errno != 0 {
-		return 0, errno
+		return 0, fmt.Errorf("seccomp: %w", errno)
 	}
 	unix.CloseOnExec(int(fd))
 	return int(fd), nil

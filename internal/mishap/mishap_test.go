@@ -18,8 +18,9 @@ import (
 
 const victim = "L2D_TEST_VICTIM"
 
-// TestMain is the tests, or a process that makes two files and does not survive the second.
+// TestMain is the tests, or a process that makes two files and does not survive the second, or a program that is watched.
 func TestMain(m *testing.M) {
+	Become()
 	dir := os.Getenv(victim)
 	if dir == "" {
 		os.Exit(m.Run())
@@ -105,5 +106,42 @@ func TestKills(t *testing.T) {
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
 		t.Errorf("%v, %v", files, err)
+	}
+}
+
+// TestProcess: of a program's calls each fails, or is its last one, and not those of what it has started.
+func TestProcess(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	for way, want := range map[Way]string{Fails: "one three", Kills: "one"} {
+		cmd := exec.Command("bash", "-c", "read; echo >one; (echo >other); echo >two; echo >three; exit 3")
+		cmd.Dir = t.TempDir()
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Start(cmd, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Skip(func(step string) bool { return strings.HasPrefix(step, "open /") })
+		p.Arm(1, way)
+		_ = in.Close()
+		err = cmd.Wait()
+		_, hit := p.Disarm()
+		status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		if hit != "open two" || way == Kills && status.Signal() != unix.SIGKILL || way == Fails && status.ExitStatus() != 3 {
+			t.Errorf("%s: %q, %v", way, hit, err)
+		}
+		var made []string
+		for _, name := range []string{"one", "two", "three"} {
+			if _, err := os.Stat(filepath.Join(cmd.Dir, name)); err == nil {
+				made = append(made, name)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(cmd.Dir, "other")); err != nil || strings.Join(made, " ") != want {
+			t.Errorf("%s: %v, and a child's: %v", way, made, err)
+		}
 	}
 }

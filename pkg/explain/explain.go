@@ -366,7 +366,9 @@ func (e *Explanation) findFlow(res *loader.TrialResult, before, after []flow.Flo
 		return
 	}
 	is := func(d flow.Direction) bool { return d.Src == res.Arrived.Src && d.Dst == res.Arrived.Dst }
-	of := func(f flow.Flow) bool { return is(f.Original) || is(f.Reply) }
+	of := func(f flow.Flow) bool {
+		return f.Protocol == flow.ProtocolName(res.Arrived.Protocol) && (is(f.Original) || is(f.Reply))
+	}
 	if i := slices.IndexFunc(before, of); i >= 0 {
 		e.Flow = &before[i]
 		return

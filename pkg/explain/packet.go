@@ -54,7 +54,7 @@ var tcpFlags = map[string]uint8{"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 1
 
 var icmpTypes = map[uint8]map[string]uint8{
 	protoICMP:   {"echo-reply": 0, "echo-request": 8, "timestamp-request": 13, "timestamp-reply": 14},
-	protoICMPv6: {"echo-request": 128, "echo-reply": 129, "nd-neighbor-solicit": 135, "nd-neighbor-advert": 136},
+	protoICMPv6: {"echo-request": 128, "echo-reply": 129, "nd-router-solicit": 133, "nd-router-advert": 134, "nd-neighbor-solicit": 135, "nd-neighbor-advert": 136},
 }
 
 func hasPorts(protocol uint8) bool {

@@ -42,9 +42,9 @@ table ip nat {
 		type nat hook prerouting priority dstnat; policy accept;
 		udp dport 13 dnat to 203.0.113.1
 	}
-	chain output {
-		type nat hook output priority -100; policy accept;
-		udp dport 9 dnat to 192.168.7.1
+	chain input {
+		type nat hook input priority 100; policy accept;
+		udp dport 21 snat to 198.51.7.1
 	}
 	chain postrouting {
 		type nat hook postrouting priority srcnat; policy accept;
@@ -63,7 +63,7 @@ var reasonCases = []struct{ reason, packet, frame string }{
 	{"drop_policy", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:8", ""},
 	{"drop_martian", "iif lan0 udp 127.0.0.1:1 > 1.1.1.1:12", ""},
 	{"drop_no_route", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:13", ""},
-	{"drop_nat_local", "oif wan0 udp 198.51.7.1:1 > 198.51.7.2:9", ""},
+	{"drop_nat_local", "iif lan0 udp 192.168.7.2:1 > 192.168.7.1:21", ""},
 	{"drop_fragment_tiny", "", "45000018000120004011" + "0000c0a80702c6330709" + "00010002"},
 	{"drop_fragment_malformed", "", "45000018000120014011" + "0000c0a80702c6330709" + "00010002"},
 	{"drop_fragment_limit", "", "4500002c00011ffe4011" + "0000c0a80702c6330709" + "000000000000000000000000000000000000000000000000"},
@@ -73,7 +73,9 @@ var reasonCases = []struct{ reason, packet, frame string }{
 	{"drop_malformed", "", "4f00001c000100004011" + "0000c0a80702c6330709" + "0001000c00080000"},
 	// Of a router that has flows: 192.168.7.2 has the port, and the protocol.
 	{"drop_nat_exhausted", "iif lan0 udp 192.168.7.3:2 > 1.1.1.1:10", ""},
+	{"drop_nat_redirect", "", "45000038000100004001" + "000001010101c6330701" + "0501ecf001010102" + "4500001c000100003f11" + "0000c633070101010101" + "1388000a00080000"},
 	{"drop_flow_clash", "iif lan0 99 192.168.7.3 > 1.1.1.1", ""},
+	{"drop_nat_moved", "iif lan0 udp 192.168.7.5:1 > 1.1.1.1:14", ""}, // by the LAN now
 	{"drop_source_limit", "iif lan0 udp 192.168.7.2:3 > 1.1.1.1:20", ""},
 	{"drop_ct_count_full", "iif lan0 udp 192.168.7.4:1 > 1.1.1.1:8", ""}, // counts as many as it can
 	{"drop_steer", "iif lan0 udp 192.168.7.2:1 > 1.1.1.1:30", ""},
@@ -107,6 +109,7 @@ func TestReasons(t *testing.T) {
 	}
 	busy := target
 	busy.Config.MaxFlowsPerSource = sourceLimit
+	busy.Config.Timeouts.UDPUnreplied = time.Hour // the test may take minutes
 	r.in("", func() (err error) {
 		// The router is to say nothing of its own.
 		if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil {
@@ -120,16 +123,22 @@ func TestReasons(t *testing.T) {
 	r.awaitFlows(busy, 1)
 	r.send("iif lan0 99 192.168.7.2 > 1.1.1.1")
 	r.awaitFlows(busy, sourceLimit)
+	r.send("iif lan0 udp 192.168.7.5:1 > 1.1.1.1:14")
+	r.awaitFlows(busy, sourceLimit+1)
 	for _, c := range reasonCases {
 		name := c.reason + " " + c.packet + c.frame
 		t.Run(name, func(t *testing.T) {
 			req, on := Request{Packet: c.packet}, target
 			switch c.reason {
-			case "drop_nat_exhausted", "drop_flow_clash", "drop_source_limit", "drop_steer":
+			case "drop_nat_exhausted", "drop_flow_clash", "drop_source_limit", "drop_steer", "drop_nat_redirect":
 				on = busy
 			case "drop_ct_count_full":
 				on = busy
 				fillMap(t, busy.Config.PinPath+"/policy/l2_conn_counts")
+			case "drop_nat_moved":
+				on = busy
+				r.ip("route add 1.1.1.1 via 192.168.7.2")
+				defer r.ip("route del 1.1.1.1")
 			case "drop_nat_no_address":
 				r.withoutAddresses()
 			}
@@ -155,6 +164,9 @@ func TestReasons(t *testing.T) {
 			})
 			if e.Reason != c.reason {
 				t.Errorf("%s %q, want %s: %v", e.Verdict, e.Reason, c.reason, e.Stats)
+			}
+			if e.Reason == "drop_nat_moved" {
+				e.Flow.Expires = 0
 			}
 			var b bytes.Buffer
 			if err := e.Write(&b, "firewall.nft", true); err != nil {
@@ -240,9 +252,15 @@ func (r *router) awaitFlows(target Target, n int) {
 func (r *router) withoutAddresses() {
 	r.t.Helper()
 	for _, args := range []string{"-4 addr flush dev lan0", "-4 addr flush dev wan0", "route replace default dev wan0"} {
-		if out, err := exec.Command("ip", strings.Fields("-n "+r.name+" "+args)...).CombinedOutput(); err != nil {
-			r.t.Fatalf("ip %s: %v\n%s", args, err, out)
-		}
+		r.ip(args)
+	}
+}
+
+// ip runs a command of ip in the router.
+func (r *router) ip(args string) {
+	r.t.Helper()
+	if out, err := exec.Command("ip", strings.Fields("-n "+r.name+" "+args)...).CombinedOutput(); err != nil {
+		r.t.Fatalf("ip %s: %v\n%s", args, err, out)
 	}
 }
 

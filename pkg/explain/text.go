@@ -83,6 +83,31 @@ func (r *Rule) place(file string) string {
 	return fmt.Sprintf("%s:%d", file, r.Line)
 }
 
+// Blame is what drops the packet in a line: the rule, with its place in the file, the policy of a chain, or the reason;
+// empty if nothing does.
+func (e *Explanation) Blame(file string) string {
+	if e.Verdict != Dropped && e.Verdict != Rejected {
+		return ""
+	}
+	d := e.Decided
+	switch {
+	case d != nil && d.Handle == 0:
+		return fmt.Sprintf("%s: no rule of chain %s %s %s accepts it, and its policy drops it", file, d.Family, d.Table, d.Chain)
+	case d != nil:
+		place := d.place(file)
+		if place == "" {
+			place = file
+		}
+		return fmt.Sprintf("%s: %s (chain %s %s %s)", place, d.Text, d.Family, d.Table, d.Chain)
+	case e.NTuple != "":
+		return fmt.Sprintf("the rule %q of ntuple of the interface", e.NTuple)
+	}
+	if r, err := ReasonOf(e.Reason); err == nil {
+		return fmt.Sprintf("%s: %s", r.Name, r.Why)
+	}
+	return e.Reason
+}
+
 // writeWhy says what to change.
 func (e *Explanation) writeWhy(b *strings.Builder, file string) {
 	if e.Verdict != Dropped && e.Verdict != Rejected {

@@ -88,11 +88,12 @@ const (
 	EndExpired  = "expired"
 	EndReopened = "reopened" // a new connection with the same ends begins
 	EndRefused  = "refused"  // a rule dropped its first packet after all
+	EndMoved    = "moved"    // masqueraded, and goes by another interface now
 	EndDeleted  = "deleted"  // by a user
 	EndAddress  = "address"  // that it was masqueraded with is gone
 )
 
-var endNames = [...]string{"", EndExpired, EndReopened, EndRefused}
+var endNames = [...]string{"", EndExpired, EndReopened, EndRefused, EndMoved}
 
 // Event is something that happened to a flow, or a number of events that are
 // missing.

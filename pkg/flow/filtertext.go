@@ -148,7 +148,7 @@ func interfaceKey(name string, field func(*Filter) *string) key {
 
 func setProtocol(f *Filter, s string) error {
 	if n, err := strconv.ParseUint(s, 10, 8); err == nil {
-		f.Protocol = protocolName(uint8(n))
+		f.Protocol = ProtocolName(uint8(n))
 		return nil
 	}
 	for _, name := range protocolNames {

@@ -34,6 +34,9 @@ type Flow struct {
 	// Masqueraded: a masquerade statement has given it the address of the
 	// interface that it left by.
 	Masqueraded bool `json:"masqueraded,omitempty"`
+	// ID is the flow's number, which rules know as ct id: it is that of the tuple that began the flow, and so
+	// of the next flow that this begins.
+	ID uint32 `json:"id"`
 	// Mark is what rules have set as ct mark.
 	Mark uint32 `json:"mark,omitempty"`
 	// Labels are the bits that rules have set as ct label, such as "0,3".
@@ -42,7 +45,7 @@ type Flow struct {
 	Expires time.Duration `json:"expires_ns"`
 	Age     time.Duration `json:"age_ns"`
 	// Original is the direction of the first packet. A query's identifier
-	// stands for an ICMP flow's port, its request type for the other.
+	// stands for an ICMP flow's port, its request type and, above eight bits, code for the other.
 	Original Direction `json:"original"`
 	Reply    Direction `json:"reply"`
 	// In and Out are the interfaces that packets of the original direction come
@@ -69,7 +72,8 @@ var protocolNames = map[uint8]string{
 	51: "ah", 58: "icmpv6", 132: "sctp", 136: "udplite",
 }
 
-func protocolName(n uint8) string {
+// ProtocolName is the name of an IP protocol, or its number in digits.
+func ProtocolName(n uint8) string {
 	if name, ok := protocolNames[n]; ok {
 		return name
 	}
@@ -93,11 +97,11 @@ func (f *Flow) String() string {
 	if f.State != "" {
 		s += " " + f.State
 	}
-	s += f.direction(f.Original)
+	s += f.direction(f.Original, f.query(f.Original.Src, f.Original.Dst, false))
 	if !f.Replied {
 		s += " [UNREPLIED]"
 	}
-	s += f.direction(f.Reply)
+	s += f.direction(f.Reply, f.query(f.Reply.Dst, f.Reply.Src, true))
 	if f.Assured {
 		s += " [ASSURED]"
 	}
@@ -119,9 +123,27 @@ func (f *Flow) String() string {
 	return s
 }
 
-func (f *Flow) direction(d Direction) string {
+// answers are the types of ICMP and ICMPv6 that answer queries.
+var answers = map[uint8]uint8{8: 0, 13: 14, 15: 16, 17: 18, 128: 129, 139: 140}
+
+// query is what a direction of ICMP queries, or of their answers, has in the place of
+// ports, from who asks and who is asked; empty for other protocols.
+func (f *Flow) query(asks, asked netip.AddrPort, answer bool) string {
+	if f.Protocol != "icmp" && f.Protocol != "icmpv6" {
+		return ""
+	}
+	typ, code := uint8(asked.Port()), asked.Port()>>8
+	if answer {
+		typ = answers[typ]
+	}
+	return fmt.Sprintf(" type=%d code=%d id=%d", typ, code, asks.Port())
+}
+
+func (f *Flow) direction(d Direction, query string) string {
 	s := fmt.Sprintf(" src=%s dst=%s", d.Src.Addr(), d.Dst.Addr())
-	if d.Src.Port() != 0 || d.Dst.Port() != 0 {
+	if query != "" {
+		s += query
+	} else if d.Src.Port() != 0 || d.Dst.Port() != 0 {
 		s += fmt.Sprintf(" sport=%d dport=%d", d.Src.Port(), d.Dst.Port())
 	}
 	if d.Zone != 0 {

@@ -27,11 +27,24 @@ func TestTicks(t *testing.T) {
 	}
 }
 
+// TestDefaultTimeouts: docs/rfc-compliance.md says where they are as the RFCs want them, and
+// where they are nf_conntrack's.
 func TestDefaultTimeouts(t *testing.T) {
 	d := DefaultTimeouts()
-	// RFC 5382 REQ-5, RFC 4787 REQ-5: at least.
-	if d.TCPEstablished < 2*time.Hour+4*time.Minute || d.UDPStream < 2*time.Minute {
-		t.Errorf("%+v", d)
+	if d.TCPEstablished < 2*time.Hour+4*time.Minute { // RFC 5382 REQ-5
+		t.Errorf("established connections: %v", d.TCPEstablished)
+	}
+	for name, c := range map[string]struct{ is, want time.Duration }{
+		"tcp_syn_sent": {d.TCPSynSent, 2 * time.Minute}, "tcp_syn_recv": {d.TCPSynRecv, time.Minute},
+		"tcp_established": {d.TCPEstablished, 24 * time.Hour}, "tcp_fin_wait": {d.TCPFinWait, 2 * time.Minute},
+		"tcp_close_wait": {d.TCPCloseWait, time.Minute}, "tcp_last_ack": {d.TCPLastAck, 30 * time.Second},
+		"tcp_time_wait": {d.TCPTimeWait, 2 * time.Minute}, "tcp_close": {d.TCPClose, 10 * time.Second},
+		"udp_unreplied": {d.UDPUnreplied, 30 * time.Second}, "udp_stream": {d.UDPStream, 3 * time.Minute},
+		"icmp": {d.ICMP, 30 * time.Second},
+	} {
+		if c.is != c.want {
+			t.Errorf("%s: %v, not %v", name, c.is, c.want)
+		}
 	}
 }
 
@@ -47,6 +60,11 @@ func TestString(t *testing.T) {
 	tcp := example()
 	routed := example()
 	routed.Assured, routed.Mark, routed.Labels, routed.In, routed.Out = true, 7, "0,3", "lan0", "wan0"
+	query, query6 := example(), example()
+	query.Protocol, query.State, query6.Protocol, query6.State = "icmp", "", "icmpv6", ""
+	query.Original.Dst, query.Reply.Src = netip.AddrPortFrom(query.Original.Dst.Addr(), 8), netip.AddrPortFrom(query.Reply.Src.Addr(), 8)
+	query6.Original.Src, query6.Original.Dst = netip.MustParseAddrPort("[fd07::2]:5000"), netip.MustParseAddrPort("[2001:db8:7::2]:896") // code 3
+	query6.Reply.Src, query6.Reply.Dst = query6.Original.Dst, query6.Original.Src
 	unreplied := example()
 	unreplied.Protocol, unreplied.State, unreplied.Replied, unreplied.Confirmed = "gre", "", false, false
 	for _, d := range []*Direction{&unreplied.Original, &unreplied.Reply} {
@@ -59,6 +77,8 @@ func TestString(t *testing.T) {
 		{routed, "tcp      3600 ESTABLISHED src=192.168.7.2 dst=198.51.7.2 sport=5000 dport=80 packets=3 bytes=180 src=198.51.7.2 dst=198.51.7.1 sport=80 dport=6000 packets=2 bytes=120 [ASSURED] [CONFIRMED] mark=7 labels=0,3 in=lan0 out=wan0"},
 		{tcp, "tcp      3600 ESTABLISHED src=192.168.7.2 dst=198.51.7.2 sport=5000 dport=80 packets=3 bytes=180 src=198.51.7.2 dst=198.51.7.1 sport=80 dport=6000 packets=2 bytes=120 [CONFIRMED]"},
 		{unreplied, "gre      3600 src=192.168.7.2 dst=198.51.7.2 packets=3 bytes=180 [UNREPLIED] src=198.51.7.2 dst=198.51.7.1 packets=2 bytes=120"},
+		{query, "icmp     3600 src=192.168.7.2 dst=198.51.7.2 type=8 code=0 id=5000 packets=3 bytes=180 src=198.51.7.2 dst=198.51.7.1 type=0 code=0 id=6000 packets=2 bytes=120 [CONFIRMED]"},
+		{query6, "icmpv6   3600 src=fd07::2 dst=2001:db8:7::2 type=128 code=3 id=5000 packets=3 bytes=180 src=2001:db8:7::2 dst=fd07::2 type=129 code=3 id=5000 packets=2 bytes=120 [CONFIRMED]"},
 	} {
 		if got := c.f.String(); got != c.want {
 			t.Errorf("%s\nnot\n%s", got, c.want)
@@ -95,7 +115,7 @@ func TestJSON(t *testing.T) {
 
 func TestProtocolName(t *testing.T) {
 	for n, want := range map[uint8]string{6: "tcp", 17: "udp", 1: "icmp", 58: "icmpv6", 47: "gre", 253: "253"} {
-		if got := protocolName(n); got != want {
+		if got := ProtocolName(n); got != want {
 			t.Errorf("protocol %d: %s, not %s", n, got, want)
 		}
 	}

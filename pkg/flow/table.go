@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -19,9 +20,9 @@ import (
 type Table struct {
 	// Interface names the interface with an index; nil: its number is its name.
 	Interface func(index int) string
-	// Deleted is called for each living flow that Delete has ended; nil: nobody
-	// wants to know.
-	Deleted func(Flow)
+	// Deleted is called for each living flow that Delete has ended, as it was at a time;
+	// nil: nobody wants to know.
+	Deleted func(fl Flow, at time.Time)
 
 	confirmed, halfOpen *ebpf.Map
 }
@@ -107,7 +108,9 @@ func (t *Table) DeleteIf(selects func(*Flow) bool) (int, error) {
 			if f.left(now) >= 0 {
 				deleted++
 				if t.Deleted != nil {
-					t.Deleted(fl)
+					end := nowNS()
+					fl.Age = f.age(end)
+					t.Deleted(fl, wallTime(end))
 				}
 			}
 		}
@@ -119,10 +122,11 @@ func (t *Table) decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint64) Flow
 	fl := Flow{
 		number:      key.L4proto,
 		out:         f.Via,
-		Protocol:    protocolName(key.L4proto),
+		Protocol:    ProtocolName(key.L4proto),
 		Replied:     f.Flags&flagSeenReply != 0,
 		Assured:     f.Flags&flagAssured != 0,
 		Masqueraded: f.Flags&flagMasquerade != 0,
+		ID:          key.id(),
 		Mark:        f.Mark,
 		Labels:      labels(f.Labels),
 		Expires:     FromTicks(uint32(max(0, f.left(now)))),

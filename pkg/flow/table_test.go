@@ -140,7 +140,7 @@ func TestList(t *testing.T) {
 	}
 	got.Expires, got.Age = 0, 0
 	want := Flow{
-		Protocol: "tcp", State: "ESTABLISHED", Confirmed: true, Replied: true, number: 6,
+		Protocol: "tcp", State: "ESTABLISHED", Confirmed: true, Replied: true, number: 6, ID: list[0].ID,
 		Original: Direction{Src: netip.MustParseAddrPort(web.src), Dst: netip.MustParseAddrPort(web.dst), Packets: 5, Bytes: 500},
 		Reply:    Direction{Src: netip.MustParseAddrPort(web.dst), Dst: netip.MustParseAddrPort(web.natSrc), Packets: 4, Bytes: 400},
 	}
@@ -181,6 +181,34 @@ func TestDelete(t *testing.T) {
 		if got, half := entries(confirmed), entries(halfOpen); got != c.confirmed || half != c.half {
 			t.Errorf("%s: %d and %d entries left, not %d and %d", c.name, got, half, c.confirmed, c.half)
 		}
+	}
+}
+
+// TestDeletedAt: a flow that was deleted is as old as it was then, so that it began when it did
+// according to any event, however long it took to come to it.
+func TestDeletedAt(t *testing.T) {
+	table, _, _ := exampleTable(t)
+	const pause = 50 * time.Millisecond
+	var age time.Duration
+	var reached time.Time
+	n := 0
+	table.Deleted = func(fl Flow, at time.Time) {
+		n++
+		if fl.Age < age+pause-2<<msShift || at.Before(reached.Add(-2<<msShift)) {
+			t.Errorf("%v old at %v; it was %v old %v before %v", fl.Age, at, age, pause, reached)
+		}
+	}
+	_, err := table.DeleteIf(func(fl *Flow) bool {
+		if fl.Original.Src.Port() != 5001 {
+			return false
+		}
+		age = fl.Age
+		time.Sleep(pause)
+		reached = time.Now()
+		return true
+	})
+	if err != nil || n != 1 {
+		t.Errorf("%d deleted, %v", n, err)
 	}
 }
 

@@ -8,8 +8,9 @@ import "time"
 
 // Timeouts says how long a flow lives without a packet. The defaults are those
 // of nf_conntrack (net/netfilter/nf_conntrack_proto_*.c), but for the
-// established TCP timeout, which is a day; RFC 5382 REQ-5 asks for at least
-// 2 h 4 min.
+// established TCP timeout, which is a day, and not five; RFC 5382 REQ-5 asks for at
+// least 2 h 4 min. And for streams of UDP, which have a minute more: RFC 4787 REQ-5c
+// wants five.
 type Timeouts struct {
 	TCPSynSent          time.Duration `json:"tcp_syn_sent"`
 	TCPSynRecv          time.Duration `json:"tcp_syn_recv"`
