@@ -42,7 +42,7 @@ EARLY='virtio_pci virtio_blk virtio_console virtio_rng ext4'
 
 # Modules in the root file system, with what they depend on; and all of net/.
 MODULES='veth dummy bonding vrf tun macvlan vxlan geneve wireguard ifb nlmon macsec
-pppoe virtio_net igb e1000e vmxnet3 mac80211_hwsim nls_ascii
+pppoe virtio_net igb e1000e vmxnet3 netdevsim mac80211_hwsim nls_ascii
 cmac ccm gcm ctr crc32c chacha20poly1305'
 
 say() { echo "vm: $*" >&2; }
@@ -150,9 +150,9 @@ with_dependencies() {
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }'
 }
 
-# dualpi2 builds a module that Debian's kernels leave out, in a root file system of
-# its own with the compiler that they were built with.
-dualpi2() {
+# left_out builds modules that Debian's kernels leave out, DualPI2 and netdevsim, in a root file
+# system of its own with the compiler that they were built with.
+left_out() {
 	local suite=$1 kernel=$2 to=$3 build=$KIT/build files source
 	rm -rf "$build"
 	merge_usr "$build"
@@ -169,13 +169,16 @@ dualpi2() {
 	ln -sfn dash "$build/usr/bin/sh"
 	ln -sfn mawk "$build/usr/bin/awk"
 	dpkg-deb --fsys-tarfile "$source" | tar -x -O --wildcards './usr/src/linux-source-*.tar.xz' |
-		tar -x -J -C "$build/module" --strip-components=3 --wildcards '*/net/sched/sch_dualpi2.c'
-	echo 'obj-m += sch_dualpi2.o' >"$build/module/Makefile"
+		tar -x -J -C "$build/module" --strip-components=3 --wildcards '*/net/sched/sch_dualpi2.c' '*/drivers/net/netdevsim/*'
+	echo 'obj-m += sch_dualpi2.o netdevsim/' >"$build/module/Makefile"
+	sed -i 's/obj-$(CONFIG_NETDEVSIM)/obj-m/' "$build/module/netdevsim/Makefile"
 	# objtool reads /proc; the mount ends with its namespace.
 	# shellcheck disable=SC2016 # the inner shell expands it
 	unshare -m bash -c 'mount -t proc proc "$1/proc" &&
-		chroot "$1" make -s -C "/usr/src/linux-headers-$2" M=/module modules' dualpi2 "$build" "$kernel" >&2
-	cp "$build/module/sch_dualpi2.ko" "$to/"
+		chroot "$1" make -s -C "/usr/src/linux-headers-$2" M=/module modules' left_out "$build" "$kernel" >&2
+	cp "$build/module/sch_dualpi2.ko" "$to/net/sched/"
+	mkdir -p "$to/drivers/net/netdevsim"
+	cp "$build/module/netdevsim/netdevsim.ko" "$to/drivers/net/netdevsim/"
 	rm -rf "$build"
 }
 
@@ -198,7 +201,7 @@ kernel() {
 
 	find "$dir" -name '*.ko.xz' -exec xz -d --threads=2 {} +
 	if grep -qx '# CONFIG_NET_SCH_DUALPI2 is not set' "$full/boot/config-$kernel" "$dir/config" 2>/dev/null; then
-		dualpi2 "$suite" "$kernel" "$dir/kernel/net/sched"
+		left_out "$suite" "$kernel" "$dir/kernel"
 	fi
 	depmod -b "$full" "$kernel"
 	# shellcheck disable=SC2086 # a list of names
@@ -227,6 +230,7 @@ root() {
 	unpack "$root" $files
 	# What the packages' scripts would have made, as far as tests need it.
 	mkdir -p "$root"/{dev,proc,sys,run,tmp,l2d,root}
+	ln -sfn bash "$root/usr/bin/sh" # which services of l2d's own begin by
 	ln -sfn mawk "$root/usr/bin/awk"
 	ln -sfn traceroute.db "$root/usr/bin/traceroute"
 	# Signed with a key that Debian's kernels have.

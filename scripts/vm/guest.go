@@ -32,8 +32,11 @@ func guest() {
 	finish(boot())
 }
 
-// finish says how the command ended, and turns the machine off.
+// finish says how the command ended, and turns the machine off; or has it boot again, if the command wants that.
 func finish(code int, err error) {
+	if err == nil && code == exitReboot {
+		err = reboot()
+	}
 	if err != nil {
 		fmt.Println("vm: in the machine:", err) // to the console
 	} else if p, err := openPort("exit"); err == nil {
@@ -42,6 +45,21 @@ func finish(code int, err error) {
 	}
 	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	select {}
+}
+
+// reboot ends all that runs, as an operator does, and waits for its own end. It returns only an error.
+func reboot() error {
+	if os.Getpid() == 1 {
+		unix.Sync()
+		return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	}
+	out, err := exec.Command("systemctl", "reboot").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("systemctl reboot: %w: %s", err, out)
+	}
+	for {
+		time.Sleep(time.Minute)
+	}
 }
 
 func boot() (int, error) {

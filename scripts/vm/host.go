@@ -29,6 +29,7 @@ type machine struct {
 	nics, more []string
 	timeout    time.Duration
 	systemd    bool
+	reboots    bool // and not end instead
 	// virtual has the machine's clock count its instructions, one a nanosecond, and pass
 	// over idle times. A busy host makes it slow: see docs/bbr3.md for what was seen.
 	virtual bool
@@ -197,7 +198,7 @@ func (m *machine) arguments(dir string) []string {
 		cpu += ",-erms,-fsrm"
 	}
 	args := []string{
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-nodefaults", "-no-user-config", "-display", "none",
 		"-machine", "q35", "-accel", m.accel, "-cpu", cpu,
 		"-smp", strconv.Itoa(m.cpus), "-m", strconv.Itoa(m.memory),
 		"-kernel", filepath.Join(m.kit, m.kernel, "vmlinux"), "-initrd", filepath.Join(dir, "initrd"),
@@ -205,6 +206,9 @@ func (m *machine) arguments(dir string) []string {
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
 		"-device", "virtio-serial-pci,id=serial",
+	}
+	if !m.reboots {
+		args = append(args, "-no-reboot")
 	}
 	if m.virtual {
 		args = append(args, "-icount", "shift=0,sleep=off")

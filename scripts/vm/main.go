@@ -10,6 +10,9 @@
 // output and error comes out of vm's. Nothing that it changes stays: each machine
 // begins with the same file systems.
 //
+// With -reboots, what the machine has written to its disks outlives a reboot: the command is run again then, and finds
+// it. When it exits with 123 there is one, as an operator's; it can also cut itself off.
+//
 // It exits with 124 after the timeout, with 125 when the machine did not say how
 // the command ended, as after a panic, and with 126 when the command was well and
 // the kernel was not.
@@ -27,6 +30,7 @@ import (
 
 // What vm exits with when it is not the command that decides.
 const (
+	exitReboot  = 123
 	exitTimeout = 124
 	exitMachine = 125
 	exitKernel  = 126
@@ -51,6 +55,7 @@ func main() {
 	flag.Func("append", "an argument of the kernel (repeatable)", more(&m.more))
 	flag.DurationVar(&m.timeout, "timeout", 10*time.Minute, "how long the machine may run")
 	flag.BoolVar(&m.systemd, "systemd", false, "have systemd as the machine's first process")
+	flag.BoolVar(&m.reboots, "reboots", false, "let the machine boot again, and run the command each time")
 	flag.BoolVar(&m.virtual, "virtual-time", false, "a clock that counts instructions, one a nanosecond, instead of the host's: emulated, with one processor")
 	inMachine := flag.Bool("in-machine", false, "instead: run the machine's command, where systemd is the first process")
 	unpack := flag.Bool("unpack", false, "instead: unpack the kernel image of the first argument into the second")

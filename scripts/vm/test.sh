@@ -3,7 +3,7 @@
 #
 # Runs tests in virtual machines with the kernels of the kit (scripts/vm/build.sh).
 #
-#   scripts/vm/test.sh [-k KERNEL] [SUITE...]     (without: each kernel, each suite)
+#   scripts/vm/test.sh [-k KERNEL] [SUITE...]     (without: each kernel, each suite but "whole", which takes long)
 #
 # KERNEL is the beginning of a name in KIT/kernels. Fails when a test does.
 set -efuo pipefail
@@ -23,12 +23,13 @@ log pkg/lab/diff 10m -test.run=TestLog
 examples pkg/lab/diff 25m -test.run=TestExamples -diff.packets=200 -diff.parallel=1
 qdisc pkg/host 15m -test.run=TestQdisc
 plan pkg/host 15m -test.run=TestWholePlan -host.whole=4
+whole pkg/host 90m -test.timeout=90m -test.run=TestWholePlan -host.whole=1
 bbr3 pkg/bbr3 15m -test.skip=TestPath|TestOracle|TestConnectionOf
 l4s pkg/host 10m -test.run=TestL4S -host.machine
 l4s cmd/l2ctl 5m -test.run=TestDoctorL4S -l2ctl.machine
 congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.machine
 tcnl pkg/tcnl 5m -tcnl.all
-nics pkg/host 10m -test.run=TestMachine|TestIsolated
+nics pkg/host 10m -test.run=TestMachine|TestIsolated|TestNetdevsim
 radios pkg/host 5m -test.run=TestRadio -host.machine
 groups pkg/service 10m -test.parallel=1 -test.run=TestLife|TestKilled|TestLimits|TestGroups
 units pkg/service 10m -test.run=TestUnits|TestBits
@@ -40,12 +41,14 @@ wifi cmd/l2d 15m -test.run=TestWiFi$ -l2d.wifi
 wifiunits cmd/l2d 15m -test.run=TestWiFiUnit -l2d.wifi
 devices bench 15m -test.run=TestDevices|TestQdisc -bench.devices=flowtable,forward+fq_codel,forward+cake
 journal cmd/l2d 10m -test.run=TestJournal -l2d.systemd
+reboot cmd/l2d 30m -test.run=TestReboot -l2d.reboots
 '
 
 # What the machine of a suite has besides.
 options() {
 	case $1 in
 	units | radvd | hostapd | wifiunits | journal) echo "-systemd" ;;
+	reboot) echo "-systemd -reboots" ;;
 	l4s) echo "-virtual-time" ;; # it looks at delays
 	nics) echo "-cpus 4 -nic virtio-net-pci -nic e1000e -nic vmxnet3" \
 		"-append isolcpus=domain,managed_irq,2-3 -append nohz_full=2-3 -append rcu_nocbs=2-3" ;;
@@ -112,7 +115,7 @@ twice() {
 failed=
 while read -r name package timeout arguments; do
 	[ -n "$name" ] || continue
-	[ $# -eq 0 ] || grep -qw -- "$name" <<<"$*" || continue
+	[ $# -eq 0 ] && [ "$name" != whole ] || grep -qw -- "$name" <<<"$*" || continue
 	test=$tree/$package/vm.test
 	[ -e "$test" ] || CGO_ENABLED=0 go test -c -o "$test" "./$package"
 	# The kernels at the same time: a machine takes one processor or little more.
