@@ -71,6 +71,7 @@ func (d *Daemon) Units(c *config.Config, dirs service.Dirs) ([]*service.Unit, er
 		}
 		return []*service.Unit{u}, nil
 	}
+	server := webServer{apiKey, r.Allow}
 	if r.AllowDelegated {
 		list, err := prefixes.Delegated(c.Network.LAN)
 		if err != nil {
@@ -89,8 +90,8 @@ func (d *Daemon) Units(c *config.Config, dirs service.Dirs) ([]*service.Unit, er
 	file := func(name string, content []byte, secrets []string) {
 		u.Files = append(u.Files, service.File{Path: filepath.Join(dir, name), Content: content, Mode: 0o400, Owner: r.User, Secrets: secrets})
 	}
-	file(yamlFile, renderYAML(r, p, apiKey), secrets)
-	file(keysFile, renderKeys(keys(r, p, apiKey)), secrets)
+	file(yamlFile, renderYAML(r, p, server), secrets)
+	file(keysFile, renderKeys(keys(r, p, server)), secrets)
 	file(luaFile, renderLua(r), nil)
 	u.Argv = []string{service.Program(&r.Service, "pdns_recursor"), "--config-dir=" + dir}
 	u.User = r.User

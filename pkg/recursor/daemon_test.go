@@ -224,9 +224,14 @@ func (l *lan) quiet() {
 	}
 }
 
-// TestDelegated: clients are answered from addresses that the provider has delegated, without an apply.
+// TestDelegated: clients are answered from addresses that the provider has delegated, without an apply, and another process:
+// it has what it has learnt, also with a web server.
 func TestDelegated(t *testing.T) {
 	l := newLAN(t)
+	secret := filepath.Join(l.Dir, "secret")
+	if err := os.WriteFile(secret, []byte("s3cret/key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, args := range [][]string{
 		{"ip", "addr", "add", "fd00::1/64", "dev", "br0", "nodad"},
 		l.command("ip", "addr", "add", "2001:db8:1::53/64", "dev", "eth0", "nodad"),
@@ -241,6 +246,7 @@ services:
   radvd: {delegated: true}
   recursor:
     mode: child
+    api: {key: ` + secret + `}
 `
 	const private = "7.1.168.192.in-addr.arpa" // it asks nobody about that
 	l.Must(text)

@@ -28,8 +28,15 @@ const logLevel = 5
 // keyed is a setting of version 4.
 type keyed struct{ key, value string }
 
+// webServer is what there is of it.
+type webServer struct {
+	key string
+	// allow are the networks that it answers: it does not read them again, so these are not those that come and go.
+	allow []netip.Prefix
+}
+
 // keys are the settings of version 4.
-func keys(r *config.Recursor, p paths, apiKey string) []keyed {
+func keys(r *config.Recursor, p paths, w webServer) []keyed {
 	list := []keyed{
 		{"daemon", "no"}, {"disable-syslog", "yes"}, {"log-timestamp", "no"}, {"quiet", "yes"}, {"loglevel", fmt.Sprint(logLevel)}, {"write-pid", "no"},
 		{"socket-dir", p.run}, {"lua-config-file", p.lua},
@@ -42,7 +49,7 @@ func keys(r *config.Recursor, p paths, apiKey string) []keyed {
 	}
 	if a := r.API; a != nil {
 		list = append(list, keyed{"webserver-address", a.Listen.Addr().String()}, keyed{"webserver-port", fmt.Sprint(a.Listen.Port())},
-			keyed{"webserver-allow-from", join(r.Allow)}, keyed{"api-key", apiKey}, keyed{"webserver-password", apiKey})
+			keyed{"webserver-allow-from", join(w.allow)}, keyed{"api-key", w.key}, keyed{"webserver-password", w.key})
 	}
 	return list
 }
@@ -187,7 +194,7 @@ type webservice struct {
 }
 
 // renderYAML is recursor.yml.
-func renderYAML(r *config.Recursor, p paths, apiKey string) []byte {
+func renderYAML(r *config.Recursor, p paths, w webServer) []byte {
 	s := settings{
 		Incoming: incoming{Listen: texts(r.Listen), Port: 53, NonLocalBind: true, AllowFrom: texts(r.Allow)},
 		DNSSEC:   dnssec{Validation: r.DNSSEC},
@@ -210,7 +217,7 @@ func renderYAML(r *config.Recursor, p paths, apiKey string) []byte {
 		}
 	}
 	if a := r.API; a != nil {
-		s.Webservice = &webservice{true, a.Listen.Addr().String(), a.Listen.Port(), texts(r.Allow), apiKey, apiKey}
+		s.Webservice = &webservice{true, a.Listen.Addr().String(), a.Listen.Port(), texts(w.allow), w.key, w.key}
 	}
 	b, err := yaml.Marshal(s)
 	if err != nil {
