@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/randomizedcoder/l2d/internal/ownns"
+	"github.com/randomizedcoder/l2d/internal/servicetest"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/radvd"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
@@ -148,6 +150,51 @@ func TestSLAAC(t *testing.T) {
 	after := h.m.Statuses(t.Context())[0]
 	if after.Error != "" || after.PID != before.PID {
 		t.Errorf("%+v, and before the reload %+v", after, before)
+	}
+}
+
+// TestTentative: the daemon begins when it has an address to send by.
+func TestTentative(t *testing.T) {
+	lan(t)
+	dir := servicetest.Dir(t)
+	program, found := filepath.Join(dir, "radvd"), filepath.Join(dir, "found")
+	text := fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *' -c '*) ;; *) ip -6 -o addr show dev br0 >%s;; esac\nexec %s \"$@\"\n", found, servicetest.Program(t, "radvd"))
+	if err := os.WriteFile(program, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil { // the daemon is not root
+		t.Fatal(err)
+	}
+	h := newHost(t)
+	again := func() {
+		run(t, "sysctl", "-qw", "net.ipv6.conf.br0.accept_dad=1", "net.ipv6.conf.br0.dad_transmits=2")
+		run(t, "ip", "link", "set", "br0", "down")
+		run(t, "ip", "link", "set", "br0", "up")
+		if out := run(t, "ip", "-6", "-o", "addr", "show", "dev", "br0", "tentative"); !strings.Contains(out, " fe80:") {
+			t.Fatalf("the address is not looked for: %q", out)
+		}
+	}
+	for what, begin := range map[string]func() error{
+		"start":   func() error { return h.apply(parse(t, head+"    binary: "+program+"\n")) },
+		"restart": func() error { return h.m.Restart(t.Context(), "radvd") },
+	} {
+		if what == "restart" {
+			must(t, h.apply(parse(t, head+"    binary: "+program+"\n")))
+		}
+		again()
+		must(t, begin())
+		b, err := os.ReadFile(found)
+		if err != nil || !strings.Contains(string(b), " fe80:") || strings.Contains(string(b), "tentative") {
+			t.Errorf("at its %s it finds %s %v", what, b, err)
+		}
+		must(t, h.apply(parse(t, "dataplane: {ruleset: x, interfaces: [{name: br0}]}")))
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -658,6 +658,7 @@ func (m *Manager) proceed(ctx context.Context, u, loaded *Unit, r *record, chang
 		e = Effect{Action: Reload}
 	}
 	if !p.Running || e.Action == Restart {
+		m.expect(ctx, u)
 		return run.Start(ctx, u)
 	}
 	if err := run.Refresh(ctx, u); err != nil {
@@ -666,6 +667,7 @@ func (m *Manager) proceed(ctx context.Context, u, loaded *Unit, r *record, chang
 	if e.Action == Nothing {
 		return nil
 	}
+	m.expect(ctx, u)
 	limited, cancel := context.WithTimeout(ctx, m.reloadTime)
 	defer cancel()
 	err = m.daemons[u.Daemon].Reload(limited, u, func(sig string) error { return run.Signal(limited, u.Name, sig) })
@@ -683,6 +685,19 @@ func (m *Manager) proceed(ctx context.Context, u, loaded *Unit, r *record, chang
 	// Nobody knows what it has read: the next change starts it anew.
 	r.Loaded = ""
 	return errors.Join(err, m.note(u.Name, r))
+}
+
+// expectTime bounds the wait for what a daemon has to find: the kernel looks for others with an address of an interface that has
+// come up for one to two seconds.
+const expectTime = 5 * time.Second
+
+// expect waits for what the daemon of a unit has to find.
+func (m *Manager) expect(ctx context.Context, u *Unit) {
+	if d, ok := m.daemons[u.Daemon].(Expectant); ok {
+		limited, cancel := context.WithTimeout(ctx, expectTime)
+		defer cancel()
+		d.Expect(limited, u)
+	}
 }
 
 // defaultPatience is how long a service may take until it is well.

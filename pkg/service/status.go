@@ -199,6 +199,7 @@ func (m *Manager) Restart(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	m.expect(ctx, u)
 	err = m.runners[u.Mode].Start(ctx, u)
 	if err == nil {
 		err = m.await(ctx, u, m.look)

@@ -39,6 +39,13 @@ type Explainer interface {
 	Why(u *Unit, lines []string) string
 }
 
+// Expectant is a [Daemon] that does badly if it begins too early.
+type Expectant interface {
+	// Expect waits for what a unit's process has to find on the host when it starts, or reads its files again. When the
+	// context ends, it begins without that.
+	Expect(ctx context.Context, u *Unit)
+}
+
 // Firewalled is a [Daemon] that others reach by packets which the ruleset may drop, and [Daemon.Health] would not
 // see it: what a host sends to itself goes another way.
 type Firewalled interface {
