@@ -62,6 +62,8 @@ type testDaemon struct {
 	// version is what its checker says of it; checks is how often that was asked.
 	version error
 	checks  int
+	// expect is called when it is to wait for something.
+	expect func(*Unit)
 }
 
 func (*testDaemon) Name() string { return "test" }
@@ -85,6 +87,12 @@ func (d *testDaemon) Check(_ context.Context, u *Unit, staged string) error {
 		err = fmt.Errorf("line 1: %s", b)
 	}
 	return err
+}
+
+func (d *testDaemon) Expect(_ context.Context, u *Unit) {
+	if d.expect != nil {
+		d.expect(u)
+	}
 }
 
 func (*testDaemon) Effect(_, _ *Unit) Effect { return Effect{Action: Reload} }

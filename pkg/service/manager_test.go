@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +181,62 @@ func TestKilled(t *testing.T) {
 	}
 	if s := h.status("a"); s.Exit != "signal: killed" {
 		t.Errorf("%+v", s)
+	}
+}
+
+// restarted has a service start again, and wants another process, which is well.
+func (h *host) restarted(name string) {
+	h.t.Helper()
+	before := h.status(name)
+	if err := h.m.Restart(h.t.Context(), name); err != nil {
+		h.t.Fatal(err)
+	}
+	if s := h.status(name); s.Error != "" || s.PID == before.PID || alive(before.PID) {
+		h.t.Errorf("started again: %+v, and before %+v", s, before)
+	}
+}
+
+// TestRestart: a service that somebody has start again is another process, also of one that hangs; what is wrong with it
+// then is said, and which services there are.
+func TestRestart(t *testing.T) {
+	h := newHost(t)
+	h.declare("a", "one good", "b", "two good")
+	h.must()
+	other := h.status("b").PID
+	h.restarted("a")
+	if err := unix.Kill(h.status("a").PID, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	h.restarted("a")
+	if p, err := h.plan(); err != nil || len(p.Changes) != 0 {
+		t.Errorf("nothing is to do: %+v, %v", p, err)
+	}
+	if err := os.WriteFile(h.file("a"), []byte("crash\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.m.Restart(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "service a: it ends again and again: exit status 3: crashing") {
+		t.Errorf("one that ends: %v", err)
+	}
+	if err := h.m.Restart(t.Context(), "c"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "there is no service c: want one of a, b") {
+		t.Errorf("one that there is not: %v", err)
+	}
+	if s := h.status("b"); s.Error != "" || s.PID != other {
+		t.Errorf("another one: %+v, and before %d", s, other)
+	}
+}
+
+// TestExpected: what a daemon has to find is waited for before it starts, is started again, and reads its files.
+func TestExpected(t *testing.T) {
+	h := newHost(t)
+	h.declare("a", "one good")
+	var before []string
+	h.d.expect = func(u *Unit) { before = append(before, h.d.loaded(u)) }
+	h.must()
+	h.declare("a", "two good")
+	h.must()
+	h.restarted("a")
+	if want := []string{"", "one good\n", "two good\n"}; !slices.Equal(before, want) {
+		t.Errorf("it waits when it has %q, want %q", before, want)
 	}
 }
 

@@ -109,6 +109,9 @@ func TestUnits(t *testing.T) {
 		t.Errorf("%+v, and before %+v", s, before)
 	}
 
+	h.restarted("a")
+	before = h.status("a")
+
 	// Somebody has changed the unit.
 	if err := os.WriteFile(unitPath("a"), []byte("[Service]\nExecStart=/bin/true\n"), 0); err != nil {
 		t.Fatal(err)
