@@ -32,6 +32,7 @@
 #include "lib/way_route.h"
 #include "lib/way_self.h"
 #include "lib/way_send.h"
+#include "lib/way_unresolved.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -302,13 +303,18 @@ static __always_inline int finish_snat(struct __sk_buff *skb, struct pkt *p,
 }
 
 /* By another interface than the kernel has chosen, where the packet is seen
- * again.
+ * again. Global, for the stack's sake.
  */
-static __always_inline int
-send_another_way(struct __sk_buff *skb, const struct pkt *p, struct scratch *s)
+__noinline int send_another_way(struct __sk_buff *skb, const struct pkt *p)
 {
-	struct tuple *t = &s->answer;
+	struct scratch *s = scratch();
+	struct tuple *t;
 
+	if (!p || !s)
+		return drop(STAT_DROP_INTERNAL);
+	if (is_unresolved(p, route_of(s)))
+		return send_unresolved(skb, p, route_of(s));
+	t = &s->answer;
 	if (!has_own_socket(skb)) {
 		*t = p->tuple;
 		t->zone = 0;
@@ -431,7 +437,7 @@ static __always_inline int egress(struct __sk_buff *skb, struct iface *iface)
 		return drop(STAT_DROP_INTERNAL);
 	if (policy_nat & NAT_OUTPUT && p->oif == LOOPBACK_IFINDEX)
 		return send_to_self(skb, p);
-	return rerouted ? send_another_way(skb, p, s) : pass(skb);
+	return rerouted ? send_another_way(skb, p) : pass(skb);
 }
 
 SEC("tcx/egress")
@@ -444,7 +450,7 @@ int l2_egress(struct __sk_buff *skb)
 
 	if (!iface || !(iface->flags & IFACE_MANAGED))
 		return pass(skb);
-	verdict = egress(skb, iface);
+	verdict = unresolved_arrives(skb) ? pass(skb) : egress(skb, iface);
 	if (verdict != TCX_NEXT || !(policy_phases & PHASE_EGRESS))
 		return verdict;
 	s = scratch_leaving();
@@ -456,13 +462,19 @@ int l2_egress(struct __sk_buff *skb)
 				drop(STAT_DROP_POLICY);
 }
 
-/* lo has programs where NAT sends the router's own packets to the router itself. What
- * else goes by it they leave alone.
+/* lo has programs where rules send the router's own packets another way: to the router
+ * itself, or to a neighbour that is not known yet. What else goes by it they leave alone.
  */
 SEC("tcx/ingress")
 int l2_lo_ingress(struct __sk_buff *skb)
 {
-	return mark_of(skb) == TC_INDEX_SELF ? self_route(skb) : pass(skb);
+	switch (mark_of(skb)) {
+	case TC_INDEX_SELF:
+		return self_route(skb);
+	case TC_INDEX_UNRESOLVED:
+		return unresolved_sent(skb);
+	}
+	return pass(skb);
 }
 
 SEC("tcx/egress")

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/flow"
@@ -216,6 +218,83 @@ func TestOutputDestination(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestOutputUnresolved: what rules send another way than the kernel has chosen gets there also if nobody knows
+// the neighbour yet, once, and with its priority.
+func TestOutputUnresolved(t *testing.T) {
+	const mark = 7
+	for name, p := range map[string]testPolicy{
+		"nat": {nat: bothFamilies(func(f family) []natRule {
+			return []natRule{natRule{hook: "output", dst: f.wan}.to(f.lan)}
+		})},
+		"route": {routeMark: mark},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inModes(t, p, func(t *testing.T, r *router, d *Dataplane, m mode) {
+				r.must("ip", "netns", "exec", r.name+"r", "tc", "qdisc", "add", "dev", "lan0", "root", "handle", "1:", "htb", "default", "2")
+				for _, class := range []string{"1:1", "1:2"} {
+					r.must("ip", "netns", "exec", r.name+"r", "tc", "class", "add", "dev", "lan0", "classid", class, "htb", "rate", "1gbit")
+				}
+				lan := r.tap(t, "l")
+				inFamilies(t, func(t *testing.T, f family) {
+					to := f.lan
+					if name == "route" {
+						to = f.wan
+						for _, args := range []string{fmt.Sprintf("rule add fwmark %d lookup %d", mark, mark), fmt.Sprintf("route add default via %v dev lan0 table %d", f.lan, mark)} {
+							r.must(append([]string{"ip", "-n", r.name + "r", pick(f, "-4", "-6")}, strings.Fields(args)...)...)
+						}
+					}
+					r.batch("r", "neigh flush dev lan0")
+					c := r.udp(t, "r", at(f.rwan, 6500))
+					raw, err := c.SyscallConn()
+					if err != nil {
+						t.Fatal(err)
+					}
+					raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY, 1<<16|1) })
+					if err != nil {
+						t.Fatal(err)
+					}
+					before := classPackets(t, r, 1<<16|1)
+					if _, err := c.WriteToUDPAddrPort([]byte("message"), at(f.wan, 80)); err != nil {
+						t.Fatal(err)
+					}
+					got := lan.receive("datagram", func(p packet) bool { return p.proto == unix.IPPROTO_UDP })
+					if got.dst != at(to, 80) || got.src != at(f.rwan, 6500) {
+						t.Errorf("from %v to %v", got.src, got.dst)
+					}
+					for _, p := range lan.drain() {
+						if p.proto == unix.IPPROTO_UDP {
+							t.Errorf("a second one, from %v to %v", p.src, p.dst)
+						}
+					}
+					if n := classPackets(t, r, 1<<16|1) - before; n != 1 {
+						t.Errorf("%d packets of the priority", n)
+					}
+				})
+			})
+		})
+	}
+}
+
+// classPackets is how many packets a class of lan0's htb has sent.
+func classPackets(t *testing.T, r *router, handle uint32) uint32 {
+	t.Helper()
+	var classes []netlink.Class
+	r.in("r", func() error {
+		link, err := netlink.LinkByName("lan0")
+		if err == nil {
+			classes, err = netlink.ClassList(link, 0)
+		}
+		return err
+	})
+	for _, c := range classes {
+		if c.Attrs().Handle == handle {
+			return c.Attrs().Statistics.Basic.Packets
+		}
+	}
+	t.Fatalf("no class %x: %v", handle, classes)
+	return 0
 }
 
 // TestInputSource: a socket of the router's sees the translated source.

@@ -12,26 +12,30 @@ import (
 // configuration's interfaces.
 var loopback = Interface{Name: "lo", Index: 1}
 
-// hooksLoopback are at lo where a policy may send the router's own packets to the router itself.
+// hooksLoopback are at lo where a policy may send the router's own packets another way than the kernel does.
 var hooksLoopback = []hook{
 	{hookIngress.name, "l2_lo_ingress", hookIngress.attach},
 	{hookEgress.name, "l2_lo_egress", hookEgress.attach},
 }
 
-// natOutput is NAT_OUTPUT of bpf/lib/types.h.
-const natOutput = 1 << 26
+const (
+	natOutput = 1 << 26       // NAT_OUTPUT of bpf/lib/types.h
+	rerouting = 1<<19 | 1<<11 // PHASE_ROUTE and PHASE_INPUT_NAT of bpf/lib/policy.h
+)
 
 // withoutLoopback leaves the programs of lo out of an object whose policy has no use for them.
 func withoutLoopback(spec *ebpf.CollectionSpec) error {
-	v := spec.Variables["policy_nat"]
-	if v == nil {
+	if spec.Programs[hooksLoopback[0].program] == nil {
 		return nil // the object of XDP
 	}
-	var nat uint32
-	if err := v.Get(&nat); err != nil {
+	var nat, phases uint32
+	if err := spec.Variables["policy_nat"].Get(&nat); err != nil {
 		return fmt.Errorf("policy_nat: %w", err)
 	}
-	if nat&natOutput != 0 {
+	if err := spec.Variables["policy_phases"].Get(&phases); err != nil {
+		return fmt.Errorf("policy_phases: %w", err)
+	}
+	if nat&natOutput != 0 || phases&rerouting != 0 {
 		return nil
 	}
 	for _, h := range hooksLoopback {

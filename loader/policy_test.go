@@ -34,6 +34,8 @@ type testPolicy struct {
 	// rejectAt is the phase, such as "forward", that rejects: TCP by a reset,
 	// UDP by rejectedICMP.
 	rejectAt string
+	// routeMark is a mark that a chain of the type route sets at output; 0: there is none.
+	routeMark int32
 }
 
 func (p testPolicy) Hash() [32]byte {
@@ -105,7 +107,13 @@ func (p testPolicy) Splice(spec *ebpf.CollectionSpec) error {
 			return err
 		}
 	}
-	phases := uint32(0x7fff)
+	phases := uint32(0x7fff &^ (1 << 11))
+	if slices.ContainsFunc(p.nat, func(r natRule) bool { return r.hook == "input" }) {
+		phases |= 1 << 11
+	}
+	if p.routeMark != 0 {
+		phases |= 1 << 19
+	}
 	if p.dropFrames != "" {
 		phases |= map[string]uint32{"ingress": 1 << 20, "egress": 1 << 21}[p.dropFrames]
 		if err := spec.Variables["policy_xdp"].Set(uint32(0)); err != nil {
@@ -149,6 +157,14 @@ func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructi
 	if p.notVerifying {
 		body = append(body, asm.LoadMem(asm.R2, asm.R1, 4096, asm.Word))
 	}
+	if p.routeMark != 0 && name == "policy_output" {
+		routes, err := p.route(spec)
+		if err != nil {
+			return nil, err
+		}
+		body = append(asm.Instructions{asm.Mov.Reg(asm.R6, asm.R1), asm.Mov.Reg(asm.R7, asm.R2)}, body...)
+		body = append(body, routes...)
+	}
 	if name == "policy_"+p.rejectAt {
 		reject, err := p.reject(spec, name)
 		if err != nil {
@@ -171,6 +187,23 @@ func (p testPolicy) phase(spec *ebpf.CollectionSpec, name string) (asm.Instructi
 		body = append(body, asm.Mov.Imm(asm.R2, -1), asm.Call.Label("nft_count").WithSymbol(call))
 	}
 	return append(body, asm.Mov.Imm(asm.R0, verdict), asm.Return().WithSymbol(end)), nil
+}
+
+// route changes the mark as between the two calls for a chain of the type route. R6 and R7 are the hook's arguments.
+func (p testPolicy) route(spec *ebpf.CollectionSpec) (asm.Instructions, error) {
+	mark, err := pktOffset(spec, "mark")
+	if err != nil {
+		return nil, err
+	}
+	var out asm.Instructions
+	for step := range int32(2) {
+		out = append(out, asm.Mov.Imm(asm.R2, p.routeMark), asm.StoreMem(asm.R7, mark, asm.R2, asm.Word))
+		if step == 0 {
+			out = out[:0]
+		}
+		out = append(out, asm.Mov.Reg(asm.R1, asm.R6), asm.Mov.Reg(asm.R2, asm.R7), asm.Mov.Imm(asm.R3, step), asm.Call.Label("nft_route"))
+	}
+	return append(out, asm.Mov.Reg(asm.R1, asm.R7)), nil
 }
 
 // rejectedICMP are REJECT_* of bpf/lib/types.h: communication prohibited.

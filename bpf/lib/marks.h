@@ -29,6 +29,8 @@
 #define TC_INDEX_SHAPED 0x12d4
 /* The router's own, to itself by NAT, on its way into lo: way_self.h. */
 #define TC_INDEX_SELF 0x12d5
+/* The router's own, on its way through lo to a neighbour: way_unresolved.h. */
+#define TC_INDEX_UNRESOLVED 0x12d6
 /* A fragment of a datagram that is whole: with a slot of reasm.h. */
 #define TC_INDEX_RELEASED 0x4000
 

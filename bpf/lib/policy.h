@@ -45,6 +45,7 @@
 #define PHASE_INPUT_LATE (1U << 12) /* input filter, 100 and later */
 #define PHASE_OUTPUT_EARLY (1U << 13) /* output, -200 to -101 */
 #define PHASE_OUTPUT_NAT (1U << 14) /* output, type nat */
+#define PHASE_ROUTE (1U << 19) /* none by itself: chains of type route */
 #define PHASE_INGRESS (1U << 20) /* of a device: every frame */
 #define PHASE_EGRESS (1U << 21)
 

@@ -13,7 +13,8 @@
 
 static __always_inline int lookup_route(struct __sk_buff *skb,
 					const struct pkt *p, __u32 iif,
-					struct bpf_fib_lookup *fib, __u32 len)
+					struct bpf_fib_lookup *fib, __u32 len,
+					__u32 flags)
 {
 	route_fill(fib, p, len);
 	fib->ifindex = iif;
@@ -21,8 +22,7 @@ static __always_inline int lookup_route(struct __sk_buff *skb,
 		route_fill_written(fib, p);
 	/* In newer headers a union with smac; an output after the call. */
 	__builtin_memcpy(fib->smac, &p->mark, sizeof(p->mark));
-	return bpf_fib_lookup(skb, fib, sizeof(*fib),
-			      FIB_LOOKUP_SKIP_NEIGH | FIB_LOOKUP_MARK);
+	return bpf_fib_lookup(skb, fib, sizeof(*fib), flags | FIB_LOOKUP_MARK);
 }
 
 static __always_inline enum route
@@ -35,10 +35,12 @@ find_route(struct __sk_buff *skb, struct pkt *p, struct bpf_fib_lookup *fib)
 	if (p->nfproto == NFPROTO_IPV6 && is_link_local(p->tuple.daddr))
 		return ROUTE_LOCAL;
 
-	ret = lookup_route(skb, p, p->iif, fib, segment_len(skb, p));
+	ret = lookup_route(skb, p, p->iif, fib, segment_len(skb, p),
+			   FIB_LOOKUP_SKIP_NEIGH);
 	if (ret == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		/* Which interface it would have been. */
-		ret = lookup_route(skb, p, p->iif, fib, 1);
+		ret = lookup_route(skb, p, p->iif, fib, 1,
+				   FIB_LOOKUP_SKIP_NEIGH);
 		too_big = 1;
 	}
 	switch (ret) {
@@ -84,7 +86,8 @@ static __always_inline int is_own_dst(struct __sk_buff *skb, struct pkt *p)
 
 /*
  * The destination was translated after the kernel had routed the packet: the
- * way is another one, as ip_route_me_harder() finds it.
+ * way is another one, as ip_route_me_harder() finds it. In fib->dmac is the
+ * neighbour's address, or none if it is not known yet.
  */
 static __always_inline int reroute(struct __sk_buff *skb, struct pkt *p,
 				   struct bpf_fib_lookup *fib)
@@ -93,8 +96,9 @@ static __always_inline int reroute(struct __sk_buff *skb, struct pkt *p,
 	if (policy_nat & NAT_OUTPUT && is_loopback(p, p->tuple.daddr))
 		return route_by_lo(p);
 	switch (lookup_route(skb, p, p->iif ? p->iif : LOOPBACK_IFINDEX, fib,
-			     segment_len(skb, p))) {
+			     segment_len(skb, p), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
 		p->oif = fib->ifindex;
 		return 0;
 	case BPF_FIB_LKUP_RET_NOT_FWDED:

@@ -9,7 +9,7 @@
 #include "way.h"
 #include "way_nat.h"
 #include "way_route.h"
-#include "way_send.h"
+#include "way_lo.h"
 
 /*
  * The router's own packets that NAT at output sends to the router itself, by redirect or
@@ -27,21 +27,14 @@
  * while it is asked for: what it is a route to, the stack does not look at.
  */
 
-/* Has the packet, whose headers are written, come in by lo: in a frame to it. Global, for
- * the stack's sake.
- */
+/* Global, for the stack's sake. */
 __noinline int send_to_self(struct __sk_buff *skb, const struct pkt *p)
 {
-	struct ethhdr eth = { .h_proto = skb->protocol };
+	struct lo_frame frame = { .proto = skb->protocol };
 
 	if (!p)
 		return drop(STAT_DROP_INTERNAL);
-	if (!p->l3_off && bpf_skb_change_head(skb, ETH_HLEN, 0))
-		return drop(STAT_DROP_INTERNAL);
-	if (bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0))
-		return drop(STAT_DROP_INTERNAL);
-	skb->tc_index = TC_INDEX_SELF;
-	return bpf_redirect(LOOPBACK_IFINDEX, BPF_F_INGRESS);
+	return send_into_lo(skb, p, &frame, TC_INDEX_SELF);
 }
 
 /* Puts the address into the packet as its destination, past all checksums, and what it

@@ -183,6 +183,9 @@ func (c *compiler) order() {
 		})
 		c.p.phases = append(c.p.phases, ph)
 		c.p.Phases |= 1 << info.bit
+		if slices.ContainsFunc(ph.chains, func(ch *chain) bool { return ch.src.Base.Type == typeRoute }) {
+			c.p.Phases |= phaseRoute
+		}
 	}
 }
 

@@ -107,3 +107,13 @@ func TestNATOutput(t *testing.T) {
 		}
 	}
 }
+
+// TestRoutePhase: lo has programs for chains of the type route.
+func TestRoutePhase(t *testing.T) {
+	for kind, want := range map[string]bool{"route": true, "filter": false} {
+		p := compile(t, "table ip t { chain c { type "+kind+" hook output priority 0; policy accept; meta mark set 1\n}\n}\n")
+		if p.Phases&phaseRoute != 0 != want {
+			t.Errorf("%s: %#x", kind, p.Phases)
+		}
+	}
+}

@@ -4,6 +4,9 @@ package policy
 
 import "github.com/cilium/ebpf/asm"
 
+// phaseRoute is PHASE_ROUTE of bpf/lib/policy.h: lo has programs for what such a chain sends another way.
+const phaseRoute = 1 << 19
+
 // Steps of nft_route() of bpf/lib/route_chain.h.
 const (
 	routeBegin = 0
