@@ -28,31 +28,37 @@ func (d *daemon) NTuples(context.Context) ([]api.NTuple, error) {
 		if err != nil {
 			return nil, err
 		}
-		table, _ := ethioctl.Rules(ethioctl.Kernel{}, i.Name) // none of a driver without
-		for n := range placed {
-			r := &placed[n]
-			out := api.NTuple{Interface: i.Name, Rule: r.String(), Why: r.Why}
-			switch {
-			case r.Hardware:
-				out.Place = api.PlaceNIC
-				out.Location = locationOf(table.Rules, r.String())
-				if out.Location == nil {
-					out.Place = api.PlaceMissing
-				}
-				out.Driver, out.NICHits = nicHits(i.Name)
-			case len(hits) == 0:
-				out.Place = api.PlaceMissing
-			default:
-				out.Place = api.PlaceXDP
-				out.Hits = &hits[0]
-			}
-			if r.XDP && len(hits) > 0 {
-				hits = hits[1:]
-			}
-			list = append(list, out)
-		}
+		list = append(list, ntuplesOf(ethioctl.Kernel{}, i.Name, placed, hits)...)
 	}
 	return list, nil
+}
+
+// ntuplesOf are the rules of an interface: hits are those of the ones that XDP has, in order.
+func ntuplesOf(dev ethioctl.Device, link string, placed []ntuple.Placed, hits []uint64) (list []api.NTuple) {
+	table, _ := ethioctl.Rules(dev, link) // none of a driver without
+	for n := range placed {
+		r := &placed[n]
+		out := api.NTuple{Interface: link, Rule: r.String(), Why: r.Why}
+		switch {
+		case r.Hardware:
+			out.Place = api.PlaceNIC
+			out.Location = locationOf(table.Rules, r.String())
+			if out.Location == nil {
+				out.Place = api.PlaceMissing
+			}
+			out.Driver, out.NICHits = nicHits(dev, link)
+		case len(hits) == 0:
+			out.Place = api.PlaceMissing
+		default:
+			out.Place = api.PlaceXDP
+			out.Hits = &hits[0]
+		}
+		if r.XDP && len(hits) > 0 {
+			hits = hits[1:]
+		}
+		list = append(list, out)
+	}
+	return list
 }
 
 // locationOf is where a rule is among those of a NIC; nil if it is not there.
@@ -69,11 +75,11 @@ func locationOf(specs []ethioctl.Spec, text string) *uint32 {
 }
 
 // nicHits are the driver of a NIC, and what it tells of the packets that rules have matched.
-func nicHits(link string) (driver string, hits map[string]uint64) {
+func nicHits(dev ethioctl.Device, link string) (driver string, hits map[string]uint64) {
 	if nic, err := hostkinds.NTupleNIC(link); err == nil {
 		driver = nic.Driver
 	}
-	list, err := ntuple.Counted(ethioctl.Kernel{}, link)
+	list, err := ntuple.Counted(dev, link)
 	if err != nil {
 		return driver, nil // the interface has gone
 	}

@@ -3,12 +3,89 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/randomizedcoder/l2d/internal/fakenic"
 	"github.com/randomizedcoder/l2d/pkg/api"
+	"github.com/randomizedcoder/l2d/pkg/ethioctl"
+	"github.com/randomizedcoder/l2d/pkg/ntuple"
 )
+
+// TestNTupleLocation: of a rule in a NIC it is said at which number of the NIC's table it is, wherever that puts it and
+// whatever others are there; of one that somebody has taken out that it is missing; hits are those of XDP's rules.
+func TestNTupleLocation(t *testing.T) {
+	nic := fakenic.New("fake0")
+	if err := nic.Change(func(s *fakenic.State) error {
+		s.Statistics = []ethioctl.Statistic{{Name: "fdir_match", Value: 42}}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var placed []ntuple.Placed
+	put := func(text string, at uint32) {
+		t.Helper()
+		r, err := ntuple.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := r.Spec()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.SetLocation(at)
+		if _, err := ethioctl.Insert(nic, "fake0", s); err != nil {
+			t.Fatal(err)
+		}
+		placed = append(placed, ntuple.Placed{Rule: r, Hardware: true, XDP: r.Action == ntuple.ToQueue, Of: len(placed)})
+	}
+	put("udp4 dport 137 queue 1", 2045) // XDP knows it, too, to leave it alone
+	put("tcp4 dport 135 drop", 0)
+	put("tcp4 dport 139 drop", 7)
+	put("tcp4 dport 140 drop", 1) // not of the list: the same port as none
+	placed = placed[:3]
+	slow, err := ntuple.Parse("sctp6 dport 9 drop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	placed = append(placed, ntuple.Placed{Rule: slow, XDP: true, Why: "a reason"})
+
+	check := func(hits []uint64, wants ...string) {
+		t.Helper()
+		list := ntuplesOf(nic, "fake0", placed, hits)
+		if len(list) != len(wants) {
+			t.Fatalf("%+v", list)
+		}
+		for i, r := range list {
+			got := r.Interface + " " + r.Rule + ": " + string(r.Place)
+			if r.Location != nil {
+				got += fmt.Sprint(" at ", *r.Location)
+			}
+			if r.Hits != nil {
+				got += fmt.Sprint(", ", *r.Hits, " hits")
+			}
+			if r.NICHits != nil {
+				got += fmt.Sprint(", all ", r.NICHits["fdir_match"])
+			}
+			if r.Why != "" {
+				got += ", " + r.Why
+			}
+			if got != wants[i] {
+				t.Errorf("%q, not %q", got, wants[i])
+			}
+		}
+	}
+	check([]uint64{3, 4}, "fake0 udp4 dport 137 queue 1: NIC at 2045, all 42", "fake0 tcp4 dport 135 drop: NIC at 0, all 42",
+		"fake0 tcp4 dport 139 drop: NIC at 7, all 42", "fake0 sctp6 dport 9 drop: XDP, 4 hits, a reason")
+	// Somebody takes one out, and another away from XDP.
+	if err := ethioctl.Delete(nic, "fake0", 0); err != nil {
+		t.Fatal(err)
+	}
+	check(nil, "fake0 udp4 dport 137 queue 1: NIC at 2045, all 42", "fake0 tcp4 dport 135 drop: missing, all 42",
+		"fake0 tcp4 dport 139 drop: NIC at 7, all 42", "fake0 sctp6 dport 9 drop: missing, a reason")
+}
 
 // TestNTuple: rules that sort packets are planned, applied and undone with all else, over
 // the daemon's death too, and what cannot be is refused at its place.
