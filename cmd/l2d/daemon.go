@@ -94,9 +94,6 @@ func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	if err := d.host.revisions.Clean(); err != nil {
 		slog.Warn("what an earlier daemon has not written to its end is left", "err", err)
 	}
-	if err := enforce.CleanTexts(c); err != nil {
-		slog.Warn("what an earlier daemon has had read is left", "err", err)
-	}
 	return d
 }
 

@@ -5,7 +5,6 @@ package enforce
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/randomizedcoder/l2d/pkg/policy"
@@ -37,13 +36,12 @@ func (e *RulesetError) Place() (file string, line, column int) { return e.File, 
 func (e *RulesetError) Unwrap() error { return e.Err }
 
 // locate gives each of the joined errors of the compiler its place in the file.
-func locate(file string, err error) error {
+func locate(file, text string, err error) error {
 	list := []error{err}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		list = joined.Unwrap()
 	}
-	text, readErr := os.ReadFile(file)
-	lines := strings.Split(string(text), "\n")
+	lines := strings.Split(text, "\n")
 	located := make([]error, len(list))
 	for i, e := range list {
 		re := &RulesetError{File: file, Err: e}
@@ -51,7 +49,7 @@ func locate(file string, err error) error {
 		if errors.As(e, &u) {
 			re.Line = u.Line
 		}
-		if re.Line > 0 && readErr == nil && re.Line <= len(lines) {
+		if re.Line > 0 && text != "" && re.Line <= len(lines) {
 			re.Column = 1 + strings.IndexFunc(lines[re.Line-1], func(r rune) bool { return r != ' ' && r != '\t' })
 		}
 		located[i] = re

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"slices"
 	"time"
 
@@ -36,8 +37,9 @@ type Plan struct {
 	Waiting []string
 
 	shapers map[string]*loader.Shaper // by interface
-	// file is what the ruleset was read from, if not what the configuration names.
-	file string
+	// given is the text that the ruleset was read from, if not from what the configuration names, and file
+	// the one that has it when it is in force.
+	file, given string
 	// awake are the tables that the kernel enforces, too; asleep those that it
 	// has left to the dataplane already.
 	awake, asleep []*nft.Table
@@ -70,7 +72,7 @@ func prepare(ctx context.Context, cfg *config.Config, links Links, compile func(
 // PrepareFor is Prepare for links that were read already, of which any may be
 // missing: what a running dataplane needs when interfaces come and go.
 func PrepareFor(ctx context.Context, cfg *config.Config, links Links) (*Plan, error) {
-	p, err := newPlan(ctx, cfg, links, "")
+	p, err := newPlan(ctx, cfg, links, "", "")
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +120,7 @@ func (p *Plan) attachTo(links Links) error {
 
 // Relink is the plan for other links, from the ruleset as it was read.
 func (p *Plan) Relink(links Links) (*Plan, error) {
-	next := &Plan{Config: p.Config, Links: links, Ruleset: p.Ruleset, Text: p.Text, Read: p.Read, file: p.file}
+	next := &Plan{Config: p.Config, Links: links, Ruleset: p.Ruleset, Text: p.Text, Read: p.Read, file: p.file, given: p.given}
 	if err := next.compile(); err != nil {
 		return nil, err
 	}
@@ -157,17 +159,17 @@ func PrepareRuleset(ctx context.Context, path string) (*Plan, error) {
 	}
 	cfg := config.Default()
 	cfg.Dataplane.Ruleset = path
-	return newPlan(ctx, &cfg, links, "")
+	return newPlan(ctx, &cfg, links, "", "")
 }
 
 // newPlan compiles the ruleset for a dataplane without interfaces. It is in a file,
 // if that is not what the configuration names.
-func newPlan(ctx context.Context, cfg *config.Config, links Links, file string) (*Plan, error) {
-	p := &Plan{Config: cfg, Links: links, Read: time.Now(), file: file}
+func newPlan(ctx context.Context, cfg *config.Config, links Links, file, given string) (*Plan, error) {
+	p := &Plan{Config: cfg, Links: links, Read: time.Now(), file: file, given: given}
 	var err error
 	if cfg.Dataplane.Kernel() {
 		err = p.readKernel(ctx)
-	} else if p.Ruleset, err = nft.ReadFile(ctx, p.source(), links.nft()); err == nil {
+	} else if p.Ruleset, err = p.read(ctx); err == nil {
 		p.Text = p.Ruleset.Listing()
 	}
 	if err != nil {
@@ -180,12 +182,21 @@ func newPlan(ctx context.Context, cfg *config.Config, links Links, file string) 
 	return p, err
 }
 
-// source is what the ruleset is read from.
-func (p *Plan) source() string {
+// read reads the ruleset that is in no kernel yet.
+func (p *Plan) read(ctx context.Context) (*nft.Ruleset, error) {
 	if p.file != "" {
-		return p.file
+		return nft.ReadText(ctx, p.file, p.given, p.Links.nft())
 	}
-	return p.Config.Dataplane.Ruleset
+	return nft.ReadFile(ctx, p.Config.Dataplane.Ruleset, p.Links.nft())
+}
+
+// locate gives an error the place in what the ruleset was read from.
+func (p *Plan) locate(err error) error {
+	if p.file != "" {
+		return locate(p.file, p.given, err)
+	}
+	text, _ := os.ReadFile(p.Config.Dataplane.Ruleset) // it has been read a moment ago; without it there are no columns
+	return locate(p.Config.Dataplane.Ruleset, string(text), err)
 }
 
 // compile makes the program of the ruleset, for a dataplane without interfaces.
@@ -197,7 +208,7 @@ func (p *Plan) compile() error {
 		options.Attached = append(options.Attached, i.Name)
 	}
 	if p.Program, err = policy.Compile(p.Ruleset, options); err != nil {
-		return locate(p.source(), err)
+		return p.locate(err)
 	}
 	if _, err := p.Followed(); err != nil {
 		return err

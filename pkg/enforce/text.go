@@ -34,43 +34,11 @@ func PrepareTextFor(ctx context.Context, cfg *config.Config, text string, links 
 	if cfg.Dataplane.Kernel() {
 		return PrepareFor(ctx, cfg, links)
 	}
-	path, err := tryText(cfg.Control.RunDir(), text)
+	p, err := newPlan(ctx, cfg, links, filepath.Join(cfg.Control.RunDir(), textFile), text)
 	if err != nil {
-		return nil, err
-	}
-	p, err := newPlan(ctx, cfg, links, path)
-	if err = errors.Join(err, os.Remove(path)); err != nil {
 		return nil, err
 	}
 	return p, p.finish(ctx, links)
-}
-
-// triedFiles are those that nft reads a text from, of each who has it read one of its own.
-const triedFiles = "ruleset-*.nft"
-
-// tryText writes a text for nft to read.
-func tryText(dir, text string) (path string, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	f, err := os.CreateTemp(dir, triedFiles) // for its owner alone
-	if err != nil {
-		return "", err
-	}
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(f.Name()))
-	}
-	return f.Name(), nil
-}
-
-// CleanTexts removes what a daemon has left that was killed while nft read a text.
-func CleanTexts(cfg *config.Config) error {
-	left, err := filepath.Glob(filepath.Join(cfg.Control.RunDir(), triedFiles))
-	for _, path := range left {
-		err = errors.Join(err, os.Remove(path))
-	}
-	return err
 }
 
 func writeText(path, text string) error {

@@ -14,8 +14,16 @@ import (
 
 // command runs nft in the calling thread's network namespace.
 func command(ctx context.Context, args ...string) ([]byte, error) {
+	return commandOn(ctx, "", args...)
+}
+
+// commandOn is [command] with a text to read.
+func commandOn(ctx context.Context, stdin string, args ...string) ([]byte, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "nft", args...)
+	if stdin != "" {
+		cmd.Stdin = strings.NewReader(stdin)
+	}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	switch {
@@ -33,5 +41,18 @@ func command(ctx context.Context, args ...string) ([]byte, error) {
 
 func loadFile(ctx context.Context, path string) error {
 	_, err := command(ctx, "-I", filepath.Dir(path), "-f", path)
+	return err
+}
+
+// fromStdin is what nft calls a file that it reads a text instead of.
+const fromStdin = "/dev/stdin"
+
+// loadText is loadFile of a text that is in no file, with the name that one would have.
+func loadText(ctx context.Context, name, text string) error {
+	// A line's end, so that there is something to read of an empty ruleset, too.
+	_, err := commandOn(ctx, text+"\n", "-I", filepath.Dir(name), "-f", "-")
+	if err != nil && strings.Contains(err.Error(), fromStdin) {
+		err = errors.New(strings.ReplaceAll(err.Error(), fromStdin, name))
+	}
 	return err
 }

@@ -3,7 +3,6 @@
 package nft
 
 import (
-	"os"
 	"slices"
 	"strings"
 )
@@ -12,12 +11,8 @@ import (
 // where that is beyond doubt: the file must have just as many rules in a chain
 // as the kernel, each with the same verdict. It must not include others or
 // change chains by commands.
-func setLines(rs *Ruleset, path string) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return
-	}
-	src := parseSource(string(text))
+func setLines(rs *Ruleset, text string) {
+	src := parseSource(text)
 	if src == nil {
 		return
 	}

@@ -22,11 +22,33 @@ func ReadFile(ctx context.Context, path string, links []Link) (*Ruleset, error) 
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("ruleset: %w", err)
 	}
-	rs, err := inNamespace(func() (*Ruleset, error) {
+	rs, err := readBack(ctx, links, func() error { return loadFile(ctx, path) })
+	if err != nil {
+		return nil, err
+	}
+	if text, err := os.ReadFile(path); err == nil {
+		setLines(rs, string(text))
+	}
+	return rs, nil
+}
+
+// ReadText is [ReadFile] of a text that is in no file. Errors are about a file of that name.
+func ReadText(ctx context.Context, name, text string, links []Link) (*Ruleset, error) {
+	rs, err := readBack(ctx, links, func() error { return loadText(ctx, name, text) })
+	if err != nil {
+		return nil, err
+	}
+	setLines(rs, text)
+	return rs, nil
+}
+
+// readBack has a ruleset loaded into a new namespace, and returns what the kernel makes of it.
+func readBack(ctx context.Context, links []Link, load func() error) (*Ruleset, error) {
+	return inNamespace(func() (*Ruleset, error) {
 		if err := createLinks(links); err != nil {
 			return nil, err
 		}
-		if err := loadFile(ctx, path); err != nil {
+		if err := load(); err != nil {
 			return nil, err
 		}
 		conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
@@ -36,11 +58,6 @@ func ReadFile(ctx context.Context, path string, links []Link) (*Ruleset, error) 
 		defer func() { _ = conn.Close() }()
 		return readKernel(ctx, conn, takeElements)
 	})
-	if err != nil {
-		return nil, err
-	}
-	setLines(rs, path)
-	return rs, nil
 }
 
 // inNamespace runs fn in a thread of its own in a new network namespace. The

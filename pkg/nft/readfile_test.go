@@ -78,6 +78,30 @@ table ip sleeping {
 }
 `
 
+// TestReadText: a text that is in no file is read as one that is, with a name for what is wrong with it.
+func TestReadText(t *testing.T) {
+	file := read(t, sample)
+	text, err := ReadText(t.Context(), "/nowhere/ruleset.nft", sample, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text.Listing() != file.Listing() {
+		t.Errorf("%s\nnot\n%s", text.Listing(), file.Listing())
+	}
+	for i, r := range text.Rules() {
+		if want := file.Rules()[i].Line; r.Line != want {
+			t.Errorf("%s: line %d, not %d", r.Text, r.Line, want)
+		}
+	}
+	if empty, err := ReadText(t.Context(), "/nowhere/ruleset.nft", "", nil); err != nil || len(empty.Tables) != 0 {
+		t.Errorf("%v, %+v", err, empty)
+	}
+	_, err = ReadText(t.Context(), "/nowhere/ruleset.nft", "table ip t {\n\tchain c {\n\t\ttcp dport nosuch accept\n\t}\n}\n", nil)
+	if err == nil || !strings.HasPrefix(err.Error(), "/nowhere/ruleset.nft:3:13-18: Error: ") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestReadFile(t *testing.T) {
 	rs := read(t, sample)
 	var tables []string
