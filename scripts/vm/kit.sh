@@ -9,5 +9,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 KIT=$(realpath -m "${L2D_VM_KIT:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/l2d/vm}")
 [ -e "$KIT/recipe" ] || { echo "vm: no kit in $KIT: make vm" >&2; exit 1; }
 
-# kernels prints the kernels of the kit whose names have TEXT in them, or fails.
-kernels() { grep -F -e "$1" "$KIT/kernels"; }
+# kernels prints the kernels of the kit whose names begin with TEXT, or fails.
+kernels() { awk -v text="$1" 'index($0, text) == 1 { print; found = 1 } END { exit !found }' "$KIT/kernels"; }
