@@ -479,7 +479,9 @@ func TestRandomPlans(t *testing.T) {
 	h := newRig(t, 0)
 	changes, kinds := 0, map[string]int{}
 	const plans = 200
-	for seed := range uint64(plans) {
+	t.Logf("-host.seed %d", *stepSeed)
+	for n := range uint64(plans) {
+		seed := *stepSeed + n
 		r := rand.New(rand.NewPCG(seed, 7))
 		list, way := randomWants(r, h), int(seed%4)
 		// Half of the plans fail at one write of theirs, the others are made and are what
