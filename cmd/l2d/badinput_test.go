@@ -23,42 +23,42 @@ import (
 )
 
 // badInput is what is wrong with a file: how it is written, what of it the host cannot have,
-// and its ruleset. Each is on a line of its own, with what is said of it.
+// and its ruleset. Each is on a line of its own, with what is said of it, and begins behind a ^.
 var badInput = []struct{ line, said string }{
 	{"dataplane:", ""},
 	{"  ruleset: firewall.nft", ""},
 	{"  pin_path: PINS", ""},
-	{"  mirror: yes", `dataplane.mirror: "yes": want true or false`},
+	{"  mirror: ^yes", `dataplane.mirror: "yes": want true or false`},
 	{"  interfaces: [{name: wan0}]", ""},
-	{"  cpus: 0,8000", "the machine has no CPU 8000"},
+	{"  cpus: ^0,8000", "the machine has no CPU 8000"},
 	{"  ntuple:", ""},
 	{"    - {match: {proto: tcp4, dport: 135}, action: queue 0}", ""},
-	{"    - {match: {proto: tcp4, src: 192.0.2.0/24}, action: queue 0}", "its filters have one mask per port"},
-	{"    - {match: {proto: tcp4, dport: 136}, action: queue 500}", "wan0 has no receive queue 500"},
+	{"    - ^{match: {proto: tcp4, src: 192.0.2.0/24}, action: queue 0}", "its filters have one mask per port"},
+	{"    - {match: {proto: tcp4, dport: 136}, action: ^queue 500}", "wan0 has no receive queue 500"},
 	{"control: {socket: SOCKET}", ""},
 	{"host:", ""},
 	{"  state_dir: STATE", ""},
 	{"  links:", ""},
-	{"    br9: {kind: bridge, memberz: [br0]}", "host.links.br9.memberz: unknown key"},
+	{"    br9: {kind: bridge, ^memberz: [br0]}", "host.links.br9.memberz: unknown key"},
 	{"  nics:", ""},
 	{"    br9: {mtu: 1400}", ""}, // might have been made
 	{"    wan0:", ""},
 	{"      irqs: dataplane", ""}, // these are wrong, not this
-	{"      features: {rx-ntuple-filter: true, rx-lrro: false}", `"off": no such feature: want rx-lro`},
+	{"      features: {rx-ntuple-filter: true, rx-lrro: ^false}", `"off": no such feature: want rx-lro`},
 	{"      channels:", ""},
 	{"        tx: 1", ""},
-	{"        rx: 99", `channels wan0: rx: "99": more than the device has: want at most`},
-	{"      xps: 0,8000", "the machine has no CPU 8000"},
-	{"      mtu: 17", `mtu: "17": want a whole number from 68`},
-	{"  qdiscs: {wan0: LACKED}", "this kernel does not have it"},
+	{"        rx: ^99", `channels wan0: rx: "99": more than the device has: want at most`},
+	{"      xps: ^0,8000", "the machine has no CPU 8000"},
+	{"      mtu: ^17", `mtu: "17": want a whole number from 68`},
+	{"  qdiscs: {^wan0: LACKED}", "this kernel does not have it"},
 	{"  sysctl:", ""},
-	{"    net.ipv4.ip_froward: 1", "no such sysctl: want net.ipv4.ip_forward"},
-	{"    net.ipv4.tcp_ecn: [1]", "host.sysctl.net.ipv4.tcp_ecn"},
-	{"    net.ipv4.tcp_rmem: 1 2", "not 3 whole numbers: want 3 whole numbers, such as"},
-	{"    net.ipv4.tcp_retries1: 4000", "this kernel does not take it"},
+	{"    ^net.ipv4.ip_froward: 1", "no such sysctl: want net.ipv4.ip_forward"},
+	{"    net.ipv4.tcp_ecn: ^[1]", "host.sysctl.net.ipv4.tcp_ecn"},
+	{"    ^net.ipv4.tcp_rmem: 1 2", "not 3 whole numbers: want 3 whole numbers, such as"},
+	{"    ^net.ipv4.tcp_retries1: 4000", "this kernel does not take it"},
 	{"    net.ipv4.conf.br9.rp_filter: 1", ""},
-	{"  governor: {\"0,8000\": performance}", `host.governor: "0,8000": the machine has no CPU 8000`},
-	{"log: {levle: info}", "log.levle: unknown key"},
+	{"  governor: {^\"0,8000\": performance}", `host.governor: "0,8000": the machine has no CPU 8000`},
+	{"log: {^levle: info}", "log.levle: unknown key"},
 }
 
 // TestBadInput: all that is wrong with the files is told together, in their order, by a daemon
@@ -76,13 +76,14 @@ func TestBadInput(t *testing.T) {
 	var file strings.Builder
 	var wants []string
 	for i, l := range badInput {
-		fmt.Fprintln(&file, values.Replace(l.line))
+		column := strings.IndexByte(l.line, '^') + 1
+		fmt.Fprintln(&file, values.Replace(strings.Replace(l.line, "^", "", 1)))
 		if l.said != "" {
-			wants = append(wants, fmt.Sprintf("l2d.yaml:%d: %s", i+1, l.said))
+			wants = append(wants, fmt.Sprintf("l2d.yaml:%d:%d: %s", i+1, column, l.said))
 		}
 	}
 	h.write("firewall.nft", "table inet filter {\n\tchain input {\n\t\ttype filter hook input priority 0\n\t\tsocket transparent 1 accept\n\t}\n}\n")
-	wants = append(wants, "firewall.nft:4: not supported")
+	wants = append(wants, "firewall.nft:4:3: not supported")
 	h.write("l2d.yaml", file.String())
 
 	_, planned := h.client().HostPlan(t.Context())
@@ -346,14 +347,14 @@ func saysAll(err error, wants []string) bool {
 		return false
 	}
 	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
-	place := regexp.MustCompile(`/(\w+\.\w+:\d+):\d+: (.*)`)
+	place := regexp.MustCompile(`/(\w+\.\w+:\d+:\d+): (.*)`)
 	for i := range lines {
 		at := place.FindStringSubmatch(lines[i])
 		if at == nil || i >= len(wants) {
 			return false
 		}
 		want, said, _ := strings.Cut(wants[i], ": ")
-		if at[1] != want || !strings.Contains(at[2], said) {
+		if !strings.HasPrefix(at[1]+":", want+":") || !strings.Contains(at[2], said) { // with a column, or without
 			return false
 		}
 	}
