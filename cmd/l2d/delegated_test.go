@@ -57,6 +57,7 @@ func newDelegatedLAN(t *testing.T) *delegatedLAN {
 	l.ip("link", "set", "far0", "netns", l.server)
 	l.ip("link", "add", "lan0", "type", "veth", "peer", "name", "eth0", "netns", l.client)
 	l.ip("link", "set", "lan0", "master", "br0", "up")
+	l.ip("link", "set", "lo", "up") // by which radvd answers its own host
 	l.ip("link", "set", "br0", "up")
 	l.ip("addr", "add", "fd00::1/64", "dev", "br0", "nodad")
 	l.ip("addr", "add", "3fff:ffff::1/64", "dev", "wan0", "nodad")
