@@ -35,6 +35,37 @@ func (h *host) endServices(t *testing.T) {
 	}
 }
 
+// onlyServiceIs waits until what is wrong with the service that there is has some words; without any, until nothing is.
+func (h *host) onlyServiceIs(words ...string) {
+	h.t.Helper()
+	servicetest.Eventually(h.t, func() error {
+		list, err := h.client().Services(h.t.Context())
+		if err != nil || len(list) != 1 {
+			return fmt.Errorf("%+v, %w", list, err)
+		}
+		problem := list[0].Error
+		if (len(words) == 0) != (problem == "") || slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(problem, w) }) {
+			return fmt.Errorf("%q, not %q", problem, words)
+		}
+		return nil
+	})
+}
+
+// follow puts another ruleset in force.
+func (h *host) follow(text string) {
+	h.t.Helper()
+	h.write("firewall.nft", text)
+	if _, err := h.client().Reload(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *host) applyServices(text string) error {
+	h.write("l2d.yaml", text)
+	_, err := h.client().HostApply(h.t.Context(), api.HostOptions{})
+	return err
+}
+
 // TestServiceDropped: a service whose packets the ruleset drops is not well, and the rule is named. What it sends to its
 // own host is seen there all the same.
 func TestServiceDropped(t *testing.T) {
@@ -50,33 +81,7 @@ func TestServiceDropped(t *testing.T) {
 	h.start()
 	h.expect("READY=1")
 	defer h.endServices(t)
-	// wants has what is wrong with radvd be those words, or nothing.
-	wants := func(words ...string) {
-		t.Helper()
-		servicetest.Eventually(t, func() error {
-			list, err := h.client().Services(t.Context())
-			if err != nil || len(list) != 1 {
-				return fmt.Errorf("%+v, %w", list, err)
-			}
-			problem := list[0].Error
-			if (len(words) == 0) != (problem == "") || slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(problem, w) }) {
-				return fmt.Errorf("%q, not %q", problem, words)
-			}
-			return nil
-		})
-	}
-	follow := func(text string) {
-		t.Helper()
-		h.write("firewall.nft", text)
-		if _, err := h.client().Reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	apply := func(text string) error {
-		h.write("l2d.yaml", text)
-		_, err := h.client().HostApply(t.Context(), api.HostOptions{})
-		return err
-	}
+	wants, follow, apply := h.onlyServiceIs, h.follow, h.applyServices
 	if err := apply(withRadvd("")); err == nil || !strings.Contains(err.Error(), rule) {
 		t.Errorf("a new service: %v, not %q", err, rule)
 	}
@@ -97,4 +102,35 @@ func TestServiceDropped(t *testing.T) {
 	wants("its hosts' router solicitations are dropped: "+h.path("firewall.nft"), "no rule of chain inet filter input accepts it, and its policy drops it")
 	follow(solicited)
 	wants()
+}
+
+// TestDHCPv6Dropped: so it is with a DHCPv6 server, whose clients have link-local addresses.
+func TestDHCPv6Dropped(t *testing.T) {
+	servicetest.Need(t, "kea-dhcp6")
+	h := newHost(t)
+	h.dir = servicetest.Dir(t)
+	h.states = readStates(t, h.path("notify"))
+	h.ip("link", "set", "lo", "up")
+	h.ip("link", "set", "br0", "up")
+	config := h.config() + fmt.Sprintf("network: {lan: {interface: wan0, addresses: [\"fd07::1/64\"]}}\nservices: {kea_dhcp6: {mode: child, binary: %q, lease_file: %q, pools: ['fd07::1000-fd07::1fff']}}\n",
+		servicetest.Program(t, "kea-dhcp6"), h.path("kea/leases6.csv"))
+	asked := strings.Replace(ruleset, "tcp dport 22 accept", "tcp dport 22 accept\n\t\tip6 saddr fe80::/10 udp dport 547 accept", 1)
+	h.write("firewall.nft", ruleset)
+	h.write("l2d.yaml", h.config())
+	h.start()
+	h.expect("READY=1")
+	defer h.endServices(t)
+	const problem = "its clients' requests are dropped: "
+	if err := h.applyServices(config); err == nil || !strings.Contains(err.Error(), problem+h.path("firewall.nft")) {
+		t.Errorf("a new service: %v, not %q", err, problem)
+	}
+	h.follow(asked)
+	if err := h.applyServices(config); err != nil {
+		t.Fatal(err)
+	}
+	h.onlyServiceIs()
+	h.follow(asked + "table ip6 own {\n\tchain output {\n\t\ttype filter hook output priority 0;\n\t\tudp sport 547 drop\n\t}\n}\n")
+	h.onlyServiceIs("its answers to clients are dropped: ", "udp sport 547 drop (chain ip6 own output)")
+	h.follow(asked)
+	h.onlyServiceIs()
 }

@@ -6,6 +6,7 @@ package prefixes
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -21,6 +22,29 @@ func Of(name string, family int) ([]netip.Prefix, error) {
 		nl = netlink.FAMILY_V6
 	}
 	return of(name, nl, unix.IFA_F_TENTATIVE)
+}
+
+// LinkLocals returns the IPv6 addresses that an interface has on its own link, in ascending order: at least one.
+func LinkLocals(link *net.Interface) ([]netip.Addr, error) {
+	addrs, err := link.Addrs()
+	if err != nil {
+		return nil, fmt.Errorf("%s: addresses: %w", link.Name, err)
+	}
+	var out []netip.Addr
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok || n.IP.To4() != nil || !n.IP.IsLinkLocalUnicast() {
+			continue
+		}
+		if ip, ok := netip.AddrFromSlice(n.IP); ok {
+			out = append(out, ip)
+		}
+	}
+	if out == nil {
+		return nil, fmt.Errorf("%s has no link-local address", link.Name)
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return out, nil
 }
 
 // of returns the addresses without those that have one of some flags.

@@ -6,8 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv6"
 
+	"github.com/randomizedcoder/l2d/pkg/prefixes"
 	"github.com/randomizedcoder/l2d/pkg/service"
 )
 
@@ -42,7 +43,7 @@ func solicit(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("%s: no such interface", name)
 	}
-	own, err := linkLocals(link)
+	own, err := prefixes.LinkLocals(link)
 	if err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ func solicit(ctx context.Context, name string) error {
 			if err != nil {
 				return err
 			}
-			if a, ok := from.(*net.IPAddr); ok && own[a.IP.String()] {
+			if a, ok := from.(*net.IPAddr); ok && isOne(own, a.IP) {
 				return nil
 			}
 		}
@@ -101,23 +102,6 @@ func ask(p *ipv6.PacketConn, link *net.Interface) error {
 	return err
 }
 
-func linkLocals(link *net.Interface) (map[string]bool, error) {
-	addrs, err := link.Addrs()
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]bool{}
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && n.IP.IsLinkLocalUnicast() && n.IP.To4() == nil {
-			out[n.IP.String()] = true
-		}
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%s has no link-local address", link.Name)
-	}
-	return out, nil
-}
-
 // Packets implements [service.Firewalled]: what hosts ask by, and what they are told.
 func (*Daemon) Packets(u *service.Unit) ([]service.Packet, error) {
 	name := u.Params[interfaceParam]
@@ -125,15 +109,19 @@ func (*Daemon) Packets(u *service.Unit) ([]service.Packet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: no such interface", name)
 	}
-	all, err := linkLocals(link)
+	own, err := prefixes.LinkLocals(link)
 	if err != nil {
 		return nil, err
 	}
-	own := slices.Min(slices.Collect(maps.Keys(all)))
 	return []service.Packet{
 		{Name: "hosts' router solicitations", Text: fmt.Sprintf("iif %s icmpv6 %s > %v type nd-router-solicit hoplimit 255", name, neighbour, routers)},
-		{Name: "router advertisements", Text: fmt.Sprintf("oif %s icmpv6 %s > %v type nd-router-advert hoplimit 255", name, own, hosts)},
+		{Name: "router advertisements", Text: fmt.Sprintf("oif %s icmpv6 %s > %v type nd-router-advert hoplimit 255", name, own[0], hosts)},
 	}, nil
+}
+
+func isOne(list []netip.Addr, ip net.IP) bool {
+	a, ok := netip.AddrFromSlice(ip)
+	return ok && slices.Contains(list, a)
 }
 
 func earlier(a, b time.Time) time.Time {
