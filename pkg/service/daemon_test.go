@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +48,8 @@ func daemonMain(path string) {
 		}
 		if first || !strings.Contains(string(b), "deaf") {
 			fmt.Println("has read its file")
-			if err := os.WriteFile(path+".loaded", b, 0o600); err != nil {
+			// The health of another process is not this one's.
+			if err := errors.Join(os.WriteFile(path+".loaded", b, 0o600), os.WriteFile(path+".pid", []byte(strconv.Itoa(os.Getpid())), 0o600)); err != nil {
 				panic(err)
 			}
 		}
@@ -114,7 +116,10 @@ func (*testDaemon) loaded(u *Unit) string {
 	return string(b)
 }
 
-func (d *testDaemon) Health(_ context.Context, u *Unit, _ Process) (Health, error) {
+func (d *testDaemon) Health(_ context.Context, u *Unit, p Process) (Health, error) {
+	if pid, _ := os.ReadFile(u.Files[0].Path + ".pid"); u.Mode != config.ModeWatch && string(pid) != strconv.Itoa(p.PID) { // nothing, if it is not there
+		return Health{}, errors.New("has not read its file")
+	}
 	l := d.loaded(u)
 	if !strings.Contains(l, "good") {
 		return Health{}, errors.New("is ill")
