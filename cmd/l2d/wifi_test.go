@@ -57,6 +57,7 @@ type accessPoint struct {
 func (a *accessPoint) wifiConfig(ssid, more string) string {
 	return fmt.Sprintf(`dataplane: { ruleset: firewall.nft, pin_path: %s, interfaces: [{ name: wan0 }, { name: br0, xdp: "off" }] }
 control: { socket: %s }
+metrics: { listen: 127.0.0.1:9465 }
 host:
   state_dir: %s
   sysctl: { net.ipv4.ip_forward: 1 }
@@ -320,6 +321,10 @@ func (a *accessPoint) looked() {
 	s := sample.Stations[0]
 	if s.Name != "laptop" || s.Signal >= 0 || s.Sent == 0 {
 		a.t.Errorf("%+v", s)
+	}
+	info := fmt.Sprintf("l2d_wifi_station_info{interface=%q,name=\"laptop\",station=%q} 1\n", s.Radio, wifitest.MAC)
+	if out := servicetest.Run(a.t, "curl", "-sS", "--fail", "http://127.0.0.1:9465/metrics"); !strings.Contains(out, info) {
+		a.t.Errorf("no %s in\n%s", info, out)
 	}
 	i := slices.IndexFunc(sample.Queues, func(q observe.Queue) bool { return q.Kind == "mac80211" && q.Interface == s.Radio })
 	if i < 0 || sample.Queues[i].Packets == 0 {

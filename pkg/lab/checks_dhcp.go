@@ -16,6 +16,9 @@ import (
 // The pool of the reference deployment.
 var dhcpPool = [2]netip.Addr{netip.MustParseAddr("192.168.1.100"), netip.MustParseAddr("192.168.1.200")}
 
+// dhcpName is what the client calls itself.
+const dhcpName = "tablet"
+
 const dhcpConfig = `{
   "Dhcp4": {
     "interfaces-config": { "interfaces": [ "br0" ], "dhcp-socket-type": "raw" },
@@ -72,8 +75,8 @@ func (t *trial) leaseOf(ctx context.Context, server string, log func() string) (
 	if err := os.WriteFile(script, fmt.Appendf(nil, dhcpScript, file("events")), 0o755); err != nil {
 		return addr, err
 	}
-	for _, name := range []string{"events", "conf"} {
-		if err := os.WriteFile(file(name), nil, 0o644); err != nil {
+	for name, text := range map[string]string{"events": "", "conf": fmt.Sprintf("send host-name %q;\n", dhcpName)} {
+		if err := os.WriteFile(file(name), []byte(text), 0o644); err != nil {
 			return addr, err
 		}
 	}

@@ -14,13 +14,14 @@ import (
 	"strings"
 
 	"github.com/randomizedcoder/l2d/internal/tinyllama"
+	"github.com/randomizedcoder/l2d/pkg/observe"
 )
 
 // serviceChecks have l2d run daemons for clients of the LAN, and end them.
 func serviceChecks() []Check {
 	const group = "l2d's services"
 	return []Check{
-		{group, "lease and name", "its DHCP server gives an address, and its resolver finds a name", checkServices},
+		{group, "lease and name", "its DHCP server gives an address, and its resolver finds a name; the host's own is in l2ctl flows and top", checkServices},
 		{group, "SLAAC", "a host gets address, route and resolver by its advertisements, finds a name, and downloads", checkSLAAC},
 		{group, "LLM", "llama-server answers a question with a tiny model of random weights", checkLLM},
 	}
@@ -76,7 +77,41 @@ func checkServices(ctx context.Context, t *trial) error {
 		if err := d.knowsLease(ctx, addr); err != nil {
 			return err
 		}
-		return wrap(t.dnsUDP(ctx, Client1, AddrRouterLAN.V4), "the recursor")
+		if err := wrap(t.dnsUDP(ctx, Client1, AddrRouterLAN.V4), "the recursor"); err != nil {
+			return err
+		}
+		// What the client does not do with its lease: it has the name by its MAC address.
+		if err := wrap(t.dnsUDP(ctx, Client2, AddrRouterLAN.V4), "the recursor"); err != nil {
+			return err
+		}
+		return d.knowsName(ctx, AddrClient2.V4, dhcpName)
+	})
+}
+
+// knowsName wants a host's name in "l2ctl flows --names" and "l2ctl top --json".
+func (d *L2D) knowsName(ctx context.Context, addr netip.Addr, name string) error {
+	return poll(ctx, checkLimit/2, func() error { // names are read every ten seconds
+		flows, err := d.l2ctl(ctx, "flows", "--names")
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(flows, " src="+name+" ") || strings.Contains(flows, addr.String()) {
+			return fmt.Errorf("no %s in the place of %s in l2ctl flows --names:\n%s", name, addr, flows)
+		}
+		top, err := d.l2ctl(ctx, "top", "--json")
+		if err != nil {
+			return err
+		}
+		var view observe.View
+		if err := json.Unmarshal([]byte(top), &view); err != nil {
+			return fmt.Errorf("l2ctl top --json: %w", err)
+		}
+		for _, h := range view.Hosts {
+			if h.Address == addr && h.Name == name {
+				return nil
+			}
+		}
+		return fmt.Errorf("l2ctl top has %+v, and %s is %s", view.Hosts, addr, name)
 	})
 }
 
