@@ -153,11 +153,11 @@ func (m *Manager) Declare(c *config.Config) ([]reconcile.Resource, error) {
 	var watched []*Unit
 	seen := map[string]bool{}
 	for _, u := range units {
-		seen[u.Name] = true
 		if u.Mode == config.ModeWatch {
-			watched = append(watched, u)
+			watched = append(watched, u) // and what ran it before ends
 			continue
 		}
+		seen[u.Name] = true
 		if err := m.store.ensure(); err != nil {
 			return nil, err
 		}

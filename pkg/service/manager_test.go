@@ -224,6 +224,28 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestWatched: a service that somebody else shall run ends as l2d's, and is looked at; l2d does not start it again.
+func TestWatched(t *testing.T) {
+	h := newHost(t)
+	h.declare("a", "one good")
+	h.must()
+	before := h.status("a").PID
+	h.d.units[0].Mode = config.ModeWatch
+	h.must()
+	list := h.m.Statuses(t.Context())
+	if len(list) != 1 || list[0].Mode != config.ModeWatch || list[0].Detail != "one" || alive(before) {
+		t.Errorf("%+v, and process %d goes on: %v", list, before, alive(before))
+	}
+	if err := h.m.Restart(t.Context(), "a"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "service a has the mode watch") {
+		t.Error(err)
+	}
+	h.d.units[0].Mode = config.ModeChild
+	h.must()
+	if s := h.status("a"); s.Error != "" || s.Mode != config.ModeChild || len(h.m.Statuses(t.Context())) != 1 {
+		t.Errorf("l2d's again: %+v", s)
+	}
+}
+
 // TestExpected: what a daemon has to find is waited for before it starts, is started again, and reads its files.
 func TestExpected(t *testing.T) {
 	h := newHost(t)

@@ -213,6 +213,9 @@ func (m *Manager) Restart(ctx context.Context, name string) error {
 // find returns the unit of a service that runs here.
 func (m *Manager) find(name string) (*Unit, error) {
 	if list := m.recorded(); !slices.Contains(list, name) { // also what is no name
+		if m.watches(name) {
+			return nil, fmt.Errorf("service %s has the mode watch: somebody else starts it, and has its files and its log: %w", name, fs.ErrNotExist)
+		}
 		if len(list) == 0 {
 			return nil, fmt.Errorf("there is no service %s, nor another one: %w", name, fs.ErrNotExist)
 		}
@@ -223,6 +226,13 @@ func (m *Manager) find(name string) (*Unit, error) {
 		return nil, fmt.Errorf("there is no service %s: %w", name, fs.ErrNotExist)
 	}
 	return u, nil
+}
+
+// watches tells whether a service is one that is only looked at.
+func (m *Manager) watches(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(m.watched, func(u *Unit) bool { return u.Name == name })
 }
 
 // UnitsOf returns what the services of a daemon are, with their secrets: those that run, and those
