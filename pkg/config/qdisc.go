@@ -159,10 +159,18 @@ func (v node) qdisc(to map[string]string, prefix string, place qdiscPlace) {
 				return
 			}
 			v.option(o, to, prefix)
+			at[key] = v
 		default:
 			name.unknown(v.key, "an option of "+kind.Name, qdiscOptions(kind))
 		}
 	})
+	for i := range kind.Options {
+		o := &kind.Options[i]
+		need := to[prefix+o.Needs()]
+		if v, given := at[o.Name]; given && o.Needs() != "" && (need == "" || need == "none") {
+			v.failf("has no effect without "+o.Needs(), o.Needs()+" beside it")
+		}
+	}
 	if kind.Classful {
 		to[prefix+"handle"] = htbHandle
 		if classes.n == nil {

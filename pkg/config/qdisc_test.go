@@ -96,6 +96,9 @@ func TestQdiscProblems(t *testing.T) {
           1:6: {ceil: 1mbit}
     n: {root: htb}
     l: {root: {kind: dualpi2, step_thresh: 1ms, step_packets: 5}}
+    o: {root: {kind: fq_codel, ce_threshold_mask: 3}}
+    p: {root: {kind: mq, queues: {kind: fq_codel, ce_threshold: none, ce_threshold_selector: 1}}}
+    q: {root: {kind: fq_codel, ce_threshold_selector: 1, ce_threshold: 1ms}}
 `))
 	if err == nil {
 		t.Fatal("no error")
@@ -136,10 +139,15 @@ func TestQdiscProblems(t *testing.T) {
 		`host.qdiscs.n.root: "htb": needs classes: want a mapping`,
 		`host.qdiscs.l.root.step_packets: "5": cannot be set together with step_thresh: want one of them`,
 		`host.qdiscs.h.root.queues: is not an option of fq`,
+		`:33:51: host.qdiscs.o.root.ce_threshold_mask: "3": has no effect without ce_threshold: want ce_threshold beside it`,
+		`host.qdiscs.p.root.queues.ce_threshold_selector: "1": has no effect without ce_threshold`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in\n%v", want, err)
 		}
+	}
+	if strings.Contains(err.Error(), "host.qdiscs.q.") {
+		t.Errorf("what there is nothing wrong with is refused:\n%v", err)
 	}
 }
 

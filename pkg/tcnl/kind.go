@@ -51,6 +51,8 @@ type Option struct {
 	// with is an option that the kernel changes along, and instead one that it takes
 	// the place of.
 	with, instead string
+	// needs is an option without which it has no effect, and is not reported.
+	needs string
 }
 
 // Want says what can be written.
@@ -65,6 +67,9 @@ func (o *Option) Same(want, have string) bool { return o.same(want, have) }
 // Instead is the option that it takes the place of, and that cannot be set together
 // with it; empty if there is none.
 func (o *Option) Instead() string { return o.instead }
+
+// Needs is the option without which it has no effect, and is not reported; empty if there is none.
+func (o *Option) Needs() string { return o.needs }
 
 // Bool tells whether it is on or off.
 func (o *Option) Bool() bool { return slices.Equal(wordsOf(o.unit).names, onOff.names) }
@@ -249,8 +254,8 @@ var Kinds = []Kind{
 		{Name: "ce_threshold", attr: 7, unit: codelThreshold(), absent: "none"},
 		{Name: "drop_batch", attr: 8, unit: span(4, 1, most)},
 		{Name: "memory_limit", attr: 9, unit: span(4, 1, 1<<31).as(bytes)},
-		{Name: "ce_threshold_selector", attr: 10, unit: span(1, 0, 255), absent: "0"},
-		{Name: "ce_threshold_mask", attr: 11, unit: span(1, 0, 255), absent: "0"},
+		{Name: "ce_threshold_selector", attr: 10, unit: span(1, 0, 255), absent: "0", needs: "ce_threshold"},
+		{Name: "ce_threshold_mask", attr: 11, unit: span(1, 0, 255), absent: "0", needs: "ce_threshold"},
 	}},
 	htb(),
 	{Name: "mq", Config: "NET_SCHED", fixed: true, Multiqueue: true},
