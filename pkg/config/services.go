@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -269,6 +270,29 @@ func (s *Secret) String() string {
 }
 
 const credentialPrefix = "credential:"
+
+// SecretFiles are the files that the configuration names as secrets, each once.
+func (c *Config) SecretFiles() []string {
+	all := []*Secret{c.Control.Token}
+	if h := c.Services.Hostapd; h != nil {
+		for i := range h.Radios {
+			all = append(all, h.Radios[i].Passphrase)
+		}
+	}
+	if r := c.Services.Recursor; r != nil && r.API != nil {
+		all = append(all, r.API.Key)
+	}
+	for i := range c.Services.Llama {
+		all = append(all, c.Services.Llama[i].APIKey)
+	}
+	var files []string
+	for _, s := range all {
+		if s != nil && s.File != "" && !slices.Contains(files, s.File) {
+			files = append(files, s.File)
+		}
+	}
+	return files
+}
 
 // secret reads where a secret comes from.
 func (v node) secret(dst **Secret) {

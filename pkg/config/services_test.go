@@ -94,3 +94,20 @@ func TestServicesRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretFiles: whatever can be a secret of a file is known as one, each file once.
+func TestSecretFiles(t *testing.T) {
+	c, err := Parse("/x/l2d.yaml", []byte(`dataplane: {ruleset: x, interfaces: [{name: a}]}
+control: {listen: "127.0.0.1:8080", token: /s/page}
+services:
+  hostapd: {country: US, ssid: s, passphrase: /s/wifi, bridge: br0, radios: {wlan0: {channel: 6}, wlan1: {channel: 36, passphrase: /s/other}, wlan2: {channel: 36, passphrase: "credential:wifi"}}}
+  recursor: {listen: [127.0.0.1], api: {key: /s/api, listen: "127.0.0.1:8082"}}
+  llama: [{name: l, model: /m, listen: "127.0.0.1:8090", api_key: /s/llama}, {name: m, model: /m, listen: "127.0.0.1:8091", api_key: /s/wifi}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.SecretFiles(), []string{"/s/page", "/s/wifi", "/s/other", "/s/api", "/s/llama"}; !slices.Equal(got, want) {
+		t.Errorf("%q, not %q", got, want)
+	}
+}

@@ -4,39 +4,68 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
 
-// secretFiles are patterns of files that hold keys or passwords.
+// keyFiles are patterns of files that are keys or passwords, and may have nothing else in them.
+var keyFiles = []string{
+	"etc/hostapd/*.psk", "etc/hostapd/*secret*", "etc/wireguard/*key*", "etc/ssh/ssh_host_*_key", "etc/l2d/*secret*", "etc/l2d/*.key", "run/secrets/*",
+	"etc/kea/*.key", "etc/kea/kea-api-password",
+}
+
+// secretFiles are patterns of files that may have keys or passwords among other things.
 var secretFiles = []string{
-	"etc/hostapd/*.conf", "etc/hostapd/*.psk", "etc/hostapd/*secret*", "run/hostapd/*.conf", "etc/wpa_supplicant/*.conf",
-	"etc/wireguard/*.conf", "etc/wireguard/*key*", "etc/ssh/ssh_host_*_key", "etc/l2d/*secret*", "etc/l2d/*.key", "run/secrets/*",
-	"etc/kea/*.key", "etc/kea/kea-api-password", "etc/crowdsec/local_api_credentials.yaml", "etc/crowdsec/bouncers/*.yaml", "etc/NetworkManager/system-connections/*",
+	"etc/hostapd/*.conf", "run/hostapd/*.conf", "etc/wpa_supplicant/*.conf", "etc/wireguard/*.conf",
+	"etc/crowdsec/local_api_credentials.yaml", "etc/crowdsec/bouncers/*.yaml", "etc/NetworkManager/system-connections/*",
 }
 
 // words without which such a file has no secret in it.
 var secretWords = []string{"passphrase", "password", "psk", "privatekey", "private key", "api_key", "secret", "key"}
 
+// publicKey ends the name of what may be beside a key, and is for everybody.
+const publicKey = ".pub"
+
 func checkSecrets(r *report) {
+	whole := map[string]bool{} // by path: all of it is a secret
 	for _, pattern := range secretFiles {
 		for _, path := range r.glob(pattern) {
-			r.mode(path)
+			whole[path] = false
 		}
+	}
+	for _, pattern := range keyFiles {
+		for _, path := range r.glob(pattern) {
+			if !strings.HasSuffix(path, publicKey) && !strings.Contains(filepath.Base(path), "public") {
+				whole[path] = true
+			}
+		}
+	}
+	if r.Config != nil {
+		for _, path := range r.Config.SecretFiles() {
+			whole[strings.TrimPrefix(path, "/")] = true
+		}
+	}
+	seen := len(r.findings)
+	for _, path := range slices.Sorted(maps.Keys(whole)) {
+		r.mode(path, whole[path])
+	}
+	if len(r.findings) == seen {
+		r.good("mode", "there are no files with secrets where they are looked for")
 	}
 	r.socket()
 }
 
-// mode looks who can read a secret, and who can replace it.
-func (r *report) mode(path string) {
+// mode looks who can read a secret, and who can replace it. Of a file that is more than one, its words tell whether it has any.
+func (r *report) mode(path string, holds bool) {
 	info, err := os.Stat(filepath.Join(r.Root, path))
 	if err != nil || info.IsDir() {
 		return
 	}
 	text := strings.ToLower(r.read(path))
-	holds := false
 	for _, word := range secretWords {
 		holds = holds || strings.Contains(text, word)
 	}
