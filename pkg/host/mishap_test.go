@@ -25,7 +25,7 @@ import (
 
 var (
 	stepPlans = flag.Int("host.plans", 8, "TestEachStep: of how many random plans to stop each step")
-	stepSeed  = flag.Uint64("host.seed", 0, "TestEachStep, TestRandomPlans: the seed of the first plan")
+	stepSeed  = flag.Uint64("host.seed", 0, "TestEachStep, TestRandomPlans: the seed of the first plan; TestWholePlan: see -host.oneway")
 	stepRigs  = flag.Int("host.rigs", 2, "TestEachStep: how many namespaces share the plans, at the same time if -test.parallel lets them")
 )
 

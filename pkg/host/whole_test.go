@@ -21,7 +21,10 @@ import (
 // qdiscHandles are numbers that the kernel gives.
 var qdiscHandles = regexp.MustCompile(`qdisc ([a-z_0-9]+) [0-9a-f]+:`)
 
-var wholeMachine = flag.Int("host.whole", 0, "TestWholePlan: change the sysctls of this machine, which is for nothing else, and have every so many-th write fail, in one way; 1: each, in all ways")
+var (
+	wholeMachine = flag.Int("host.whole", 0, "TestWholePlan: change the sysctls of this machine, which is for nothing else, and have every so many-th write fail, in one way; 1: each, in all ways")
+	wholeOneWay  = flag.Bool("host.oneway", false, "TestWholePlan: in one way also if it is each write; which one goes by -host.seed")
+)
 
 // wholeState is all that the example of a whole machine can change.
 func wholeState(t *testing.T, root string, list []reconcile.Resource) map[string]string {
@@ -131,7 +134,7 @@ func TestWholePlan(t *testing.T) {
 	}
 	for failAt := 1; writes == 0; failAt += *wholeMachine {
 		for way := range 4 {
-			if *wholeMachine > 1 && way != failAt / *wholeMachine % 4 {
+			if (*wholeMachine > 1 || *wholeOneWay) && way != (failAt / *wholeMachine + int(*stepSeed%4))%4 {
 				continue // one of them for each
 			}
 			if !stop(failAt, way&1 != 0, way&2 != 0) {
