@@ -22,7 +22,7 @@ import (
 // fakeKinds are the kinds of what such an interface has.
 func fakeKinds(n *fakenic.NIC) []reconcile.Kind {
 	return []reconcile.Kind{
-		&Settings{ethnl.Channels, n.Client}, &Settings{ethnl.EEE, n.Client},
+		&Settings{ethnl.Channels, n.Client}, &Settings{ethnl.Rings, n.Client}, &Settings{ethnl.Pause, n.Client}, &Settings{ethnl.EEE, n.Client},
 		newFEC(n.Client), newWoL(n.Client), &PrivateFlags{n.Client}, &RSS{n}, &NTuple{n},
 	}
 }
@@ -38,6 +38,8 @@ func TestFakeNIC(t *testing.T) {
 		nic(WoLKind, "fake0", 3, reconcile.State{valueKey: noMode}),
 		nic(PrivateFlagsKind, "fake0", 4, reconcile.State{"legacy-rx": "on"}),
 		nic(RSSKind, "fake0", 5, reconcile.State{rssQueues: "0 1 3", rssKey: strings.Repeat("6d:5a:", 19) + "6d:5a"}),
+		nic("rings", "fake0", 6, reconcile.State{"rx": "4096", "tx": "1024"}),
+		nic("pause", "fake0", 7, reconcile.State{"autoneg": "0", "rx": "1", "tx": "1"}),
 	}
 	plan, err := e.Plan(t.Context(), wants)
 	if err != nil || len(plan.Notes) != 0 || len(plan.Changes) != len(wants) {
@@ -68,6 +70,8 @@ func TestFakeNICProblems(t *testing.T) {
 	e := engine(t, t.TempDir(), fakeKinds(n)...)
 	before := visible(n)
 	_, err := e.Plan(t.Context(), []reconcile.Resource{
+		nic("rings", "fake0", 0, reconcile.State{"rx": "9000"}),
+		nic("channels", "fake0", 0, reconcile.State{"combined": "9000"}),
 		nic("eee", "eth7", 0, reconcile.State{"enabled": "1"}),
 		nic(WoLKind, "fake0", 0, reconcile.State{valueKey: "arp magic"}),
 		nic(FECKind, "fake0", 0, reconcile.State{valueKey: "reed"}),
@@ -75,6 +79,7 @@ func TestFakeNICProblems(t *testing.T) {
 		nic(RSSKind, "fake0", 0, reconcile.State{rssKey: "01:02", rssQueues: strings.Repeat("0 1 ", 64) + "1"}),
 	})
 	for _, want := range []string{
+		`rings fake0: rx: "9000": more than the device has: want at most 8192`, `channels fake0: combined: "9000": more than the device has: want at most 16`,
 		`eee eth7: no such interface`, `wol fake0: value: "arp magic": the driver of fake0 has no arp: want one of magic, mcast, off, ucast`,
 		`fec fake0: value: "reed": the driver of fake0 has no reed: want one of auto, baser, llrs, off, rs`,
 		`legacy-rxx: "on": the driver of fake0 has no such flag: want legacy-rx`, `disable-fw-lldp: "on": the driver of fake0 has no such flag: want one of legacy-rx, vf-ipsec`,
