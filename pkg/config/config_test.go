@@ -274,7 +274,7 @@ func TestBadInput(t *testing.T) {
 		{"sysctl out of its directory", least + "host: {sysctl: {net/../x: 1}}\n",
 			[]problem{{6, 17, "host.sysctl", "want a name"}}},
 		{"setting of a NIC that does not exist", least + "host: {nics: {eth0: {rings: {rz: 1}, speed: 10}}}\n",
-			[]problem{{6, 30, "host.nics.eth0.rings.rz", "unknown key: want one of cqe-size, hds-thresh, rx,"}, {6, 38, "host.nics.eth0.speed", "want one of aqm, channels, coalesce, eee, enforce, features, fec, irqs, mtu, optional, pause, private_flags, rings, rps, rss, threaded, wol, xps"}}},
+			[]problem{{6, 30, "host.nics.eth0.rings.rz", "unknown key: want one of cqe-size, hds-thresh, rx,"}, {6, 38, "host.nics.eth0.speed", "want one of aqm, channels, coalesce, eee, enforce, features, fec, irqs, mtu, optional, pause, private_flags, rings, rps, rss, threaded, threads, wol, xps"}}},
 		{"queues of a radio", least + "host: {nics: {w: {aqm: {aql: {low: 9, high: 8}, airtime: [tx, tx, all], limit: 0}}, x: {aqm: {aql: {be: {low: 5}, low: 1}}}, y: {aqm: {aql_threshold: 2s}}}}\n",
 			[]problem{
 				{6, 30, "host.nics.w.aqm.aql", "high is not below low: want limits in µs"}, {6, 63, "host.nics.w.aqm.airtime[1]", `"tx": given twice`},

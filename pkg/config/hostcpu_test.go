@@ -17,8 +17,8 @@ func TestHostCPUs(t *testing.T) {
 host:
   governor: {0-7: performance, 8: schedutil}
   nics:
-    a: {irqs: dataplane, rps: {cpus: 8-9, flows: 4096}, xps: [0, "1", 2-3], threaded: true}
-    b: {irqs: 4, rps: [none, 1], xps: none, threaded: false}
+    a: {irqs: dataplane, rps: {cpus: 8-9, flows: 4096}, xps: [0, "1", 2-3], threaded: true, threads: dataplane}
+    b: {irqs: 4, rps: [none, 1], xps: none, threaded: false, threads: [0-1, 2]}
     c: {irqs: keep, rps: dataplane}
 `))
 	if err != nil {
@@ -33,8 +33,8 @@ host:
 	}
 	for _, want := range []string{
 		`{"CPUs":[0,12,1,13,2,3],`,
-		`{"name":"a","irqs":{"dataplane":true,"each":true},"rps":{"sets":[[8,9]]},"xps":{"sets":[[0],[1],[2,3]]},"flows":4096,"threaded":true}`,
-		`{"name":"b","irqs":{"sets":[[4]],"each":true},"rps":{"sets":[null,[1]]},"xps":{"sets":[null]},"threaded":false}`,
+		`{"name":"a","irqs":{"dataplane":true,"each":true},"rps":{"sets":[[8,9]]},"xps":{"sets":[[0],[1],[2,3]]},"flows":4096,"threaded":true,"threads":{"dataplane":true}}`,
+		`{"name":"b","irqs":{"sets":[[4]],"each":true},"rps":{"sets":[null,[1]]},"xps":{"sets":[null]},"threaded":false,"threads":{"sets":[[0,1],[2]]}}`,
 		`{"name":"c","irqs":{"keep":true,"each":true},"rps":{"dataplane":true}}`,
 		`"governor":[{"cpus":[0,1,2,3,4,5,6,7],"name":"performance"},{"cpus":[8],"name":"schedutil"}]`,
 	} {

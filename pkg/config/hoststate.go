@@ -61,6 +61,8 @@ type NIC struct {
 	Flows *uint32 `json:"flows,omitempty"`
 	// Threaded has threads poll the queues; nil leaves that alone.
 	Threaded *bool `json:"threaded,omitempty"`
+	// Threads is which CPUs they run on; nil leaves that alone.
+	Threads *Queues `json:"threads,omitempty"`
 	// AQM is how mac80211 queues what a radio sends; nil leaves that alone.
 	AQM *AQM `json:"aqm,omitempty"`
 
@@ -150,6 +152,7 @@ func (d *decoder) nics(v node, c *Host) {
 				n.Threaded = new(bool)
 				v.boolean(n.Threaded)
 			},
+			"threads": func(v node) { d.queues(v, &n.Threads, false, wordDataplane) },
 		})
 		for _, g := range nicGroups {
 			fields[g.Name] = func(v node) {

@@ -141,7 +141,7 @@ func (r *report) threads(l Link) {
 	}
 	if _, astray := r.pollers(l.Name, packet); len(astray) > 0 {
 		r.add(Warning, "threads", l.Name+": threads that poll its queues may run on other CPUs than those that are to handle packets", strings.Join(astray, ", "),
-			"taskset -cp "+cpus.Format(packet)+" PROCESS, or host.nics."+l.Name+".threaded: false")
+			"host.nics."+l.Name+".threads: "+cpus.Format(packet)+", or threaded: false")
 		return
 	}
 	r.good("threads", "%s: threads that poll its queues run on the packet CPUs", l.Name)

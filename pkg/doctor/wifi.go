@@ -68,10 +68,21 @@ func (r *report) radioThreads(phy string) {
 	switch n, astray := r.pollers(phy, packet); {
 	case len(astray) > 0:
 		r.add(Warning, "threads", phy+": threads that poll its queues may run on other CPUs than those that are to handle packets", strings.Join(astray, ", "),
-			"taskset -cp "+cpus.Format(packet)+" PROCESS")
+			"host.nics."+r.interfaceOf(phy)+".threads: "+cpus.Format(packet))
 	case n > 0:
 		r.good("threads", "%s: threads that poll its queues run on packet CPUs", phy)
 	}
+}
+
+// interfaceOf is the first interface of a radio.
+func (r *report) interfaceOf(phy string) string {
+	for _, path := range r.glob("sys/class/net/*/phy80211") {
+		if r.read(path+"/name") == phy {
+			dir := strings.TrimSuffix(path, "/phy80211")
+			return dir[strings.LastIndex(dir, "/")+1:]
+		}
+	}
+	return "INTERFACE"
 }
 
 func (r *report) regulatory() {

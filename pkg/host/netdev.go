@@ -18,6 +18,8 @@ const (
 	netdevNAPIGet = 11 // NETDEV_CMD_NAPI_GET
 
 	netdevIfindex     = 1 // NETDEV_A_DEV_IFINDEX, NETDEV_A_NAPI_IFINDEX
+	netdevNAPIID      = 2 // NETDEV_A_NAPI_ID
+	netdevNAPIPID     = 4 // NETDEV_A_NAPI_PID
 	netdevXDPFeatures = 3 // NETDEV_A_DEV_XDP_FEATURES
 )
 

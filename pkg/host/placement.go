@@ -23,6 +23,7 @@ const (
 	threadedRank
 	rpsRank
 	xpsRank
+	threadsRank
 	governorRank
 )
 
@@ -107,6 +108,9 @@ func (p *placer) nic(n *config.NIC) {
 	}
 	if n.Threaded != nil {
 		p.add(ThreadedKind, n.Name, threadedRank, n.Enforce, n.At(p.c.Path), reconcile.State{valueKey: onOff(*n.Threaded)})
+	}
+	if good(n.Threads) {
+		p.add(ThreadsKind, n.Name, threadsRank, n.Enforce, n.Threads.At(p.c.Path, n.Name, "threads"), reconcile.State{cpusKey: p.spread(n.Threads).String()})
 	}
 	if good(n.RPS) || n.Flows != nil {
 		at, want := n.At(p.c.Path), reconcile.State{}
