@@ -4,6 +4,7 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,6 +119,95 @@ func TestMachine(t *testing.T) {
 	}
 	if d := differences(before, machineState(t, names)); d != nil {
 		t.Errorf("not undone: %v", d)
+	}
+}
+
+// wakes are the lines of ethtool about what wakes the host.
+func wakes(t *testing.T, name string) string {
+	t.Helper()
+	var lines []string
+	for line := range strings.Lines(output(t, "ethtool", name)) {
+		if strings.Contains(line, "Wake-on:") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(lines, ", ")
+}
+
+// TestMachineWake: what wakes the host is set as a real driver takes it, read back and undone, and what it has not is refused
+// before. Private flags are those that a driver has; what it does not let be set fails, and leaves all as it was.
+func TestMachineWake(t *testing.T) {
+	names := machineNICs(t)
+	wake, flags := names["vmxnet3"], names["e1000e"]
+	e := engine(t, t.TempDir(), Kinds()...)
+	want := func(kind, name string, state reconcile.State) []reconcile.Resource {
+		return []reconcile.Resource{nic(kind, name, 0, state)}
+	}
+	apply := func(list []reconcile.Resource) (*reconcile.Pending, error) {
+		t.Helper()
+		plan, err := e.Plan(t.Context(), list)
+		if err != nil || len(plan.Changes) != 1 || len(plan.Notes) != 0 {
+			t.Fatalf("%v, %+v", err, plan)
+		}
+		return e.Apply(t.Context(), plan, reconcile.Options{Confirm: time.Hour})
+	}
+	turn := func(value, shown string) (undo func()) {
+		t.Helper()
+		before, list := wakes(t, wake), want(WoLKind, wake, reconcile.State{valueKey: value})
+		p, err := apply(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := wakes(t, wake); !strings.HasSuffix(got, ", Wake-on: "+shown) {
+			t.Errorf("%s: %s, not %s", value, got, shown)
+		}
+		if again, err := e.Plan(t.Context(), list); err != nil || len(again.Changes) != 0 {
+			t.Errorf("%s: not as declared: %v, %+v", value, err, again)
+		}
+		return func() {
+			t.Helper()
+			if err := e.Rollback(t.Context(), p.ID); err != nil {
+				t.Fatal(err)
+			}
+			if got := wakes(t, wake); got != before {
+				t.Errorf("%s is not undone: %s, not %s", value, got, before)
+			}
+		}
+	}
+	turn("magic", "g")()
+	turn("arp magic ucast", "uag")()
+	run(t, "ethtool", "-s", wake, "wol", "g")
+	turn("off", "d")()
+	for _, c := range []struct{ kind, name, key, value, says string }{
+		{WoLKind, wake, valueKey, "magic bcast", `the driver vmxnet3 has no bcast: want one of arp, magic, off, ucast`},
+		{PrivateFlagsKind, flags, "s0ix-enabledd", "on", `the driver e1000e has no such flag: want s0ix-enabled`},
+		{"eee", flags, "enabled", "0", `the driver e1000e has no eee`},
+		{FECKind, flags, valueKey, "rs", `the driver e1000e has no fec`},
+	} {
+		plan, err := e.Plan(t.Context(), want(c.kind, c.name, reconcile.State{c.key: c.value}))
+		said := fmt.Sprint(err)
+		if err == nil { // a kind that a driver has nothing of is left out
+			said = fmt.Sprintf("%d changes, %+v", len(plan.Changes), plan.Notes)
+		}
+		if !strings.Contains(said, c.says) || err == nil && !strings.HasPrefix(said, "0 changes") {
+			t.Errorf("%s: %s, not %s", c.kind, said, c.says)
+		}
+	}
+
+	private := func() string { return output(t, "ethtool", "--show-priv-flags", flags) }
+	before := private()
+	if !strings.Contains(before, "s0ix-enabled: off") {
+		t.Fatalf("flags of e1000e: %s", before)
+	}
+	if plan, err := e.Plan(t.Context(), want(PrivateFlagsKind, flags, reconcile.State{"s0ix-enabled": "off"})); err != nil || len(plan.Changes) != 0 {
+		t.Errorf("what is off is read as such: %v, %+v", err, plan)
+	}
+	// This device is older than what the flag is of.
+	if _, err := apply(want(PrivateFlagsKind, flags, reconcile.State{"s0ix-enabled": "on"})); !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), PrivateFlagsKind+" "+flags) {
+		t.Errorf("a flag that the device cannot have: %v", err)
+	}
+	if after := private(); after != before || e.Pending() != nil {
+		t.Errorf("not undone: %s, not %s: %+v", after, before, e.Pending())
 	}
 }
 

@@ -131,12 +131,16 @@ func wantQdisc(name string, want map[string]string) reconcile.Resource {
 // optionValues are some values of options of all kinds.
 var optionValues = map[string]string{
 	"bfifo limit": "64KiB", "pfifo limit": "77", "fq limit": "4096", "fq quantum": "3000", "fq pacing": "off", "fq maxrate": "100mbit",
+	"fq flow_limit": "77", "fq initial_quantum": "9000", "fq orphan_mask": "511", "fq low_rate_threshold": "1mbit", "fq horizon": "5s",
+	"fq priomap": "1 2 2 2 1 2 0 0 1 1 1 1 1 1 1 2", "fq weights": "589824 196608 65536",
 	"fq refill_delay": "80ms", "fq ce_threshold": "5ms", "fq horizon_drop": "off", "fq timer_slack": "20us", "fq buckets_log": "9",
 	"fq_codel target": "7.003ms", "fq_codel interval": "90ms", "fq_codel limit": "1234", "fq_codel ecn": "off", "fq_codel flows": "64", "fq_codel ce_threshold": "2ms", "fq_codel memory_limit": "4MiB", "fq_codel quantum": "300",
+	"fq_codel drop_batch": "32", "fq_codel ce_threshold_selector": "1", "fq_codel ce_threshold_mask": "3",
 	"cake bandwidth": "900mbit", "cake diffserv": "diffserv4", "cake atm": "ptm", "cake flows": "dual-srchost", "cake overhead": "18", "cake rtt": "30ms", "cake target": "1.5ms",
 	"cake memlimit": "8MiB", "cake raw": "off", "cake wash": "on", "cake mpu": "64", "cake ingress": "on", "cake ack_filter": "aggressive", "cake split_gso": "off", "cake fwmark": "15",
-	"cake autorate_ingress": "on",
-	"cake_mq bandwidth":     "2.5gbit", "cake_mq diffserv": "besteffort", "cake_mq overhead": "-14", "cake_mq raw": "off", "cake_mq flows": "hosts", "cake_mq ack_filter": "filter",
+	"cake autorate_ingress": "on", "cake nat": "on",
+	"cake_mq bandwidth": "2.5gbit", "cake_mq diffserv": "besteffort", "cake_mq overhead": "-14", "cake_mq raw": "off", "cake_mq flows": "hosts", "cake_mq ack_filter": "filter",
+	"cake_mq atm": "atm", "cake_mq rtt": "30ms", "cake_mq target": "1.5ms", "cake_mq memlimit": "8MiB", "cake_mq nat": "on", "cake_mq wash": "on", "cake_mq mpu": "64", "cake_mq ingress": "on", "cake_mq split_gso": "off", "cake_mq fwmark": "15",
 	"dualpi2 limit": "5000", "dualpi2 memory_limit": "20MiB", "dualpi2 target": "20ms", "dualpi2 tupdate": "18ms", "dualpi2 alpha": "0.15", "dualpi2 beta": "3",
 	"dualpi2 step_packets": "7", "dualpi2 step_thresh": "", "dualpi2 min_qlen_step": "2", "dualpi2 coupling": "3", "dualpi2 drop_overload": "off", "dualpi2 drop_early": "on",
 	"dualpi2 classic_protection": "25", "dualpi2 ecn": "any", "dualpi2 split_gso": "off",
@@ -160,6 +164,10 @@ func randomQdisc(r *rand.Rand, kinds []string, prefix string) map[string]string 
 		delete(out, prefix+"step_thresh")
 	case out[prefix+"step_thresh"] == "" && kind == "dualpi2":
 		out[prefix+"step_thresh"] = "2ms"
+	}
+	if out[prefix+"ce_threshold"] == "" && kind == "fq_codel" {
+		delete(out, prefix+"ce_threshold_selector")
+		delete(out, prefix+"ce_threshold_mask")
 	}
 	if out[prefix+"overhead"] == "" {
 		delete(out, prefix+"raw")

@@ -4,6 +4,7 @@ package host
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,6 +23,18 @@ import (
 type kernelQdiscs struct {
 	mu  sync.Mutex
 	has map[string]bool
+	// ignored are options that it does not have, of kinds that it has.
+	ignored map[string][]string
+}
+
+// ignores tells whether the kernel has a kind, and not one of its options.
+func (k *kernelQdiscs) ignores(kind, option string) bool {
+	if len(k.lacks(kind)) > 0 {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Contains(k.ignored[kind], option)
 }
 
 // lacks are those of some kinds that the kernel does not have, as far as that can be
@@ -33,6 +46,7 @@ func (k *kernelQdiscs) lacks(kinds ...string) []string {
 	unknown := func(kind string) bool { return !k.has[kind] } // a module may have been installed
 	if try := slices.DeleteFunc(slices.Clone(kinds), func(kind string) bool { return !unknown(kind) }); len(try) > 0 {
 		done := make(chan struct{})
+		var ignored map[string][]string
 		go func() {
 			defer close(done)
 			runtime.LockOSThread() // and never unlock: the namespace ends with the thread
@@ -40,9 +54,13 @@ func (k *kernelQdiscs) lacks(kinds ...string) []string {
 				try = nil
 				return
 			}
-			try = tcnl.Lacks(try)
+			try, ignored = tcnl.Lacks(try)
 		}()
 		<-done
+		if k.ignored == nil {
+			k.ignored = map[string][]string{}
+		}
+		maps.Copy(k.ignored, ignored)
 		for _, kind := range kinds {
 			k.has[kind] = !slices.Contains(try, kind)
 		}
@@ -88,10 +106,14 @@ func (k *Qdisc) checkKinds(r *reconcile.Resource, queues int) (out []reconcile.P
 	for _, key := range r.Want.Keys() {
 		a := parseAttr(key)
 		kind := r.Want[key]
+		p := reconcile.Problem{Resource: r, Key: key}
+		if a.option() != nil && a.kind != "" && k.kernel.ignores(a.kind, a.name) {
+			p.Problem, p.Want = "this kernel does not have it, and would ignore it", "it left out"
+			out = append(out, p)
+		}
 		if a.name != kindKey || kind == AnyDefault {
 			continue
 		}
-		p := reconcile.Problem{Resource: r, Key: key}
 		known := tcnl.KindOf(kind)
 		switch {
 		case known == nil:

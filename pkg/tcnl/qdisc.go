@@ -233,22 +233,45 @@ func ParseClass(text string) (uint32, error) {
 	return uint32(a<<16 | b), nil
 }
 
-// Lacks are those of some kinds that the kernel does not have. It tries them on the
-// loopback interface of the calling thread's network namespace, which should have no
+// Lacks are those of some kinds that the kernel does not have, and of others the options that it does not have: which it
+// would ignore. It tries them on the loopback interface of the calling thread's network namespace, which should have no
 // other use.
-func Lacks(kinds []string) []string {
+func Lacks(kinds []string) (missing []string, ignored map[string][]string) {
 	c, err := Dial()
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	defer func() { _ = c.Close() }()
 	const loopback = 1
-	var out []string
+	ignored = map[string][]string{}
 	for _, kind := range kinds {
 		// A kind that is there may still not like it.
-		if errors.Is(c.set(loopback, &Kind{Name: kind}, netlink.Create|netlink.Replace, rootParent, 0, nil), errMissing) {
-			out = append(out, kind)
+		switch err := c.set(loopback, &Kind{Name: kind}, netlink.Create|netlink.Replace, rootParent, 0, nil); {
+		case errors.Is(err, errMissing):
+			missing = append(missing, kind)
+		case err == nil:
+			if q, err := c.Root(loopback); err == nil && q.Kind == kind {
+				ignored[kind] = q.unreported()
+			}
 		}
 	}
-	return out
+	return missing, ignored
+}
+
+// unreported are the options of its kind that the kernel says nothing of, but for those that it is silent about when they are
+// not set, or when another one is there instead.
+func (q *Qdisc) unreported() (names []string) {
+	k := KindOf(q.Kind)
+	if k == nil {
+		return nil
+	}
+	for i := range k.Options {
+		o := &k.Options[i]
+		_, there := q.Options[o.Name]
+		_, other := q.Options[o.instead]
+		if !there && !other && o.absent == "" {
+			names = append(names, o.Name)
+		}
+	}
+	return names
 }

@@ -201,3 +201,28 @@ func TestStructs(t *testing.T) {
 		t.Errorf("%+v", short)
 	}
 }
+
+// TestUnreported: an option that a kernel says nothing of is one that it does not have, but for what it never tells of a default.
+func TestUnreported(t *testing.T) {
+	for _, c := range []struct{ kind, without, want string }{
+		{"fq", "offload_horizon weights", "weights offload_horizon"},
+		{"dualpi2", "step_packets", ""},
+		{"dualpi2", "step_thresh", ""},
+		{"dualpi2", "step_thresh step_packets", "step_packets step_thresh"},
+		{"fq_codel", "ce_threshold ce_threshold_selector ce_threshold_mask", ""},
+		{"cake", "raw", ""},
+		{"nosuch", "", ""},
+	} {
+		q := Qdisc{Kind: c.kind, Options: map[string]string{}}
+		if k := KindOf(c.kind); k != nil {
+			for _, name := range k.Names() {
+				if !slices.Contains(strings.Fields(c.without), name) {
+					q.Options[name] = "1"
+				}
+			}
+		}
+		if got := strings.Join(q.unreported(), " "); got != c.want {
+			t.Errorf("%s without %s: %q, not %q", c.kind, c.without, got, c.want)
+		}
+	}
+}
