@@ -84,7 +84,8 @@ func load(cfg *Config, state map[string]*ebpf.Map, running map[string]*ebpf.Prog
 			return nil, fmt.Errorf("map %s: %w", name, err)
 		}
 	}
-	if err := prepareAll(specs, cfg, csumFlag); err != nil {
+	tables := l.makeTables(specs, cfg)
+	if err := errors.Join(prepareAll(specs, cfg, csumFlag), tables()); err != nil {
 		return nil, err
 	}
 	var parts []part
@@ -181,6 +182,39 @@ func prepare(spec *ebpf.CollectionSpec, cfg *Config, csumFlag uint64) error {
 	return checkMapCount(spec)
 }
 
+// makeTables begins to make the tables that the settings have the sizes of, where they are not there already: the memory
+// of most takes as long as a policy's code. What it returns waits for them.
+func (l *loaded) makeTables(specs []*ebpf.CollectionSpec, cfg *Config) (wait func() error) {
+	var missing []*ebpf.MapSpec
+	for name, entries := range cfg.sizes() {
+		i := slices.IndexFunc(specs, func(s *ebpf.CollectionSpec) bool { return s.Maps[name] != nil })
+		if l.maps[name] != nil || i < 0 {
+			continue
+		}
+		m := specs[i].Maps[name].Copy()
+		m.MaxEntries = entries
+		missing = append(missing, m)
+	}
+	made, errs := make([]*ebpf.Map, len(missing)), make([]error, len(missing))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i, m := range missing {
+			made[i], errs[i] = ebpf.NewMap(m)
+		}
+	})
+	return func() error {
+		wg.Wait()
+		for i, m := range missing {
+			if errs[i] != nil {
+				errs[i] = fmt.Errorf("map %s: %w", m.Name, errs[i])
+				continue
+			}
+			l.maps[m.Name] = made[i]
+		}
+		return errors.Join(errs...)
+	}
+}
+
 // makeMaps makes those maps of an object that are not there already. It returns
 // all that the object's programs refer to; the caller closes them.
 func (l *loaded) makeMaps(spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, error) {
@@ -192,6 +226,7 @@ func (l *loaded) makeMaps(spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, erro
 	}
 	without := *spec
 	without.Programs = nil
+	forgetTypes(without.Maps)
 	contents := takeContents(without.Maps)
 	coll, err := ebpf.NewCollectionWithOptions(&without, ebpf.CollectionOptions{MapReplacements: shared, Cache: kernelTypes()})
 	if err != nil {
@@ -216,6 +251,18 @@ func (l *loaded) makeMaps(spec *ebpf.CollectionSpec) (map[string]*ebpf.Map, erro
 		}
 	}
 	return coll.Maps, nil
+}
+
+// forgetTypes forgets what the keys and values of maps are that lead packets elsewhere. The kernel takes no such types
+// for them, which it finds out when it has made the map; the library makes another one then, but to undo the first one takes
+// the kernel a grace period of RCU.
+func forgetTypes(maps map[string]*ebpf.MapSpec) {
+	for _, m := range maps {
+		switch m.Type {
+		case ebpf.DevMap, ebpf.DevMapHash, ebpf.CPUMap, ebpf.XSKMap:
+			m.Key, m.Value = nil, nil
+		}
+	}
 }
 
 // part is one program of an object, to be loaded by itself.

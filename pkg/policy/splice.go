@@ -207,27 +207,26 @@ func (p *Program) program(insns asm.Instructions, generated map[layout][]functio
 
 // split divides a program into its functions.
 func split(insns asm.Instructions) ([]function, error) {
+	if len(insns) == 0 || btf.FuncMetadata(&insns[0]) == nil {
+		return nil, errors.New("no BTF of its functions")
+	}
 	var out []function
-	for i := range insns {
-		if fn := btf.FuncMetadata(&insns[i]); fn != nil {
-			out = append(out, function{name: insns[i].Symbol()})
+	begin := 0
+	for i := 1; i <= len(insns); i++ {
+		if i == len(insns) || btf.FuncMetadata(&insns[i]) != nil {
+			out, begin = append(out, function{insns[begin].Symbol(), insns[begin:i:i]}), i
 		}
-		if len(out) == 0 {
-			return nil, errors.New("no BTF of its functions")
-		}
-		last := &out[len(out)-1]
-		last.insns = append(last.insns, insns[i])
 	}
 	return out, nil
 }
 
 // join puts functions together: also those that nothing calls.
 func join(functions []function) asm.Instructions {
-	var out asm.Instructions
-	for _, f := range functions {
-		out = append(out, f.insns...)
+	all := make([]asm.Instructions, len(functions))
+	for i, f := range functions {
+		all[i] = f.insns
 	}
-	return out
+	return slices.Concat(all...)
 }
 
 // Hash identifies what the program does: two programs with the same hash have
