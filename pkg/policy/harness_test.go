@@ -7,9 +7,11 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/randomizedcoder/l2d/loader"
@@ -105,6 +107,23 @@ func splice(t testing.TB, p *Program, spec *ebpf.CollectionSpec) {
 	}
 	for _, prog := range spec.Programs {
 		prog.Instructions = loader.Reached(prog.Instructions)
+	}
+}
+
+// TestUnusedFunctions: a program has the functions that a policy's code needs, and no others.
+func TestUnusedFunctions(t *testing.T) {
+	for rule, want := range map[string]bool{"counter": false, "fib daddr oif lo counter": true} {
+		spec, err := ebpf.LoadCollectionSpec("testdata/harness.o")
+		if err != nil {
+			t.Fatal(err)
+		}
+		splice(t, compile(t, "table ip t { chain c { type filter hook prerouting priority 0; policy accept; "+rule+"\n}\n}\n"), spec)
+		for name, prog := range spec.Programs {
+			has := slices.ContainsFunc(prog.Instructions, func(ins asm.Instruction) bool { return ins.Symbol() == "nft_fib_oif" })
+			if has != want {
+				t.Errorf("%s, %s: has nft_fib_oif: %v", rule, name, has)
+			}
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -175,8 +176,13 @@ func (p *Program) program(insns asm.Instructions, generated map[layout][]functio
 	if err != nil {
 		return nil, err
 	}
+	for i, f := range functions {
+		if strings.HasPrefix(f.name, "policy_") {
+			functions[i] = unused(f)
+		}
+	}
 	if l.xdp && len(p.TCOnly) > 0 && p.early == 0 {
-		return insns, nil // runs none of it
+		return join(functions), nil // runs none of it
 	}
 	if _, ok := generated[*l]; !ok {
 		if generated[*l], err = p.generate(l); err != nil {
@@ -203,6 +209,14 @@ func (p *Program) program(insns asm.Instructions, generated map[layout][]functio
 		}
 	}
 	return join(functions), nil
+}
+
+// unused is the stub of a function that the policy has no code for, and the programs do not call: without the calls
+// of all that such code may need, which the program does not need for it then.
+func unused(stub function) function {
+	insns := asm.Instructions{asm.Mov.Imm(asm.R0, codeDrop), asm.Return()}
+	insns[0].Metadata = stub.insns[0].Metadata
+	return function{stub.name, insns}
 }
 
 // split divides a program into its functions.
