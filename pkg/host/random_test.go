@@ -23,6 +23,7 @@ import (
 	"github.com/randomizedcoder/l2d/internal/fakenic"
 	"github.com/randomizedcoder/l2d/pkg/bbr3"
 	"github.com/randomizedcoder/l2d/pkg/config"
+	"github.com/randomizedcoder/l2d/pkg/cpus"
 	"github.com/randomizedcoder/l2d/pkg/ethnl"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 	"github.com/randomizedcoder/l2d/pkg/tcnl"
@@ -124,11 +125,26 @@ func rigTree() map[string]string {
 	files := nicTree()
 	files["sys/class/net/"+rigRadio+"/phy80211/name"] = "phy3\n"
 	files["sys/kernel/debug/ieee80211/phy3/"+aqlThresholdKey] = "24000\n"
+	files[fmt.Sprintf("proc/%d/comm", rigThread)] = "napi/phy3-8193\n"
+	files[fmt.Sprintf("proc/%d/status", rigThread)] = "Cpus_allowed_list:\t0-7\n"
 	return files
 }
 
-// rigRadio is an interface of which mac80211 has queues.
-const rigRadio = "wlan0"
+// rigRadio is an interface of which mac80211 has queues, and rigThread the process that polls those of its device.
+const (
+	rigRadio  = "wlan0"
+	rigThread = 70
+)
+
+// place writes where a process runs, in one step and in the room of what was there, as the kernel does.
+func (r *rig) place(pid int, list []int) error {
+	f, err := os.OpenFile(filepath.Join(r.base, "proc", strconv.Itoa(pid), "status"), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("Cpus_allowed_list:\t" + cpus.Format(list) + "\n")
+	return errors.Join(err, f.Close())
+}
 
 // Names in the directory of a rig.
 const (
@@ -161,6 +177,8 @@ func (r *rig) own(k reconcile.Kind) reconcile.Kind {
 		return &Governor{r.base}
 	case *AQM:
 		return &AQM{r.base}
+	case *Threads:
+		return &Threads{r.base, nil, r.place}
 	case *Algorithm:
 		return r.algorithm
 	case *RSS:
@@ -320,6 +338,7 @@ func oneOfEach(h *rig) []reconcile.Resource {
 		nic(AQMKind, rigRadio, 12, reconcile.State{aqlThresholdKey: "9000"}), nic(IRQKind, "enp1s0", 40, reconcile.State{cpusKey: "3"}),
 		nic(ThreadedKind, "veth2", 41, reconcile.State{valueKey: "on"}), nic(RPSKind, "veth2", 42, reconcile.State{cpusKey: "1"}),
 		nic(XPSKind, "veth2", 43, reconcile.State{cpusKey: "1"}), nic(GovernorKind, "cpu2", 44, reconcile.State{valueKey: "performance"}),
+		nic(ThreadsKind, rigRadio, 45, reconcile.State{cpusKey: "4-7"}),
 		{Kind: RouteKind, Name: "10.77.0.0/16", Rank: routeRank, Want: reconcile.State{algorithmKey: "reno"}},
 		wantQdisc("veth2", map[string]string{kindKey: "pfifo", "limit": "5"}),
 		sysctl("net.ipv4.tcp_fin_timeout", "31"),
@@ -388,6 +407,7 @@ func randomWants(r *rand.Rand, h *rig) (out []reconcile.Resource) {
 	add(SysctlKind, "net.ipv4.tcp_ecn", 1, reconcile.State{valueKey: pick("0", "1", "2")})
 	add(SysctlKind, "net.ipv6.conf.all.forwarding", 0, reconcile.State{valueKey: pick("0", "1")})
 	add(SysctlKind, "net.ipv6.conf.veth1/7.forwarding", 1, reconcile.State{valueKey: pick("0", "1")})
+	add(ThreadsKind, rigRadio, threadsRank, reconcile.State{cpusKey: pick("0-3", "2-5", "4-7")})
 	return out
 }
 
