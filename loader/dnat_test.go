@@ -387,6 +387,36 @@ func TestRange(t *testing.T) {
 	}
 }
 
+// TestRangeTaken: who has an address of the range, and whose own tuple is taken, gets another address before it gets
+// another port.
+func TestRangeTaken(t *testing.T) {
+	p := testPolicy{nat: bothFamilies(func(f family) []natRule {
+		last := f.wanless.AsSlice()
+		last[len(last)-1] += 15
+		max, _ := netip.AddrFromSlice(last)
+		return []natRule{
+			natRule{hook: "postrouting", dst: f.lan, flags: natPersistent, min: f.wanless, max: max},
+			natRule{hook: "postrouting", dst: f.wanless}.to(f.rwan),
+		}
+	})}
+	inModes(t, p, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			client, server := at(f.lan, 5000), at(f.wanless, 5353)
+			r.batch("r", fmt.Sprintf("neigh replace %s lladdr %s dev lan0", f.lan, r.mac["l/eth0"]))
+			lan.send(ipPacket(client.Addr(), server.Addr(), unix.IPPROTO_TCP, 64, tcpSegment(client, server, flagSYN)))
+			if p := wan.receive("segment", func(p packet) bool { return p.dst == server }); p.src.Addr() != f.rwan {
+				t.Fatalf("from %v", p.src)
+			}
+			wan.send(ipPacket(server.Addr(), client.Addr(), unix.IPPROTO_TCP, 64, tcpSegment(server, client, flagSYN)))
+			p := lan.receive("segment", func(p packet) bool { return p.dst == client })
+			if p.src.Port() != server.Port() || p.src.Addr() == server.Addr() {
+				t.Errorf("from %v", p.src)
+			}
+		})
+	})
+}
+
 // TestDestinationRange: a socket that sends to more ports than a search tries in a
 // row gets another destination port for each, the first of the range that is free
 // and later one from elsewhere in it, and keeps its own.

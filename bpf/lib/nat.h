@@ -438,11 +438,16 @@ __noinline int nat_mapping(struct pkt *p, int keep)
 			goto taken;
 		s->rkey.dport = t->sport;
 	}
-	if (!nat_has_address(p, t->saddr))
-		nat_pick_address(p, 0);
 	__builtin_memcpy(s->rkey.daddr, t->saddr, 16);
-	if (keep && !nat_take_mapping(&s->rkey, s->now, s->in_range))
+	if (keep && nat_has_address(p, t->saddr) &&
+	    !nat_take_mapping(&s->rkey, s->now, s->in_range))
 		goto taken;
+	if (p->nat & NAT_ADDRESS) {
+		nat_pick_address(p, 0);
+		__builtin_memcpy(s->rkey.daddr, t->saddr, 16);
+		if (keep && !nat_take_mapping(&s->rkey, s->now, s->in_range))
+			goto taken;
+	}
 	nat_search_mapping(p, s);
 	if (s->found) {
 		if (keep)
