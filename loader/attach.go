@@ -68,7 +68,7 @@ func (h hook) set(pinPath string, i Interface, prog *ebpf.Program) (*change, err
 
 	l, err := h.attach(i.Index, prog)
 	if err != nil {
-		return nil, fmt.Errorf("interface %s: attach the %s program: %w", i.Name, h.name, err)
+		return nil, refusef("interface %s: attach the %s program: %w", i.Name, h.name, err)
 	}
 	if err := l.Pin(path); err != nil {
 		l.Close()
@@ -76,6 +76,15 @@ func (h hook) set(pinPath string, i Interface, prog *ebpf.Program) (*change, err
 	}
 	return &change{link: l, undo: func() error { return errors.Join(l.Detach(), l.Unpin()) }}, nil
 }
+
+// refusal is why an interface cannot have a program: its driver says so, or it is what it is. Any other error is of
+// something that should have worked.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+// refusef is a refusal for a reason.
+func refusef(format string, args ...any) error { return refusal{fmt.Errorf(format, args...)} }
 
 // errGone is the error of a link whose interface has gone, or is another one
 // of the same name now.

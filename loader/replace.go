@@ -345,7 +345,7 @@ func (r *replacement) attachXDP(i Interface, v *netlink.Vlan, status *InterfaceS
 		status.XDP = XDPNative
 		return nil
 	}
-	if i.XDP == XDPNative || len(i.Rules) > 0 {
+	if no := (refusal{}); !errors.As(err, &no) || i.XDP == XDPNative || len(i.Rules) > 0 {
 		return err
 	}
 	status.Note = "TC alone: " + err.Error()

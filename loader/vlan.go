@@ -78,11 +78,11 @@ func leavesTags(i Interface) error {
 		}
 		if features == nil {
 			if features, err = featuresOf(i.Name); err != nil {
-				return err
+				return refusal{err}
 			}
 		}
 		if name := tagFeatures[v.VlanProtocol]; name == "" || features[name].Active {
-			return fmt.Errorf("interface %s: XDP cannot tell the frames of %s from its own, as the interface takes the tags out: turn its feature %s off", i.Name, v.Name, name)
+			return refusef("interface %s: XDP cannot tell the frames of %s from its own, as the interface takes the tags out: turn its feature %s off", i.Name, v.Name, name)
 		}
 	}
 	return nil
@@ -114,13 +114,13 @@ func (r *replacement) attachVLAN(i Interface, v *netlink.Vlan) error {
 	nic := r.attachedNIC(v)
 	switch {
 	case nic == nil:
-		return fmt.Errorf("interface %s: its NIC runs no XDP", i.Name)
+		return refusef("interface %s: its NIC runs no XDP", i.Name)
 	case v.MasterIndex != 0:
-		return fmt.Errorf("interface %s: it is part of another interface", i.Name)
+		return refusef("interface %s: it is part of another interface", i.Name)
 	case len(v.IngressQosMap)+len(v.EgressQosMap) > 0:
-		return fmt.Errorf("interface %s: XDP does not map priorities", i.Name)
+		return refusef("interface %s: XDP does not map priorities", i.Name)
 	case v.ReorderHdr != nil && !*v.ReorderHdr:
-		return fmt.Errorf("interface %s: with reorder_hdr off its frames have their tags", i.Name)
+		return refusef("interface %s: with reorder_hdr off its frames have their tags", i.Name)
 	}
 	l, err := netlink.LinkByIndex(nic.Index)
 	if err != nil {
@@ -128,7 +128,7 @@ func (r *replacement) attachVLAN(i Interface, v *netlink.Vlan) error {
 	}
 	// veth counts the tag, and drops what is larger.
 	if l.Type() == "veth" && v.MTU+4 > l.Attrs().MTU {
-		return fmt.Errorf("interface %s: its MTU leaves no room for the tag in that of %s", i.Name, nic.Name)
+		return refusef("interface %s: its MTU leaves no room for the tag in that of %s", i.Name, nic.Name)
 	}
 	key := l2TCVlanKey{Parent: uint32(v.ParentIndex), Proto: networkOrder(uint16(v.VlanProtocol)), Id: uint16(v.VlanId)}
 	return r.put(r.loaded.maps["l2_vlans"], key, uint32(i.Index))

@@ -178,7 +178,7 @@ func (r *rig) own(k reconcile.Kind) reconcile.Kind {
 	case *AQM:
 		return &AQM{r.base}
 	case *Threads:
-		return &Threads{r.base, nil, r.place}
+		return &Threads{r.base, func(string) ([]int, error) { return nil, errors.New("only the radio has threads") }, r.place}
 	case *Algorithm:
 		return r.algorithm
 	case *RSS:

@@ -100,8 +100,11 @@ func place(pid int, list []int) error {
 // is that of a device that nothing tells of.
 func (k *Threads) threads(link string) ([]int, error) {
 	dir, err := radioDir(k.Root, link)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return k.ofLink(link)
+	}
+	if err != nil {
+		return nil, err
 	}
 	prefix := "napi/" + filepath.Base(dir) + "-"
 	found, err := filepath.Glob(filepath.Join(k.Root, "proc/[0-9]*/comm"))
