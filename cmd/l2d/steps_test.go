@@ -182,6 +182,12 @@ func (r *router) state() map[string]string {
 		out["service "+s.Name] = fmt.Sprint(s.Running, s.Error)
 	}
 	s := r.status()
+	for i := range s.Dataplane.Interfaces {
+		// The kernel has refused native XDP: with which error, is as it fails just then.
+		if note := &s.Dataplane.Interfaces[i].Note; strings.Contains(*note, "attach the xdp program") {
+			*note = "refused"
+		}
+	}
 	out["daemon"] = fmt.Sprint("attached ", s.Attached, ", pending ", s.Host.Pending != nil, ", ", s.Dataplane.Interfaces)
 	processes, err := filepath.Glob("/proc/[0-9]*/exe")
 	if err != nil {
