@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/randomizedcoder/l2d/internal/functions"
 	"github.com/randomizedcoder/l2d/pkg/nft"
 )
 
@@ -225,11 +226,8 @@ func split(insns asm.Instructions) ([]function, error) {
 		return nil, errors.New("no BTF of its functions")
 	}
 	var out []function
-	begin := 0
-	for i := 1; i <= len(insns); i++ {
-		if i == len(insns) || btf.FuncMetadata(&insns[i]) != nil {
-			out, begin = append(out, function{insns[begin].Symbol(), insns[begin:i:i]}), i
-		}
+	for _, f := range functions.Split(insns) {
+		out = append(out, function{f[0].Symbol(), f})
 	}
 	return out, nil
 }
