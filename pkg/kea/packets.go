@@ -4,7 +4,6 @@ package kea
 
 import (
 	"fmt"
-	"net"
 
 	"github.com/randomizedcoder/l2d/pkg/prefixes"
 	"github.com/randomizedcoder/l2d/pkg/service"
@@ -23,11 +22,7 @@ func (d *Daemon) Packets(u *service.Unit) ([]service.Packet, error) {
 	if d.family == 4 || name == "" {
 		return nil, nil
 	}
-	link, err := net.InterfaceByName(name)
-	if err != nil {
-		return nil, fmt.Errorf("%s: no such interface", name)
-	}
-	own, err := prefixes.LinkLocals(link)
+	_, own, err := prefixes.LinkLocals(name)
 	if err != nil {
 		return nil, err
 	}

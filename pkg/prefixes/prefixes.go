@@ -24,13 +24,16 @@ func Of(name string, family int) ([]netip.Prefix, error) {
 	return of(name, nl, unix.IFA_F_TENTATIVE)
 }
 
-// LinkLocals returns the IPv6 addresses that an interface has on its own link, in ascending order: at least one.
-func LinkLocals(link *net.Interface) ([]netip.Addr, error) {
+// LinkLocals returns an interface, and the IPv6 addresses that it has on its own link, in ascending order: at least one.
+func LinkLocals(name string) (link *net.Interface, out []netip.Addr, err error) {
+	link, err = net.InterfaceByName(name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: no such interface", name)
+	}
 	addrs, err := link.Addrs()
 	if err != nil {
-		return nil, fmt.Errorf("%s: addresses: %w", link.Name, err)
+		return nil, nil, fmt.Errorf("%s: addresses: %w", name, err)
 	}
-	var out []netip.Addr
 	for _, a := range addrs {
 		n, ok := a.(*net.IPNet)
 		if !ok || n.IP.To4() != nil || !n.IP.IsLinkLocalUnicast() {
@@ -41,10 +44,10 @@ func LinkLocals(link *net.Interface) ([]netip.Addr, error) {
 		}
 	}
 	if out == nil {
-		return nil, fmt.Errorf("%s has no link-local address", link.Name)
+		return nil, nil, fmt.Errorf("%s has no link-local address", name)
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
-	return out, nil
+	return link, out, nil
 }
 
 // of returns the addresses without those that have one of some flags.

@@ -39,11 +39,7 @@ const again = 700 * time.Millisecond
 // solicit asks as a host does, and waits for an advertisement that has an address of this host
 // as its source. The socket sees what is sent to this host itself, too.
 func solicit(ctx context.Context, name string) error {
-	link, err := net.InterfaceByName(name)
-	if err != nil {
-		return fmt.Errorf("%s: no such interface", name)
-	}
-	own, err := prefixes.LinkLocals(link)
+	link, own, err := prefixes.LinkLocals(name)
 	if err != nil {
 		return err
 	}
@@ -105,11 +101,7 @@ func ask(p *ipv6.PacketConn, link *net.Interface) error {
 // Packets implements [service.Firewalled]: what hosts ask by, and what they are told.
 func (*Daemon) Packets(u *service.Unit) ([]service.Packet, error) {
 	name := u.Params[interfaceParam]
-	link, err := net.InterfaceByName(name)
-	if err != nil {
-		return nil, fmt.Errorf("%s: no such interface", name)
-	}
-	own, err := prefixes.LinkLocals(link)
+	_, own, err := prefixes.LinkLocals(name)
 	if err != nil {
 		return nil, err
 	}
