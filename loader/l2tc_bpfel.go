@@ -31,18 +31,21 @@ type l2TCAnswered struct {
 }
 
 type l2TCArrival struct {
-	_      structs.HostLayout
-	Key    l2TCFragKey
-	Now    uint32
-	Serial uint32
-	Start  uint32
-	End    uint32
-	Head   uint16
-	Len    uint16
-	More   uint8
-	Df     uint8
-	Ecn    uint8
-	Unused uint8
+	_       structs.HostLayout
+	Key     l2TCFragKey
+	Now     uint32
+	Serial  uint32
+	Start   uint32
+	End     uint32
+	Head    uint16
+	Len     uint16
+	More    uint8
+	Df      uint8
+	Ecn     uint8
+	Unused  uint8
+	Oldest  uint32
+	Gone    uint32
+	GoneFor uint32
 }
 
 type l2TCChunk struct {

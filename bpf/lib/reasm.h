@@ -156,6 +156,12 @@ struct arrival {
 	__u8 df;
 	__u8 ecn;
 	__u8 unused;
+	/* What gives way to it: how readily, with how many fragments, and why. In
+	 * memory: the verifier would walk what follows for each value.
+	 */
+	__u32 oldest;
+	__u32 gone;
+	__u32 gone_for;
 };
 
 /* Of each CPU: too large for the stack, together with a packet's way. */
@@ -406,12 +412,13 @@ static __always_inline __u32 reasm_age(const struct datagram *d, __u32 now)
 /* The datagram's way, or the one that a new datagram gets: a free or an expired
  * one, or else the oldest. Under the lock.
  */
-static __always_inline int reasm_find(struct reasm_bucket *b,
-				      const struct arrival *f)
+static __always_inline int reasm_find(struct reasm_bucket *b, struct arrival *f)
 {
-	__u32 i, age, oldest = 0, way = 0;
 	struct datagram *d;
+	__u32 i, age;
 
+	b->chosen = 0;
+	f->oldest = 0;
 	for (i = 0; i < REASM_WAYS; i++) {
 		d = &b->way[i];
 		if (d->state == REASM_HELD &&
@@ -421,12 +428,11 @@ static __always_inline int reasm_find(struct reasm_bucket *b,
 			return 1;
 		}
 		age = reasm_age(d, f->now);
-		if (age > oldest) {
-			oldest = age;
-			way = i;
+		if (age > f->oldest) {
+			f->oldest = age;
+			b->chosen = i;
 		}
 	}
-	b->chosen = way;
 	return 0;
 }
 
@@ -436,7 +442,7 @@ static __always_inline int reasm_find(struct reasm_bucket *b,
  */
 __noinline int reasm_enter(struct arrival *f)
 {
-	__u32 slot, fresh, gone = 0, gone_for = 0, dropped = 1;
+	__u32 slot, fresh, dropped = 1;
 	struct reasm *r = reasm_globals();
 	struct reasm_bucket *b;
 	struct datagram *d;
@@ -449,6 +455,7 @@ __noinline int reasm_enter(struct arrival *f)
 	if (!b)
 		return -1;
 	fresh = __sync_fetch_and_add(&r->serial, 1);
+	f->gone = 0;
 
 	bpf_spin_lock(&b->lock);
 	found = reasm_find(b, f);
@@ -458,10 +465,10 @@ __noinline int reasm_enter(struct arrival *f)
 	d = REASM_WAY(b, slot);
 	if (!found) {
 		if (d->state == REASM_HELD) {
-			gone = d->fragments;
-			gone_for = ticks_after(f->now, d->expires) ?
-					   STAT_DROP_FRAGMENT_TIMEOUT :
-					   STAT_DROP_FRAGMENT_LIMIT;
+			f->gone = d->fragments;
+			f->gone_for = ticks_after(f->now, d->expires) ?
+					      STAT_DROP_FRAGMENT_TIMEOUT :
+					      STAT_DROP_FRAGMENT_LIMIT;
 		}
 		reasm_init(d, f, fresh);
 	}
@@ -473,8 +480,8 @@ __noinline int reasm_enter(struct arrival *f)
 	}
 	bpf_spin_unlock(&b->lock);
 
-	if (gone)
-		count_reason(gone_for, gone);
+	if (f->gone)
+		count_reason(f->gone_for, f->gone);
 	if (!reason)
 		return slot;
 	count_reason(reason, dropped);
