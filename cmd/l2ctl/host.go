@@ -138,7 +138,7 @@ func (c *revisionsCmd) show(e *env) error {
 		return err
 	}
 	before := new(revision.Revision)
-	if i := slices.IndexFunc(list, func(o revision.Summary) bool { return o.Number < r.Number }); i >= 0 {
+	if i := slices.IndexFunc(list, func(o revision.Summary) bool { return o.Number < r.Number && o.Fate != revision.Damaged }); i >= 0 {
 		if before, err = e.client.HostRevision(e.ctx, list[i].Number); err != nil {
 			return err
 		}

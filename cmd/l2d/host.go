@@ -342,13 +342,19 @@ func (d *daemon) planDeclared(ctx context.Context, n int) (p *enforce.Plan, plan
 	if err != nil {
 		return nil, nil, err
 	}
-	if since, err = d.host.revisions.Since(n); err != nil {
+	since, damaged, err := d.host.revisions.Since(n)
+	if err != nil {
 		return nil, nil, err
 	}
 	prepare = func(ctx context.Context, c *config.Config) (*enforce.Plan, error) {
 		return enforce.PrepareText(ctx, c, r.Ruleset)
 	}
 	_, err = config.Parse(d.path, []byte(r.Text), judge)
+	for _, later := range damaged {
+		if plan != nil {
+			plan.Warnings = append(plan.Warnings, fmt.Sprintf("revision %d is damaged: what it changed, and revision %d says nothing of, stays as it is", later, n))
+		}
+	}
 	return p, plan, err
 }
 
@@ -362,6 +368,9 @@ func (d *daemon) HostRevision(_ context.Context, n int) (*revision.Revision, err
 	r, err := d.host.revisions.Get(n)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("revision %d is not kept: want one of l2ctl revisions", n)}
+	}
+	if errors.Is(err, revision.ErrDamaged) {
+		return nil, &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("%v: want another one of l2ctl revisions", err)}
 	}
 	return r, err
 }

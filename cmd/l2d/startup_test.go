@@ -160,3 +160,31 @@ func TestRevisions(t *testing.T) {
 }
 
 func revisionFile(n int) string { return strconv.Itoa(n) + ".json" }
+
+// TestDamagedRevision: a revision whose file is damaged keeps nobody from applying, from going back to others, and from
+// starting with them.
+func TestDamagedRevision(t *testing.T) {
+	h := &history{host: newHost(t)}
+	h.p = h.start()
+	h.expect("READY=1")
+	h.port("23")
+	h.apply(api.HostOptions{})
+	h.edit(filepath.Join("revisions", revisionFile(2)), "{", "[")
+
+	h.port("24")
+	h.apply(api.HostOptions{})
+	h.runs("24", "")
+	if _, err := h.client().HostApply(t.Context(), api.HostOptions{Revision: 2}); !api.IsBadInput(err) || !strings.Contains(err.Error(), "2.json") || !strings.Contains(err.Error(), "want another one") {
+		t.Errorf("back to what is damaged: %v", err)
+	}
+	list, err := h.client().HostRevisions(t.Context())
+	if err != nil || len(list) != 3 || list[1].Fate != revision.Damaged {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if a := h.apply(api.HostOptions{Revision: 1}); len(a.Plan.Warnings) != 1 || !strings.Contains(a.Plan.Warnings[0], "revision 2 is damaged") {
+		t.Errorf("%+v", a.Plan)
+	}
+	h.runs("22", "it was asked for")
+	h.restart(func() { h.write("l2d.yaml", h.config()+"nosuch: 1\n") })
+	h.runs("22", "nosuch")
+}

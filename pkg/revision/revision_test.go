@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 func TestStore(t *testing.T) {
@@ -71,13 +73,51 @@ func TestStartingRevisions(t *testing.T) {
 	}
 }
 
-func TestBrokenRevision(t *testing.T) {
+// TestDamaged: a revision that cannot be read is listed as such, and keeps nobody from the others, nor from new ones.
+func TestDamaged(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "3.json"), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
+	s := Open(dir)
+	for n := 1; n <= 4; n++ {
+		r := Revision{Text: "text", Ruleset: "ruleset " + strconv.Itoa(n), Summary: Summary{Fate: Applied, Change: strconv.Itoa(n)}, Before: []reconcile.Before{{Name: strconv.Itoa(n)}}}
+		if _, err := s.Add(r); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if _, err := Open(dir).List(); err == nil || !strings.Contains(err.Error(), "3.json") {
-		t.Errorf("%v", err)
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("3.json", "{")
+	write(rulesetFile("ruleset 4"), "ruleset")
+	list, err := s.List()
+	if err != nil || len(list) != 4 || list[1].Fate != Damaged || list[1].Number != 3 || list[1].Time.IsZero() || list[1].Starts("") || !strings.Contains(list[1].Comment, "3.json: unexpected end") || list[0].Fate != Applied {
+		t.Errorf("%+v, %v", list, err)
+	}
+	for n, name := range map[int]string{3: "3.json", 4: rulesetFile("ruleset 4")} {
+		if _, err := s.Get(n); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), name) {
+			t.Errorf("revision %d: %v", n, err)
+		}
+	}
+	if same, err := s.Same("text", "ruleset 1"); err != nil || !slices.Equal(same, []int{1}) {
+		t.Errorf("%v, %v", same, err)
+	}
+	if since, damaged, err := s.Since(1); err != nil || !slices.Equal(damaged, []int{3}) || len(since) != 2 || since[1].Name != "2" {
+		t.Errorf("%+v, %v, %v", since, damaged, err)
+	}
+	if err := s.Settle("2", Undone); err != nil {
+		t.Error(err)
+	}
+	if r, err := s.Get(2); err != nil || r.Fate != Undone {
+		t.Errorf("%+v, %v", r, err)
+	}
+	// A ruleset that is damaged is written again with the next revision that has it.
+	if r, err := s.Add(Revision{Text: "text", Ruleset: "ruleset 4", Summary: Summary{Fate: Applied}}); err != nil || r.Number != 5 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err := s.Get(5); err != nil || r.Ruleset != "ruleset 4" {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 

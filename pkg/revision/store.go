@@ -32,15 +32,21 @@ const (
 	Pending Fate = "pending" // it waits for its confirmation
 	Applied Fate = "applied"
 	Undone  Fate = "undone"
+	// Damaged: its file cannot be read. Nobody can go back to it, and all others are as they were.
+	Damaged Fate = "damaged"
 )
+
+// ErrDamaged is what is wrong with a revision that is not as it was kept.
+var ErrDamaged = errors.New("damaged")
 
 // Summary is what there is to know of a revision but its files.
 type Summary struct {
 	// Number counts from 1, also over those that have gone.
-	Number  int       `json:"number"`
-	Time    time.Time `json:"time"`
-	Comment string    `json:"comment,omitempty"`
-	Fate    Fate      `json:"fate"`
+	Number int       `json:"number"`
+	Time   time.Time `json:"time"`
+	// Comment is what was said of it; of one that is damaged, what is wrong with it.
+	Comment string `json:"comment,omitempty"`
+	Fate    Fate   `json:"fate"`
 	// Change is the identifier of the change of the host that it was, if it had to be
 	// confirmed.
 	Change string `json:"change,omitempty"`
@@ -192,7 +198,7 @@ func rulesetFile(ruleset string) string {
 // write replaces a revision in one step.
 func (s *Store) write(r *Revision) error {
 	on := stored{Revision: *r, Ruleset: rulesetFile(r.Ruleset)}
-	if on.Ruleset != "" && !s.has(on.Ruleset) {
+	if _, err := s.ruleset(on.Ruleset); err != nil {
 		if err := s.replace(on.Ruleset, []byte(r.Ruleset)); err != nil {
 			return err
 		}
@@ -204,10 +210,20 @@ func (s *Store) write(r *Revision) error {
 	return s.replace(filepath.Base(s.path(r.Number)), append(b, '\n'))
 }
 
-// has tells whether there is a file, which is whole then.
-func (s *Store) has(name string) bool {
-	_, err := os.Stat(filepath.Join(s.dir, name))
-	return err == nil
+// ruleset reads a ruleset by the name of its file; that of none is empty.
+func (s *Store) ruleset(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	path := filepath.Join(s.dir, name)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if rulesetFile(string(text)) != name {
+		return "", fmt.Errorf("%w: %s: not the ruleset that it was", ErrDamaged, path)
+	}
+	return string(text), nil
 }
 
 // replace writes a file. No secret is in it, but it is root's all the same.
@@ -222,11 +238,9 @@ func (s *Store) replace(name string, b []byte) error {
 func (s *Store) tidy(numbers []int) error {
 	used := map[string]bool{}
 	for _, n := range numbers {
-		on, err := s.read(n)
-		if err != nil {
-			return err
+		if on, err := s.read(n); err == nil { // what is damaged is of no use with its ruleset either
+			used[on.Ruleset] = true
 		}
-		used[on.Ruleset] = true
 	}
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -251,14 +265,12 @@ func (s *Store) Get(n int) (*Revision, error) {
 
 func (s *Store) get(n int) (*Revision, error) {
 	on, err := s.read(n)
-	if err != nil || on.Ruleset == "" {
-		return &on.Revision, err
-	}
-	text, err := os.ReadFile(filepath.Join(s.dir, on.Ruleset))
 	if err != nil {
-		return nil, fmt.Errorf("revision %d: %w", n, err)
+		return nil, err
 	}
-	on.Revision.Ruleset = string(text)
+	if on.Revision.Ruleset, err = s.ruleset(on.Ruleset); err != nil {
+		return nil, fmt.Errorf("revision %d is %w", n, err)
+	}
 	return &on.Revision, nil
 }
 
@@ -278,16 +290,17 @@ func (s *Store) decode(n int, to any) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no revision %d: %w", n, fs.ErrNotExist)
 	}
-	if err != nil {
-		return fmt.Errorf("revisions: %w", err)
+	if err == nil {
+		err = json.Unmarshal(b, to)
 	}
-	if err := json.Unmarshal(b, to); err != nil {
-		return fmt.Errorf("%s: %w", s.path(n), err)
+	if err != nil {
+		return fmt.Errorf("revision %d is %w: %s: %w", n, ErrDamaged, s.path(n), err)
 	}
 	return nil
 }
 
-// List returns what there is to know of all revisions, the newest first.
+// List returns what there is to know of all revisions, the newest first, those that are damaged
+// among them.
 func (s *Store) List() ([]Summary, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -299,11 +312,19 @@ func (s *Store) List() ([]Summary, error) {
 	for i, n := range slices.Backward(numbers) {
 		r := &out[len(numbers)-1-i]
 		if err := s.decode(n, r); err != nil {
-			return nil, err
+			*r = Summary{Time: s.written(n), Fate: Damaged, Comment: err.Error()}
 		}
 		r.Number = n
 	}
 	return out, nil
+}
+
+// written is when the file of a revision was written last.
+func (s *Store) written(n int) (at time.Time) {
+	if info, err := os.Stat(s.path(n)); err == nil {
+		at = info.ModTime()
+	}
+	return at
 }
 
 // Same returns the numbers of the revisions of some files, the newest first.
@@ -315,11 +336,7 @@ func (s *Store) Same(text, ruleset string) (out []int, err error) {
 		return nil, err
 	}
 	for _, n := range slices.Backward(numbers) {
-		is, err := s.is(n, text, ruleset)
-		if err != nil {
-			return nil, err
-		}
-		if is {
+		if is, err := s.is(n, text, ruleset); err == nil && is { // what is damaged is of no files
 			out = append(out, n)
 		}
 	}
@@ -339,27 +356,26 @@ func (s *Store) is(n int, text, ruleset string) (bool, error) {
 }
 
 // Since is what the host was before the revisions behind one that are, or were, in force: the
-// latest change first.
-func (s *Store) Since(n int) (out []reconcile.Before, err error) {
+// latest change first. Of those that are damaged it is not known.
+func (s *Store) Since(n int) (out []reconcile.Before, damaged []int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	numbers, err := s.numbers()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, later := range slices.Backward(numbers) {
 		if later <= n {
 			break
 		}
-		on, err := s.read(later)
-		if err != nil {
-			return nil, err
-		}
-		if on.Fate == Applied {
+		switch on, err := s.read(later); {
+		case err != nil:
+			damaged = append(damaged, later)
+		case on.Fate == Applied:
 			out = append(out, on.Before...)
 		}
 	}
-	return out, nil
+	return out, damaged, nil
 }
 
 // Change has a revision become another one of the same number.
@@ -385,10 +401,7 @@ func (s *Store) Settle(change string, fate Fate) error {
 	}
 	for _, n := range slices.Backward(numbers) {
 		on, err := s.read(n)
-		if err != nil {
-			return err
-		}
-		if on.Change != change || change == "" {
+		if err != nil || on.Change != change || change == "" {
 			continue
 		}
 		r, err := s.get(n)
