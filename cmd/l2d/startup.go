@@ -59,12 +59,18 @@ func allWrong(ctx context.Context, path string) error {
 // loadConfig reads the configuration file; if that cannot be, it is the one that the
 // daemon would start with in its place. An error is all that is wrong with the file.
 func loadConfig(ctx context.Context, path string) (*config.Config, error) {
-	c, err := config.Load(path)
+	stateDir := config.DefaultStateDir
+	c, err := config.Load(path, func(c *config.Config) error {
+		if c.Sound("host.state_dir") {
+			stateDir = c.Host.StateDir
+		}
+		return nil
+	})
 	if err == nil {
 		return c, nil
 	}
 	err = allWrong(ctx, path)
-	store := revisionsOf(config.DefaultStateDir)
+	store := revisionsOf(stateDir)
 	list, listErr := store.List()
 	last := latest(list)
 	if listErr != nil || last == nil {
