@@ -105,6 +105,44 @@ static __always_inline int ct_is_confirmed_by(const struct pkt *p, __u8 state,
 	return p->l4proto != IPPROTO_TCP || state == TCP_ESTABLISHED;
 }
 
+/* What is not the key of the other direction of an entry has bits that are set. Without
+ * a branch, for the verifier.
+ */
+static __always_inline __u32 flow_strangeness(const struct flow *f,
+					      const struct tuple *key)
+{
+	const __u32 *src = (const __u32 *)key->saddr;
+	const __u32 *dst = (const __u32 *)key->daddr;
+	const __u32 *out_src = (const __u32 *)f->out.saddr;
+	const __u32 *out_dst = (const __u32 *)f->out.daddr;
+	__u32 i, diff;
+
+	diff = (key->sport ^ f->out.dport) | (key->dport ^ f->out.sport) |
+	       (key->zone ^ f->zone);
+	for (i = 0; i < 4; i++)
+		diff |= (src[i] ^ out_dst[i]) | (dst[i] ^ out_src[i]);
+	return diff;
+}
+
+/* Whether an entry, or NULL, is the other direction of the one with key and these flags:
+ * two CPUs that have begun a flow at once may have left one that only thinks so.
+ */
+static __always_inline int flow_is_twin(const struct flow *twin,
+					const struct tuple *key, __u8 flags)
+{
+	return twin && !flow_strangeness(twin, key) &&
+	       !(policy_turns_zones && !((twin->flags ^ flags) & FLOW_REPLY));
+}
+
+/* Takes the other direction, if it is that, out of a tier. Returns how many are gone. */
+static __always_inline int flow_delete_twin(void *tier,
+					    const struct tuple *rkey,
+					    const struct tuple *key, __u8 flags)
+{
+	return flow_is_twin(bpf_map_lookup_elem(tier, rkey), key, flags) &&
+	       !bpf_map_delete_elem(tier, rkey);
+}
+
 /* Ends a flow. Of several CPUs that do so at once one reports it. Returns how many
  * entries are gone.
  */
@@ -115,25 +153,25 @@ __noinline int flow_delete(const struct tuple *key, struct flow *f,
 	struct flow_event *e;
 	struct tuple rkey;
 	int gone, entries = 0;
+	__u8 flags;
 
 	if (!key || !f)
 		return 0;
+	flags = f->flags;
 	tuple_reverse(&rkey, &f->out, key, f->zone);
 	half_open = bpf_map_lookup_elem(&l2_half_open, key);
 	twin = half_open ? bpf_map_lookup_elem(&l2_half_open, &rkey) :
 			   bpf_map_lookup_elem(&l2_flows, &rkey);
-	if (policy_turns_zones && twin && flow_is_alien(f, twin)) {
+	if (!flow_is_twin(twin, key, flags))
 		twin = NULL;
-		rkey = *key;
-	}
 	e = flow_event_begin(key, f, twin, !!half_open, FLOW_EVENT_DESTROY,
 			     end);
 	entries += !bpf_map_delete_elem(&l2_flows, key);
 	entries += !bpf_map_delete_elem(&l2_half_open, key);
 	gone = entries;
-	entries += !bpf_map_delete_elem(&l2_flows, &rkey);
-	entries += !bpf_map_delete_elem(&l2_half_open, &rkey);
 	flow_event_end(e, gone);
+	entries += flow_delete_twin(&l2_flows, &rkey, key, flags);
+	entries += flow_delete_twin(&l2_half_open, &rkey, key, flags);
 	return entries;
 }
 

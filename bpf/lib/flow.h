@@ -254,7 +254,7 @@ enum flow_change {
 	FLOW_CONFIRMED, /* and its tier */
 };
 
-/* Gives the other direction this one's state; puts it back when it is gone.
+/* Gives the other direction this one's state; puts it back when it was evicted.
  * Reports what has changed.
  */
 __noinline int flow_sync(const struct tuple *key, struct flow *f, int half,
@@ -284,6 +284,13 @@ __noinline int flow_sync(const struct tuple *key, struct flow *f, int half,
 					    FLOW_EVENT_CONFIRM :
 					    FLOW_EVENT_UPDATE);
 		return 0;
+	}
+	if (!half && !policy_turns_zones) {
+		/* Of those that are not evicted, somebody is ending it: the rest
+		 * goes, too. Or it is being confirmed, which writes this again.
+		 */
+		WRITE_ONCE(f->expires, f->created - 1);
+		return -1;
 	}
 	flow_reverse(&s->rev, f, key);
 	return half ? bpf_map_update_elem(&l2_half_open, &rkey, &s->rev,

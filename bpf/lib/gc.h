@@ -123,14 +123,22 @@ static __always_inline struct flow *gc_find_flow(const struct tuple *key)
 	return bpf_map_lookup_elem(&l2_flows, key);
 }
 
+/* What has been confirmed may have left an entry here: on another CPU, which still had
+ * the flow as it was, or while the tables were exchanged. Its end is not the flow's.
+ */
 __noinline int gc_visit_half_open(__u64 entry, struct gc_walk *w)
 {
+	struct flow *confirmed;
 	struct gc_flow f;
 
 	if (!w)
 		return 0;
 	gc_read(&f, entry);
-	w->half_open += gc_flow(w, &f, gc_find_half_open);
+	confirmed = gc_find_flow(&f.key);
+	if (confirmed && !((confirmed->flags ^ f.flags) & FLOW_REPLY))
+		w->dead += !bpf_map_delete_elem(&l2_half_open, &f.key);
+	else
+		w->half_open += gc_flow(w, &f, gc_find_half_open);
 	return 0;
 }
 

@@ -173,6 +173,19 @@ static __always_inline struct nat_search *nat_search_begun(void)
 	return s ? &s->search : NULL;
 }
 
+/* Whether what has the reply key is what is left of the flow that is being made, of which
+ * somebody is ending the other half.
+ */
+static __always_inline int nat_is_rest(const struct flow *f,
+				       const struct flow *rev)
+{
+	struct scratch *s = scratch();
+
+	return s && f->zone == rev->zone &&
+	       !__builtin_memcmp(&f->out, &rev->out, sizeof(f->out)) &&
+	       !bpf_map_lookup_elem(&l2_flows, &s->key);
+}
+
 /*
  * Takes rkey for the reply direction rev. Looks into the confirmed table before
  * and after: a flow on its way from one tier to the other is in both.
@@ -185,7 +198,8 @@ static __always_inline int nat_reserve(const struct tuple *rkey,
 
 	f = bpf_map_lookup_elem(&l2_flows, rkey);
 	if (f) {
-		if (!ticks_after(now, READ_ONCE(f->expires)))
+		if (!ticks_after(now, READ_ONCE(f->expires)) &&
+		    !nat_is_rest(f, rev))
 			return -1;
 		flow_delete(rkey, f, FLOW_END_EXPIRED);
 	}
