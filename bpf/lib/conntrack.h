@@ -200,6 +200,7 @@ __noinline int flow_confirm(const struct tuple *key, struct flow *f)
 		s->rev.seen = twin->seen;
 		s->rev.last = twin->last;
 		s->rev.hop.via = twin->hop.via;
+		s->rev.flags |= twin->flags & FLOW_STALE;
 	}
 
 	err = bpf_map_update_elem(&l2_flows, &rkey, &s->rev, BPF_NOEXIST);

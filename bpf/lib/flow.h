@@ -96,7 +96,7 @@ static __always_inline void flow_reverse(struct flow *r, const struct flow *f,
 	r->created_fraction = f->created_fraction;
 	r->until_low = f->until_low;
 	r->state = f->state;
-	r->flags = f->flags ^ FLOW_REPLY;
+	r->flags = (f->flags ^ FLOW_REPLY) & ~FLOW_STALE;
 	r->zone = key->zone;
 	r->mark = f->mark;
 	__builtin_memcpy(r->labels, f->labels, sizeof(r->labels));
