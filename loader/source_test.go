@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -82,5 +83,68 @@ func TestSourceLimit(t *testing.T) {
 		if err != nil || s.Flows.Sources == 0 || s.Flows.MaxPerSource != limit+3 {
 			t.Errorf("status %+v, %v", s.Flows, err)
 		}
+	})
+}
+
+// TestSourceOfNoFlow: what ends before it has left counts for nobody.
+func TestSourceOfNoFlow(t *testing.T) {
+	const limit = 4
+	t.Parallel()
+	r := newRouter(t)
+	cfg := r.config(compiled(t, `table ip t {
+		chain nat {
+			type nat hook postrouting priority srcnat
+			oifname "wan0" masquerade
+		}
+		chain late {
+			type filter hook postrouting priority srcnat + 10
+			udp dport 9340 drop
+		}
+	}`))
+	cfg.MaxFlowsPerSource = limit
+	d := r.mustApply(cfg)
+	lan, wan := r.tap(t, "l"), r.tap(t, "w")
+	f := families[0]
+	send := func(from, to uint16) {
+		src, dst := at(f.lanless, from), at(f.wanless, to)
+		lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
+	}
+	source := func() uint32 {
+		var key l2TCSourceKey
+		copy(key.Addr[:], f.lanless.AsSlice())
+		key.Nfproto = unix.NFPROTO_IPV4
+		var s l2TCSource
+		if err := r.stateMap(t, "l2_sources").Lookup(key, &s); err != nil {
+			return 0
+		}
+		return s.Flows
+	}
+	dropped := stat(t, d, "drop_policy")
+	for i := range uint16(2 * limit) {
+		send(7000+i, 9340)
+	}
+	eventually(t, patience, "the packets are dropped", func() bool { return stat(t, d, "drop_policy")-dropped == 2*limit })
+	if n := stat(t, d, "drop_source_limit"); n != 0 {
+		t.Errorf("%d dropped by the limit", n)
+	}
+	if n := source(); n != 0 {
+		t.Errorf("the source has %d flows, not 0", n)
+	}
+	send(7100, 9341)
+	wan.receive("packet", func(p packet) bool { return p.dst == at(f.wanless, 9341) })
+	if n := source(); n != 1 {
+		t.Errorf("the source has %d flows, not 1", n)
+	}
+	// Less than none, as a collection leaves it that meets several packets that are refused.
+	m := r.stateMap(t, "l2_sources")
+	var key l2TCSourceKey
+	copy(key.Addr[:], f.lanless.AsSlice())
+	key.Nfproto = unix.NFPROTO_IPV4
+	if err := m.Put(key, l2TCSource{Flows: 1<<32 - 2}); err != nil {
+		t.Fatal(err)
+	}
+	send(7101, 9341)
+	wan.receive("packet of a source that has less than none", func(p packet) bool {
+		return p.dst == at(f.wanless, 9341) && bytes.HasPrefix(p.l4, []byte{7101 >> 8, 7101 & 0xff})
 	})
 }

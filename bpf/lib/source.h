@@ -56,7 +56,11 @@ __noinline int source_admits(const struct tuple *key)
 			return 1;
 		}
 	}
-	if (__sync_fetch_and_add(&source->flows, 1) < set->flows_per_source)
+	/* Signed: what the collector writes between the two steps of those that are
+	 * refused may leave less than none.
+	 */
+	if ((__s32)__sync_fetch_and_add(&source->flows, 1) <
+	    (__s32)set->flows_per_source)
 		return 1;
 	__sync_fetch_and_add(&source->flows, -1);
 	return 0;

@@ -13,6 +13,7 @@
 #include "rewrite.h"
 #include "reevaluate.h"
 #include "scratch.h"
+#include "source.h"
 #include "types.h"
 #include "written.h"
 
@@ -172,12 +173,16 @@ __noinline int answer_leaves(struct pkt *p, struct tuple *key)
 /* The first packet goes no further after all: there is no flow. */
 static __always_inline void forget(const struct way *w)
 {
+	struct scratch *s = scratch();
 	struct flow *f;
 
-	if (!w->ct->first)
+	if (!w->ct->first || !s)
 		return;
 	f = bpf_map_lookup_elem(&l2_half_open, w->key);
-	if (f)
+	if (f) {
 		flow_delete(w->key, f, FLOW_END_REFUSED);
+		if (s->pkt.iif)
+			source_forget(w->key);
+	}
 	mapping_forget();
 }
