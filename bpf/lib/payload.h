@@ -17,6 +17,7 @@
 #define PAYLOAD_NETWORK 1
 #define PAYLOAD_TRANSPORT 2
 #define PAYLOAD_INNER 3
+#define PAYLOAD_TUNNEL 4 /* inside of tunnels only: inner.h */
 
 #define REG_SLOTS (sizeof(((struct pkt *)0)->regs) / 8)
 #define VALUE_MAX (8 * REG_SLOTS)
@@ -126,10 +127,10 @@ static __always_inline __u32 inner_offset(const struct pkt *p)
 	return 0;
 }
 
-#if !CTX_XDP
-
 #define VLAN_TAG_OFFSET (2 * ETH_ALEN)
 #define VLAN_TAG_LEN 4
+
+#if !CTX_XDP
 
 /*
  * Loads bytes of a link-layer header whose VLAN tag the kernel has taken out of

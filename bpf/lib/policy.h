@@ -10,6 +10,7 @@
 #include "exthdr.h"
 #include "facts.h"
 #include "fib.h"
+#include "inner.h"
 #include "log.h"
 #include "maps.h"
 #if !CTX_XDP
@@ -146,6 +147,7 @@ __noinline int nft_limit(struct pkt *p, __u32 index)
 		nft_exthdr_tcp(ctx, p, 0, 0, 0);                          \
 		nft_exthdr_sctp(ctx, p, 0, 0, 0);                         \
 		nft_exthdr_dccp(ctx, p, 0, 0, 0);                         \
+		nft_inner(ctx, p, 0, 0, 0);                               \
 		TC_FUNCTIONS(ctx, p)                                      \
 		nft_ct_count(p, 0, 0);                                    \
 		nft_ct_write(p, 0);                                       \

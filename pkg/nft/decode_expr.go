@@ -5,6 +5,7 @@ package nft
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +18,12 @@ const (
 	attrNumgenOffset = 4
 
 	attrFlowTableName = 1
+
+	attrInnerNum     = 1
+	attrInnerType    = 2
+	attrInnerFlags   = 3
+	attrInnerHdrsize = 4
+	attrInnerExpr    = 5
 )
 
 var decoders = map[string]func([]byte) (Expr, error){
@@ -54,6 +61,7 @@ func init() {
 	// Not above: it decodes expressions itself.
 	decoders["dynset"] = decodeDynset
 	decoders["flow_offload"] = decodeFlowOffload
+	decoders["inner"] = decodeInner
 }
 
 // decodeExprs decodes a list of expressions.
@@ -177,6 +185,62 @@ func decodeExthdr(b []byte) (Expr, error) {
 		}
 		return errAttr(a)
 	})
+}
+
+// maxInnerHeader is what nft_inner_init() takes, in bytes.
+const maxInnerHeader = 64
+
+func decodeInner(b []byte) (Expr, error) {
+	e := new(ExprInner)
+	var num uint32
+	err := scan(b, func(a attr) (err error) {
+		switch a.typ {
+		case attrInnerNum:
+			return u32to(&num, a)
+		case attrInnerType:
+			return u32to(&e.Type, a)
+		case attrInnerFlags:
+			return u32to(&e.Flags, a)
+		case attrInnerHdrsize:
+			return u32to(&e.HeaderSize, a)
+		case attrInnerExpr:
+			e.Expr, err = decodeExpr(a.data)
+			return err
+		}
+		return errAttr(a)
+	})
+	switch {
+	case err != nil:
+		return e, err
+	case num != 0:
+		return e, fmt.Errorf("a tunnel inside of %d others", num)
+	case e.Type > math.MaxUint8:
+		return e, fmt.Errorf("a tunnel of type %d, the last one is %d", e.Type, math.MaxUint8)
+	case e.Flags&^unix.NFT_INNER_MASK != 0:
+		return e, fmt.Errorf("flags %#x are not known", uint32(e.Flags&^unix.NFT_INNER_MASK))
+	case e.Flags&InnerHeaderSize != 0 && (e.HeaderSize == 0 || e.HeaderSize > maxInnerHeader):
+		return e, fmt.Errorf("a tunnel's header of %d bytes, want 1 to %d", e.HeaderSize, maxInnerHeader)
+	}
+	return e, e.check()
+}
+
+// check tells whether nft_payload_inner_init() and nft_meta_inner_init() know what is loaded.
+func (e *ExprInner) check() error {
+	switch inside := e.Expr.(type) {
+	case *ExprPayload:
+		if inside.Set || inside.Base > PayloadTunnel || inside.Base == PayloadInner {
+			return fmt.Errorf("payload base %d of a packet inside, written: %v", inside.Base, inside.Set)
+		}
+	case *ExprMeta:
+		if inside.Set || inside.Key != MetaProtocol && inside.Key != MetaL4proto {
+			return fmt.Errorf("meta %v of a packet inside, set: %v", inside.Key, inside.Set)
+		}
+	case nil:
+		return errors.New("nothing of a packet inside")
+	default:
+		return fmt.Errorf("%s of a packet inside", inside.ExprName())
+	}
+	return nil
 }
 
 func decodeCmp(b []byte) (Expr, error) {

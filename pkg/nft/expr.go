@@ -136,6 +136,36 @@ type ExprExthdr struct {
 // ExprName implements [Expr].
 func (*ExprExthdr) ExprName() string { return "exthdr" }
 
+// InnerFlags are what a tunnel carries, from the outside in.
+type InnerFlags uint32
+
+// NFT_INNER_*.
+const (
+	// InnerHeaderSize is a header of the tunnel's own.
+	InnerHeaderSize InnerFlags = 1 << iota
+	InnerLink
+	InnerNetwork
+	InnerTransport
+)
+
+// InnerGeneve is NFT_INNER_GENEVE, the one type that the kernel knows more about
+// than its name: its header has options.
+const InnerGeneve = 2
+
+// ExprInner loads from a packet inside of a tunnel.
+type ExprInner struct {
+	// Type is the kind of the tunnel, a number by which the kernel tells two from
+	// each other.
+	Type       uint32
+	Flags      InnerFlags
+	HeaderSize uint32 // bytes
+	// Expr is an [ExprPayload] or an [ExprMeta], about the packet inside.
+	Expr Expr
+}
+
+// ExprName implements [Expr].
+func (*ExprInner) ExprName() string { return "inner" }
+
 // CmpOp is a comparison; bytes are compared as memcmp does.
 type CmpOp uint32
 

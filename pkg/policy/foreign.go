@@ -23,5 +23,4 @@ var foreignExprs = map[string]string{
 	"xfrm":     "the states of IPsec that a packet went through, or is going to",
 	"tunnel":   "the metadata of tunnels",
 	"queue":    "waiting for user space",
-	"inner":    "headers inside of vxlan, geneve or gre, which the programs do not parse",
 }

@@ -42,6 +42,7 @@ func init() {
 		"meta":      as((*lowerer).meta),
 		"payload":   as((*lowerer).payload),
 		"exthdr":    as((*lowerer).exthdr),
+		"inner":     as((*lowerer).inner),
 		"ct":        as((*lowerer).ct),
 		"cmp":       as((*lowerer).cmp),
 		"range":     as((*lowerer).rng),

@@ -22,13 +22,19 @@ func TestStack(t *testing.T) {
 		"divided":   {4, 200, longRule, 4},
 		"jumps":     {15, inlineRules + 1, "drop", maxNesting},
 		"calls":     {maxNesting, inlineRules + 1, "tcp option maxseg size set rt mtu", maxNesting - tcpmssFrames},
+		"tunnels":   {maxNesting, inlineRules + 1, "@ih,0,32 7 @ih,32,32 8", maxNesting},
 		"writes":    {maxNesting, inlineRules + 1, "ip dscp set cs1", maxNesting},
 		"sctp":      {maxNesting, inlineRules + 1, "sctp dport set 7", maxNesting - sctpFrames},
 		"conns":     {maxNesting, inlineRules + 1, "ct count over 5 drop", maxNesting - connFrames},
 		"members":   {maxNesting, inlineRules + 1, "add @e { ip saddr ct count over 5 } drop", maxNesting - connFrames},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := compile(t, nestedChains(test.chains, test.rules, test.rule))
+			rs := readRuleset(t, nestedChains(test.chains, test.rules, test.rule))
+			insideTunnels(rs)
+			p, err := Compile(rs, Options{Links: testLinks})
+			if err != nil {
+				t.Fatal(err)
+			}
 			functions := 0
 			for _, ch := range p.chains {
 				if ch.function != "" {

@@ -71,6 +71,7 @@ var supportGroups = []supportGroup{
 		"udp dport 53", "udp length 8-100", "udp checksum 0", "udplite dport 53", "sctp dport 36412", "sctp vtag 5", "sctp chunk init exists", "sctp chunk data type 0", "dccp type request", "dccp option 10 exists",
 		"icmp type echo-request", "icmp code 0", "icmp id 5", "icmp sequence 1", "icmp mtu 1400", "icmp gateway 5", "icmpv6 type { nd-router-advert, echo-request }", "icmpv6 code 0", "icmpv6 mtu 1280", "icmpv6 id 5", "icmpv6 parameter-problem 1", "icmpv6 max-delay 5", "icmpv6 taddr fd00::1",
 		"igmp type membership-query", "igmp group 224.0.0.1", "ah spi 1", "ah sequence 1", "esp spi 1-100", "comp cpi 1", "meta l4proto { tcp, udp } th dport 53", "gre protocol 0x800", "gre ip saddr 10.0.0.1", "udp dport 4789 vxlan vni 5", "udp dport 4789 vxlan ip saddr 10.0.0.1", "udp dport 6081 geneve vni 5",
+		"gre ip6 saddr fd00::1", "gre tcp dport 22", "gretap ether saddr 00:11:22:33:44:55", "gretap ip saddr . gretap ip daddr { 10.0.0.1 . 10.0.0.2 }", "udp dport 4789 vxlan vlan id 5", "udp dport 4789 vxlan icmp type echo-request", "udp dport 6081 geneve ip6 saddr fd00::1", "udp dport 6081 geneve th dport { 53, 80 }",
 	}},
 	{title: "Link layer and raw", rules: []string{
 		"ether saddr 00:11:22:33:44:55", "ether daddr { 00:11:22:33:44:55, 00:11:22:33:44:66 }", "ether type ip", "vlan id 5", "vlan pcp 1", "@ll,0,48 0x1", "@nh,0,8 0x45", "@nh,160,32 1", "@th,0,16 80", "@th,160,32 1",

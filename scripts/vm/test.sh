@@ -15,11 +15,12 @@ set -efuo pipefail
 # run. An emulated processor is 10 to 30 times slower: no test of time is here.
 SUITES='
 machine scripts/vm 5m -test.run=TestMachine
-verifier loader 25m -test.run=TestVerifier$ -loader.rulesets=../examples/*/*.nft,../pkg/lab/diff/testdata/rulesets/*.nft
+verifier loader 25m -test.run=TestVerifier$ -loader.rulesets=../examples/*/*.nft,../pkg/lab/diff/testdata/rulesets/*.nft,testdata/*.nft
 links loader 15m -test.run=Encapsulated|WireGuard|VLAN|PPPoE -loader.links
 shaper loader 15m -test.run=TestShape -loader.links
 ingress cmd/l2d 10m -test.run=TestIngressQdisc
 log pkg/lab/diff 10m -test.run=TestLog
+inner pkg/policy 10m -test.run=TestInner
 examples pkg/lab/diff 25m -test.run=TestExamples -diff.packets=200 -diff.parallel=1
 qdisc pkg/host 15m -test.run=TestQdisc
 plan pkg/host 15m -test.run=TestWholePlan -host.whole=4
