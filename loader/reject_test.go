@@ -56,6 +56,40 @@ func TestReject(t *testing.T) {
 	}
 }
 
+// TestRejectSource: an ICMPv6 error has an address of the interface that the packet came by, unless
+// the route to the sender prefers one: icmp6_send().
+func TestRejectSource(t *testing.T) {
+	t.Parallel()
+	f := families[1]
+	r := newRouter(t)
+	lan, wan := r.tap(t, "l"), r.tap(t, "w")
+	r.mustApply(r.config(compiled(t, "table inet t { chain forward { type filter hook forward priority 0; reject with icmpx admin-prohibited; }\n}\n")))
+	preferred := netip.MustParseAddr("2001:db8:9::1")
+	for _, c := range []struct {
+		name  string
+		from  *wire
+		batch []string
+		want  netip.Addr
+	}{
+		{"by the interface of the answer", lan, nil, f.rlan},
+		{"by another one", wan, nil, f.rwan},
+		{"a route with a source", wan, []string{"addr add 2001:db8:9::1/64 dev lan0 nodad", "route add " + f.lanless.String() + " dev lan0 src 2001:db8:9::1"}, preferred},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.batch != nil {
+				r.batch("r", c.batch...)
+			}
+			src, dst := at(f.lanless, 6120), at(f.wanless, 6121)
+			lan.drain()
+			c.from.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
+			p := lan.receive("error", func(p packet) bool { return errorsTo([]packet{p}, f.lanless) == 1 })
+			if p.src.Addr() != c.want {
+				t.Errorf("from %v, want %v", p.src.Addr(), c.want)
+			}
+		})
+	}
+}
+
 // TestRejectOutput: the router's own sockets are refused, past its input chains.
 func TestRejectOutput(t *testing.T) {
 	for _, hook := range []string{"output", "output_raw"} {

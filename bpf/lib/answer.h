@@ -5,6 +5,7 @@
 #include "forward.h"
 #include "maps.h"
 #include "scratch.h"
+#include "source6.h"
 #include "types.h"
 
 /*
@@ -116,28 +117,12 @@ static __always_inline int is_for_router(struct ctx_buff *ctx,
 	       BPF_FIB_LKUP_RET_NOT_FWDED;
 }
 
-/*
- * The route to the sender of the packet, in s->route. The answer comes from where
- * the packet is going to, if it is a reset or if that is the router (IPv4: as the
- * input hook knows), else from the address of the way back: s->seen_source. It
- * leaves from where a translated packet was sent to: s->source.
- */
-static __always_inline int answer_route(struct ctx_buff *ctx, struct pkt *p,
-					struct scratch *s, __u32 hook,
-					__u32 translated)
+/* The route to the sender of the packet, in s->route, and its interface in p->oif. */
+static __always_inline int answer_ask(struct ctx_buff *ctx, struct pkt *p,
+				      struct scratch *s, __u32 flags)
 {
-	struct bpf_fib_lookup *fib = route_of(s);
-	const __u8 *to = translated ? p->tuple.daddr : s->key.daddr;
-	__u32 flags = 0;
-	int same, ret;
+	int ret;
 
-	same = hook == REJECT_INPUT || REJECT_KIND(p) == REJECT_RESET;
-	if (!same && p->nfproto == NFPROTO_IPV6 && hook == REJECT_PREROUTING)
-		same = is_for_router(ctx, p, s, to);
-	if (same)
-		__builtin_memcpy(s->source, to, 16);
-	else
-		flags = FIB_LOOKUP_SRC;
 	if (p->nfproto == NFPROTO_IPV6 && is_link_local(s->key.saddr))
 		ret = answer_lookup(ctx, p, s, p->iif,
 				    flags | BPF_FIB_LOOKUP_OUTPUT);
@@ -148,14 +133,75 @@ static __always_inline int answer_route(struct ctx_buff *ctx, struct pkt *p,
 		ret = answer_lookup(ctx, p, s, p->iif, flags);
 	if (ret != BPF_FIB_LKUP_RET_SUCCESS)
 		return -1;
-	p->oif = fib->ifindex;
+	p->oif = route_of(s)->ifindex;
+	return 0;
+}
+
+/* The answer's source before NAT is s->source; it leaves from where a translated
+ * packet was sent to.
+ */
+static __always_inline void answer_from(struct scratch *s, __u32 translated)
+{
+	__builtin_memcpy(s->seen_source, s->source, 16);
+	if (translated)
+		__builtin_memcpy(s->source, s->key.daddr, 16);
+}
+
+/*
+ * The route to the sender of the packet, in s->route. The answer comes from where
+ * the packet is going to, if it is a reset or if that is the router (IPv4: as the
+ * input hook knows), else from the address of the way back: s->seen_source. Returns
+ * 1 if that is one of IPv6's, which answer_source6() has a look at, 0, or less
+ * without a route.
+ */
+static __always_inline int answer_route(struct ctx_buff *ctx, struct pkt *p,
+					struct scratch *s, __u32 hook,
+					__u32 translated)
+{
+	struct bpf_fib_lookup *fib = route_of(s);
+	const __u8 *to = translated ? p->tuple.daddr : s->key.daddr;
+	__u32 flags = 0;
+	int same;
+
+	same = hook == REJECT_INPUT || REJECT_KIND(p) == REJECT_RESET;
+	if (!same && p->nfproto == NFPROTO_IPV6 && hook == REJECT_PREROUTING)
+		same = is_for_router(ctx, p, s, to);
+	if (same)
+		__builtin_memcpy(s->source, to, 16);
+	else
+		flags = FIB_LOOKUP_SRC;
+	if (answer_ask(ctx, p, s, flags))
+		return -1;
 	if (!same && p->nfproto == NFPROTO_IPV4)
 		__builtin_memcpy(s->source, &fib->ipv4_src, 4);
 	else if (!same)
 		__builtin_memcpy(s->source, fib->ipv6_src, 16);
-	__builtin_memcpy(s->seen_source, s->source, 16);
-	if (translated)
-		__builtin_memcpy(s->source, s->key.daddr, 16);
+	answer_from(s, translated);
+	return !same && p->nfproto == NFPROTO_IPV6;
+}
+
+/*
+ * icmp6_send(): if the route to the sender prefers no source, the answer has an
+ * address of the interface that the packet came by, and is routed with it.
+ * bpf_fib_lookup() does not say whether the route has one: it has if its source
+ * is not what the router would choose for its interface. Beside the other steps,
+ * for the stack's sake.
+ */
+__noinline int answer_source6(struct ctx_buff *ctx, struct pkt *p,
+			      __u32 translated)
+{
+	struct scratch *s = scratch();
+
+	if (!p || !s)
+		return -1;
+	if (p->iif == p->oif || source6_find(ctx, p, FIB_SADDR, p->oif) ||
+	    !address6_is(&source6(p)->best, (__be64 *)s->seen_source) ||
+	    source6_find(ctx, p, FIB_SADDR, p->iif))
+		return 0;
+	address6_store((__be64 *)s->source, &source6(p)->best);
+	if (answer_ask(ctx, p, s, 0))
+		return -1;
+	answer_from(s, translated);
 	return 0;
 }
 

@@ -53,8 +53,9 @@ static __always_inline int is_same_dst(const struct endpoints *a,
 
 /*
  * Whether the kernel translates the destination of packets of a flow's direction. A
- * query's new identifier that no rule has asked for is the destination's in the
- * direction of the queries, and the source's in the other.
+ * query's new identifier that no rule has asked for, and that comes without a new
+ * source, is the destination's in the direction of the queries, and the source's in
+ * the other.
  */
 static __always_inline int flow_has_new_dst(const struct endpoints *out,
 					    const struct tuple *key, __u8 flags)
@@ -63,7 +64,8 @@ static __always_inline int flow_has_new_dst(const struct endpoints *out,
 	    (key->l4proto != IPPROTO_ICMP && key->l4proto != IPPROTO_ICMPV6))
 		return !is_same_dst(out, (const struct endpoints *)key);
 	return __builtin_memcmp(out->daddr, key->daddr, sizeof(key->daddr)) ||
-	       (!(flags & FLOW_REPLY) && out->sport != key->sport);
+	       (!(flags & FLOW_REPLY) && out->sport != key->sport &&
+		!__builtin_memcmp(out->saddr, key->saddr, sizeof(key->saddr)));
 }
 
 /* The tuple of packets that answer those with the tuple t, which leave with

@@ -229,11 +229,10 @@ static __always_inline int source_lookup(struct ctx_buff *ctx,
 /* The address of the search, as the one of the statement. */
 static __always_inline int nat_source6(struct pkt *p)
 {
-	struct address6 to = source6(p)->best;
+	__be64 to[2];
 
-	to.high = bpf_cpu_to_be64(to.high);
-	to.low = bpf_cpu_to_be64(to.low);
-	return nat_one_address(p, (__u8 *)&to, 16);
+	address6_store(to, &source6(p)->best);
+	return nat_one_address(p, (__u8 *)to, sizeof(to));
 }
 
 /*
@@ -251,7 +250,8 @@ static __noinline int nat_masquerade_by_route(struct ctx_buff *ctx,
 	__u32 mark;
 	int known;
 
-	if (p->nfproto != NFPROTO_IPV4 && !source6_find(ctx, p))
+	if (p->nfproto != NFPROTO_IPV4 &&
+	    !source6_find(ctx, p, FIB_DADDR, p->oif))
 		return nat_source6(p);
 	mark = ctx_mark(ctx);
 	known = !source_lookup(ctx, p, &fib, p->iif, p->iif ? mark : p->mark) ||

@@ -383,46 +383,54 @@ static __always_inline int reject_icmp(struct ctx_buff *ctx, struct pkt *p,
 }
 
 /*
- * Makes the packet the answer that a reject statement has asked for at a hook,
- * and finds its route, s->route, and its source before NAT, s->seen_source. checksum
- * is the packet's: enum checksum. To what a flow sends elsewhere, the answer comes from where it was sent to:
- * nf_nat_icmp_reply_translation(). Returns 0, or less when the packet gets no
- * answer.
+ * Finds the route of the answer that a reject statement has asked for at a hook,
+ * and its source: answer_route(). checksum is the packet's: enum checksum. To what a
+ * flow sends elsewhere, the answer comes from where it was sent to:
+ * nf_nat_icmp_reply_translation(). Returns what answer_route() does, and less than 0 when
+ * the packet gets no answer.
  */
-__noinline int reject_make(struct ctx_buff *ctx, struct pkt *p, __u32 hook,
-			   __u32 translated, __u32 checksum)
+__noinline int reject_begin(struct ctx_buff *ctx, struct pkt *p, __u32 hook,
+			    __u32 translated, __u32 checksum)
 {
 	struct scratch *s = scratch();
+	int reset, ret;
 
 	if (!p || !s)
 		return -1;
+	reset = REJECT_KIND(p) == REJECT_RESET;
 	if (checksum == CHECKSUM_WRONG || is_later_fragment(p) ||
 	    is_martian_source(p) || is_multicast(p, &s->key) ||
-	    p->pkt_type != PACKET_HOST)
+	    p->pkt_type != PACKET_HOST || (!reset && !icmp_may_answer(p)))
 		return -1;
-	if (REJECT_KIND(p) == REJECT_RESET) {
-		__builtin_memset(s->source, 0, 16);
-		if (hook != REJECT_OUTPUT &&
-		    answer_route(ctx, p, s, hook, translated) < 0)
-			return -1;
-		if (reject_reset(ctx, p, s, checksum))
-			return -1;
-	} else {
-		if (!icmp_may_answer(p))
-			return -1;
-		__builtin_memset(s->source, 0, 16);
-		if (hook == REJECT_OUTPUT) {
-			__builtin_memcpy(s->source, s->key.daddr, 16);
-			route_of(s)->mtu_result = 0;
-		} else if (answer_route(ctx, p, s, hook, translated) < 0 ||
-			   !answer_within_limit(p, s)) {
-			return -1;
-		}
-		if (hook == REJECT_FORWARD && reject_hop(ctx, p))
-			return -1;
-		if (reject_icmp(ctx, p, s, checksum))
-			return -1;
+	__builtin_memset(s->source, 0, 16);
+	if (hook != REJECT_OUTPUT) {
+		ret = answer_route(ctx, p, s, hook, translated);
+		return ret < 0 || reset || answer_within_limit(p, s) ? ret : -1;
 	}
+	if (!reset) {
+		__builtin_memcpy(s->source, s->key.daddr, 16);
+		route_of(s)->mtu_result = 0;
+	}
+	return 0;
+}
+
+/* Makes the packet that answer. Returns 0, or less when it gets none. */
+__noinline int reject_make(struct ctx_buff *ctx, struct pkt *p, __u32 hook,
+			   __u32 checksum)
+{
+	struct scratch *s = scratch();
+	int err;
+
+	if (!p || !s)
+		return -1;
+	if (REJECT_KIND(p) == REJECT_RESET)
+		err = reject_reset(ctx, p, s, checksum);
+	else if (hook == REJECT_FORWARD && reject_hop(ctx, p))
+		err = -1;
+	else
+		err = reject_icmp(ctx, p, s, checksum);
+	if (err)
+		return -1;
 	ctx->mark = 0;
 	ctx->priority = 0;
 	return 0;

@@ -97,12 +97,26 @@ static __always_inline int address6_is_orchid(const struct address6 *a)
 	return a->high >> 36 == 0x2001001;
 }
 
+/* An address as in a header, aligned. */
+static __always_inline void address6_store(__be64 *to, const struct address6 *a)
+{
+	to[0] = bpf_cpu_to_be64(a->high);
+	to[1] = bpf_cpu_to_be64(a->low);
+}
+
+static __always_inline int address6_is(const struct address6 *a,
+				       const __be64 *stored)
+{
+	return a->high == bpf_be64_to_cpu(stored[0]) &&
+	       a->low == bpf_be64_to_cpu(stored[1]);
+}
+
 /* The search: in p->elem, which no chain uses meanwhile. */
 struct source6 {
 	struct address6 to, own, best;
 	__u64 labels; /* where the table begins */
 	__u64 devconf; /* net.ipv6.conf.all */
-	__u32 oif;
+	__u32 ifindex;
 	__u32 label; /* of to */
 	__u32 score, high; /* of own and best: more is better */
 	__u32 begun; /* high is of an address */
@@ -217,7 +231,7 @@ static __always_inline __u32 source6_score_first(const struct source6 *s,
 	score = score << 1 |
 		(kernel_has(struct mip6_report_rate_limiter, src) &&
 		 flags & IFA_F_HOMEADDRESS);
-	score = score << 1 | (idev->dev->ifindex == s->oif);
+	score = score << 1 | (idev->dev->ifindex == s->ifindex);
 	return score << 12;
 }
 
@@ -309,7 +323,7 @@ static __always_inline void source6_of_all(struct pkt *p, struct net *net)
 	}
 }
 
-/* Whether only the addresses of the interface that it leaves by are asked. */
+/* Whether only the addresses of the interface are asked. */
 static __always_inline int source6_of_link(const struct source6 *s,
 					   struct net_device *dev)
 {
@@ -318,8 +332,12 @@ static __always_inline int source6_of_link(const struct source6 *s,
 	       (dev->ip6_ptr && dev->ip6_ptr->cnf.use_oif_addrs_only);
 }
 
-/* Puts the address for the packet's destination into source6(p)->best; 0: it has one. */
-__noinline int source6_find(struct ctx_buff *ctx, struct pkt *p)
+/*
+ * Puts the address of an interface towards the packet's destination into
+ * source6(p)->best, or towards its source (FIB_SADDR); 0: it has one.
+ */
+__noinline int source6_find(struct ctx_buff *ctx, struct pkt *p, __u32 question,
+			    __u32 ifindex)
 {
 	struct net *net = ctx_net(ctx);
 	struct net_device *dev;
@@ -327,15 +345,15 @@ __noinline int source6_find(struct ctx_buff *ctx, struct pkt *p)
 
 	if (!p)
 		return -1;
-	dev = device_by_index(net, p->oif);
+	dev = device_by_index(net, ifindex);
 	if (!dev)
 		return -1;
 	s = source6(p);
-	s->to = fib6_address(p, FIB_DADDR);
+	s->to = fib6_address(p, question);
 	s->labels = kernel_address(net, ipv6.ip6addrlbl_table.head);
 	s->devconf = kernel_u64(kernel_address(net, ipv6.devconf_all));
-	s->oif = p->oif;
-	s->label = address6_label(&s->to, s->labels, s->oif);
+	s->ifindex = ifindex;
+	s->label = address6_label(&s->to, s->labels, ifindex);
 	s->begun = 0;
 	if (source6_of_link(s, dev))
 		source6_of_device(p, kernel_u64(kernel_address(dev, ip6_ptr)));

@@ -32,10 +32,15 @@ __noinline int reject(struct __sk_buff *skb, struct pkt *p, __u32 hook,
 		      __u32 first, __u32 translated)
 {
 	struct scratch *s = scratch();
-	__u32 mark = TC_INDEX_ANSWER;
+	__u32 mark = TC_INDEX_ANSWER, checksum;
+	int ret;
 
-	if (!p || !s ||
-	    reject_make(skb, p, hook, translated, checksum_of(skb, p)))
+	if (!p || !s)
+		return TCX_DROP;
+	checksum = checksum_of(skb, p);
+	ret = reject_begin(skb, p, hook, translated, checksum);
+	if (ret < 0 || (ret && answer_source6(skb, p, translated)) ||
+	    reject_make(skb, p, hook, checksum))
 		return TCX_DROP;
 	if (is_tracked(p, &s->ct)) {
 		mark = first ? TC_INDEX_ANSWER_FIRST : TC_INDEX_ANSWER_RELATED;
