@@ -206,15 +206,30 @@ func (*Sysctl) Effect(name string, to reconcile.State) reconcile.Effect {
 }
 
 // dependents are the sysctls that change along with some, as patterns of [Expand]:
-// inet_forward_change of net/ipv4/devinet.c, addrconf_fixup_forwarding of
+// inet_forward_change of net/ipv4/devinet.c, addrconf_fixup_forwarding and others of
 // net/ipv6/addrconf.c; what is the default congestion control is allowed by that.
 var dependents = map[string][]string{
 	"net.ipv4.ip_forward":                           {"net.ipv4.conf.*.forwarding", "net.ipv4.conf.all.accept_redirects"},
 	"net.ipv4.conf.all.forwarding":                  {"net.ipv4.conf.*.forwarding", "net.ipv4.conf.all.accept_redirects"},
 	congestionControl:                               {allowedCongestionControl},
+	"net.ipv6.conf.all.addr_gen_mode":               {"net.ipv6.conf.*.addr_gen_mode"},
+	"net.ipv6.conf.all.disable_ipv6":                {"net.ipv6.conf.*.disable_ipv6"},
+	"net.ipv6.conf.all.force_forwarding":            {"net.ipv6.conf.*.force_forwarding"},
 	"net.ipv6.conf.all.forwarding":                  {"net.ipv6.conf.*.forwarding"},
-	"net.ipv6.conf.all.proxy_ndp":                   {"net.ipv6.conf.*.proxy_ndp"},
 	"net.ipv6.conf.all.ignore_routes_with_linkdown": {"net.ipv6.conf.*.ignore_routes_with_linkdown"},
+}
+
+// keptByLinks are settings of net.ipv4.conf that interfaces have of their own as soon as they are there.
+var keptByLinks = []string{"forwarding", "disable_policy", "disable_xfrm", "drop_unicast_in_l2_multicast", "promote_secondaries", "route_localnet"}
+
+// alongWith are the dependents of a sysctl. An interface without an IPv4 address follows each default that it was never given a
+// value of its own in the place of: devinet_copy_dflt_conf of net/ipv4/devinet.c.
+func alongWith(name string) []string {
+	const conf, of = "net.ipv4.conf.", "default."
+	if setting, ok := strings.CutPrefix(name, conf+of); ok && !slices.Contains(keptByLinks, setting) {
+		return []string{conf + "*." + setting}
+	}
+	return dependents[name]
 }
 
 // SysctlRank is the rank of a sysctl's resource: those that change others along
@@ -222,7 +237,7 @@ var dependents = map[string][]string{
 // a default one that was replaced is the same when this is undone.
 func SysctlRank(name string) int {
 	switch {
-	case dependents[name] != nil:
+	case alongWith(name) != nil:
 		return 0
 	case name == defaultQdisc:
 		return qdiscRank + 10
@@ -233,7 +248,7 @@ func SysctlRank(name string) int {
 // Before implements [reconcile.Kind].
 func (s *Sysctl) Before(ctx context.Context, name string, to reconcile.State) (reconcile.State, error) {
 	keys := to.Keys()
-	for _, pattern := range dependents[name] {
+	for _, pattern := range alongWith(name) {
 		names, err := s.Expand(pattern)
 		if err != nil {
 			continue // a kernel without it
@@ -257,9 +272,10 @@ func (s *Sysctl) Set(_ context.Context, name string, to reconcile.State) error {
 			return err
 		}
 	}
-	// After it, as it changes these.
+	// After it, as it changes these. What is so already is not written: an interface has a value of its own
+	// from then on.
 	for _, key := range to.Keys() {
-		if key == valueKey {
+		if b, err := os.ReadFile(s.path(key)); key == valueKey || err == nil && canonical(key, string(b)) == to[key] {
 			continue
 		}
 		if err := write(s.path(key), to[key]); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -113,6 +113,113 @@ func TestSysctls(t *testing.T) {
 	}
 }
 
+// TestAlong: which sysctls the kernel changes along with each that is about several interfaces is what is known of it.
+func TestAlong(t *testing.T) {
+	ns(t)
+	vethSysctls(t)
+	k := NewSysctl()
+	for _, family := range []string{"net.ipv4", "net.ipv6"} {
+		for _, of := range []string{"all", "default"} {
+			names, err := k.Expand(family + ".conf." + of + ".*")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range names {
+				changedAlong(t, k, name)
+			}
+		}
+	}
+}
+
+// changedAlong gives a sysctl another value, and looks at what has changed.
+func changedAlong(t *testing.T, k *Sysctl, name string) {
+	t.Helper()
+	pattern := strings.NewReplacer(".all.", ".*.", ".default.", ".*.").Replace(name)
+	b, err := os.ReadFile(k.path(name))
+	value := words(string(b))
+	if err != nil || !k.writable(name) {
+		return // it is an action, or for the kernel alone
+	}
+	before := readAll(t, k, pattern)
+	other := ""
+	for _, v := range []string{"1", "0", "2", "1001"} {
+		if v != value && write(k.path(name), v) == nil {
+			other = v
+			break
+		}
+	}
+	if other == "" {
+		return
+	}
+	defer func() { // with all that follows
+		if err := write(k.path(name), value); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	follows := slices.Contains(alongWith(name), pattern)
+	for one, was := range before {
+		changed := readAll(t, k, pattern)[one] != was
+		switch {
+		case one == name || strings.Contains(one, ".all."), strings.Contains(one, ".default."):
+			if changed && one != name && !follows {
+				t.Errorf("%s changes along with %s, which is not known", one, name)
+			}
+		case changed != follows:
+			t.Errorf("%s changes along with %s: %v, known: %v", one, name, changed, follows)
+		}
+	}
+}
+
+func readAll(t *testing.T, k *Sysctl, pattern string) map[string]string {
+	t.Helper()
+	names, err := k.Expand(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, name := range names {
+		b, err := os.ReadFile(k.path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[name] = string(b)
+	}
+	return out
+}
+
+// TestSysctlDefault: an interface that is declared keeps its value when the default that it would follow changes, and
+// one that is not has its value of before when that is undone.
+func TestSysctlDefault(t *testing.T) {
+	ns(t)
+	vethSysctls(t)
+	before := allSysctls(t)
+	e := engine(t, t.TempDir(), NewSysctl())
+	declared := []reconcile.Resource{sysctl("net.ipv4.conf.veth0.rp_filter", "0"), sysctl("net.ipv4.conf.default.rp_filter", "2")}
+	plan, err := e.Plan(t.Context(), declared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := e.Apply(t.Context(), plan, reconcile.Options{Confirm: 1 << 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/conf/veth0/rp_filter"); string(b) != "0\n" || err != nil {
+		t.Errorf("it follows: %q, %v", b, err)
+	}
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/conf/veth1.7/rp_filter"); string(b) != "2\n" || err != nil {
+		t.Errorf("the other one does not: %q, %v", b, err)
+	}
+	if err := e.Rollback(t.Context(), p.ID); err != nil {
+		t.Fatal(err)
+	}
+	if d := differences(before, allSysctls(t)); d != nil {
+		t.Errorf("not undone: %s", strings.Join(d, "; "))
+	}
+	if plan, err = e.Plan(t.Context(), declared); err != nil || len(plan.Changes) != 2 {
+		t.Errorf("%+v, %v", plan, err)
+	}
+}
+
 // TestSysctlGone: an interface that went away takes its settings with it.
 func TestSysctlGone(t *testing.T) {
 	ns(t)
