@@ -24,6 +24,9 @@ type Engine struct {
 	// It must not call the engine's methods; nil is nobody to tell. It is set before
 	// the first use.
 	Undone func(id, why string)
+	// Final is called when a change becomes final, while it still is on disk what undoes it: an
+	// engine that goes on from here does that. Else as Undone.
+	Final func(id string)
 
 	kinds map[string]Kind
 	dir   string
@@ -149,13 +152,16 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, o Options) (*Pending, error
 	switch {
 	case err != nil:
 	case o.Confirm == 0:
-		err = e.end()
+		err = e.final()
 	default:
 		err = e.wait(o.Confirm)
 	}
 	if err != nil {
 		// What has begun is ended, also for a caller who is gone.
-		return nil, errors.Join(err, e.undo(context.WithoutCancel(ctx), made))
+		if left := e.undo(context.WithoutCancel(ctx), made); left != nil {
+			return nil, errors.Join(err, left)
+		}
+		return nil, fmt.Errorf("%w; all that was changed is undone", err)
 	}
 	return e.Pending(), nil
 }
@@ -192,7 +198,15 @@ func (e *Engine) wait(confirm time.Duration) error {
 	return nil
 }
 
-// end makes the pending change final. After an error it is not, for this engine; whether the next
+// final makes the pending change final, and tells of it.
+func (e *Engine) final() error {
+	if e.Final != nil {
+		e.Final(e.pending.ID)
+	}
+	return e.end()
+}
+
+// end lets go of the pending change. After an error it is still pending, for this engine; whether the next
 // one finds it on disk is open.
 func (e *Engine) end() error {
 	if err := forget(e.dir); err != nil {
@@ -411,7 +425,7 @@ func (e *Engine) Confirm(id string) error {
 	if err := e.is(id); err != nil {
 		return err
 	}
-	if err := e.end(); err != nil {
+	if err := e.final(); err != nil {
 		// It goes on waiting, also for the next engine, which may not have seen it any more.
 		return errors.Join(err, e.keep())
 	}
@@ -496,20 +510,15 @@ func (e *Engine) Recover(ctx context.Context) error {
 // enforced, and returns the changes that are left to make. A pending change holds
 // it back. What is declared is asked for when no other change can be made any more:
 // it may have been undone the moment before. It must not call the engine's methods.
+// The error is of what cannot be compared; the rest is.
 func (e *Engine) Drift(ctx context.Context, declared func() ([]Resource, error)) ([]Change, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.pending != nil {
 		return nil, nil
 	}
-	resources, err := declared()
-	if err != nil {
-		return nil, err
-	}
-	p, err := e.plan(ctx, resources)
-	if err != nil {
-		return nil, err
-	}
+	resources, errDeclared := declared()
+	p, err := e.compare(ctx, resources)
 	var left []Change
 	for i := range p.Changes {
 		c := &p.Changes[i]
@@ -524,5 +533,5 @@ func (e *Engine) Drift(ctx context.Context, declared func() ([]Resource, error))
 		}
 		e.log.Warn("drift corrected", "resource", c.ID(), "was", c.From, "is", c.To)
 	}
-	return left, nil
+	return left, errors.Join(errDeclared, err)
 }

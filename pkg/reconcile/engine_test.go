@@ -299,7 +299,7 @@ func TestGate(t *testing.T) {
 	e, _ := newEngine(t, t.TempDir(), k)
 	gate := Gate{"link", func(context.Context) error { return errors.New("down") }}
 	_, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"})), Options{Gates: []Gate{gate}})
-	if err == nil || !strings.Contains(err.Error(), "health gate link: down") || k.rows["a"]["x"] != "1" {
+	if err == nil || !strings.Contains(err.Error(), "health gate link: down; all that was changed is undone") || k.rows["a"]["x"] != "1" {
 		t.Errorf("%v, %v", err, k.rows)
 	}
 }
@@ -491,6 +491,41 @@ func TestDrift(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "drift corrected") {
 		t.Errorf("%s", log)
+	}
+	// What is wrong with one is no reason not to look at the others.
+	k.rows["b"]["x"] = "1"
+	lacked := errors.New("no such interface")
+	left, err = e.Drift(t.Context(), func() ([]Resource, error) {
+		return []Resource{a, want("gone", State{"x": "2"}), b}, lacked
+	})
+	if !errors.Is(err, lacked) || !strings.Contains(err.Error(), "no such row") || len(left) != 1 || left[0].Name != "a" || k.rows["b"]["x"] != "2" {
+		t.Errorf("%v, %v, %v", left, err, k.rows)
+	}
+}
+
+// TestFinal: who has to know that a change is final is told while an engine that goes on from there would undo it.
+func TestFinal(t *testing.T) {
+	k := newTable(map[string]State{"a": {"x": "1"}})
+	dir := t.TempDir()
+	e, _ := newEngine(t, dir, k)
+	var told []string
+	e.Final = func(id string) {
+		if kept, err := load(dir); err != nil || kept == nil || kept.ID != id {
+			t.Errorf("%+v, %v", kept, err)
+		}
+		told = append(told, id)
+	}
+	if _, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"})), Options{}); err != nil || len(told) != 1 {
+		t.Errorf("%v, %v", told, err)
+	}
+	for i, end := range []func(id string) error{e.Confirm, func(id string) error { return e.Rollback(t.Context(), id) }} {
+		p, err := e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": strconv.Itoa(i + 3)})), Options{Confirm: time.Hour})
+		if err != nil || len(told) != i+1 {
+			t.Fatalf("%v, %v", told, err)
+		}
+		if err := end(p.ID); err != nil || len(told) != 2 || i == 0 && told[1] != p.ID {
+			t.Errorf("%v, %v", told, err)
+		}
 	}
 }
 

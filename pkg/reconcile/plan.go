@@ -176,9 +176,18 @@ func (e *Engine) Plan(ctx context.Context, resources []Resource) (*Plan, error) 
 }
 
 func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) {
+	p, err := e.compare(ctx, resources)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// compare is the plan of the resources that nothing is wrong with, and what is wrong with the others.
+func (e *Engine) compare(ctx context.Context, resources []Resource) (*Plan, error) {
 	sorted := slices.Clone(resources)
 	slices.SortStableFunc(sorted, func(a, b Resource) int { return cmp.Compare(a.Rank, b.Rank) })
-	p := &Plan{Resources: len(sorted)}
+	p := &Plan{Resources: len(sorted), Changes: []Change{}}
 	seen, made, failed, touched := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]string{}
 	var errs []error
 	for i := range sorted {
@@ -234,11 +243,8 @@ func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) 
 			touched[lost.Kind+" "+lost.Name] = c.ID()
 		}
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
 	p.Notes, p.Warnings = texts(p.notes), texts(p.warnings)
-	return p, nil
+	return p, errors.Join(errs...)
 }
 
 // all are the values of all attributes that matter.
