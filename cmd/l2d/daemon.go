@@ -89,7 +89,8 @@ func newDaemon(c *config.Config, level *slog.LevelVar) *daemon {
 	d.services = newServices(c)
 	d.services.Dropped = d.dropped
 	d.host.engine = reconcile.New(c.Host.StateDir, slog.Default(), append(hostkinds.Kinds(), &d.host.dataplane, d.services, d.services.Slices)...)
-	d.host.engine.Undone = d.host.undone
+	d.host.engine.Undone, d.host.engine.Final = d.host.undone, d.host.final
+	d.host.path, d.host.inForce = c.Path, d.noteInForce
 	d.host.revisions = revisionsOf(c.Host.StateDir)
 	if err := d.host.revisions.Clean(); err != nil {
 		slog.Warn("what an earlier daemon has not written to its end is left", "err", err)
@@ -105,6 +106,21 @@ func (d *daemon) state() (*enforce.Plan, *loader.Dataplane) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.plan, d.dp
+}
+
+// noteInForce notes a configuration that is in force, or is so again: how it is written, if it is nothing else for the
+// dataplane, and the services that somebody else runs.
+func (d *daemon) noteInForce(c *config.Config) {
+	d.mu.Lock()
+	if d.plan != nil && d.plan.Config.SameButHost(c) {
+		own := *d.plan
+		own.Config = c
+		d.plan = &own
+	}
+	d.mu.Unlock()
+	if err := d.services.Watch(c); err != nil {
+		slog.Warn("services that somebody else runs are not known", "err", err)
+	}
 }
 
 // setPlan chooses the plan to start with.

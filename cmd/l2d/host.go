@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +39,9 @@ type hostState struct {
 	engine    *reconcile.Engine
 	revisions *revision.Store
 	dataplane dataplaneKind
+	path      string // of the configuration file
+	// inForce is told what is in force, or is so again; nil is nobody to tell.
+	inForce func(*config.Config)
 
 	// one is held while a configuration is applied.
 	one sync.Mutex
@@ -47,6 +52,7 @@ type hostState struct {
 	resources int
 	drift     []reconcile.Change
 	err       error
+	unknown   error  // what is not compared with what is declared, and why
 	notice    string // why the files are not in force
 	undoneID  string // of the change that was undone last
 	applies   map[string]uint64
@@ -79,7 +85,15 @@ func (h *hostState) countApply(err error) {
 func (h *hostState) set(c *config.Config, resources int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.config, h.resources, h.err, h.drift = c, resources, err, nil
+	h.put(c, resources, err)
+}
+
+// put is set for who holds mu.
+func (h *hostState) put(c *config.Config, resources int, err error) {
+	h.config, h.resources, h.err, h.unknown, h.drift = c, resources, err, nil, nil
+	if h.inForce != nil && c != nil {
+		h.inForce(c)
+	}
 }
 
 // applied notes what is in force after a change, unless that has been undone already:
@@ -91,7 +105,8 @@ func (h *hostState) applied(a *api.HostApplied, c *config.Config, notice string)
 		h.settle(a.Pending.ID, revision.Undone)
 		return
 	}
-	h.config, h.resources, h.err, h.drift, h.notice = c, a.Plan.Resources, nil, nil, notice
+	h.put(c, a.Plan.Resources, nil)
+	h.notice = notice
 }
 
 // undone notes that what was in force before is so again.
@@ -104,8 +119,8 @@ func (h *hostState) undone(id, why string) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.config, h.drift, h.undoneID = c, nil, id
-	h.err = fmt.Errorf("change %s is undone: %s", id, why)
+	h.put(c, h.resources, fmt.Errorf("change %s is undone: %s", id, why))
+	h.undoneID = id
 	h.notice = fmt.Sprintf("what was before change %s is in force, not the files: %s", id, why)
 }
 
@@ -125,7 +140,15 @@ func (h *hostState) latestConfig() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return config.Parse("", []byte(r.Text))
+	return config.Parse(h.path, []byte(r.Text))
+}
+
+// final notes that a change is.
+func (h *hostState) final(id string) {
+	h.settle(id, revision.Applied)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.notice = strings.Replace(h.notice, whyWaits, "it was confirmed", 1)
 }
 
 // settle notes what became of the revision that was a change.
@@ -135,8 +158,8 @@ func (h *hostState) settle(id string, fate revision.Fate) {
 	}
 }
 
-// inForce is the revision that a plan is of, if that is the latest in force; else nil.
-func (h *hostState) inForce(p *enforce.Plan) (*revision.Summary, error) {
+// isLatest is the revision that a plan is of, if that is the latest in force; else nil.
+func (h *hostState) isLatest(p *enforce.Plan) (*revision.Summary, error) {
 	last, err := h.latest()
 	if err != nil || last == nil {
 		return nil, err
@@ -148,49 +171,31 @@ func (h *hostState) inForce(p *enforce.Plan) (*revision.Summary, error) {
 	return last, nil
 }
 
-// note keeps what is about to be applied as a revision, and returns its number; 0 if
-// it could not.
-func (h *hostState) note(p *enforce.Plan, o api.HostOptions) int {
+// note keeps what is about to be applied as a revision, and returns its number.
+func (h *hostState) note(p *enforce.Plan, o api.HostOptions) (int, error) {
 	boot, err := reconcile.BootID()
-	r := revision.Revision{
-		Summary: revision.Summary{Comment: o.Comment, Fate: revision.Pending, Runtime: o.Runtime, Boot: boot},
-		Text:    p.Config.Text, Ruleset: p.Text,
-	}
-	if err == nil {
-		r, err = h.revisions.Add(r)
-	}
 	if err != nil {
-		slog.Error("what is applied is not kept as a revision", "err", err)
-		return 0
+		return 0, err
 	}
-	return r.Number
+	r, err := h.revisions.Add(revision.Revision{
+		Summary: revision.Summary{Comment: o.Comment, Fate: revision.Pending, Runtime: o.Runtime, Boot: boot, Back: o.Revision},
+		Text:    p.Config.Text, Ruleset: p.Text,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("what is applied cannot be kept as a revision: %w", err)
+	}
+	return r.Number, nil
 }
 
 // begins notes which change it is that puts a revision in force: a daemon that ends before it is confirmed is followed by one
 // that goes on with it.
 func (h *hostState) begins(n int, plan *reconcile.Plan, id string) error {
-	if n == 0 {
-		return nil
-	}
 	return h.revisions.Change(n, func(r *revision.Revision) { r.Before, r.Change = beforeOf(plan), id })
 }
 
 // noted notes what became of it, and what was before the plan of its changes.
-func (h *hostState) noted(n int, plan *reconcile.Plan, pending *reconcile.Pending, err error) {
-	if n == 0 {
-		return
-	}
-	if err == nil && pending != nil {
-		return // it is open
-	}
-	change := func(r *revision.Revision) {
-		r.Before = beforeOf(plan)
-		r.Fate = revision.Applied
-		if err != nil {
-			r.Fate = revision.Undone
-		}
-	}
-	if err := h.revisions.Change(n, change); err != nil {
+func (h *hostState) noted(n int, plan *reconcile.Plan, fate revision.Fate) {
+	if err := h.revisions.Change(n, func(r *revision.Revision) { r.Before, r.Fate = beforeOf(plan), fate }); err != nil {
 		slog.Error("the fate of a revision is not noted", "revision", n, "err", err)
 	}
 }
@@ -211,8 +216,8 @@ func (h *hostState) status() *api.Host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := &api.Host{Resources: h.resources, Drift: h.drift, Pending: pending, Progress: h.engine.Progress(), Notice: h.notice, Applies: maps.Clone(h.applies)}
-	if h.err != nil {
-		s.Error = h.err.Error()
+	if err := cmp.Or(h.err, h.unknown); err != nil {
+		s.Error = err.Error()
 	}
 	return s
 }
@@ -221,17 +226,25 @@ func (h *hostState) status() *api.Host {
 // that: an error is logged, and in the status.
 func (d *daemon) startHost(ctx context.Context) {
 	p, _ := d.state()
-	if d.host.engine.Pending() != nil {
-		d.host.set(nil, 0, nil)
+	list, err := hostkinds.Resources(p.Config)
+	if pending := d.host.engine.Pending(); pending != nil {
+		var waits *config.Config // else it is open what is in force
+		if pending.Phase == reconcile.Waiting {
+			waits = p.Config
+		}
+		d.host.set(waits, len(list), nil)
 		return
 	}
 	var plan *reconcile.Plan
-	if r, err := d.host.inForce(p); err == nil && r == nil && d.host.notice == "" {
-		n := d.host.note(p, api.HostOptions{Comment: "when the daemon started"})
-		// What fails is tried again with the next start.
-		defer func() { d.host.noted(n, plan, nil, nil) }()
+	if r, err := d.host.isLatest(p); err == nil && r == nil && d.host.notice == "" {
+		n, err := d.host.note(p, api.HostOptions{Comment: "when the daemon started"})
+		if err != nil {
+			slog.Error("the start goes on without", "err", err)
+		} else {
+			// What fails is tried again with the next start.
+			defer func() { d.host.noted(n, plan, revision.Applied) }()
+		}
 	}
-	list, err := hostkinds.Resources(p.Config)
 	if err == nil {
 		plan, err = d.host.engine.Plan(ctx, list)
 	}
@@ -297,7 +310,7 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (_ api.Host
 	if err != nil {
 		return api.HostApplied{}, api.BadInput(err)
 	}
-	same, err := d.host.inForce(p)
+	same, err := d.host.isLatest(p)
 	if err != nil {
 		return api.HostApplied{}, err
 	}
@@ -306,9 +319,16 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (_ api.Host
 		a.Revision = same.Number
 		a.Pending, err = d.applyHost(ctx, plan, o.Confirm, nil)
 	} else {
-		a.Revision = d.host.note(p, o)
+		if a.Revision, err = d.host.note(p, o); err != nil {
+			return api.HostApplied{}, err
+		}
 		a.Pending, err = d.applyHost(ctx, plan, o.Confirm, func(id string) error { return d.host.begins(a.Revision, plan, id) })
-		d.host.noted(a.Revision, plan, a.Pending, err)
+		switch {
+		case err != nil:
+			d.host.noted(a.Revision, plan, revision.Undone)
+		case len(plan.Changes) == 0:
+			d.host.noted(a.Revision, plan, revision.Applied)
+		} // else it is open, or final by [hostState.final]
 	}
 	if err != nil {
 		return api.HostApplied{}, hostError(err)
@@ -391,7 +411,6 @@ func (d *daemon) HostConfirm(_ context.Context, id string) error {
 	if err := d.host.engine.Confirm(id); err != nil {
 		return hostError(err)
 	}
-	d.host.settle(id, revision.Applied)
 	return nil
 }
 
@@ -444,11 +463,8 @@ func (d *daemon) declared(c *config.Config) ([]reconcile.Resource, error) {
 		return nil, nil
 	}
 	list, err := hostkinds.Resources(c)
-	if err != nil {
-		return nil, err
-	}
-	services, err := d.services.Declare(c)
-	return append(list, services...), err
+	services, errServices := d.services.Declare(c)
+	return append(list, services...), errors.Join(err, errServices)
 }
 
 // checkDrift compares the host with what is declared, and says what is new. It waits for a
@@ -467,7 +483,7 @@ func (d *daemon) checkDrift(ctx context.Context) error {
 		resources = len(list)
 		return list, err
 	})
-	if err != nil || c == nil {
+	if ctx.Err() != nil || c == nil {
 		return err
 	}
 	for _, now := range drift {
@@ -478,8 +494,12 @@ func (d *daemon) checkDrift(ctx context.Context) error {
 	}
 	d.host.mu.Lock()
 	defer d.host.mu.Unlock()
-	if d.host.config == c { // and no other was applied in the meantime
-		d.host.drift, d.host.resources = drift, resources
+	if d.host.config != c { // another was applied in the meantime
+		return nil
 	}
+	if err != nil && fmt.Sprint(err) != fmt.Sprint(d.host.unknown) {
+		slog.Warn("not all of the host is compared with what is declared", "err", err)
+	}
+	d.host.drift, d.host.resources, d.host.unknown = drift, resources, err
 	return nil
 }

@@ -208,6 +208,29 @@ func TestDrift(t *testing.T) {
 	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_ecn"); string(b) != "1\n" {
 		t.Errorf("not enforced: %q, %v", b, err)
 	}
+	// An interface that went away is said, and the rest is looked at all the same.
+	text := strings.Replace(c.Text, "host: {", "host: {nics: {gone0: {mtu: 1400}}, ", 1)
+	gone, err := config.Parse("l2d.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.host.set(gone, 3, nil)
+	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_ecn", []byte("0"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.checkDrift(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if s := d.host.status(); len(s.Drift) != 1 || !strings.Contains(s.Error, "l2d.yaml:2:15: mtu gone0: no such interface") {
+		t.Errorf("%+v", s)
+	}
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_ecn"); string(b) != "1\n" {
+		t.Errorf("not enforced: %q, %v", b, err)
+	}
+	d.host.set(c, 2, nil)
+	if err := d.checkDrift(t.Context()); err != nil || d.host.status().Error != "" {
+		t.Errorf("%v, %+v", err, d.host.status())
+	}
 	// What is half done is no drift.
 	d.host.set(c, 2, nil)
 	d.host.one.Lock()

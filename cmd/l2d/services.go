@@ -77,11 +77,14 @@ func (d *daemon) dropped(ctx context.Context, packet string) (string, error) {
 func (d *daemon) startServices(ctx context.Context) {
 	d.host.one.Lock()
 	defer d.host.one.Unlock()
+	p, _ := d.state()
+	if err := d.services.Watch(p.Config); err != nil {
+		slog.Error("services that somebody else runs are not known", "err", err)
+	}
 	if d.host.engine.Pending() != nil {
 		d.services.Resume(ctx)
 		return
 	}
-	p, _ := d.state()
 	list, err := d.services.Declare(p.Config)
 	if err != nil {
 		slog.Error("services are not as declared", "err", err)

@@ -24,6 +24,9 @@ import (
 // for an earlier run of the kernel only must not leave the host without its firewall,
 // or lock its owner out again. Then it is the revision that was in force before.
 
+// whyWaits is why a revision is in force and not the files, until it is confirmed.
+const whyWaits = "it waits for its confirmation"
+
 // revisionsOf opens the revisions in a state directory.
 func revisionsOf(stateDir string) *revision.Store {
 	return revision.Open(filepath.Join(stateDir, "revisions"))
@@ -119,10 +122,14 @@ func (d *daemon) choose(ctx context.Context) error {
 // is the files.
 func (d *daemon) other(list []revision.Summary, file *enforce.Plan, fileErr error) (int, string) {
 	if pending := d.host.engine.Pending(); pending != nil && pending.Phase == reconcile.Waiting {
-		for i := range list {
-			if list[i].Change == pending.ID {
-				return list[i].Number, "it waits for its confirmation"
+		i := slices.IndexFunc(list, func(r revision.Summary) bool { return r.Change == pending.ID })
+		if i >= 0 && fileErr == nil {
+			if is, err := d.host.revisions.Is(list[i].Number, file.Config.Text, file.Text); err == nil && is {
+				return 0, ""
 			}
+		}
+		if i >= 0 {
+			return list[i].Number, whyWaits
 		}
 	}
 	last := latest(list)
@@ -140,6 +147,9 @@ func (d *daemon) other(list []revision.Summary, file *enforce.Plan, fileErr erro
 		return 0, "" // edited since, or in force
 	}
 	i := slices.IndexFunc(list, func(r revision.Summary) bool { return r.Number == same[0] })
+	if last.Back == 0 && list[i].Fate == revision.Applied && !list[i].Runtime {
+		return 0, "" // edited back: they were others' when the last one was applied
+	}
 	return last.Number, fmt.Sprintf("they are those of revision %d (%s)", same[0], list[i].Outcome())
 }
 

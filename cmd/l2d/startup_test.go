@@ -188,3 +188,115 @@ func TestDamagedRevision(t *testing.T) {
 	h.restart(func() { h.write("l2d.yaml", h.config()+"nosuch: 1\n") })
 	h.runs("22", "nosuch")
 }
+
+// TestConfirmedByAnother: a daemon that goes on with a change that waits knows what is in force, and says no more that the
+// files are not when it is confirmed.
+func TestConfirmedByAnother(t *testing.T) {
+	h := &history{host: newHost(t)}
+	h.p = h.start()
+	h.expect("READY=1")
+	declares := func(value string) string {
+		return h.config() + "  sysctl: {net.ipv4.tcp_fin_timeout: {value: " + value + ", enforce: true}}\n"
+	}
+	enforced := func(value string) {
+		t.Helper()
+		h.settles("enforced", func() bool {
+			if h.sysctl("net/ipv4/tcp_fin_timeout") == value {
+				return true
+			}
+			h.ip("link", "set", "far0", "alias", strconv.Itoa(int(time.Now().UnixNano()))) // for it to look now
+			return false
+		})
+	}
+	for i, edited := range []bool{false, true} {
+		value := strconv.Itoa(33 + i)
+		h.write("l2d.yaml", declares(value))
+		a := h.apply(api.HostOptions{Confirm: time.Hour})
+		h.restart(func() {
+			if edited {
+				h.write("l2d.yaml", declares("44"))
+			}
+		})
+		s := h.status().Host
+		if s.Resources != 1 || s.Pending == nil || (s.Notice != "") != edited {
+			t.Errorf("it waits: %+v", s)
+		}
+		if err := h.client().HostConfirm(t.Context(), a.Pending.ID); err != nil {
+			t.Fatal(err)
+		}
+		s = h.status().Host
+		if want := "revision 3 is in force, not the files: it was confirmed"; edited && s.Notice != want || !edited && s.Notice != "" {
+			t.Errorf("it is confirmed: %+v", s)
+		}
+		if out, err := h.command("sysctl", "-w", "net.ipv4.tcp_fin_timeout=7").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		enforced(value)
+	}
+}
+
+// TestEditedBack: files that are again what they were before the last change are what somebody wants, unless that change
+// was one back to a revision.
+func TestEditedBack(t *testing.T) {
+	h := &history{host: newHost(t)}
+	h.p = h.start()
+	h.expect("READY=1")
+	h.port("23")
+	h.apply(api.HostOptions{})
+	h.restart(func() { h.port("22") })
+	h.runs("22", "")
+	h.apply(api.HostOptions{Revision: 2})
+	h.restart(func() {})
+	h.runs("23", "revision 3 (applied)")
+}
+
+// TestNotKept: what cannot be kept as a revision is not applied.
+func TestNotKept(t *testing.T) {
+	h := &history{host: newHost(t)}
+	h.p = h.start()
+	h.expect("READY=1")
+	// Nothing can be written there.
+	if err := os.MkdirAll(filepath.Join(h.path("state"), "revisions", revisionFile(2)+".new", "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	h.port("23")
+	if _, err := h.client().HostApply(t.Context(), api.HostOptions{}); err == nil || !strings.Contains(err.Error(), "cannot be kept as a revision") {
+		t.Errorf("%v", err)
+	}
+	h.runs("22", "")
+}
+
+// TestTextInForce: what changes nothing but the host is the text that the dataplane's next change is compared with, and not
+// any more when it is undone.
+func TestTextInForce(t *testing.T) {
+	h := &history{host: newHost(t)}
+	h.p = h.start()
+	h.expect("READY=1")
+	before := func(more string) string {
+		t.Helper()
+		h.write("l2d.yaml", h.config()+more+"conntrack: {tcp_loose: false}\n")
+		plan, err := h.client().HostPlan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range plan.Changes {
+			if c.Kind == dataplaneName {
+				return c.From[configurationKey]
+			}
+		}
+		t.Fatalf("no change of the dataplane: %+v", plan)
+		return ""
+	}
+	const more = "  sysctl: {net.ipv4.tcp_fin_timeout: 33}\n"
+	h.write("l2d.yaml", h.config()+more)
+	a := h.apply(api.HostOptions{Confirm: time.Hour})
+	if was := before(more); was != h.config()+more {
+		t.Errorf("it is in force: %s", was)
+	}
+	if err := h.client().HostRollback(t.Context(), a.Pending.ID); err != nil {
+		t.Fatal(err)
+	}
+	if was := before(more); was != h.config() {
+		t.Errorf("it is undone: %s", was)
+	}
+}

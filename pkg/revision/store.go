@@ -54,6 +54,8 @@ type Summary struct {
 	// a later one starts with the revision before it.
 	Runtime bool   `json:"runtime,omitempty"`
 	Boot    string `json:"boot,omitempty"`
+	// Back is the revision that it went back to; 0: it was the files'.
+	Back int `json:"back,omitempty"`
 }
 
 // Revision is a configuration that was applied.
@@ -138,12 +140,14 @@ func (s *Store) Add(r Revision) (Revision, error) {
 	if err := s.write(&r); err != nil {
 		return r, err
 	}
+	// It is kept. What is of no use any more goes with a later one, if not now.
 	if len(list) >= Keep {
-		if list, err = s.forget(list, r.Boot); err != nil {
-			return r, err
-		}
+		list, err = s.forget(list, r.Boot)
 	}
-	return r, s.tidy(append(list, r.Number))
+	if err == nil {
+		_ = s.tidy(append(list, r.Number))
+	}
+	return r, nil
 }
 
 // forget removes the oldest of some revisions, so that there is room for another one, and returns those that are left.

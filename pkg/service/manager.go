@@ -150,12 +150,10 @@ func (m *Manager) Declare(c *config.Config) ([]reconcile.Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	var watched []*Unit
 	seen := map[string]bool{}
 	for _, u := range units {
 		if u.Mode == config.ModeWatch {
-			watched = append(watched, u) // and what ran it before ends
-			continue
+			continue // and what ran it before ends
 		}
 		seen[u.Name] = true
 		if err := m.store.ensure(); err != nil {
@@ -168,10 +166,21 @@ func (m *Manager) Declare(c *config.Config) ([]reconcile.Resource, error) {
 			list = append(list, reconcile.Resource{Kind: KindName, Name: name, Want: reconcile.State{stateKey: absent}, Rank: rank - 1})
 		}
 	}
-	m.mu.Lock()
-	m.watched = watched
-	m.mu.Unlock()
 	return list, nil
+}
+
+// Watch has those services of a configuration looked at that somebody else runs. It is the one that is in force: what
+// is [Manager.Declare]d may never be.
+func (m *Manager) Watch(c *config.Config) error {
+	units, err := Units(c, m.inOrder(), m.dirs)
+	if err != nil {
+		return err
+	}
+	watched := slices.DeleteFunc(units, func(u *Unit) bool { return u.Mode != config.ModeWatch })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watched = watched
+	return nil
 }
 
 // settle chooses the mode of a unit that has none, and adds the file that this takes.

@@ -84,6 +84,9 @@ func (h *host) apply() error {
 	if err == nil {
 		_, err = h.e.Apply(context.Background(), p, reconcile.Options{})
 	}
+	if err == nil {
+		err = h.m.Watch(&config.Config{})
+	}
 	return err
 }
 
@@ -231,6 +234,12 @@ func TestWatched(t *testing.T) {
 	h.must()
 	before := h.status("a").PID
 	h.d.units[0].Mode = config.ModeWatch
+	if _, err := h.plan(); err != nil {
+		t.Fatal(err)
+	}
+	if list := h.m.Statuses(t.Context()); len(list) != 1 || list[0].Mode != config.ModeChild {
+		t.Errorf("a plan alone has it looked at: %+v", list)
+	}
 	h.must()
 	list := h.m.Statuses(t.Context())
 	if len(list) != 1 || list[0].Mode != config.ModeWatch || list[0].Detail != "one" || alive(before) {
