@@ -4,12 +4,15 @@ package host
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
 
+	nlmsg "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -34,10 +37,55 @@ func link(name string) (netlink.Link, error) {
 
 // Check implements [reconcile.Kind].
 func (MTU) Check(_ context.Context, r *reconcile.Resource) []reconcile.Problem {
-	if _, err := link(r.Name); err != nil {
+	l, err := link(r.Name)
+	if err != nil {
 		return []reconcile.Problem{linkProblem(r, MTUKind, err)}
 	}
-	return nil
+	least, most, err := mtuLimits(l.Attrs().Index)
+	if err != nil {
+		return []reconcile.Problem{{Resource: r, Problem: err.Error()}}
+	}
+	p := reconcile.Problem{Resource: r, Key: valueKey}
+	switch n, err := strconv.ParseUint(r.Want[valueKey], 10, 32); {
+	case err != nil:
+		p.Problem = err.Error()
+	case n < uint64(least):
+		p.Problem, p.Want = "less than the device has", fmt.Sprintf("at least %d", least)
+	case most > 0 && n > uint64(most):
+		p.Problem, p.Want = "more than the device has", fmt.Sprintf("at most %d", most)
+	default:
+		return nil
+	}
+	return []reconcile.Problem{p}
+}
+
+// mtuLimits are what the driver of a link lets its MTU be; a greatest of 0 is none.
+func mtuLimits(index int) (least, most uint32, err error) {
+	conn, err := nlmsg.Dial(unix.NETLINK_ROUTE, nil)
+	if err != nil {
+		return 0, 0, fmt.Errorf("rtnetlink: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	header := make([]byte, unix.SizeofIfInfomsg)
+	const at = 4 // ifi_index
+	binary.NativeEndian.PutUint32(header[at:], uint32(index))
+	answer, err := conn.Execute(nlmsg.Message{Header: nlmsg.Header{Type: unix.RTM_GETLINK, Flags: nlmsg.Request}, Data: header})
+	if err != nil || len(answer) == 0 || len(answer[0].Data) < len(header) {
+		return 0, 0, errors.Join(err, fmt.Errorf("limits of the MTU of link %d are not told", index))
+	}
+	ad, err := nlmsg.NewAttributeDecoder(answer[0].Data[len(header):])
+	if err != nil {
+		return 0, 0, err
+	}
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.IFLA_MIN_MTU:
+			least = ad.Uint32()
+		case unix.IFLA_MAX_MTU:
+			most = ad.Uint32()
+		}
+	}
+	return least, most, ad.Err()
 }
 
 // Observe implements [reconcile.Kind].

@@ -138,10 +138,13 @@ func TestNICProblems(t *testing.T) {
 		nic("channels", "eth7", 0, reconcile.State{"rx": "5"}),
 		nic(FeaturesKind, "veth0", 0, reconcile.State{"lro": "off", "rx-udp-gro-forwardin": "on"}),
 		nic(MTUKind, "eth7", 0, reconcile.State{valueKey: "1500"}),
+		nic(MTUKind, "tap0", 0, reconcile.State{valueKey: "65522"}),
+		nic(MTUKind, "veth0", 0, reconcile.State{valueKey: "67"}),
 	})
 	for _, want := range []string{
 		`channels veth0: rx: "5": more than the device has: want at most 4`, `tx: "many": not a number`,
 		`channels eth7: no such interface: want one of `, `lro: "off": no such feature: want rx-lro`, `no such feature: want rx-udp-gro-forwarding`, `mtu eth7: no such interface`,
+		`mtu tap0: value: "65522": more than the device has: want at most 65521`, `mtu veth0: value: "67": less than the device has: want at least 68`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in\n%v", want, err)
@@ -160,10 +163,9 @@ func TestNICProblems(t *testing.T) {
 	}
 	// The kernel refuses this one itself, and the other change is undone.
 	before := nicState(t)
-	plan, err = e.Plan(t.Context(), []reconcile.Resource{
-		nic("channels", "veth0", 0, reconcile.State{"rx": "2"}),
-		nic(MTUKind, "veth0", 0, reconcile.State{valueKey: "70000"}),
-	})
+	refused := sysctl("net.ipv4.ip_local_port_range", "5 1")
+	refused.Rank = nicRank + 1
+	plan, err = e.Plan(t.Context(), []reconcile.Resource{nic("channels", "veth0", 0, reconcile.State{"rx": "2"}), refused})
 	if err != nil {
 		t.Fatal(err)
 	}
