@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -37,11 +38,16 @@ func run(ctx context.Context, opt options) error {
 	if err := enforce.EnsureBPFFS(cfg.Dataplane.PinPath); err != nil {
 		return input(err)
 	}
-	// The socket is also what keeps a second daemon away.
+	// The socket keeps a second daemon away, and the state directory one that has another socket.
 	sock, err := api.Listen(cfg.Control.Socket)
 	if err != nil {
 		return err
 	}
+	lock, err := lockState(cfg.Host.StateDir)
+	if err != nil {
+		return errors.Join(err, sock.Close())
+	}
+	defer lock.Close()
 	d := newDaemon(cfg, &level)
 	if err := d.host.engine.Recover(ctx); err != nil {
 		slog.Error("an earlier change is not undone", "err", err)
@@ -117,6 +123,26 @@ func run(ctx context.Context, opt options) error {
 	}
 	_, err = d.Detach(context.Background(), true)
 	return err
+}
+
+// lockState keeps others from a state directory, as long as what it returns is open. It is made, for root alone; where that
+// cannot be, as on a disk that is read-only, a daemon begins all the same.
+func lockState(dir string) (*os.File, error) {
+	err := os.MkdirAll(dir, 0o700)
+	var f *os.File
+	if err == nil {
+		f, err = os.Open(dir)
+	}
+	if err == nil {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, errors.Join(fmt.Errorf("state directory: another daemon works with %s: want that one ended, or another host.state_dir and dataplane.pin_path", dir), f.Close())
+	}
+	if err != nil {
+		slog.Warn("nothing keeps another daemon from the state directory", "err", err)
+	}
+	return f, nil
 }
 
 // wait serves SIGHUP and the watchdog until ctx ends.

@@ -300,3 +300,24 @@ func TestTextInForce(t *testing.T) {
 		t.Errorf("it is undone: %s", was)
 	}
 }
+
+// TestSecondDaemon: a daemon whose file has another socket leaves alone what one that runs works with.
+func TestSecondDaemon(t *testing.T) {
+	h := &history{host: newHost(t)}
+	h.p = h.start()
+	h.expect("READY=1")
+	h.port("23")
+	a := h.apply(api.HostOptions{Confirm: time.Hour})
+	h.write("l2d.yaml", strings.Replace(h.config(), "l2d.sock", "other.sock", 1))
+	second := h.start()
+	if code, said := second.wait(t), second.stderr.String(); code != exitFailure || !strings.Contains(said, "another daemon works with "+h.path("state")) {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	if err := h.client().HostConfirm(t.Context(), a.Pending.ID); err != nil {
+		t.Error(err)
+	}
+	h.runs("23", "")
+	// One that was killed keeps nobody away.
+	h.restart(func() { h.write("l2d.yaml", h.config()) })
+	h.runs("23", "")
+}
