@@ -24,6 +24,16 @@ const least = `dataplane:
     - name: br0
 `
 
+// TestByteOrderMark: a file that begins with one is read as any other.
+func TestByteOrderMark(t *testing.T) {
+	if _, err := Parse("f", []byte("\ufeff"+least)); err != nil {
+		t.Error(err)
+	}
+	if _, err := Parse("f", []byte("\ufeff"+least+"nosuch: 1\n")); err == nil || !strings.HasPrefix(err.Error(), "f:6:1: nosuch") {
+		t.Error(err)
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	cfg, err := Parse("/etc/l2d/l2d.yaml", []byte(least))
 	if err != nil {

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -76,9 +77,12 @@ func Parse(path string, src []byte, judges ...Judge) (*Config, error) {
 	return &cfg, nil
 }
 
+// byteOrderMark is what some editors begin a file in UTF-8 with. YAML has it mean nothing.
+var byteOrderMark = []byte("\ufeff")
+
 // document returns the only document of the file.
 func (d *decoder) document(src []byte) (ast.Node, error) {
-	file, err := parser.ParseBytes(src, 0)
+	file, err := parser.ParseBytes(bytes.TrimPrefix(src, byteOrderMark), 0)
 	if err != nil {
 		e := Error{Problem: "not YAML: " + err.Error()}
 		var ye yaml.Error
