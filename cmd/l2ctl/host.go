@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/randomizedcoder/l2d/internal/linediff"
@@ -73,6 +74,9 @@ type confirmCmd struct {
 
 // Run implements the command.
 func (c *confirmCmd) Run(e *env) error {
+	if c.ID == "" {
+		return api.BadInput(errors.New("confirm: no change is named: want it as apply has named it, and l2ctl status does"))
+	}
 	if err := e.client.HostConfirm(e.ctx, c.ID); err != nil {
 		return err
 	}
@@ -80,15 +84,18 @@ func (c *confirmCmd) Run(e *env) error {
 }
 
 type rollbackCmd struct {
-	Revision int           `arg:"" optional:"" help:"The revision to go back to; without, the change that waits for its confirmation is undone."`
+	Revision *int          `arg:"" optional:"" help:"The revision to go back to; without, the change that waits for its confirmation is undone."`
 	Confirm  time.Duration `help:"Undo that after this long, unless it is confirmed." placeholder:"TIME"`
 	JSON     bool          `help:"Print JSON." name:"json"`
 }
 
 // Run implements the command.
 func (c *rollbackCmd) Run(e *env) error {
-	if c.Revision != 0 {
-		return apply(e, api.HostOptions{Confirm: c.Confirm, Revision: c.Revision, Comment: fmt.Sprintf("back to revision %d", c.Revision)}, c.JSON)
+	if c.Revision != nil {
+		if err := isRevision(*c.Revision); err != nil {
+			return err
+		}
+		return apply(e, api.HostOptions{Confirm: c.Confirm, Revision: *c.Revision, Comment: fmt.Sprintf("back to revision %d", *c.Revision)}, c.JSON)
 	}
 	s, err := e.client.Status(e.ctx)
 	if err != nil {
@@ -108,14 +115,14 @@ func (c *rollbackCmd) Run(e *env) error {
 }
 
 type revisionsCmd struct {
-	Revision int  `arg:"" optional:"" help:"Show how this one differs from the one before."`
+	Revision *int `arg:"" optional:"" help:"Show how this one differs from the one before."`
 	JSON     bool `help:"Print JSON." name:"json"`
 }
 
 // Run implements the command.
 func (c *revisionsCmd) Run(e *env) error {
-	if c.Revision != 0 {
-		return c.show(e)
+	if c.Revision != nil {
+		return c.show(e, *c.Revision)
 	}
 	list, err := e.client.HostRevisions(e.ctx)
 	if err != nil {
@@ -124,9 +131,20 @@ func (c *revisionsCmd) Run(e *env) error {
 	return printRevisions(e, list, c.JSON)
 }
 
+// isRevision refuses what is no number of a revision, where none at all means something else.
+func isRevision(n int) error {
+	if n < 1 {
+		return api.BadInput(fmt.Errorf("revision \"%d\": want one of l2ctl revisions", n))
+	}
+	return nil
+}
+
 // show prints how one differs from the one before.
-func (c *revisionsCmd) show(e *env) error {
-	r, err := e.client.HostRevision(e.ctx, c.Revision)
+func (c *revisionsCmd) show(e *env, n int) error {
+	if err := isRevision(n); err != nil {
+		return err
+	}
+	r, err := e.client.HostRevision(e.ctx, n)
 	if err != nil {
 		return err
 	}
@@ -154,7 +172,7 @@ func printRevisions(e *env, list []revision.Summary, asJSON bool) error {
 	t := newTable(e.out)
 	t.row("REVISION", "TIME", "FATE", "COMMENT")
 	for _, r := range list {
-		t.row(r.Number, r.Time.Local().Format(time.DateTime), r.Outcome(), r.Comment)
+		t.row(r.Number, r.Time.Local().Format(time.DateTime), r.Outcome(), strings.Join(strings.Fields(r.Comment), " "))
 	}
 	return t.Flush()
 }
