@@ -86,7 +86,7 @@ func New(dir string, log *slog.Logger, kinds ...Kind) *Engine {
 
 // Pending returns the change that is not final; nil if there is none.
 func (e *Engine) Pending() *Pending {
-	return e.shown.Load()
+	return e.shown.Load().byClock()
 }
 
 // show has others see what is pending.
@@ -190,7 +190,7 @@ func (e *Engine) begin(p *Plan) error {
 
 // wait has the pending change wait for its confirmation.
 func (e *Engine) wait(confirm time.Duration) error {
-	e.pending.Phase, e.pending.Deadline = Waiting, time.Now().Add(confirm)
+	e.pending.Phase, e.pending.Deadline, e.pending.Until = Waiting, time.Now().Add(confirm), sinceBoot()+confirm
 	if err := e.keep(); err != nil {
 		return err
 	}
@@ -463,7 +463,7 @@ func (e *Engine) is(id string) error {
 // arm has the pending change undone when its time is up.
 func (e *Engine) arm() {
 	id := e.pending.ID
-	e.timer = time.AfterFunc(time.Until(e.pending.Deadline), func() {
+	e.timer = time.AfterFunc(e.pending.left(), func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if e.is(id) != nil || e.pending.Phase != Waiting {
@@ -497,8 +497,8 @@ func (e *Engine) Recover(ctx context.Context) error {
 			e.Undone(p.ID, "it went with the reboot")
 		}
 		return e.end()
-	case p.Phase == Waiting && time.Now().Before(p.Deadline):
-		e.log.Warn("a change still waits for its confirmation", "id", p.ID, "until", p.Deadline)
+	case p.Phase == Waiting && p.left() > 0:
+		e.log.Warn("a change still waits for its confirmation", "id", p.ID, "until", p.byClock().Deadline)
 		e.arm()
 		return nil
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/randomizedcoder/l2d/internal/durable"
 )
 
@@ -40,6 +42,8 @@ type Pending struct {
 	Boot string `json:"boot"`
 	// Deadline is when it is undone, if it waits.
 	Deadline time.Time `json:"deadline,omitzero"`
+	// Until is the same as the time since the kernel has booted, which nobody sets. It counts.
+	Until time.Duration `json:"until_ns,omitempty"`
 	// Changes have been made, or may have been.
 	Changes []Change `json:"changes"`
 	// Error is why it is stuck.
@@ -53,6 +57,36 @@ const pendingFile = "pending.json"
 func BootID() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b)), err
+}
+
+// sinceBoot is the time since the kernel has booted, also that in which it slept.
+func sinceBoot() time.Duration {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // never fails
+	return time.Duration(t.Nano())
+}
+
+// left is how long it waits yet.
+func (p *Pending) left() time.Duration {
+	if p.Until == 0 { // of an older version
+		return time.Until(p.Deadline)
+	}
+	return p.Until - sinceBoot()
+}
+
+// byClock is a pending change with the deadline as the clock is now, if somebody has set that.
+func (p *Pending) byClock() *Pending {
+	if p == nil || p.Phase != Waiting {
+		return p
+	}
+	const steady = time.Second
+	at := time.Now().Round(0).Add(p.left())
+	if at.Sub(p.Deadline.Round(0)).Abs() < steady {
+		return p
+	}
+	own := *p
+	own.Deadline = at
+	return &own
 }
 
 // load reads the pending change of an engine before; nil if there is none.
