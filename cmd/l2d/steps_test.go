@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/internal/mishap"
 	"github.com/randomizedcoder/l2d/internal/servicetest"
 	"github.com/randomizedcoder/l2d/pkg/api"
@@ -317,28 +317,12 @@ func describeMap(out map[string]string, key string, id ebpf.MapID) error {
 	return nil
 }
 
-// differences are the keys of what is not the same, with both.
-func differences(a, b map[string]string) (out []string) {
-	keys := slices.Sorted(maps.Keys(a))
-	for k := range b {
-		if _, ok := a[k]; !ok {
-			keys = append(keys, k)
-		}
-	}
-	for _, k := range keys {
-		if a[k] != b[k] {
-			out = append(out, fmt.Sprintf("%s:\nwas %s\nis  %s", k, a[k], b[k]))
-		}
-	}
-	return out
-}
-
 // isAgain waits for a state: services that have been started anew take a moment.
 func (r *router) isAgain(what string, before map[string]string) {
 	r.t.Helper()
 	var d []string
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if d = differences(before, r.state()); d == nil {
+		if d = mapdiff.Of(before, r.state()); d == nil {
 			return
 		}
 	}

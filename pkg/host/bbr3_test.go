@@ -17,6 +17,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/pkg/bbr3"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
@@ -79,7 +80,7 @@ func TestAlgorithm(t *testing.T) {
 	if err := e.Rollback(t.Context(), p.ID); err != nil {
 		t.Fatal(err)
 	}
-	if d := differences(before, allSysctls(t)); d != nil || slices.Contains(algorithms(), name) {
+	if d := mapdiff.Of(before, allSysctls(t)); d != nil || slices.Contains(algorithms(), name) {
 		t.Errorf("not undone: %s", strings.Join(d, "; "))
 	}
 }
@@ -204,7 +205,7 @@ func TestAlgorithmUnsupported(t *testing.T) {
 			}
 		}
 	}
-	if d := differences(before, allSysctls(t)); d != nil || slices.Contains(algorithms(), k.name()) {
+	if d := mapdiff.Of(before, allSysctls(t)); d != nil || slices.Contains(algorithms(), k.name()) {
 		t.Errorf("changed: %s; there are %v", strings.Join(d, "; "), algorithms())
 	}
 	if _, err := k.registration.Register(bbr3.Settings{}); !errors.Is(err, bbr3.ErrUnsupported) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -30,7 +31,7 @@ func TestCongestionControl(t *testing.T) {
 	if err := e.Rollback(t.Context(), p.ID); err != nil {
 		t.Fatal(err)
 	}
-	if d := differences(before, allSysctls(t)); d != nil {
+	if d := mapdiff.Of(before, allSysctls(t)); d != nil {
 		t.Errorf("not undone: %s", strings.Join(d, "; "))
 	}
 }
@@ -62,7 +63,7 @@ func TestCongestionControlLacks(t *testing.T) {
 	if p := NewSysctl().refused(&list[1]); len(p) != 1 || !strings.Contains(p[0].Error(), `/x/l2d.yaml:5:14: sysctl net.ipv4.tcp_allowed_congestion_control: value: "nosuch reno": this kernel has no congestion control nosuch`) {
 		t.Errorf("%v", p)
 	}
-	if d := differences(before, allSysctls(t)); d != nil {
+	if d := mapdiff.Of(before, allSysctls(t)); d != nil {
 		t.Errorf("a plan changes %s", strings.Join(d, "; "))
 	}
 }

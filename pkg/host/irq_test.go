@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -126,7 +127,7 @@ Plan: 6 of 6 resources change.
 	if err := e.Rollback(t.Context(), p.ID); err != nil {
 		t.Fatal(err)
 	}
-	if d := differences(before, contents(t, root)); d != nil {
+	if d := mapdiff.Of(before, contents(t, root)); d != nil {
 		t.Errorf("not undone: %v", d)
 	}
 }

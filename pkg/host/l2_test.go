@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -90,7 +91,7 @@ func TestL2(t *testing.T) {
 	if err := e.Rollback(t.Context(), p.ID); err != nil {
 		t.Fatal(err)
 	}
-	if d := differences(before, contents(t, root)); d != nil {
+	if d := mapdiff.Of(before, contents(t, root)); d != nil {
 		t.Errorf("not undone: %v", d)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/pkg/cpus"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -117,7 +118,7 @@ func TestMachine(t *testing.T) {
 	if err := e.Rollback(t.Context(), p.ID); err != nil {
 		t.Fatal(err)
 	}
-	if d := differences(before, machineState(t, names)); d != nil {
+	if d := mapdiff.Of(before, machineState(t, names)); d != nil {
 		t.Errorf("not undone: %v", d)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/randomizedcoder/l2d/internal/fakenic"
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/internal/mishap"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -249,7 +250,7 @@ func (s *stepped) wasUndone(t *testing.T, what string, p *reconcile.Plan, before
 	said := func(line string) bool {
 		return slices.ContainsFunc(mayDiffer(p), func(key string) bool { return strings.HasPrefix(line, key+": ") })
 	}
-	all := differences(before, s.state(t))
+	all := mapdiff.Of(before, s.state(t))
 	d := slices.DeleteFunc(slices.Clone(all), said)
 	if len(d) > 0 {
 		t.Fatalf("%s: not undone: %v; of %+v", what, d, p.Changes)

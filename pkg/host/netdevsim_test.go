@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
@@ -102,7 +103,7 @@ func TestNetdevsim(t *testing.T) {
 	}
 	isAgain := func(what string) {
 		t.Helper()
-		if d := differences(before, netdevsimState(t, name)); d != nil {
+		if d := mapdiff.Of(before, netdevsimState(t, name)); d != nil {
 			t.Errorf("%s: not undone: %v", what, d)
 		}
 	}

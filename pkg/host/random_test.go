@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/randomizedcoder/l2d/internal/fakenic"
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/pkg/bbr3"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/cpus"
@@ -538,7 +539,7 @@ func TestRandomPlans(t *testing.T) {
 		said := func(line string) bool {
 			return slices.ContainsFunc(mayDiffer(plan), func(key string) bool { return strings.HasPrefix(line, key+": ") })
 		}
-		if d := slices.DeleteFunc(differences(before, h.state(t)), said); len(d) > 0 {
+		if d := slices.DeleteFunc(mapdiff.Of(before, h.state(t)), said); len(d) > 0 {
 			t.Fatalf("seed %d: write %d of %+v failed, and not undone: %v", seed, failAt, plan.Changes, d)
 		}
 	}

@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
@@ -49,20 +49,6 @@ func allSysctls(t *testing.T) map[string]string {
 	}
 	if len(out) < 100 {
 		t.Fatalf("only %d sysctls", len(out))
-	}
-	return out
-}
-
-func differences(a, b map[string]string) (out []string) {
-	for path, v := range a {
-		if b[path] != v {
-			out = append(out, path+": "+strconv.Quote(v)+", "+strconv.Quote(b[path]))
-		}
-	}
-	for path, v := range b {
-		if _, there := a[path]; !there {
-			out = append(out, path+": nothing, "+strconv.Quote(v))
-		}
 	}
 	return out
 }
@@ -108,7 +94,7 @@ func TestSysctls(t *testing.T) {
 	if err := e.Rollback(t.Context(), p.ID); err != nil {
 		t.Fatal(err)
 	}
-	if d := differences(before, allSysctls(t)); d != nil {
+	if d := mapdiff.Of(before, allSysctls(t)); d != nil {
 		t.Errorf("not undone: %s", strings.Join(d, "; "))
 	}
 }
@@ -212,7 +198,7 @@ func TestSysctlDefault(t *testing.T) {
 	if err := e.Rollback(t.Context(), p.ID); err != nil {
 		t.Fatal(err)
 	}
-	if d := differences(before, allSysctls(t)); d != nil {
+	if d := mapdiff.Of(before, allSysctls(t)); d != nil {
 		t.Errorf("not undone: %s", strings.Join(d, "; "))
 	}
 	if plan, err = e.Plan(t.Context(), declared); err != nil || len(plan.Changes) != 2 {

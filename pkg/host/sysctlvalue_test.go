@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/pkg/config"
 )
 
@@ -75,7 +76,7 @@ host:
 	if len(said) != len(wants) {
 		t.Errorf("%d errors, want %d", len(said), len(wants))
 	}
-	if d := differences(before, allSysctls(t)); d != nil {
+	if d := mapdiff.Of(before, allSysctls(t)); d != nil {
 		t.Errorf("a plan changes %s", strings.Join(d, "; "))
 	}
 }

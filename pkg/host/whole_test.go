@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/pkg/config"
 	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
@@ -127,7 +128,7 @@ func TestWholePlan(t *testing.T) {
 		if err := engine(t, dir, kinds...).Recover(t.Context()); err != nil {
 			t.Fatalf("write %d: %v", failAt, err)
 		}
-		if d := differences(before, wholeState(t, root, wanted())); d != nil {
+		if d := mapdiff.Of(before, wholeState(t, root, wanted())); d != nil {
 			t.Fatalf("write %d failed, and is not undone: after %t, crash %t: %v", failAt, after, crash, d)
 		}
 		return true
