@@ -3,8 +3,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -42,6 +44,9 @@ func (e *foundError) ExitCode() int {
 // Run implements the command.
 func (c *doctorCmd) Run(e *env) error {
 	h := doctor.Gather(e.ctx, c.Config, e.client, max(c.Interval, time.Millisecond))
+	if c.Config != "" && errors.Is(h.ConfigError, fs.ErrNotExist) {
+		return api.BadInput(h.ConfigError) // without a configuration there is less to find
+	}
 	list, err := doctor.Examine(h, c.Areas...)
 	if err != nil {
 		return api.BadInput(err)

@@ -47,6 +47,9 @@ func TestDoctor(t *testing.T) {
 	if code, out, _ := run("-q", "gpu", "disk"); code != 0 && strings.Contains(out, "NOTE") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
+	if code, out, errs := run("gpu", "--config", "/nosuch.yaml"); code != exitInput || out != "" || !strings.Contains(errs, "/nosuch.yaml: no such file") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
 	if code, _, errs := run("weather"); code != exitInput || !strings.Contains(errs, `area "weather": want one of kernel, cpu, irq`) {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
