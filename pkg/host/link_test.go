@@ -115,6 +115,11 @@ func TestLinkProblems(t *testing.T) {
 			t.Errorf("%s: %v", c.links, err)
 		}
 	}
+	// A member that is not there is told once.
+	list, _ := declared(t, " links: {br0: {kind: bridge, members: [eth9]}}\n")
+	if _, err := e.Plan(t.Context(), list); err != nil {
+		t.Errorf("and again: %v", err)
+	}
 	if list, err := declared(t, " links: {eth9: {addresses: [10.0.0.1/8], optional: true}}\n"); err != nil || len(list) != 0 {
 		t.Errorf("an optional one: %v, %v", list, err)
 	}

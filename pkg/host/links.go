@@ -26,6 +26,7 @@ func linkResources(c *config.Config) (out []reconcile.Resource, errs []error) {
 	made := c.Host.Made()
 	for i := range c.Host.Links {
 		l := &c.Host.Links[i]
+		var missing []string
 		for _, other := range append(slices.Clone(l.Members), l.Parent) {
 			if other == "" || slices.Contains(made, other) {
 				continue
@@ -36,7 +37,7 @@ func linkResources(c *config.Config) (out []reconcile.Resource, errs []error) {
 			if _, err := link(other); errors.Is(err, fs.ErrNotExist) {
 				e := l.At(c.Path)
 				e.Problem, e.Want = other+": no such interface", "one of "+linkNames()+", or one that is declared here with a kind"
-				errs = append(errs, e)
+				errs, missing = append(errs, e), append(missing, other)
 			} else if err != nil {
 				errs = append(errs, err)
 			}
@@ -61,6 +62,9 @@ func linkResources(c *config.Config) (out []reconcile.Resource, errs []error) {
 		place := reconcile.PlaceOf(at)
 		out = append(out, reconcile.Resource{Kind: LinkKind, Name: l.Name, Want: wantedLink(l), Rank: linkRank + depth, Of: makerOf(made, l.Parent), At: place, Enforce: l.Enforce})
 		for _, member := range l.Members {
+			if slices.Contains(missing, member) {
+				continue // that is told
+			}
 			out = append(out, reconcile.Resource{
 				Kind: PortKind, Name: member, Want: reconcile.State{bridgeKey: l.Name, upKey: onOff(true)}, Rank: portRank, At: place, Enforce: l.Enforce,
 				Of: makerOf(made, member),
