@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
@@ -44,7 +45,7 @@ func TestFlap(t *testing.T) {
 		if n := stat(t, d, "flow_new") - begun; n != 0 {
 			t.Errorf("%d flows begun anew", n)
 		}
-		if diff := differences(programs, r.attached(t)); len(diff) > 0 {
+		if diff := mapdiff.Of(programs, r.attached(t)); len(diff) > 0 {
 			t.Errorf("programs: %v", diff)
 		}
 	})

@@ -20,6 +20,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/randomizedcoder/l2d/internal/mapdiff"
 	"github.com/randomizedcoder/l2d/pkg/flow"
 	"golang.org/x/sys/unix"
 )
@@ -103,25 +104,6 @@ func (r *router) pins(t *testing.T) map[string]uint32 {
 	return all
 }
 
-// differences are the keys whose values differ.
-func differences[V comparable](before, after map[string]V) []string {
-	var diff []string
-	for k, v := range before {
-		if w, ok := after[k]; !ok {
-			diff = append(diff, "-"+k)
-		} else if v != w {
-			diff = append(diff, "!"+k)
-		}
-	}
-	for k := range after {
-		if _, ok := before[k]; !ok {
-			diff = append(diff, "+"+k)
-		}
-	}
-	slices.Sort(diff)
-	return diff
-}
-
 // stream is a TCP connection through the router that goes on until it is
 // stopped.
 type stream struct {
@@ -179,7 +161,7 @@ func TestTakeOver(t *testing.T) {
 	if after.Generation != before.Generation {
 		t.Errorf("generation %s, before %s", after.Generation, before.Generation)
 	}
-	if diff := differences(pins, r.pins(t)); len(diff) != 0 {
+	if diff := mapdiff.Of(pins, r.pins(t)); len(diff) != 0 {
 		t.Errorf("pins changed: %v", diff)
 	}
 	if kept := keptPrograms(after); len(kept) != len(after.Programs) {
@@ -360,10 +342,10 @@ func TestFailedApply(t *testing.T) {
 					if err == nil || !strings.Contains(err.Error(), c.want) {
 						t.Fatalf("error %v, not one about %q", err, c.want)
 					}
-					if diff := differences(programs, r.attached(t)); len(diff) != 0 {
+					if diff := mapdiff.Of(programs, r.attached(t)); len(diff) != 0 {
 						t.Errorf("attached programs differ: %v", diff)
 					}
-					if diff := differences(pins, r.pins(t)); len(diff) != 0 {
+					if diff := mapdiff.Of(pins, r.pins(t)); len(diff) != 0 {
 						t.Errorf("pins differ: %v", diff)
 					}
 					if !running {
@@ -372,7 +354,7 @@ func TestFailedApply(t *testing.T) {
 						}
 						return
 					}
-					if diff := differences(state, r.state(t, d)); len(diff) != 0 {
+					if diff := mapdiff.Of(state, r.state(t, d)); len(diff) != 0 {
 						t.Errorf("state differs: %v", diff)
 					}
 					talkAll(t, conns)
