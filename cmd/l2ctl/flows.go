@@ -56,7 +56,7 @@ type flowsFilter struct {
 	ReplyPortDst string `help:"Only flows whose replies are sent to this port." placeholder:"N"`
 	Proto        string `help:"Only flows of this protocol, such as tcp, udp, icmp, icmpv6 or a number." short:"p" aliases:"protonum" placeholder:"NAME"`
 	Family       string `help:"Only flows of this family: ipv4 or ipv6." short:"f" placeholder:"NAME"`
-	State        string `help:"Only flows in this TCP state, such as established or time_wait." placeholder:"NAME"`
+	State        string `help:"Only flows in this state of TCP or SCTP, such as established or time_wait." placeholder:"NAME"`
 	Status       string `help:"Only flows that are all of these: seen_reply, unreplied, assured, confirmed, half_open." short:"u" placeholder:"NAME,..."`
 	Mark         string `help:"Only flows with this ct mark." short:"m" placeholder:"N[/MASK]"`
 	Label        string `help:"Only flows with this bit of the ct label set." short:"l" placeholder:"BIT"`

@@ -248,12 +248,9 @@ func (r *EventReader) decode(raw *rawEvent) Event {
 	twin := rawFlow{Packets: raw.Packets, Bytes: raw.Bytes, Via: raw.Via}
 	if f.Flags&flagReply != 0 {
 		// What is reported is the reply direction: the other one from it.
-		reverse := f
-		key = raw.Flow.reverse(&raw.Key)
-		reverse.Saddr, reverse.Daddr, reverse.Sport, reverse.Dport = raw.Key.Daddr, raw.Key.Saddr, raw.Key.Dport, raw.Key.Sport
-		reverse.Zone = raw.Key.Zone
+		reverse := f.turned(&key)
 		reverse.Packets, reverse.Bytes, reverse.Via = twin.Packets, twin.Bytes, twin.Via
-		f, twin = reverse, f
+		key, f, twin = f.reverse(&key), reverse, f
 	}
 	t := Table{Interface: r.Interface}
 	fl := t.decode(&key, &f, twin, raw.Now)

@@ -78,7 +78,7 @@ func TestFilterErrors(t *testing.T) {
 		"addr=10.0.0.256": "want an address or a prefix", "src=fe80::1%eth0": "want an address or a prefix", "dst=": "want an address",
 		"port=0": "want a number from 1 to 65535", "sport=65536": "want a number from 1 to 65535", "dport=0x50": "want a number",
 		"proto=": "want a protocol", "proto=http": "want a protocol", "proto=256": "want a protocol",
-		"family=4": "want ipv4 or ipv6", "state=open": "want one of NONE, SYN_SENT", "status=": "want some of", "status=assured,": "want some of",
+		"family=4": "want ipv4 or ipv6", "state=open": "want one of TCP's, NONE, SYN_SENT, ", "status=": "want some of", "status=assured,": "want some of",
 		"mark=": "want a number of 32 bits", "mark=4294967296": "want a number of 32 bits", "mark=1/0": "and a mask", "mark=1/": "and a mask",
 		"label=128": "from 0 to 127", "zone=65536": "want a number of 16 bits", "in=": "want the name", "out=a/b": "want the name",
 		"nat=": "want src, dst, any or none", "nat=both": "want src, dst, any or none", "adr=10.0.0.1": "want addr, src, dst",

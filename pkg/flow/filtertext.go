@@ -180,13 +180,14 @@ func familyText(f *Filter) string {
 }
 
 func setState(f *Filter, s string) error {
-	for _, name := range stateNames {
+	tcp, sctp := stateNames[protoTCP], stateNames[protoSCTP]
+	for _, name := range slices.Concat(tcp, sctp) {
 		if strings.EqualFold(name, s) {
 			f.State = name
 			return nil
 		}
 	}
-	return fmt.Errorf("state %q: want one of %s", s, strings.Join(stateNames[:], ", "))
+	return fmt.Errorf("state %q: want one of TCP's, %s, or of SCTP's, %s", s, strings.Join(tcp, ", "), strings.Join(sctp, ", "))
 }
 
 func setMark(f *Filter, s string) error {

@@ -22,7 +22,7 @@ type Direction struct {
 type Flow struct {
 	// Protocol is the name of the transport protocol, or its number.
 	Protocol string `json:"protocol"`
-	// State is the TCP state as conntrack names it; empty for others.
+	// State is the state of TCP, or of SCTP, as conntrack names it; empty for others.
 	State string `json:"state,omitempty"`
 	// Confirmed flows cannot be evicted; others have had no complete answer.
 	Confirmed bool `json:"confirmed"`
@@ -61,10 +61,17 @@ type Flow struct {
 // OutIndex is the index of the interface that Out names; 0: none.
 func (f *Flow) OutIndex() int { return int(f.out) }
 
-// stateNames are those of nf_conntrack, by enum tcp_state of bpf/lib/types.h.
-var stateNames = [...]string{
-	"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT",
-	"CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",
+// stateNames are those of nf_conntrack, by protocol, and by enum tcp_state or sctp_state
+// of bpf/lib/types.h.
+var stateNames = map[uint8][]string{
+	protoTCP: {
+		"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT",
+		"CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",
+	},
+	protoSCTP: {
+		"NONE", "CLOSED", "COOKIE_WAIT", "COOKIE_ECHOED", "ESTABLISHED",
+		"SHUTDOWN_SENT", "SHUTDOWN_RECD", "SHUTDOWN_ACK_SENT", "HEARTBEAT_SENT",
+	},
 }
 
 var protocolNames = map[uint8]string{
@@ -80,7 +87,10 @@ func ProtocolName(n uint8) string {
 	return fmt.Sprint(n)
 }
 
-const protoTCP = 6
+const (
+	protoTCP  = 6
+	protoSCTP = 132
+)
 
 // SrcNAT tells whether the source's address or port is translated.
 func (f *Flow) SrcNAT() bool { return f.Original.Src != f.Reply.Dst }

@@ -79,6 +79,17 @@ func (f *rawFlow) reverse(key *rawTuple) rawTuple {
 	}
 }
 
+// turned is the entry of the other direction, with the key [rawFlow.reverse], as far as this
+// one says: without counters and an interface.
+func (f *rawFlow) turned(key *rawTuple) rawFlow {
+	t := *f
+	t.Saddr, t.Daddr, t.Sport, t.Dport = key.Daddr, key.Saddr, key.Dport, key.Sport
+	t.Zone = key.Zone
+	t.Flags ^= flagReply
+	t.Packets, t.Bytes, t.Via = 0, 0, 0
+	return t
+}
+
 func addrPort(nfproto uint8, addr [16]byte, port [2]byte) netip.AddrPort {
 	a := netip.AddrFrom16(addr)
 	if nfproto == nfprotoIPv4 {

@@ -57,21 +57,60 @@ func (t *Table) List(ctx context.Context, filter Filter) ([]Flow, error) {
 // with an error when ctx does.
 func (t *Table) Each(ctx context.Context, yield func(*Flow)) error {
 	now := nowNS()
-	for _, tier := range []*ebpf.Map{t.confirmed, t.halfOpen} {
-		entries, err := readAll(ctx, tier)
-		if err != nil {
+	return t.each(ctx, now, func(_ *rawTuple, f *rawFlow, fl *Flow) error {
+		if f.left(now) >= 0 {
+			yield(fl)
+		}
+		return nil
+	})
+}
+
+// each calls yield with the original direction of each flow, dead or alive, until it returns
+// an error. The half-open ones are read first: one that is confirmed meanwhile is in one
+// tier at least, and if it is in both it is a confirmed one.
+func (t *Table) each(ctx context.Context, now uint64, yield func(*rawTuple, *rawFlow, *Flow) error) error {
+	halfOpen, err := readAll(ctx, t.halfOpen)
+	if err != nil {
+		return err
+	}
+	confirmed, err := readAll(ctx, t.confirmed)
+	if err != nil {
+		return err
+	}
+	visit := func(key rawTuple, f, twin rawFlow, isConfirmed bool) error {
+		fl := t.decode(&key, &f, twin, now)
+		fl.Confirmed = isConfirmed
+		return yield(&key, &f, &fl)
+	}
+	for key, f := range confirmed {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for key, f := range entries {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if f.Flags&flagReply != 0 || f.left(now) < 0 {
+		if f.Flags&flagReply != 0 {
+			continue
+		}
+		if err := visit(key, f, confirmed[f.reverse(&key)], true); err != nil {
+			return err
+		}
+	}
+	for key, f := range halfOpen {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		twin := halfOpen[f.reverse(&key)]
+		if f.Flags&flagReply != 0 {
+			reverse := f.reverse(&key)
+			if _, ok := halfOpen[reverse]; ok {
 				continue
 			}
-			fl := t.decode(&key, &f, entries[f.reverse(&key)], now)
-			fl.Confirmed = tier == t.confirmed
-			yield(&fl)
+			// What has begun it was evicted: an answer puts it back.
+			key, f, twin = reverse, f.turned(&key), f
+		}
+		if c, ok := confirmed[key]; ok && c.Flags&flagReply == 0 {
+			continue
+		}
+		if err := visit(key, f, twin, false); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -85,37 +124,44 @@ func (t *Table) Delete(filter Filter) (int, error) { return t.DeleteIf(filter.Ma
 func (t *Table) DeleteIf(selects func(*Flow) bool) (int, error) {
 	now := nowNS()
 	deleted := 0
-	for _, tier := range []*ebpf.Map{t.confirmed, t.halfOpen} {
-		entries, err := readAll(context.Background(), tier)
-		if err != nil {
-			return deleted, err
+	err := t.each(context.Background(), now, func(key *rawTuple, f *rawFlow, fl *Flow) error {
+		if !selects(fl) {
+			return nil
 		}
-		for key, f := range entries {
-			if f.Flags&flagReply != 0 {
+		ended, err := t.end(key, f, fl)
+		if err != nil || !ended || f.left(now) < 0 {
+			return err
+		}
+		deleted++
+		if t.Deleted != nil {
+			end := nowNS()
+			fl.Age = f.age(end)
+			t.Deleted(*fl, wallTime(end))
+		}
+		return nil
+	})
+	return deleted, err
+}
+
+// end takes a flow out of both tiers, as it may have been confirmed since it was read, and
+// gives it the counters that it has ended with. It tells whether the flow was there: else
+// the dataplane has ended it, and said so.
+func (t *Table) end(key *rawTuple, f *rawFlow, fl *Flow) (was bool, err error) {
+	for _, tier := range []*ebpf.Map{t.halfOpen, t.confirmed} {
+		for k, d := range map[rawTuple]*Direction{*key: &fl.Original, f.reverse(key): &fl.Reply} {
+			var last rawFlow
+			err := tier.LookupAndDelete(&k, &last)
+			if errors.Is(err, ebpf.ErrKeyNotExist) {
 				continue
 			}
-			twin := f.reverse(&key)
-			fl := t.decode(&key, &f, entries[twin], now)
-			fl.Confirmed = tier == t.confirmed
-			if !selects(&fl) {
-				continue
+			if err != nil {
+				return was, fmt.Errorf("delete flow: %w", err)
 			}
-			for _, k := range []rawTuple{key, twin} {
-				if err := tier.Delete(&k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-					return deleted, fmt.Errorf("delete flow: %w", err)
-				}
-			}
-			if f.left(now) >= 0 {
-				deleted++
-				if t.Deleted != nil {
-					end := nowNS()
-					fl.Age = f.age(end)
-					t.Deleted(fl, wallTime(end))
-				}
-			}
+			was = true
+			d.Packets, d.Bytes = last.Packets, last.Bytes
 		}
 	}
-	return deleted, nil
+	return was, nil
 }
 
 func (t *Table) decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint64) Flow {
@@ -144,8 +190,8 @@ func (t *Table) decode(key *rawTuple, f *rawFlow, twin rawFlow, now uint64) Flow
 		In:  t.interfaceName(twin.Via),
 		Out: t.interfaceName(f.Via),
 	}
-	if key.L4proto == protoTCP && int(f.State) < len(stateNames) {
-		fl.State = stateNames[f.State]
+	if names := stateNames[key.L4proto]; int(f.State) < len(names) {
+		fl.State = names[f.State]
 	}
 	return fl
 }

@@ -261,3 +261,133 @@ func TestOtherLayout(t *testing.T) {
 		t.Error("a table of another layout is taken")
 	}
 }
+
+// TestConfirmedMeanwhile: a flow that is in both tiers, as on its way from one to the other,
+// is one, and a confirmed one; its end is that of all of it.
+func TestConfirmedMeanwhile(t *testing.T) {
+	table, confirmed, halfOpen := exampleTable(t)
+	moved := query
+	moved.packets, moved.replied = 7, 6
+	moved.put(t, confirmed)
+	list, err := table.List(t.Context(), Filter{Port: 53})
+	if err != nil || len(list) != 1 || !list[0].Confirmed || list[0].Original.Packets != 7 {
+		t.Errorf("%+v, %v, not one confirmed flow", list, err)
+	}
+	if n, err := table.Delete(Filter{Port: 53}); n != 1 || err != nil {
+		t.Errorf("%d deleted, %v, not 1", n, err)
+	}
+	// One that is confirmed when it has been selected already.
+	again := false
+	n, err := table.DeleteIf(func(fl *Flow) bool {
+		if fl.Protocol != "gre" {
+			return false
+		}
+		tunnel.put(t, confirmed)
+		again = true
+		return true
+	})
+	if n != 1 || err != nil || !again {
+		t.Errorf("%d deleted, %v, not 1", n, err)
+	}
+	for _, m := range []*ebpf.Map{confirmed, halfOpen} {
+		entries, err := readAll(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key := range entries {
+			if key.L4proto != protoTCP {
+				t.Errorf("%v: %+v is left", m, key)
+			}
+		}
+	}
+}
+
+// TestHalfEvicted: a half-open flow whose original direction's entry was evicted is there: its answers
+// pass, and put that back.
+func TestHalfEvicted(t *testing.T) {
+	table, _, halfOpen := exampleTable(t)
+	entries, err := readAll(t.Context(), halfOpen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, f := range entries {
+		if f.Flags&flagReply == 0 {
+			if err := halfOpen.Delete(&key); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	list, err := table.List(t.Context(), Filter{Port: 53})
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%v, %v, not one flow", list, err)
+	}
+	f := list[0]
+	if want := netip.MustParseAddrPort(query.src); f.Original.Src != want || f.Original.Packets != 0 || f.Confirmed || f.ID == 0 {
+		t.Errorf("%+v, not from %v", f, want)
+	}
+	if want := netip.MustParseAddrPort(query.natSrc); f.Reply.Dst != want {
+		t.Errorf("to %v, not %v", f.Reply.Dst, want)
+	}
+	if n, err := table.Delete(Filter{Status: StatusHalfOpen}); n != 2 || err != nil {
+		t.Errorf("%d deleted, %v, not 2", n, err)
+	}
+	if entries, err := readAll(t.Context(), halfOpen); err != nil || len(entries) != 0 {
+		t.Errorf("%d entries are left, %v", len(entries), err)
+	}
+}
+
+// TestDeletedCounters: a flow that was deleted has the counters that it has ended with. What
+// the dataplane has ended before is no flow that was deleted.
+func TestDeletedCounters(t *testing.T) {
+	table, confirmed, _ := exampleTable(t)
+	var deleted []Flow
+	table.Deleted = func(fl Flow, _ time.Time) { deleted = append(deleted, fl) }
+	n, err := table.DeleteIf(func(fl *Flow) bool {
+		if fl.Original.Src.String() != web.src {
+			return false
+		}
+		busy := web
+		busy.packets, busy.replied = 105, 204
+		busy.put(t, confirmed)
+		return true
+	})
+	if n != 1 || err != nil || len(deleted) != 1 {
+		t.Fatalf("%d deleted, %v, %v", n, err, deleted)
+	}
+	if o, r := deleted[0].Original, deleted[0].Reply; o.Packets != 105 || o.Bytes != 10500 || r.Packets != 204 || r.Bytes != 20400 {
+		t.Errorf("%+v, %+v, not 105 and 204 packets", o, r)
+	}
+	n, err = table.DeleteIf(func(fl *Flow) bool {
+		if fl.Original.Src.String() != web6.src {
+			return false
+		}
+		entries, err := readAll(t.Context(), confirmed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key := range entries {
+			if err := confirmed.Delete(&key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return true
+	})
+	if n != 0 || err != nil || len(deleted) != 1 {
+		t.Errorf("%d deleted, %v, %v, not what is gone", n, err, deleted)
+	}
+}
+
+// TestSCTPState: the state of an association is conntrack's word, as that of a connection is.
+func TestSCTPState(t *testing.T) {
+	table, confirmed, _ := exampleTable(t)
+	association := entry{proto: protoSCTP, src: "192.168.7.2:7000", dst: "198.51.7.2:7001", state: 7, flags: flagSeenReply, expires: time.Minute}
+	association.put(t, confirmed)
+	var f Filter
+	if err := f.Set("state", "shutdown_ack_sent"); err != nil {
+		t.Fatal(err)
+	}
+	list, err := table.List(t.Context(), f)
+	if err != nil || len(list) != 1 || list[0].Protocol != "sctp" || list[0].State != "SHUTDOWN_ACK_SENT" {
+		t.Errorf("%+v, %v, not one association", list, err)
+	}
+}
