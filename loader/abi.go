@@ -110,18 +110,55 @@ func newSource(m *ebpf.Map, spec *ebpf.MapSpec) (s source, err error) {
 	return s, err
 }
 
+// copying is what there is to do with entries beside copying them.
+type copying struct {
+	// takes tells whether an entry is wanted, and may change its value.
+	takes func(key, value []byte) bool
+	// left is called with one that there is no room for.
+	left func(key, value []byte) error
+}
+
+// copyEntry is the copying of entries that are for themselves.
+var copyEntry = copying{
+	takes: func(_, _ []byte) bool { return true },
+	left:  func(_, _ []byte) error { return nil },
+}
+
+// copyFlow is the copying of flows to a table: those that there is no room for leave no
+// half of them behind.
+func copyFlow(to *ebpf.Map) copying {
+	left := map[l2TCTuple]struct{}{} // other directions of what was left
+	return copying{
+		takes: func(key, value []byte) bool {
+			pickUp(value)
+			_, ok := left[*tupleOf(key)]
+			return !ok
+		},
+		left: func(key, value []byte) error {
+			other := otherDirection(tupleOf(key), flowOf(value))
+			left[other] = struct{}{}
+			return deleteEntry(to, other)
+		},
+	}
+}
+
 // copyTo copies the entries. Those that are there already are newer and stay.
 // Those that do not fit are left behind: the half-open tier evicts, and a
-// smaller limit of flows is the operator's word. Values are changed first.
-func (s source) copyTo(to *ebpf.Map, change func(value []byte)) error {
+// smaller limit of flows is the operator's word.
+func (s source) copyTo(to *ebpf.Map, c copying) error {
 	var key, value []byte
 	newKey, newValue := make([]byte, s.key.size), make([]byte, s.value.size)
 	it := s.m.Iterate()
 	for it.Next(&key, &value) {
-		v := s.value.apply(newValue, value)
-		change(v)
-		err := to.Update(s.key.apply(newKey, key), v, ebpf.UpdateNoExist)
-		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) && !isFull(err) {
+		k, v := s.key.apply(newKey, key), s.value.apply(newValue, value)
+		if !c.takes(k, v) {
+			continue
+		}
+		err := to.Update(k, v, ebpf.UpdateNoExist)
+		if isFull(err) {
+			err = c.left(k, v)
+		}
+		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
 			return err
 		}
 	}
@@ -143,10 +180,28 @@ const (
 // there before its first packet was seen: packets go on by the old table while
 // the entries are copied, and would be out of the window of the copy for ever.
 func pickUp(value []byte) {
-	f := (*l2TCFlow)(unsafe.Pointer(unsafe.SliceData(value))) // of the size that it was converted to
+	f := flowOf(value)
 	if f.Seen.Maxwin == 0 {
 		return
 	}
 	f.Seen.Maxwin = 0
 	f.Seen.Flags = f.Seen.Flags&(seenScale|seenSACK|seenClose) | seenLiberal
+}
+
+// flowOf is an entry of a flow table, of the size that it was converted to.
+func flowOf(value []byte) *l2TCFlow {
+	return (*l2TCFlow)(unsafe.Pointer(unsafe.SliceData(value)))
+}
+
+// tupleOf is the key of one.
+func tupleOf(key []byte) *l2TCTuple {
+	return (*l2TCTuple)(unsafe.Pointer(unsafe.SliceData(key)))
+}
+
+// otherDirection is the key of the entry that a flow's entry with a key has for the other
+// direction.
+func otherDirection(key *l2TCTuple, f *l2TCFlow) l2TCTuple {
+	t := *key
+	t.Saddr, t.Daddr, t.Sport, t.Dport, t.Zone = f.Out.Daddr, f.Out.Saddr, f.Out.Dport, f.Out.Sport, f.Zone
+	return t
 }

@@ -22,12 +22,13 @@ func (r *replacement) movesFlows() bool { return r.isAnew("l2_flows") || r.isAne
 // copyEntries fills the maps that are made anew.
 func (r *replacement) copyEntries() error {
 	for name, sources := range r.anew {
-		change := func([]byte) {}
-		if isFlowTable(name) {
-			change = pickUp
-		}
+		to := r.loaded.maps[name]
 		for _, s := range sources {
-			if err := s.copyTo(r.loaded.maps[name], change); err != nil {
+			c := copyEntry
+			if isFlowTable(name) {
+				c = copyFlow(to)
+			}
+			if err := s.copyTo(to, c); err != nil {
 				return fmt.Errorf("entries of %s to a new map: %w", name, err)
 			}
 		}

@@ -609,9 +609,18 @@ func TestResize(t *testing.T) {
 	// Fewer than there are: what fits is kept.
 	cfg.MaxFlows = 10
 	d = r.mustApply(cfg)
-	if n := len(flows(t, d, flow.Filter{Protocol: "tcp"})); n < 5 || n > 20 {
+	if n := len(flows(t, d, flow.Filter{Protocol: "tcp"})); n < 5 || n > 10 {
 		t.Errorf("%d flows in a table of 10", n)
 	}
+	// No half of one is.
+	confirmed := r.stateMap(t, "l2_flows")
+	r.eachFlow(t, "l2_flows", func(key *l2TCTuple, f *l2TCFlow) bool {
+		other := otherDirection(key, f)
+		if err := confirmed.Lookup(&other, new(l2TCFlow)); err != nil {
+			t.Errorf("the other direction of %v: %v", key, err)
+		}
+		return true
+	})
 }
 
 // TestUnknownLayout: what cannot be carried over is not thrown away.
