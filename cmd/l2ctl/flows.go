@@ -26,7 +26,7 @@ type flowsCmd struct {
 
 // conntrackWords are what conntrack's letters for its commands are here.
 var conntrackWords = map[string][]string{
-	"-L": {"list"}, "-D": {"delete"}, "-E": {"events"}, "-C": {"list", "--count"}, "-S": {"stats"},
+	"-L": {"list"}, "-D": {"delete"}, "-F": {"delete", "--all"}, "-E": {"events"}, "-C": {"list", "--count"}, "-S": {"stats"},
 }
 
 // withoutLetters puts words in the place of a letter behind "flows".

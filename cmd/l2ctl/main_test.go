@@ -208,6 +208,8 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"flows", "-E", "-e", "begin"}, 2, "want some of all, new"},
 		{[]string{"--socket", socket, "flows", "-E"}, 1, "no l2d is running"},
 		{[]string{"flows", "-D"}, 2, "or --all without one"},
+		{[]string{"flows", "-F"}, 1, "no l2d is running"},
+		{[]string{"flows", "-F", "--port", "53"}, 2, "or --all without one"},
 		{[]string{"flows", "-C", "--json"}, 2, "--json and --count can't be used together"},
 		{[]string{"flows", "-L", "--port", "0x"}, 2, "want a number from 1 to 65535"},
 		{[]string{"flows", "-S", "--port", "53"}, 2, "unknown flag --port"},

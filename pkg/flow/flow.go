@@ -50,7 +50,7 @@ type Flow struct {
 	Reply    Direction `json:"reply"`
 	// In and Out are the interfaces that packets of the original direction come
 	// in and leave by, as the last ones that changed them did; empty when it is
-	// the router itself, or not known.
+	// the router itself, or not known. In is where answers go, once there are some.
 	In  string `json:"in,omitempty"`
 	Out string `json:"out,omitempty"`
 
