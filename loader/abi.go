@@ -114,32 +114,51 @@ func newSource(m *ebpf.Map, spec *ebpf.MapSpec) (s source, err error) {
 type copying struct {
 	// takes tells whether an entry is wanted, and may change its value.
 	takes func(key, value []byte) bool
-	// left is called with one that there is no room for.
-	left func(key, value []byte) error
+	// left is called with one that there is no room for, copied with one that was not there.
+	left, copied func(key, value []byte) error
 }
 
 // copyEntry is the copying of entries that are for themselves.
 var copyEntry = copying{
-	takes: func(_, _ []byte) bool { return true },
-	left:  func(_, _ []byte) error { return nil },
+	takes:  func(_, _ []byte) bool { return true },
+	left:   func(_, _ []byte) error { return nil },
+	copied: func(_, _ []byte) error { return nil },
 }
 
 // copyFlow is the copying of flows to a table: those that there is no room for leave no
-// half of them behind.
-func copyFlow(to *ebpf.Map) copying {
-	left := map[l2TCTuple]struct{}{} // other directions of what was left
-	return copying{
-		takes: func(key, value []byte) bool {
-			pickUp(value)
-			_, ok := left[*tupleOf(key)]
-			return !ok
-		},
-		left: func(key, value []byte) error {
-			other := otherDirection(tupleOf(key), flowOf(value))
-			left[other] = struct{}{}
-			return deleteEntry(to, other)
-		},
+// half of them behind. Where packets meet the table already, both directions are copied
+// at once: what has one of them for long ends (flow_sync() of bpf/lib/flow.h).
+func copyFlow(s source, to *ebpf.Map, inUse bool) copying {
+	gone := map[l2TCTuple]struct{}{} // other directions of what was left
+	c := copyEntry
+	c.takes = func(key, value []byte) bool {
+		pickUp(value)
+		_, ok := gone[*tupleOf(key)]
+		return !ok
 	}
+	c.left = func(key, value []byte) error {
+		other := otherDirection(tupleOf(key), flowOf(value))
+		gone[other] = struct{}{}
+		return deleteEntry(to, other)
+	}
+	if inUse && s.key.keeps(s.m.KeySize()) {
+		buffer := make([]byte, s.value.size)
+		c.copied = func(key, value []byte) error {
+			other := otherDirection(tupleOf(key), flowOf(value))
+			old, err := s.m.LookupBytes(other)
+			if err != nil || old == nil {
+				return err
+			}
+			twin := s.value.apply(buffer, old)
+			pickUp(twin)
+			err = to.Update(other, twin, ebpf.UpdateNoExist)
+			if errors.Is(err, ebpf.ErrKeyExist) || isFull(err) {
+				return nil // full: it comes to it itself
+			}
+			return err
+		}
+	}
+	return c
 }
 
 // copyTo copies the entries. Those that are there already are newer and stay.
@@ -155,7 +174,10 @@ func (s source) copyTo(to *ebpf.Map, c copying) error {
 			continue
 		}
 		err := to.Update(k, v, ebpf.UpdateNoExist)
-		if isFull(err) {
+		switch {
+		case err == nil:
+			err = c.copied(k, v)
+		case isFull(err):
 			err = c.left(k, v)
 		}
 		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {

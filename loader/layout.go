@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -30,6 +31,11 @@ func (c *conversion) apply(buffer, value []byte) []byte {
 		copy(buffer[s.to:s.to+s.size], value[s.from:])
 	}
 	return buffer
+}
+
+// keeps tells whether values of a size stay as they are.
+func (c *conversion) keeps(size uint32) bool {
+	return c.size == int(size) && !slices.ContainsFunc(c.copied, func(s span) bool { return s.to != s.from })
 }
 
 // newConversion says how to turn a value of one type into one of another. It is

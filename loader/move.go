@@ -19,14 +19,16 @@ func (r *replacement) isAnew(name string) bool {
 // movesFlows tells whether flows move from one table to another.
 func (r *replacement) movesFlows() bool { return r.isAnew("l2_flows") || r.isAnew("l2_half_open") }
 
-// copyEntries fills the maps that are made anew.
+// copyEntries fills the maps that are made anew: once before packets meet them, and once
+// behind that.
 func (r *replacement) copyEntries() error {
+	defer func() { r.copied = true }()
 	for name, sources := range r.anew {
 		to := r.loaded.maps[name]
 		for _, s := range sources {
 			c := copyEntry
 			if isFlowTable(name) {
-				c = copyFlow(to)
+				c = copyFlow(s, to, r.copied)
 			}
 			if err := s.copyTo(to, c); err != nil {
 				return fmt.Errorf("entries of %s to a new map: %w", name, err)

@@ -43,6 +43,7 @@ type replacement struct {
 	closing    []uint32 // interfaces that are no XDP ports any more
 	detached   []detached
 	fresh      bool // nothing was pinned
+	copied     bool // entries were, once
 }
 
 // newReplacement loads everything; it changes nothing that runs.
