@@ -332,6 +332,11 @@ func TestTCPLife(t *testing.T) {
 						{"lan", syn | ack, "established", "SYN_RECV", to.TCPSynRecv},
 						{"wan", syn | ack, "established", "SYN_RECV", to.TCPSynRecv},
 						{"lan", ack, "established", "ESTABLISHED", to.TCPEstablished}},
+					"simultaneous, and acknowledged by who was called": {
+						{"lan", syn, "new", "SYN_SENT", to.TCPSynSent},
+						{"wan", syn, "established", "SYN_SENT2", to.TCPSynSent},
+						{"lan", syn | ack, "established", "SYN_RECV", to.TCPSynRecv},
+						{"wan", ack, "established", "ESTABLISHED", to.TCPEstablished}},
 				} {
 					port++
 					t.Run(name, func(t *testing.T) {

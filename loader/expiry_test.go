@@ -141,6 +141,37 @@ func TestShortTimeout(t *testing.T) {
 	}
 }
 
+// TestRefreshedFromOutside: what comes from outside has a flow live on, as what comes from inside
+// does (RFC 4787, REQ-6).
+func TestRefreshedFromOutside(t *testing.T) {
+	const timeout = 100 * time.Second
+	inModes(t, testPolicy{masquerade: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		cfg := r.config(testPolicy{masquerade: true})
+		cfg.Timeouts.UDPUnreplied, cfg.Timeouts.UDPStream = timeout, timeout
+		for i := range cfg.Interfaces {
+			cfg.Interfaces[i].XDP = m.xdp
+		}
+		r.in("r", func() error { return d.Replace(cfg) })
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		inFamilies(t, func(t *testing.T, f family) {
+			src, dst := at(f.lanless, 6020), at(f.wanless, 80)
+			lan.send(ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil)))
+			outside := wan.receive("first packet", func(p packet) bool { return p.dst == dst }).src
+			for n := range 3 { // the first one confirms the flow
+				sent := time.Now()
+				wan.send(ipPacket(dst.Addr(), outside.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(dst, outside, nil)))
+				lan.receive("answer", func(p packet) bool { return p.dst == src })
+				list := flows(t, d, flow.Filter{OrigSrcPort: 6020, Family: pick[uint8](f, 4, 6)})
+				// Some time has gone by since, and what is left is in whole ticks.
+				if since := time.Since(sent); len(list) != 1 || list[0].Expires+since < timeout-300*time.Millisecond {
+					t.Errorf("%v behind answer %d: %v", since, n, list)
+				}
+				time.Sleep(2 * time.Second) // more than the expiry is written late
+			}
+		})
+	})
+}
+
 // TestFullTable: connections over the limit work on as half-open ones, and are
 // counted.
 func TestFullTable(t *testing.T) {
