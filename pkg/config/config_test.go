@@ -193,6 +193,8 @@ func TestBadInput(t *testing.T) {
 			[]problem{{8, 14, "nat.filtering", "want address-dependent, or a wider mapping"}}},
 		{"mapping of no kind", least + "nat:\n  mapping: full-cone\n",
 			[]problem{{7, 12, "nat.mapping", "want endpoint-independent, address-dependent or endpoint-dependent"}}},
+		{"rest of ports that are nobody's", least + "nat:\n  port_rest: 120s\n  mapping: endpoint-dependent\n",
+			[]problem{{7, 14, "nat.port_rest", "want a wider mapping, or no port_rest"}}},
 		{"range of one port", least + "nat:\n  port_range: [1024]\n",
 			[]problem{{7, 15, "nat.port_range", "want the first and the last port"}}},
 		{"range backwards", least + "nat:\n  port_range: [2000, 1000]\n",

@@ -265,13 +265,13 @@ func (d *decoder) timeouts(v node, t *flow.Timeouts) {
 
 func (d *decoder) nat(v node, c *NAT) {
 	dependences := []string{string(flow.EndpointIndependent), string(flow.AddressDependent), string(flow.EndpointDependent)}
-	filtering := v
+	filtering, rest := v, v
 	v.mapping(map[string]field{
 		"mapping":        func(v node) { v.oneOf((*string)(&c.Mapping), dependences...) },
 		"filtering":      func(v node) { v.oneOf((*string)(&c.Filtering), dependences...); filtering = v },
 		"port_range":     func(v node) { v.portRange(&c.PortRange) },
 		"reserved_ports": func(v node) { v.ports(&c.ReservedPorts) },
-		"port_rest":      func(v node) { v.seconds(&c.PortRest) },
+		"port_rest":      func(v node) { v.seconds(&c.PortRest); rest = v },
 
 		"log":              func(v node) { v.boolean(&c.Log) },
 		"log_destinations": func(v node) { v.boolean(&c.LogDestinations) },
@@ -279,6 +279,9 @@ func (d *decoder) nat(v node, c *NAT) {
 	})
 	if slices.Index(dependences, string(c.Filtering)) < slices.Index(dependences, string(c.Mapping)) {
 		filtering.failf(fmt.Sprintf("a client's port is another one %s", scopes[c.Mapping]), fmt.Sprintf("%s, or a wider mapping", c.Mapping))
+	}
+	if c.PortRest != 0 && c.Mapping == flow.EndpointDependent {
+		rest.failf("no port is a client's for longer than a flow", "a wider mapping, or no port_rest")
 	}
 }
 
