@@ -268,7 +268,7 @@ func (d *daemon) reload(ctx context.Context) (changed bool, err error) {
 // judge says all that is wrong with the files, and what keeps them from being applied.
 func (d *daemon) judge(ctx context.Context) error {
 	if p := d.host.engine.Pending(); p != nil {
-		return hostError(fmt.Errorf("%w: %s", reconcile.ErrPending, p.ID))
+		return hostError(p.Refuses())
 	}
 	_, err := d.HostPlan(ctx)
 	return err

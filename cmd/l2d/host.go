@@ -304,7 +304,7 @@ func (d *daemon) applyConfig(ctx context.Context, o api.HostOptions) (_ api.Host
 	defer d.host.one.Unlock()
 	defer func() { d.host.countApply(err) }()
 	if p := d.host.engine.Pending(); p != nil {
-		return api.HostApplied{}, hostError(fmt.Errorf("%w: %s", reconcile.ErrPending, p.ID))
+		return api.HostApplied{}, hostError(p.Refuses())
 	}
 	p, plan, err := d.planDeclared(ctx, o.Revision)
 	if err != nil {
@@ -398,7 +398,7 @@ func (d *daemon) HostRevision(_ context.Context, n int) (*revision.Revision, err
 // hostError marks what the caller is to do something about.
 func hostError(err error) error {
 	switch {
-	case errors.Is(err, reconcile.ErrPending), errors.Is(err, reconcile.ErrNotRevertable):
+	case errors.Is(err, reconcile.ErrPending), errors.Is(err, reconcile.ErrStuck), errors.Is(err, reconcile.ErrNotRevertable):
 		return &api.Error{Status: http.StatusConflict, Message: err.Error()}
 	case errors.Is(err, reconcile.ErrNotPending):
 		return &api.Error{Status: http.StatusNotFound, Message: err.Error()}

@@ -13,6 +13,7 @@ import (
 	"github.com/randomizedcoder/l2d/pkg/api"
 	"github.com/randomizedcoder/l2d/pkg/hostapd"
 	"github.com/randomizedcoder/l2d/pkg/observe"
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 // talkersKept is how long what is known of flows is kept when nobody looks.
@@ -119,7 +120,11 @@ func problems(st *api.Status) (list []string) {
 		case len(h.Drift) > 0:
 			list = append(list, fmt.Sprintf("%d of %d resources of the host are not as declared any more", len(h.Drift), h.Resources))
 		}
-		if h.Pending != nil {
+		switch {
+		case h.Pending == nil:
+		case h.Pending.Phase == reconcile.Stuck:
+			list = append(list, "a change of the host could not be undone: "+h.Pending.ID)
+		default:
 			list = append(list, "a change of the host waits for its confirmation: "+h.Pending.ID)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"github.com/randomizedcoder/l2d/pkg/reconcile"
 )
 
 func checkDaemon(r *report) {
@@ -43,6 +45,9 @@ func (r *report) declaredHost() {
 	h := r.Status.Host
 	switch {
 	case h == nil:
+	case h.Pending != nil && h.Pending.Phase == reconcile.Stuck:
+		r.add(Failure, "host", "a change of the host could not be undone", "change "+h.Pending.ID+": "+strings.ReplaceAll(h.Pending.Error, "\n", "; "),
+			"l2ctl rollback tries again, l2ctl confirm "+h.Pending.ID+" leaves it as it is")
 	case h.Error != "":
 		r.add(Failure, "host", "the host is not as declared", strings.ReplaceAll(h.Error, "\n", "; "), "l2ctl plan")
 	case h.Pending != nil:

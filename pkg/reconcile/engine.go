@@ -68,6 +68,8 @@ type Gate struct {
 var (
 	// ErrPending refuses a change while another one is not final.
 	ErrPending = errors.New("another change waits for its confirmation")
+	// ErrStuck refuses it while what could be undone in part alone is open.
+	ErrStuck = errors.New("another change could not be undone")
 	// ErrNotPending answers a confirmation of what is not pending.
 	ErrNotPending = errors.New("no such change is pending")
 	// ErrNotRevertable refuses to wait for a confirmation of what cannot be undone.
@@ -124,7 +126,7 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, o Options) (*Pending, error
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.pending != nil {
-		return nil, fmt.Errorf("%w: %s", ErrPending, e.pending.ID)
+		return nil, e.pending.Refuses()
 	}
 	if len(p.Changes) == 0 {
 		return nil, nil
@@ -447,6 +449,9 @@ func (e *Engine) Rollback(ctx context.Context, id string) error {
 func (e *Engine) revert(ctx context.Context, why string) error {
 	id := e.pending.ID
 	err := e.undo(ctx, e.pending.Changes)
+	if err != nil {
+		why += ", but for what could not be"
+	}
 	if e.Undone != nil {
 		e.Undone(id, why)
 	}

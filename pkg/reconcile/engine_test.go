@@ -469,6 +469,27 @@ func TestStuck(t *testing.T) {
 	if err := e.Recover(t.Context()); err != nil || k.rows["a"]["x"] != "1" || e.Pending() != nil {
 		t.Errorf("%v, %v", err, k.rows)
 	}
+	// Who is told that a change is undone is told if it is not, and other changes are refused for that.
+	why := ""
+	e.Undone = func(_, text string) { why = text }
+	if p, err = e.Apply(t.Context(), mustPlan(t, e, want("a", State{"x": "2"})), Options{Confirm: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	other := mustPlan(t, e, want("a", State{"x": "3"}))
+	if _, err := e.Apply(t.Context(), other, Options{}); !errors.Is(err, ErrPending) || !strings.HasSuffix(err.Error(), p.ID+": want l2ctl confirm "+p.ID+", or l2ctl rollback") {
+		t.Error(err)
+	}
+	k.fail = func(string, string) error { return broken }
+	if err := e.Rollback(t.Context(), p.ID); !errors.Is(err, broken) || why != "rolled back, but for what could not be" {
+		t.Errorf("%v, told: %s", err, why)
+	}
+	if _, err := e.Apply(t.Context(), other, Options{}); !errors.Is(err, ErrStuck) || !strings.Contains(err.Error(), "l2ctl confirm "+p.ID+" leaves it") {
+		t.Error(err)
+	}
+	k.fail = nil
+	if err := e.Rollback(t.Context(), p.ID); err != nil || why != "rolled back" || e.Pending() != nil {
+		t.Errorf("%v, told: %s", err, why)
+	}
 }
 
 func TestBadPendingFile(t *testing.T) {

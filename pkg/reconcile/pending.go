@@ -50,6 +50,14 @@ type Pending struct {
 	Error string `json:"error,omitempty"`
 }
 
+// Refuses is why there is no other change as long as this one is open.
+func (p *Pending) Refuses() error {
+	if p.Phase == Stuck {
+		return fmt.Errorf("%w: %s: l2ctl rollback tries again, and l2ctl confirm %s leaves it as it is", ErrStuck, p.ID, p.ID)
+	}
+	return fmt.Errorf("%w: %s: want l2ctl confirm %s, or l2ctl rollback", ErrPending, p.ID, p.ID)
+}
+
 // pendingFile is the name of the file in the engine's directory.
 const pendingFile = "pending.json"
 
