@@ -218,6 +218,104 @@ func TestHairpinMapping(t *testing.T) {
 	}
 }
 
+// TestHairpinFirst: a client's end outside is the same one, and open to the same others, if the
+// client has sent to another client first.
+func TestHairpinFirst(t *testing.T) {
+	for _, filtering := range []flow.Dependence{flow.EndpointIndependent, flow.AddressDependent} {
+		t.Run(string(filtering), func(t *testing.T) {
+			withNAT(t, func(cfg *Config) { cfg.NAT.Filtering = filtering }, func(t *testing.T, n natFixture, f family) {
+				a, b, stranger := at(f.lanless, 5982), at(f.lan2, 5983), at(f.wan, 99)
+				outB := n.out(b, at(f.wanless, 80))
+				n.lan.send(ipPacket(a.Addr(), outB.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(a, outB, nil)))
+				n.lan.receive("hairpin", func(p packet) bool { return p.dst == b })
+				outA := n.out(a, at(f.wanless, 80))
+				if filtering == flow.EndpointIndependent {
+					if src, dst := n.sendUDP(n.wan, n.lan, stranger, outA); src != stranger || dst != a {
+						t.Errorf("%v to %v arrives from %v at %v", stranger, outA, src, dst)
+					}
+					return
+				}
+				n.uninvited(t, stranger, outA, a)
+			})
+		})
+	}
+}
+
+// uninvited sends a datagram from outside to a client's end there, which does not arrive.
+func (n natFixture) uninvited(t *testing.T, from, outside, client netip.AddrPort) {
+	t.Helper()
+	n.wan.send(ipPacket(from.Addr(), outside.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(from, outside, []byte("uninvited"))))
+	for _, p := range n.lan.drain() {
+		if p.dst == client {
+			t.Errorf("%v reaches the client from %v", from, p.src)
+		}
+	}
+}
+
+// TestMappingOfGoneInterface: the other side of a mapping is outside also when it came to be by an
+// interface that is not there any more, as that of PPP after each dialling.
+func TestMappingOfGoneInterface(t *testing.T) {
+	for _, filtering := range []flow.Dependence{flow.EndpointIndependent, flow.AddressDependent} {
+		t.Run(string(filtering), func(t *testing.T) {
+			withNAT(t, func(cfg *Config) { cfg.NAT.Filtering = filtering }, func(t *testing.T, n natFixture, f family) {
+				client, stranger := at(f.lanless, 5984), at(f.wan, 99)
+				outside := n.out(client, at(f.wanless, 80))
+				m := n.stateMap(t, "l2_mappings")
+				var key l2TCMappingKey
+				var value l2TCMapping
+				changed := 0
+				for it := m.Iterate(); it.Next(&key, &value); {
+					if key.Port != swap16(outside.Port()) {
+						continue
+					}
+					value.Via = 65000
+					if err := m.Put(&key, &value); err != nil {
+						t.Fatal(err)
+					}
+					changed++
+				}
+				if changed == 0 {
+					t.Fatal("no mapping")
+				}
+				if filtering == flow.EndpointIndependent {
+					if src, dst := n.sendUDP(n.wan, n.lan, stranger, outside); src != stranger || dst != client {
+						t.Errorf("%v to %v arrives from %v at %v", stranger, outside, src, dst)
+					}
+					return
+				}
+				n.uninvited(t, stranger, outside, client)
+			})
+		})
+	}
+}
+
+// TestPortsOfOneParity: where no port of a socket's parity is left, it has one of the other, and
+// that towards everybody; none is beyond the range.
+func TestPortsOfOneParity(t *testing.T) {
+	withNAT(t, func(cfg *Config) { cfg.NAT.PortRange = [2]uint16{40001, 40003} }, func(t *testing.T, n natFixture, f family) {
+		given := map[uint16]bool{}
+		for _, own := range []uint16{6001, 6003, 6005} {
+			seen := n.out(at(f.lanless, own), at(f.wanless, 80))
+			if p := seen.Port(); p < 40001 || p > 40003 || given[p] || p&1 == 0 && len(given) < 2 {
+				t.Errorf("%d becomes %d, after %v", own, p, given)
+			}
+			given[seen.Port()] = true
+			for i := range uint16(8) {
+				if again := n.out(at(f.lanless, own), at(f.wanless, 8000+own+i)); again != seen {
+					t.Errorf("%d is %v to one, and %v to another", own, seen, again)
+				}
+			}
+		}
+	})
+	t.Run("one port", func(t *testing.T) {
+		withNAT(t, func(cfg *Config) { cfg.NAT.PortRange = [2]uint16{40002, 40002} }, func(t *testing.T, n natFixture, f family) {
+			if seen := n.out(at(f.lanless, 6011), at(f.wanless, 80)); seen.Port() != 40002 {
+				t.Errorf("6011 becomes %d, not the only port of the range", seen.Port())
+			}
+		})
+	})
+}
+
 // TestPortSettings: NAT gives no port that the settings exclude, to the last one
 // that they allow, whatever the mapping.
 func TestPortSettings(t *testing.T) {

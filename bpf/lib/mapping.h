@@ -3,6 +3,7 @@
 
 #include "common.h"
 #include "flow.h"
+#include "kernel.h"
 #include "maps.h"
 #include "scratch.h"
 #include "types.h"
@@ -64,7 +65,8 @@ __noinline int mapping_begin(const struct pkt *p, const struct tuple *key,
 	s->outside.outside = 1;
 	__builtin_memcpy(s->mapping.addr, s->inside.addr, 16);
 	s->mapping.port = s->inside.port;
-	s->mapping.via = flow_via(p->oif);
+	/* Of an address outside, by a sender who stays inside: that address's. */
+	s->mapping.via = s->ct.via ? s->ct.via : flow_via(p->oif);
 	s->mapping.used = now;
 	s->mapping.zone = key->zone;
 	return 0;
@@ -185,6 +187,17 @@ static __always_inline int mapping_is_at_rest(const struct mapping *m,
 	       ticks_after(now, READ_ONCE(m->used) + MAPPING_RESTS_AFTER);
 }
 
+/* Whether a packet for the mapping comes from inside. One that was made by an interface
+ * which has gone, as each connection by PPP has another, says nothing about that.
+ */
+static __always_inline int mapping_is_inside(struct ctx_buff *ctx,
+					     const struct pkt *p,
+					     const struct mapping *m)
+{
+	return m->via != flow_via(p->iif) &&
+	       device_by_index(ctx_net(ctx), m->via);
+}
+
 /*
  * Who a packet that no flow and no rule knows is for, where the settings let
  * others in than those that the client has sent to. What the router itself
@@ -211,7 +224,7 @@ __noinline int mapping_enter(struct ctx_buff *ctx, struct pkt *p)
 	key->nfproto = p->nfproto;
 	key->outside = 1;
 	m = bpf_map_lookup_elem(&l2_mappings, key);
-	inside = m && m->via != flow_via(p->iif);
+	inside = m && mapping_is_inside(ctx, p, m);
 	if (!inside && set->nat_filtering == NAT_ADDRESS_DEPENDENT) {
 		__builtin_memcpy(key->remote, p->tuple.saddr, 16);
 		m = bpf_map_lookup_elem(&l2_mappings, key);
@@ -220,6 +233,7 @@ __noinline int mapping_enter(struct ctx_buff *ctx, struct pkt *p)
 	    mapping_is_local(ctx, &p->tuple))
 		return 0;
 	s->ct.mapped = inside ? MAPPED_DST | MAPPED_HAIRPIN : MAPPED_DST;
+	s->ct.via = inside ? m->via : 0;
 	__builtin_memcpy(p->tuple.daddr, m->addr, 16);
 	p->tuple.dport = m->port;
 	return 1;
@@ -231,10 +245,14 @@ __noinline int mapping_enter(struct ctx_buff *ctx, struct pkt *p)
 static __always_inline void mapping_hairpin(struct pkt *p,
 					    const struct tuple *key)
 {
-	const struct scratch *s = scratch();
+	struct scratch *s = scratch();
 
-	if (!s || !(s->ct.mapped & MAPPED_HAIRPIN) || p->nat)
+	if (!s || !(s->ct.mapped & MAPPED_HAIRPIN))
 		return;
+	if (p->nat) { /* a rule gives it one of inside */
+		s->ct.via = 0;
+		return;
+	}
 	__builtin_memcpy(p->nat_range.min, key->daddr, 16);
 	__builtin_memcpy(p->nat_range.max, key->daddr, 16);
 	p->nat = NAT_STATEMENT | NAT_ADDRESS;

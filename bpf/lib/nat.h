@@ -396,7 +396,8 @@ static long nat_try_mapping(__u32 i, void *unused)
 
 /*
  * Searches the range for a port that is nobody's. That of a UDP socket keeps its
- * parity, and comes behind that of the even port below it: RTP and RTCP.
+ * parity, if there is one, and comes behind that of the even port below it: RTP and
+ * RTCP.
  */
 static __always_inline void nat_search_mapping(const struct pkt *p,
 					       struct nat_search *s)
@@ -422,7 +423,14 @@ static __always_inline void nat_search_mapping(const struct pkt *p,
 		if (s->next >= s->size)
 			s->next = s->odd;
 	}
-	bpf_loop(NAT_TRIES_MAPPING, nat_try_mapping, NULL, 0);
+	if (s->next < s->size)
+		bpf_loop(NAT_TRIES_MAPPING, nat_try_mapping, NULL, 0);
+	if (!s->found && s->step) {
+		s->step = 0;
+		s->odd = 0;
+		s->next = bpf_get_prandom_u32() % s->size;
+		bpf_loop(NAT_TRIES_MAPPING, nat_try_mapping, NULL, 0);
+	}
 	nat_count_tries(s);
 }
 
