@@ -326,8 +326,8 @@ static __always_inline void flow_count(struct flow *f, const struct pkt *p)
 }
 
 /* Counts the packet; writes the expiry, in both entries, once a second, for
- * short timeouts more often: a flow in use does not expire. Rules that ask for
- * it have it written for each packet.
+ * short timeouts more often, and so much later than it is: no flow expires before
+ * its time. Rules that ask for it have it written for each packet, as it is.
  */
 static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
 				       const struct pkt *p, int half,
@@ -337,12 +337,14 @@ static __always_inline void flow_touch(const struct tuple *key, struct flow *f,
 	__s32 lag = timeout / 4, longer = expires - f->expires;
 
 	flow_count(f, p);
-	if (lag > TICKS_PER_SEC)
+	if (policy_facts & FACTS_EXPIRATION)
+		lag = 0;
+	else if (lag > TICKS_PER_SEC)
 		lag = TICKS_PER_SEC;
 	/* A timeout that is another one now is written at once. */
-	if (!(policy_facts & FACTS_EXPIRATION) && !change && longer < lag &&
+	if (!(policy_facts & FACTS_EXPIRATION) && !change && longer <= 0 &&
 	    longer > -2 * TICKS_PER_SEC)
 		return;
-	flow_live(f, p->now, timeout);
+	flow_live(f, p->now, timeout + lag);
 	flow_sync(key, f, half, change);
 }

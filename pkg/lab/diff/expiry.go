@@ -21,9 +21,9 @@ const (
 	shortTimeout = 2 * time.Second
 	// burstPackets are sent without a pause, within burstTime.
 	burstPackets = 100
-	// l2d may forget a flow a quarter of its timeout too early.
-	burstTime = shortTimeout*3/4 - 200*time.Millisecond
-	pauseTime = shortTimeout + 500*time.Millisecond
+	burstTime    = shortTimeout - 200*time.Millisecond
+	// l2d may forget a flow a quarter of its timeout later than it could.
+	pauseTime = shortTimeout*5/4 + 500*time.Millisecond
 	// burstSessions are under way at once: many meet a pause.
 	burstSessions = 40
 )
