@@ -167,6 +167,29 @@ func TestLastHop(t *testing.T) {
 	})
 }
 
+// TestRoutedByService: a route for a type of service is that of packets which have it (RFC 1812
+// 5.3.2).
+func TestRoutedByService(t *testing.T) {
+	inModes(t, testPolicy{}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		const service = 0x10
+		f, to := families[0], netip.MustParseAddr("203.0.113.5")
+		r.batch("r", "route add 203.0.113.5/32 via "+f.wanless.String()+" dev wan0",
+			"route add 203.0.113.5/32 tos 0x10 via "+f.lanless.String()+" dev lan0")
+		lan, wan := r.tap(t, "l"), r.tap(t, "w")
+		for port, by := range map[uint16]*wire{6031: lan, 6032: wan} {
+			src, dst := at(f.lan, port), at(to, 6030)
+			p := ipPacket(src.Addr(), dst.Addr(), unix.IPPROTO_UDP, 64, udpDatagram(src, dst, nil))
+			if by == lan {
+				p[1], p[10], p[11] = service, 0, 0
+				sum := ^sum16(p[:20])
+				p[10], p[11] = byte(sum>>8), byte(sum)
+			}
+			lan.send(p)
+			by.receive("datagram", func(p packet) bool { return p.dst == dst && p.src == src && p.ttl == 63 })
+		}
+	})
+}
+
 // TestQuotes: an error may quote a header with options, and have extensions
 // behind the quote (RFC 5508 REQ-3; RFC 4884).
 func TestQuotes(t *testing.T) {
