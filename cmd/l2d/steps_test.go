@@ -31,6 +31,7 @@ import (
 
 var (
 	stepsApart = flag.Int("l2d.steps", 0, "TestSteps: which steps to stop a daemon at: 1 is each of them, 2 every other one, ...; 0 is one of one plan")
+	stepsFirst = flag.Int("l2d.first", 0, "TestSteps: the first of these steps, to go on where a run has ended")
 	stepsSeed  = flag.Uint64("l2d.seed", 1, "TestSteps: the seed by which that one is found, if -l2d.steps is 0")
 )
 
@@ -346,7 +347,7 @@ func TestSteps(t *testing.T) {
 		case *stepsApart > 0:
 			t.Run(fmt.Sprint(n), func(t *testing.T) {
 				for _, way := range ways {
-					t.Run(way.String(), func(t *testing.T) { stopEach(t, from, to, way, n%*stepsApart) }) // not the same ones of each plan
+					t.Run(way.String(), func(t *testing.T) { stopEach(t, from, to, way, *stepsFirst+n%*stepsApart) }) // not the same ones of each plan
 				}
 			})
 		case n == only:
