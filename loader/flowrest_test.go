@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/randomizedcoder/l2d/pkg/flow"
 )
 
 // What several processors leave of a flow that all of them work on, put there as
@@ -132,6 +134,40 @@ func (c *handmade) send(t *testing.T, flags byte) {
 func (c *handmade) answer(t *testing.T, flags byte) {
 	t.Helper()
 	c.wan.send(segment(c.server, c.outside, flags))
+}
+
+// TestForgedReset: a reset has to be in the window (RFC 7857, 2.2), and only one that is exactly where the other end has
+// acknowledged closes the connection: nf_conntrack_tcp_packet().
+func TestForgedReset(t *testing.T) {
+	inModes(t, testPolicy{countStates: true}, func(t *testing.T, r *router, d *Dataplane, m mode) {
+		inFamilies(t, func(t *testing.T, f family) {
+			c := r.handshake(t, at(f.lanless, 6502), at(f.wanless, 9312))
+			for _, step := range []struct {
+				name        string
+				seq         byte // its first byte
+				last        byte // and its last
+				want, state string
+			}{
+				{"before the window", 0xf0, 2, "invalid", "ESTABLISHED"},
+				{"acknowledged already", 0, 1, "invalid", "ESTABLISHED"},
+				{"beyond the window", 0x10, 2, "invalid", "ESTABLISHED"},
+				{"somewhere in it", 0, 9, "established", "ESTABLISHED"},
+				{"where it has to be", 0, 2, "established", "CLOSE"},
+			} {
+				ip := segment(c.server, c.outside, flagRST)
+				tcp := ip[len(ip)-20:]
+				tcp[4], tcp[7], tcp[16], tcp[17] = step.seq, step.last, 0, 0
+				withChecksum(c.server.Addr(), c.outside.Addr(), unix.IPPROTO_TCP, tcp)
+				if got := counted(t, d, "forward", func() { c.wan.send(ip) }); got != step.want {
+					t.Errorf("%s: %s, not %s", step.name, got, step.want)
+				}
+				list := flows(t, d, flow.Filter{Port: 9312, Prefix: netip.PrefixFrom(f.lanless, f.lanless.BitLen())})
+				if len(list) != 1 || list[0].State != step.state {
+					t.Errorf("%s: %+v, not %s", step.name, list, step.state)
+				}
+			}
+		})
+	})
 }
 
 // TestHalfEnded: a confirmed flow of which one entry is gone, as it is for a moment when
