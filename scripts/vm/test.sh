@@ -28,6 +28,7 @@ whole pkg/host 90m -test.timeout=90m -test.run=TestWholePlan -host.whole=1
 bbr3 pkg/bbr3 15m -test.skip=TestPath|TestOracle|TestConnectionOf
 l4s pkg/host 10m -test.run=TestL4S -host.machine
 l4s cmd/l2ctl 5m -test.run=TestDoctorL4S -l2ctl.machine
+l4s pkg/lab/path 5m -test.run=TestDCTCP -path.machine
 congestion pkg/host 5m -test.run=TestCongestion|TestAllowed|TestRoute -host.machine
 tcnl pkg/tcnl 5m -tcnl.all
 nics pkg/host 10m -test.run=TestMachine|TestIsolated|TestNetdevsim

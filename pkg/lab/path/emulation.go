@@ -104,6 +104,9 @@ type Flow struct {
 	IPv6 bool `json:"ipv6,omitempty"`
 }
 
+// dctcp needs ECN: its SYN is capable of ECN, which Linux answers with ECN where the listener has it, too.
+const dctcp = "dctcp"
+
 // Dial makes a connection over the path whose other end reads all.
 func (e *Emulation) Dial(ctx context.Context, f Flow) (*net.TCPConn, error) {
 	addr := receiverAddr
@@ -112,11 +115,16 @@ func (e *Emulation) Dial(ctx context.Context, f Flow) (*net.TCPConn, error) {
 	}
 	var l net.Listener
 	err := e.receiver.do(func() (err error) {
-		l, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr.Addr(), 0)))
+		var lc net.ListenConfig
+		lc.SetMultipathTCP(false)
+		if f.CongestionControl == dctcp {
+			lc.Control = f.choose
+		}
+		l, err = lc.Listen(ctx, "tcp", netip.AddrPortFrom(addr.Addr(), 0).String())
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("congestion control %s: %w", f.CongestionControl, err)
 	}
 	go func() {
 		c, err := l.Accept()
@@ -129,11 +137,7 @@ func (e *Emulation) Dial(ctx context.Context, f Flow) (*net.TCPConn, error) {
 	}()
 	var c net.Conn
 	err = e.sender.do(func() (err error) {
-		d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
-			return errors.Join(raw.Control(func(fd uintptr) {
-				err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, f.CongestionControl)
-			}), err)
-		}}
+		d := net.Dialer{Control: f.choose}
 		c, err = d.DialContext(ctx, "tcp", l.Addr().String())
 		return err
 	})
@@ -142,4 +146,11 @@ func (e *Emulation) Dial(ctx context.Context, f Flow) (*net.TCPConn, error) {
 		return nil, fmt.Errorf("congestion control %s: %w", f.CongestionControl, err)
 	}
 	return c.(*net.TCPConn), nil
+}
+
+// choose gives a socket the flow's congestion control.
+func (f Flow) choose(_, _ string, raw syscall.RawConn) (err error) {
+	return errors.Join(raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, f.CongestionControl)
+	}), err)
 }

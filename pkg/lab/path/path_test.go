@@ -5,8 +5,10 @@ package path
 import (
 	"context"
 	"encoding/binary"
+	"flag"
 	"math"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 )
@@ -205,5 +207,28 @@ func TestMeasure(t *testing.T) {
 	}
 	if r.Jain < 0.5 || r.Jain > 1 {
 		t.Errorf("Jain %.2f", r.Jain)
+	}
+}
+
+var machine = flag.Bool("path.machine", false, "this machine is for tests alone: load its modules")
+
+// TestDCTCP: a connection with DCTCP is capable of ECN, and is marked.
+func TestDCTCP(t *testing.T) {
+	if !*machine {
+		t.Skip("needs the module tcp_dctcp: -path.machine")
+	}
+	if out, err := exec.Command("modprobe", "-a", "tun", "tcp_dctcp").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	s := usual
+	s.Mark = 5 * time.Millisecond
+	for _, ipv6 := range []bool{false, true} {
+		r, err := Measure(t.Context(), s, []Flow{{CongestionControl: dctcp, IPv6: ipv6}}, 5*time.Second, 1, "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Flows[0].Rate == 0 || r.Marked == 0 {
+			t.Errorf("IPv6 %t: %.0f bit/s, marked %.4f", ipv6, r.Flows[0].Rate, r.Marked)
+		}
 	}
 }
