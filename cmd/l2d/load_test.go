@@ -292,7 +292,7 @@ func TestObserversLoad(t *testing.T) {
 		}
 		return false
 	}
-	for streams == 0 || unseen() && streams < 10 && err == nil { // a list takes its time
+	for streams == 0 || unseen() && streams < 30 && err == nil { // a list takes its time
 		n := 0
 		n, err = h.lost()
 		watched, streams = watched+n, streams+1

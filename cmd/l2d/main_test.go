@@ -550,7 +550,7 @@ func TestLife(t *testing.T) {
 			t.Errorf("programs were on %v, and are on %v", before, after)
 		}
 		// With a history, it is what was in force before.
-		if err := os.Rename(h.path("aside"), h.path("state")); err != nil {
+		if err := errors.Join(os.Remove(h.path("state")), os.Rename(h.path("aside"), h.path("state"))); err != nil {
 			t.Fatal(err)
 		}
 		p = h.start()
