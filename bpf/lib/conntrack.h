@@ -131,7 +131,7 @@ static __always_inline int flow_is_twin(const struct flow *twin,
 					const struct tuple *key, __u8 flags)
 {
 	return twin && !flow_strangeness(twin, key) &&
-	       !(policy_turns_zones && !((twin->flags ^ flags) & FLOW_REPLY));
+	       !(policy_turns_zones && flow_is_alien(flags, twin));
 }
 
 /* Takes the other direction, if it is that, out of a tier. Returns how many are gone. */

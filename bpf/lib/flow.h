@@ -243,10 +243,9 @@ static __always_inline struct flow *flow_twin(const struct tuple *key,
 /* What is in the place of the other direction is another flow's, whose first packets
  * have that tuple: zones of one direction let both be.
  */
-static __always_inline int flow_is_alien(const struct flow *f,
-					 const struct flow *twin)
+static __always_inline int flow_is_alien(__u8 flags, const struct flow *twin)
 {
-	return !((f->flags ^ twin->flags) & FLOW_REPLY);
+	return !((flags ^ twin->flags) & FLOW_REPLY);
 }
 
 /* What of a flow is another one now. */
@@ -270,7 +269,7 @@ __noinline int flow_sync(const struct tuple *key, struct flow *f, int half,
 		return -1;
 	tuple_reverse(&rkey, &f->out, key, f->zone);
 	twin = flow_entry(&rkey, half);
-	if (policy_turns_zones && twin && flow_is_alien(f, twin))
+	if (policy_turns_zones && twin && flow_is_alien(f->flags, twin))
 		return 0;
 	if (twin) {
 		WRITE_ONCE(twin->expires, f->expires);
