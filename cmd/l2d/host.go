@@ -408,10 +408,7 @@ func hostError(err error) error {
 
 // HostConfirm implements api.Service.
 func (d *daemon) HostConfirm(_ context.Context, id string) error {
-	if err := d.host.engine.Confirm(id); err != nil {
-		return hostError(err)
-	}
-	return nil
+	return hostError(d.host.engine.Confirm(id))
 }
 
 // HostRollback implements api.Service.

@@ -20,6 +20,15 @@ type history struct {
 	p *daemonProcess
 }
 
+// newHistory is one whose daemon has started.
+func newHistory(t *testing.T) *history {
+	t.Helper()
+	h := &history{host: newHost(t)}
+	h.p = h.start()
+	h.expect("READY=1")
+	return h
+}
+
 func (h *history) port(port string) {
 	h.t.Helper()
 	h.write("firewall.nft", strings.Replace(ruleset, "dport 22", "dport "+port, 1))
@@ -74,9 +83,7 @@ func (h *history) edit(name, from, to string) {
 // TestRevisions: a ruleset is planned, confirmed and undone like the rest of the host,
 // and what is known to be wrong is not started with.
 func TestRevisions(t *testing.T) {
-	h := &history{host: newHost(t)}
-	h.p = h.start()
-	h.expect("READY=1")
+	h := newHistory(t)
 	c, ctx, nothing := h.client(), t.Context(), func() {}
 
 	h.port("23")
@@ -164,9 +171,7 @@ func revisionFile(n int) string { return strconv.Itoa(n) + ".json" }
 // TestDamagedRevision: a revision whose file is damaged keeps nobody from applying, from going back to others, and from
 // starting with them.
 func TestDamagedRevision(t *testing.T) {
-	h := &history{host: newHost(t)}
-	h.p = h.start()
-	h.expect("READY=1")
+	h := newHistory(t)
 	h.port("23")
 	h.apply(api.HostOptions{})
 	h.edit(filepath.Join("revisions", revisionFile(2)), "{", "[")
@@ -192,9 +197,7 @@ func TestDamagedRevision(t *testing.T) {
 // TestConfirmedByAnother: a daemon that goes on with a change that waits knows what is in force, and says no more that the
 // files are not when it is confirmed.
 func TestConfirmedByAnother(t *testing.T) {
-	h := &history{host: newHost(t)}
-	h.p = h.start()
-	h.expect("READY=1")
+	h := newHistory(t)
 	declares := func(value string) string {
 		return h.config() + "  sysctl: {net.ipv4.tcp_fin_timeout: {value: " + value + ", enforce: true}}\n"
 	}
@@ -238,9 +241,7 @@ func TestConfirmedByAnother(t *testing.T) {
 // TestEditedBack: files that are again what they were before the last change are what somebody wants, unless that change
 // was one back to a revision.
 func TestEditedBack(t *testing.T) {
-	h := &history{host: newHost(t)}
-	h.p = h.start()
-	h.expect("READY=1")
+	h := newHistory(t)
 	h.port("23")
 	h.apply(api.HostOptions{})
 	h.restart(func() { h.port("22") })
@@ -252,9 +253,7 @@ func TestEditedBack(t *testing.T) {
 
 // TestNotKept: what cannot be kept as a revision is not applied.
 func TestNotKept(t *testing.T) {
-	h := &history{host: newHost(t)}
-	h.p = h.start()
-	h.expect("READY=1")
+	h := newHistory(t)
 	// Nothing can be written there.
 	if err := os.MkdirAll(filepath.Join(h.path("state"), "revisions", revisionFile(2)+".new", "in the way"), 0o700); err != nil {
 		t.Fatal(err)
@@ -269,9 +268,7 @@ func TestNotKept(t *testing.T) {
 // TestTextInForce: what changes nothing but the host is the text that the dataplane's next change is compared with, and not
 // any more when it is undone.
 func TestTextInForce(t *testing.T) {
-	h := &history{host: newHost(t)}
-	h.p = h.start()
-	h.expect("READY=1")
+	h := newHistory(t)
 	before := func(more string) string {
 		t.Helper()
 		h.write("l2d.yaml", h.config()+more+"conntrack: {tcp_loose: false}\n")
@@ -303,9 +300,7 @@ func TestTextInForce(t *testing.T) {
 
 // TestSecondDaemon: a daemon whose file has another socket leaves alone what one that runs works with.
 func TestSecondDaemon(t *testing.T) {
-	h := &history{host: newHost(t)}
-	h.p = h.start()
-	h.expect("READY=1")
+	h := newHistory(t)
 	h.port("23")
 	a := h.apply(api.HostOptions{Confirm: time.Hour})
 	h.write("l2d.yaml", strings.Replace(h.config(), "l2d.sock", "other.sock", 1))

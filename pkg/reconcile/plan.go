@@ -172,10 +172,6 @@ func (c *Change) sign() string {
 func (e *Engine) Plan(ctx context.Context, resources []Resource) (*Plan, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.plan(ctx, resources)
-}
-
-func (e *Engine) plan(ctx context.Context, resources []Resource) (*Plan, error) {
 	p, err := e.compare(ctx, resources)
 	if err != nil {
 		return nil, err
